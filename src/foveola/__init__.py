@@ -1,0 +1,1 @@
+"""Foveola: similar-case search for retinal photographs."""
