@@ -1,1 +1,1 @@
-""""""
+"""Tables of images: reading and checking them, splitting them by subject, adapting data sets."""

@@ -1,0 +1,298 @@
+"""The manifest: one checked table of images, read from CSV, TSV, Parquet, pandas or a folder.
+
+    image,subject,eye,visit,grade,findings,camera
+    images/a_left.jpg,007,left,0,2,D;H,Topcon
+    images/a_right.jpg,007,right,0,,,Topcon
+
+Only `image` is needed. docs/datasets.md describes the columns for users.
+"""
+
+import os
+import posixpath
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import pandas as pd
+
+from foveola.cases import Case
+from foveola.datasets import cells
+from foveola.datasets.faults import Faults, quoted
+from foveola.datasets.tables import DELIMITERS, TextTable, read_table, table_of_frame
+from foveola.errors import ManifestError, MissingExtraError
+
+COLUMNS = ("image", "subject", "eye", "visit", "grade", "findings")
+
+# what images.decode reads; a folder without a table is searched for these
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp"})
+
+
+class Manifest:
+    """A table of images whose every cell has been checked.
+
+    Attributes:
+        root: absolute folder that the paths in `image` are relative to.
+        collection: name space of the subjects, "" unless the caller gave one.
+        table: one row an image. `image`, `subject`, `eye` and `findings` are object columns of
+            str, None where unknown; `findings` is sorted text, "C;D", and ";" is the empty set;
+            `visit` is float64 (months) or object (ISO dates); `grade` is Int64 with NA where
+            unlabelled. Further columns follow: int64, Int64, float64 or object of str.
+    """
+
+    def __init__(self, table: pd.DataFrame, root: Path, collection: str = "") -> None:
+        self.table = table
+        self.root = root
+        self.collection = collection
+
+    @classmethod
+    def read(cls, path: Path, *, collection: str = "", check_files: bool = True) -> Self:
+        """Read a .csv, .tsv or .parquet file; paths in it are relative to its folder.
+
+        Args:
+            path: the file, UTF-8 if it is text, with or without a byte order mark.
+            collection: name space of the subjects; "1" of one is not "1" of another.
+            check_files: whether every image must be there.
+
+        Raises:
+            ManifestError: the file can't be read, or its cells are wrong; all faults are named
+                with their rows, the header being row 1.
+            MissingExtraError: it is Parquet and pyarrow is not installed.
+        """
+        path = Path(path)
+        return cls._check(read_table(path), path.parent, path, collection, check_files)
+
+    @classmethod
+    def from_frame(
+        cls, frame: pd.DataFrame, root: Path, *, collection: str = "", check_files: bool = True
+    ) -> Self:
+        """Check a DataFrame whose paths are relative to root; see `read`.
+
+        A further column of strings stays text, whatever the strings look like. Row numbers in
+        errors count as in a spreadsheet: the first row of the frame is row 2.
+        """
+        table = table_of_frame(frame, "table")
+        return cls._check(table, Path(root), "table", collection, check_files)
+
+    @classmethod
+    def from_folder(cls, folder: Path, *, collection: str = "") -> Self:
+        """Every photograph in folder and below, by suffix and in order of path, all unknown.
+
+        Hidden files and folders are passed over.
+
+        Raises:
+            ManifestError: there is no such folder, or no photograph in it.
+        """
+        folder = Path(folder)
+        if not folder.is_dir():
+            raise ManifestError(f"{folder} is not a folder; expected a folder of photographs")
+        images = sorted(_photographs(folder))
+        if not images:
+            kinds = ", ".join(sorted(SUFFIXES))
+            raise ManifestError(f"{folder} holds no photograph; looked for {kinds}")
+        return cls(_frame({"image": images}, len(images)), folder.resolve(), collection)
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def __repr__(self) -> str:
+        return f"Manifest({len(self)} images, root={str(self.root)!r})"
+
+    def cases(self) -> Iterator[Case]:
+        """One Case a row, in the order of the table; an empty cell is left out of `extra`.
+
+        5,000 rows with nine columns take 0.05 s.
+        """
+        values = {str(name): _plain(self.table[name]) for name in self.table.columns}
+        image, subject, eye, visit, grade, found = (values.pop(name) for name in COLUMNS)
+        sets = {text: cells.split_findings(text) for text in set(found) - {None}}
+        root = str(self.root)
+        for i, name in enumerate(image):
+            yield Case(
+                image=name,
+                path=_joined(root, name),
+                subject=subject[i],
+                eye=eye[i],
+                visit=visit[i],
+                grade=grade[i],
+                findings=None if found[i] is None else sets[found[i]],
+                collection=self.collection,
+                extra={key: column[i] for key, column in values.items() if column[i] is not None},
+            )
+
+    def write(self, path: Path) -> None:
+        """Write the table as .csv, .tsv or .parquet, whole or not at all.
+
+        In another folder than root, relative paths are rewritten to lead to the same files.
+
+        Raises:
+            ManifestError: another suffix, or the folder can't be written to.
+            MissingExtraError: it is Parquet and pyarrow is not installed.
+        """
+        path = Path(path)
+        suffix = path.suffix.lower()
+        if suffix not in (*DELIMITERS, ".parquet"):
+            raise ManifestError(f"{path}: a manifest ends in .csv, .tsv or .parquet")
+        try:
+            _write_whole(self._seen_from(path.parent.resolve()), path, suffix)
+        except OSError as error:
+            raise ManifestError(f"{path} can't be written: {error.strerror}") from None
+
+    def _seen_from(self, folder: Path) -> pd.DataFrame:
+        if folder == self.root:
+            return self.table
+        moved = [
+            name if Path(name).is_absolute() else _relative(self.root / name, folder)
+            for name in self.table["image"]
+        ]
+        return self.table.assign(image=pd.Series(moved, self.table.index, dtype=object))
+
+    @classmethod
+    def _check(
+        cls, raw: TextTable, root: Path, where: Path | str, collection: str, check_files: bool
+    ) -> Self:
+        _check_names(list(raw.columns), where)
+        root = root.resolve()
+        faults = Faults()
+        values = _values(raw, faults)
+        _check_duplicates(values["image"], raw.rows, root, faults)
+        if check_files:
+            _check_files(values["image"], raw.rows, root, faults)
+        if "split" in values and "subject" in values:
+            _check_splits(values["subject"], values["split"], raw.rows, faults)
+        faults.raise_if_any(where)
+        if not raw.rows:
+            raise ManifestError(f"{where} lists no image; expected one row for each photograph")
+        return cls(_frame(values, len(raw.rows)), root, collection)
+
+
+def _values(raw: TextTable, faults: Faults) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name, column in raw.columns.items():
+        if name == "image":
+            values[name] = cells.images(column, raw.rows, faults)
+        elif name == "eye":
+            values[name] = cells.eyes(column, raw.rows, faults)
+        elif name == "visit":
+            values[name] = cells.visits(column, raw.rows, faults)
+        elif name == "grade":
+            values[name] = cells.grades(column, raw.rows, faults)
+        elif name == "findings":
+            values[name] = cells.findings(column)
+        elif name == "subject" or name == "split" or name in raw.texts:
+            values[name] = cells.texts(column)
+        else:
+            values[name] = cells.further(name, column, raw.rows, faults)
+    return values
+
+
+def _frame(values: Mapping[str, Any], length: int) -> pd.DataFrame:
+    """The canonical columns first, then the others, each with its own dtype."""
+    order = [*COLUMNS, *(name for name in values if name not in COLUMNS)]
+    none = [None] * length
+    return pd.DataFrame({name: _series(name, values.get(name, none)) for name in order})
+
+
+def _series(name: str, values: list[Any]) -> "pd.Series[Any]":
+    kinds = {type(value) for value in values}
+    if name == "grade" or (int in kinds and type(None) in kinds):
+        return pd.Series(values, dtype="Int64")
+    if int in kinds or float in kinds:
+        return pd.Series(values, dtype="int64" if int in kinds else "float64")
+    return pd.Series(values, dtype=object)
+
+
+def _plain(series: "pd.Series[Any]") -> list[Any]:
+    """Python values, not numpy's, and None for every kind of missing."""
+    missing = series.isna().tolist()
+    pairs = zip(series.tolist(), missing, strict=True)
+    return [None if absent else value for value, absent in pairs]
+
+
+def _joined(root: str, name: str) -> str:
+    # pathlib would take ten times as long, and archives of a million rows pass here
+    return os.path.normpath(os.path.join(root, name))  # noqa: PTH118
+
+
+def _check_names(names: list[str], where: Path | str) -> None:
+    for name in names:
+        if name not in COLUMNS and name.lower() in COLUMNS:
+            raise ManifestError(
+                f"{where}: rename the column {quoted(name)} to {name.lower()!r}; case matters"
+            )
+    if "image" not in names:
+        found = ", ".join(quoted(name) for name in names[:8])
+        raise ManifestError(
+            f"{where}: no column 'image' with the paths of the photographs; found {found}"
+        )
+
+
+def _check_duplicates(images: list[str], rows: list[int], root: Path, faults: Faults) -> None:
+    first: dict[str, int] = {}
+    for image, row in zip(images, rows, strict=True):
+        if image:
+            before = first.setdefault(posixpath.join(root.as_posix(), image), row)
+            if before != row:
+                faults.add(row, f"the image of row {before} again; list every image once")
+
+
+def _check_files(images: list[str], rows: list[int], root: Path, faults: Faults) -> None:
+    for image, row in zip(images, rows, strict=True):
+        try:
+            there = not image or os.path.isfile(root / image)  # noqa: PTH113, twice as fast
+        except ValueError:  # an embedded null character
+            there = False
+        if not there:
+            faults.add(row, "the image file is missing", f"{root / image}")
+
+
+def _check_splits(
+    subjects: list[str | None], splits: list[str | None], rows: list[int], faults: Faults
+) -> None:
+    first: dict[str, tuple[str, int]] = {}
+    for subject, split, row in zip(subjects, splits, rows, strict=True):
+        if subject and split:
+            before, other = first.setdefault(subject, (split, row))
+            if before != split:
+                faults.add(
+                    row,
+                    f"one subject in two splits, {quoted(before)} in row {other} "
+                    f"and {quoted(split)} here",
+                )
+
+
+def _photographs(folder: Path) -> Iterator[str]:
+    for parent, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in files:
+            if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES:
+                yield (Path(parent) / name).relative_to(folder).as_posix()
+
+
+def _relative(path: Path, folder: Path) -> str:
+    return Path(os.path.relpath(path, folder)).as_posix()
+
+
+def _write_whole(table: pd.DataFrame, path: Path, suffix: str) -> None:
+    # a reader never sees half a table: write beside it, then rename
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=suffix)
+    os.close(handle)
+    partial = Path(name)
+    try:
+        if suffix == ".parquet":
+            _to_parquet(table, partial, path)
+        else:
+            table.to_csv(partial, sep=DELIMITERS[suffix], index=False, lineterminator="\n")
+        partial.chmod(0o644)  # mkstemp gives 0o600
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _to_parquet(table: pd.DataFrame, partial: Path, path: Path) -> None:
+    try:
+        table.to_parquet(partial, engine="pyarrow", index=False)
+    except ImportError:
+        raise MissingExtraError(
+            f"{path} is Parquet and pyarrow is not installed. Run: pip install 'foveola[parquet]'"
+        ) from None

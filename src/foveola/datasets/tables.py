@@ -1,0 +1,166 @@
+"""From a file or a DataFrame to columns of text cells; nothing is guessed about types here.
+
+Reading everything as text first is what keeps subject "007" from becoming 7 and
+10003 from becoming 10003.0 where a neighbour is empty.
+"""
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from foveola.datasets.faults import Faults
+from foveola.errors import ManifestError, MissingExtraError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DELIMITERS = {".csv": ",", ".tsv": "\t"}
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """Columns of N text cells.
+
+    Attributes:
+        columns: name to N cells, stripped; "" is an empty cell.
+        rows: N row numbers as a spreadsheet shows them (the header is row 1).
+        texts: columns that their source declares to be text, whatever their cells look like.
+    """
+
+    columns: dict[str, list[str]]
+    rows: list[int]
+    texts: frozenset[str] = frozenset()
+
+
+def read_table(path: Path) -> TextTable:
+    """Read a .csv, .tsv or .parquet file.
+
+    Raises:
+        ManifestError: the file is missing, of another kind, not UTF-8, or has ragged rows.
+        MissingExtraError: it is Parquet and pyarrow is not installed.
+    """
+    suffix = path.suffix.lower()
+    if path.is_dir():
+        raise ManifestError(f"{path} is a folder; expected a table, such as {path / 'labels.csv'}")
+    if suffix == ".parquet":
+        return _read_parquet(path)
+    if suffix not in DELIMITERS:
+        raise ManifestError(f"{path}: expected a table that ends in .csv, .tsv or .parquet")
+    return _parse(_read_text(path), DELIMITERS[suffix], path)
+
+
+def table_of_frame(frame: "pd.DataFrame", where: Path | str) -> TextTable:
+    """A DataFrame as text cells; the types of its columns decide what stays text."""
+    names = [str(name).strip() for name in frame.columns]
+    _check_header(names, where)
+    values = {name: frame.iloc[:, i].tolist() for i, name in enumerate(names)}
+    texts = frozenset(name for name, column in values.items() if _is_text(column))
+    columns = {name: [_cell(value, name) for value in column] for name, column in values.items()}
+    return TextTable(columns, list(range(2, len(frame) + 2)), texts)
+
+
+def _read_text(path: Path) -> str:
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise ManifestError(f"{path}: no such file") from None
+    except OSError as error:
+        raise ManifestError(f"{path} can't be read: {error.strerror}") from None
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ManifestError(f"{path}, line {line}: not UTF-8; save it as 'CSV UTF-8'") from None
+    if "\0" in text:
+        raise ManifestError(f"{path} is not a text table; save it as 'CSV UTF-8'")
+    return text
+
+
+def _parse(text: str, delimiter: str, path: Path) -> TextTable:
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    lines: list[tuple[int, list[str]]] = []
+    try:
+        for row, cells in enumerate(reader, start=1):
+            stripped = [cell.strip() for cell in cells]
+            if any(stripped):  # a spreadsheet leaves blank rows and rows of commas behind
+                lines.append((row, stripped))
+    except csv.Error as error:
+        raise ManifestError(f"{path}, line {reader.line_num}: {error}") from None
+    if not lines:
+        raise ManifestError(f"{path} is empty; expected a header with the column 'image'")
+    (_, header), body = lines[0], lines[1:]
+    return _columns(header, body, path)
+
+
+def _columns(header: list[str], body: list[tuple[int, list[str]]], path: Path) -> TextTable:
+    while header and not header[-1]:  # trailing separators, as in IDRiD's own sheets
+        header = header[:-1]
+    if len(header) == 1 and any(mark in header[0] for mark in ";\t,"):
+        raise ManifestError(
+            f"{path}: the header is one cell, {header[0]!r}; "
+            f"separate .csv files by commas and .tsv files by tabs"
+        )
+    _check_header(header, path)
+    faults = Faults()
+    for row, cells in body:
+        if len(cells) < len(header) or any(cells[len(header) :]):
+            faults.add(row, f"expected {len(header)} cells as in the header, found {len(cells)}")
+    faults.raise_if_any(path)
+    columns = {name: [cells[i] for _, cells in body] for i, name in enumerate(header)}
+    return TextTable(columns, [row for row, _ in body])
+
+
+def _check_header(header: list[str], where: Path | str) -> None:
+    for number, name in enumerate(header, start=1):
+        if not name:
+            raise ManifestError(f"{where}: column {number} has no name")
+    doubled = [name for name, count in Counter(header).items() if count > 1]
+    if doubled:
+        raise ManifestError(f"{where}: the column {doubled[0]!r} appears twice in the header")
+
+
+def _read_parquet(path: Path) -> TextTable:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise MissingExtraError(
+            f"{path} is Parquet and pyarrow is not installed. Run: pip install 'foveola[parquet]'"
+        ) from None
+    try:
+        frame = pyarrow.parquet.read_table(path).to_pandas()
+    except FileNotFoundError:
+        raise ManifestError(f"{path}: no such file") from None
+    except (pyarrow.ArrowException, OSError):
+        raise ManifestError(f"{path} is not a Parquet file that can be read") from None
+    return table_of_frame(frame, path)
+
+
+def _is_text(column: Iterable[Any]) -> bool:
+    present = [value for value in column if not _is_missing(value)]
+    return bool(present) and all(isinstance(value, str) for value in present)
+
+
+def _is_missing(value: Any) -> bool:
+    # None, pandas.NA and NaT need no import of pandas here; NaN alone differs from itself
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return True
+    return isinstance(value, float) and value != value
+
+
+def _cell(value: Any, column: str) -> str:
+    if _is_missing(value):
+        return ""
+    if hasattr(value, "tolist") or isinstance(value, list | tuple | set | frozenset):
+        return ";".join(sorted(str(item) for item in value)) or ";"
+    if isinstance(value, bool):
+        return str(int(value))
+    if column == "subject" and isinstance(value, float) and value.is_integer():
+        return str(int(value))  # pandas makes 10003 a float where a neighbour is missing
+    if hasattr(value, "isoformat"):
+        return str(value.isoformat()).removesuffix("T00:00:00")
+    return repr(value) if isinstance(value, float) else str(value).strip()
