@@ -1,0 +1,111 @@
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import average_precision_score
+
+from foveola.evaluation.metrics import (
+    average_precision_at_r,
+    average_precision_author,
+    expected_average_precision_at_r,
+    expected_average_precision_author,
+    expected_hit_ratio,
+    hit_ratio,
+)
+
+GOLDEN = np.array([[1, 0, 1, 1, 0]], dtype=bool)  # methods.md, section 5, vector 4
+
+
+def test_the_golden_vector():
+    assert hit_ratio(GOLDEN, 5) == pytest.approx([0.6])
+    assert average_precision_author(GOLDEN, 5) == pytest.approx([0.483333], abs=1e-6)
+
+
+def test_average_precision_at_r_by_hand():
+    # Three relevant: ranks 1 to 3 hold hit, miss, hit: (1/1 + 2/3) / 3. The hit at rank 4 is late.
+    assert average_precision_at_r(GOLDEN, [3]) == pytest.approx([(1 + 2 / 3) / 3])
+
+
+def test_average_precision_at_r_takes_each_query_to_its_own_depth():
+    two = np.array([[0, 1, 1, 0], [1, 0, 0, 0]], dtype=bool)
+    assert average_precision_at_r(two, [2, 1]) == pytest.approx([(1 / 2) / 2, 1.0])
+
+
+def test_a_query_without_relevant_images_has_no_average_precision_at_r():
+    nothing = np.zeros((1, 4), dtype=bool)
+    assert np.isnan(average_precision_at_r(nothing, [0])).all()
+    assert np.isnan(expected_average_precision_at_r([0], [4])).all()
+    assert hit_ratio(nothing, 2) == [0.0]
+    assert average_precision_author(nothing, 2) == [0.0]
+
+
+def test_a_short_ranking_is_still_divided_by_k():
+    ranked = np.array([[1, 1]], dtype=bool)
+    assert hit_ratio(ranked, 5) == pytest.approx([2 / 5])
+    assert average_precision_author(ranked, 5) == pytest.approx([2 / 5])
+    empty = np.zeros((2, 0), dtype=bool)
+    assert average_precision_author(empty, 5).tolist() == [0.0, 0.0]
+
+
+def test_average_precision_of_the_whole_ranking_is_that_of_scikit_learn():
+    generator = np.random.default_rng(3)
+    for _ in range(20):
+        ranked = generator.random((1, 30)) < 0.3
+        ranked[0, 7] = True
+        ours = average_precision_author(ranked, 30) * 30 / ranked.sum()
+        theirs = average_precision_score(ranked[0], -np.arange(30.0))
+        assert ours == pytest.approx([theirs])
+
+
+@pytest.mark.parametrize("k", [0, -3])
+def test_a_k_below_one_is_refused(k):
+    with pytest.raises(ValueError, match="k must be at least 1"):
+        hit_ratio(GOLDEN, k)
+
+
+def test_rankings_that_end_before_r_are_refused():
+    with pytest.raises(ValueError, match="at least R = 6, got 5"):
+        average_precision_at_r(GOLDEN, [6])
+
+
+def test_more_relevant_than_ranked_is_refused():
+    with pytest.raises(ValueError, match="relevant <= ranked"):
+        expected_hit_ratio([3], [2], 1)
+
+
+@given(n=st.integers(1, 7), data=st.data())
+def test_chance_is_the_mean_over_all_orders(n, data):
+    relevant = data.draw(st.integers(0, n))
+    k = data.draw(st.integers(1, 9))
+    orders = np.zeros((0, n), dtype=bool)
+    for places in itertools.combinations(range(n), relevant):
+        orders = np.vstack([orders, np.isin(np.arange(n), places)])
+    R, N = [relevant], [n]
+    assert expected_hit_ratio(R, N, k) == pytest.approx([hit_ratio(orders, k).mean()])
+    ours = expected_average_precision_author(R, N, k)
+    assert ours == pytest.approx([average_precision_author(orders, k).mean()])
+    if relevant:
+        depth = np.full(len(orders), relevant)
+        mean = average_precision_at_r(orders, depth).mean()
+        assert expected_average_precision_at_r(R, N) == pytest.approx([mean])
+
+
+def test_chance_against_an_empty_gallery_is_zero():
+    assert expected_hit_ratio([0], [0], 5) == [0.0]
+    assert expected_average_precision_author([0], [0], 5) == [0.0]
+
+
+def test_chance_of_the_published_split():
+    # methods.md 1.6: gallery and query counts of grades 0 to 4, chance mHR and mAP@5/10/20/50.
+    gallery, query = [20604, 1958, 4257, 690, 577], [5198, 480, 1031, 182, 131]
+    total = [sum(gallery)] * 5
+
+    def micro(values):
+        return np.average(values, weights=query)
+
+    assert micro(expected_hit_ratio(gallery, total, 10)) == pytest.approx(0.5711, abs=5e-5)
+    for k, published in ((5, 0.4793), (10, 0.4516), (20, 0.4325), (50, 0.4173)):
+        ours = micro(expected_average_precision_author(gallery, total, k))
+        assert ours == pytest.approx(published, abs=6e-5)

@@ -1,0 +1,340 @@
+import dataclasses
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from foveola.cases import Case
+from foveola.errors import FoveolaError
+from foveola.evaluation import Side, evaluate
+
+KS = (1, 3, 7)
+
+
+def slow(queries, gallery, same_subject_out=True):
+    """Per query and metric by plain loops; queries is gallery for leave-one-out."""
+    rows = []
+    for q in range(len(queries.identities)):
+        left = []
+        for g in range(len(gallery.identities)):
+            if gallery is queries and g == q:
+                continue
+            if same_subject_out and gallery.identities[g] == queries.identities[q]:
+                continue
+            a, b = queries.descriptors[q].astype(float), gallery.descriptors[g].astype(float)
+            cosine = round(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)), 9)
+            left.append((-cosine, g, bool((queries.labels[q] & gallery.labels[g]).any())))
+        hits = [relevant for _, _, relevant in sorted(left)]
+        row = {}
+        for k in KS:
+            row[f"mHR@{k}"] = sum(hits[:k]) / k
+            row[f"mAP@{k}"] = (
+                sum(hits[i] * sum(hits[: i + 1]) / (i + 1) for i in range(min(k, len(hits)))) / k
+            )
+        R = sum(hits)
+        row["mAP@R"] = (
+            sum(hits[i] * sum(hits[: i + 1]) / (i + 1) for i in range(R)) / R if R else math.nan
+        )
+        rows.append(row)
+    return rows
+
+
+def check(evaluation, queries, rows):
+    for name, metric in evaluation.metrics.items():
+        values = np.array([row[name] for row in rows])
+        known = ~np.isnan(values)
+        expected = values[known].mean() if known.any() else math.nan
+        assert metric.value.micro == pytest.approx(expected, nan_ok=True)
+        groups = {}
+        for i, label in enumerate(queries.label_names):
+            carried = queries.labels[:, i] & known
+            if carried.any():
+                groups[label] = values[carried].mean()
+                assert metric.queries[label] == carried.sum()
+        assert metric.value.per_label == pytest.approx(groups)
+        if groups:
+            assert metric.value.macro == pytest.approx(np.mean(list(groups.values())))
+
+
+@st.composite
+def sides(draw, names=("a", "b", "c")):
+    n = draw(st.integers(2, 12))
+    # Whole numbers of a small range: ties, duplicates and negative cosines abound.
+    rows = draw(hnp.arrays(np.float32, (n, 2), elements=st.sampled_from([-2.0, -1.0, 1.0, 2.0])))
+    labels = draw(hnp.arrays(bool, (n, len(names))))
+    labels[0, 0] = labels[1, 0] = True
+    identities = draw(st.lists(st.integers(0, 5), min_size=n, max_size=n))
+    return Side(rows, labels, identities, tuple(names))
+
+
+@settings(deadline=None, max_examples=40)
+@given(side=sides(), out=st.booleans())
+def test_leave_one_out_matches_slow_loops(side, out):
+    got = evaluate(side, ks=KS, exclude_same_subject=out, bootstrap=0)
+    asked = side.labelled()
+    check(got, asked, slow(asked, asked, out))
+
+
+@settings(deadline=None, max_examples=40)
+@given(queries=sides(), gallery=sides(("c", "d", "a")), out=st.booleans())
+def test_two_sides_with_differing_label_names_match_slow_loops(queries, gallery, out):
+    got = evaluate(queries, gallery, ks=KS, exclude_same_subject=out, bootstrap=0)
+    names = ("a", "b", "c", "d")
+    wide = []
+    for side in (queries.labelled(), gallery.labelled()):
+        columns = [
+            side.labels[:, side.label_names.index(n)]
+            if n in side.label_names
+            else np.zeros(len(side.labels), bool)
+            for n in names
+        ]
+        wide.append(Side(side.descriptors, np.column_stack(columns), side.identities, names))
+    check(got, wide[0], slow(*wide, out))
+
+
+@pytest.fixture(scope="module")
+def crowd():
+    """400 images of 150 people, five grades as rare as in life, random descriptors."""
+    generator = np.random.default_rng(4)
+    grades = generator.choice(5, size=400, p=[0.6, 0.1, 0.2, 0.06, 0.04])
+    rows = generator.normal(size=(400, 16)).astype(np.float32)
+    return Side(rows, grades, generator.integers(150, size=400).tolist(), label="grade")
+
+
+def test_random_descriptors_reach_the_chance_level(crowd):
+    generator = np.random.default_rng(9)
+    totals = {}
+    for _ in range(30):
+        rows = generator.normal(size=(400, 8)).astype(np.float32)
+        got = evaluate(dataclasses.replace(crowd, descriptors=rows), bootstrap=0)
+        for name, metric in got.metrics.items():
+            totals.setdefault(name, []).append((metric.value.micro, metric.value.macro))
+    for name, metric in got.metrics.items():
+        mean = np.mean(totals[name], axis=0)
+        error = np.std(totals[name], axis=0) / math.sqrt(30) + 1e-4
+        assert abs(mean - [metric.chance.micro, metric.chance.macro]) / error == pytest.approx(
+            [0, 0], abs=4
+        )
+
+
+def test_the_block_size_does_not_change_results(crowd):
+    whole = evaluate(crowd, bootstrap=20)
+    for block in (1, 7, 400):
+        assert evaluate(crowd, bootstrap=20, block=block) == whole
+
+
+def test_descriptors_that_are_the_labels_are_perfect(crowd):
+    codes = crowd.labels.argmax(axis=1)
+    got = evaluate(
+        dataclasses.replace(crowd, descriptors=np.eye(5, dtype=np.float32)[codes]), ks=(5,)
+    )
+    assert [m.value.macro for m in got.metrics.values()] == pytest.approx([1, 1, 1])
+    assert got.metrics["mAP@R"].interval() == pytest.approx((1, 1))
+
+
+def test_results_depend_on_angles_only(crowd):
+    scaled = crowd.descriptors * np.linspace(0.5, 9, 400, dtype=np.float32)[:, None]
+    turned = scaled[:, ::-1]
+    got = evaluate(dataclasses.replace(crowd, descriptors=turned), bootstrap=0)
+    for name, metric in evaluate(crowd, bootstrap=0).metrics.items():
+        assert got.metrics[name].value.micro == pytest.approx(metric.value.micro, abs=1e-3)
+
+
+# Four photographs on a line of angles, two of them of person p: 0, 10, 20 and 90 degrees.
+def four(grades=(1, 1, 0, 1), people=("p", "p", "q", "r")):
+    angles = np.radians([0, 10, 20, 90])
+    return Side(
+        np.column_stack([np.cos(angles), np.sin(angles)]), np.array(grades), people, label="grade"
+    )
+
+
+def test_the_same_subject_is_left_out_and_counted():
+    got = evaluate(four(), ks=(1,), bootstrap=0)
+    # 0 and 10 degrees may not see each other and meet 20 (wrong); 20 meets 10 (wrong); 90 meets 20.
+    assert got.metrics["mHR@1"].value.micro == 0
+    assert (got.excluded_pairs, got.queries_with_exclusions) == (2, 2)
+
+
+def test_the_same_subject_is_ranked_on_request_but_never_the_query_itself():
+    got = evaluate(four(), ks=(1,), bootstrap=0, exclude_same_subject=False)
+    assert got.metrics["mHR@1"].value.micro == pytest.approx(2 / 4)  # 0 and 10 meet each other
+    assert (got.excluded_pairs, got.queries_with_exclusions) == (0, 0)
+    assert "NOT excluded" in got.to_text()
+
+
+def test_a_second_side_holding_the_query_itself_leaves_it_out_by_its_subject():
+    got = evaluate(four(), four(), ks=(1,), bootstrap=0)
+    assert got.metrics["mHR@1"].value.micro == 0
+    assert got.excluded_pairs == 2 + 2 + 1 + 1
+
+
+def test_queries_without_relevant_images_count_zero_and_are_left_out_of_map_at_r():
+    got = evaluate(four(), ks=(1, 3), bootstrap=0)
+    assert got.queries_without_relevant == 1  # the only grade 0
+    assert got.metrics["mHR@3"].value.per_label["0"] == 0
+    assert got.metrics["mHR@3"].queries == {"0": 1, "1": 3}
+    assert got.metrics["mAP@R"].queries == {"1": 3}
+    # 0 and 10 degrees: 20 wrong, 90 right, R = 1, so 0. 90: 20 wrong, 10, 0 right, R = 2: (1/2)/2.
+    assert got.metrics["mAP@R"].value.micro == pytest.approx((0 + 0 + 0.25) / 3)
+    assert got.metrics["mAP@R"].value.per_label == pytest.approx({"1": 0.25 / 3})
+
+
+def test_unlabelled_images_are_neither_asked_nor_ranked():
+    got = evaluate(four(grades=(1, -1, 0, 1)), ks=(1,), bootstrap=0)
+    assert (got.queries, got.gallery, got.unlabelled_queries, got.unlabelled_gallery) == (
+        3,
+        3,
+        1,
+        1,
+    )
+    both = evaluate(four(grades=(1, -1, 0, 1)), four(people="abcd"), ks=(1,), bootstrap=0)
+    assert (both.queries, both.gallery, both.unlabelled_queries, both.unlabelled_gallery) == (
+        3,
+        4,
+        1,
+        0,
+    )
+    assert both.metrics["mHR@1"].value.micro == 1  # nobody is excluded: each finds itself
+
+
+def test_a_gallery_smaller_than_k_is_divided_by_k():
+    got = evaluate(four(people="abcd"), ks=(10,), bootstrap=0)
+    assert got.metrics["mHR@10"].value.per_label["1"] == pytest.approx(2 / 10)
+    assert got.metrics["mHR@10"].chance.per_label["1"] == pytest.approx(2 / 10)
+
+
+def test_findings_are_relevant_when_they_share_one():
+    rows = np.eye(4, dtype=np.float32) + 0.1
+    found = [{"D", "H"}, {"H"}, {"G"}, set(), None]
+    cases = [
+        Case(image=f"{i}.jpg", path=f"/{i}.jpg", findings=None if f is None else frozenset(f))
+        for i, f in enumerate(found)
+    ]
+    side = Side.from_cases(np.vstack([rows, rows[:1]]), cases, "findings")
+    got = evaluate(side, ks=(1, 2), bootstrap=0)
+    assert side.label_names == ("D", "G", "H")
+    assert (got.queries, got.unlabelled_queries) == (3, 2)
+    assert got.metrics["mHR@2"].value.per_label == pytest.approx({"D": 0.5, "G": 0, "H": 0.5})
+    assert got.metrics["mHR@2"].queries == {"D": 1, "G": 1, "H": 2}
+    assert "per_label" in got.to_json()["metrics"]["mHR@1"]
+
+
+def test_cases_give_grade_column_and_identity():
+    cases = [
+        Case(image="a", path="/a", subject="1", collection="x", grade=0, extra={"dme": 2}),
+        Case(image="b", path="/b", subject="1", collection="y", extra={"dme": ""}),
+        Case(image="c", path="/c", subject="1", collection="x", grade=3),
+    ]
+    side = Side.from_cases(np.ones((3, 2)), cases, "grade")
+    assert side.label_names == ("0", "3")
+    assert side.labels.tolist() == [[True, False], [False, False], [False, True]]
+    assert side.identities[0] == side.identities[2] != side.identities[1]
+    column = Side.from_cases(np.ones((3, 2)), cases, "dme")
+    assert (column.label_names, column.labels[:, 0].tolist()) == (("2",), [True, False, False])
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_descriptors_that_are_not_numbers_are_refused(bad):
+    rows = np.ones((3, 2))
+    rows[1, 0] = bad
+    with pytest.raises(ValueError, match="1 descriptors hold NaN or infinity, the first in row 1"):
+        Side(rows, np.zeros(3, int), "abc")
+
+
+def test_descriptors_without_direction_are_refused():
+    with pytest.raises(ValueError, match="all zero, the first in row 2"):
+        Side(np.float32([[1, 0], [0, 1], [0, 0]]), np.zeros(3, int), "abc")
+
+
+@pytest.mark.parametrize(
+    ("labels", "names", "words"),
+    [
+        (np.zeros(2, int), (), r"got \(3, 2\), \(2,\) and 3"),
+        (np.array([0.0, 1.0, 2.0]), (), "labels int"),
+        (np.array([0, 1, 2]), ("a", "b"), "codes from -1 to 1"),
+        (np.array([0, -2, 0]), (), "codes from -1"),
+        (np.ones((3, 2), bool), ("a",), "2 different label names"),
+        (np.ones((3, 2), bool), ("a", "a"), "2 different label names"),
+    ],
+)
+def test_labels_that_do_not_fit_are_refused(labels, names, words):
+    with pytest.raises(ValueError, match=words):
+        Side(np.ones((3, 2)), labels, "abc", names)
+
+
+def test_descriptors_of_two_widths_are_refused():
+    with pytest.raises(ValueError, match="of 2 numbers, the gallery of 3"):
+        evaluate(four(), Side(np.ones((1, 3)), np.zeros(1, int), "a", label="grade"))
+
+
+def test_sides_labelled_by_different_things_are_refused():
+    with pytest.raises(ValueError, match="labelled by 'grade', not by 'findings'"):
+        evaluate(four(), dataclasses.replace(four(), label="findings"))
+
+
+def test_queries_without_any_label_are_refused():
+    with pytest.raises(FoveolaError, match="none of the 4 images has a grade as query"):
+        evaluate(four(grades=(-1, -1, -1, -1)))
+
+
+@pytest.mark.parametrize("count", [0, 4])
+def test_a_gallery_without_any_label_is_refused(count):
+    gallery = Side(np.ones((count, 2)), np.full(count, -1), list(range(count)), label="grade")
+    with pytest.raises(FoveolaError, match=f"none of the {count} images has a grade as gallery"):
+        evaluate(four(), gallery)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"ks": ()}, "ks must"),
+        ({"ks": (0,)}, "ks must"),
+        ({"confidence": 95}, "confidence"),
+        ({"bootstrap": -1}, "bootstrap"),
+    ],
+)
+def test_arguments_out_of_range_are_refused(arguments, words):
+    with pytest.raises(ValueError, match=words):
+        evaluate(four(), **arguments)
+
+
+def test_a_single_labelled_image_is_asked_and_finds_nothing():
+    got = evaluate(Side(np.ones((1, 2)), np.zeros(1, int), "a"), ks=(1,))
+    assert got.metrics["mHR@1"].value.micro == 0
+    assert got.metrics["mAP@R"].to_json("per_label")["micro"] is None
+
+
+def test_json_has_every_key_and_no_nan(crowd):
+    got = json.loads(json.dumps(evaluate(crowd, bootstrap=50).to_json(), allow_nan=False))
+    assert got["label"] == "grade"
+    assert set(got["excluded_same_subject"]) == {"pairs", "queries"}
+    expected = [f"mHR@{k}" for k in (1, 5, 10, 20, 50)] + [f"mAP@{k}" for k in (1, 5, 10, 20, 50)]
+    assert list(got["metrics"]) == [*expected, "mAP@R"]
+    for metric in got["metrics"].values():
+        assert set(metric) == {"micro", "macro", "per_grade", "chance", "interval", "queries"}
+        for part in (metric, metric["chance"], metric["interval"]):
+            assert set(part["per_grade"]) == {"0", "1", "2", "3", "4"}
+        low, high = metric["interval"]["micro"]
+        assert low <= metric["micro"] <= high
+
+
+def test_no_interval_is_null_in_json(crowd):
+    got = evaluate(crowd, bootstrap=0).to_json()["metrics"]["mHR@5"]["interval"]
+    assert got["micro"] is got["macro"] is got["per_grade"]["4"] is None
+
+
+def test_text_and_markdown_name_value_interval_and_chance(crowd):
+    got = evaluate(crowd, bootstrap=50)
+    metric = got.metrics["mAP@10"]
+    low, high = metric.interval()
+    cells = [f"{metric.value.micro:.3f}", f"{low:.3f} to {high:.3f}", f"{metric.chance.micro:.3f}"]
+    text = next(line for line in got.to_text().splitlines() if line.startswith("mAP@10"))
+    assert text.split("  ")[0] == "mAP@10"
+    assert all(cell in text for cell in cells)
+    row = next(line for line in got.to_markdown().splitlines() if line.startswith("| mAP@10"))
+    assert [cell.strip() for cell in row.strip("|").split("|")][1:4] == cells
+    assert "400 queries against 400 images by grade" in got.to_text()
