@@ -1,1 +1,1 @@
-""""""
+"""Pixels: decode a photograph within bounds and bring it into an encoder's form."""

@@ -1,1 +1,1 @@
-""""""
+"""Train descriptors and export them as released encoders. Needs foveola[train]."""

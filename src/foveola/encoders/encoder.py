@@ -1,0 +1,181 @@
+"""Run a released encoder on a CPU.
+
+Every image goes through the network alone (batch of 1) and in float32, whatever the processor
+offers: a descriptor then depends on its photograph only, not on its neighbours in a batch or
+on where an interrupted run went on, and archives of two machines can be compared.
+"""
+
+import os
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openvino as ov
+from numpy.typing import NDArray
+
+from foveola.cases import Case, Eye
+from foveola.encoders.release import DEFAULT, Release, read_release
+from foveola.errors import EncoderError, FoveolaError, ImageError
+from foveola.images.decode import DEFAULT_LIMITS, decode, read_bytes
+from foveola.images.fundus import Contract, prepare
+
+Pixels = NDArray[np.uint8]
+Vectors = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """One photograph's descriptor, and what tells whether the file has changed since.
+
+    Attributes:
+        case: the photograph.
+        descriptor: (D,) float32, unit length.
+        digest: BLAKE2b of the file, 16 bytes.
+        size: of the file in bytes.
+        mtime_ns: time of its last change.
+    """
+
+    case: Case
+    descriptor: Vectors
+    digest: bytes
+    size: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A photograph that can't be encoded, with the reason in one sentence."""
+
+    case: Case
+    reason: str
+
+
+class Encoder:
+    """A released encoder, ready to run. Safe to use from several threads.
+
+    Args:
+        release: what to run.
+        threads: processor cores to use; None takes all that this process may use.
+    """
+
+    def __init__(self, release: Release, threads: int | None = None) -> None:
+        self.release = release
+        self.threads = threads or len(os.sched_getaffinity(0))
+        self._compiled = _compile(release, self.threads)
+        self._local = threading.local()
+
+    @classmethod
+    def load(cls, source: str | Path = DEFAULT, threads: int | None = None) -> "Encoder":
+        """Load a shipped encoder by name, or one from its folder.
+
+        Raises:
+            EncoderError: it is missing, damaged or made for another version.
+        """
+        return cls(read_release(source), threads)
+
+    @property
+    def name(self) -> str:
+        """The encoder's name."""
+        return self.release.name
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of weights, graph and contract."""
+        return self.release.fingerprint
+
+    @property
+    def dimension(self) -> int:
+        """D of the descriptors."""
+        return self.release.dimension
+
+    @property
+    def contract(self) -> Contract:
+        """What is done to a photograph before it is encoded."""
+        return self.release.contract
+
+    def encode(self, prepared: Pixels) -> Vectors:
+        """(B, S, S, 3) uint8 prepared images -> (B, D) float32 unit descriptors.
+
+        Raises:
+            ValueError: another shape or dtype.
+        """
+        size = self.contract.size
+        if prepared.dtype != np.uint8 or prepared.shape[1:] != (size, size, 3):
+            raise ValueError(
+                f"expected (B, {size}, {size}, 3) uint8, got {prepared.shape} {prepared.dtype}"
+            )
+        rows = [self._run(image) for image in prepared]
+        return np.stack(rows) if rows else np.empty((0, self.dimension), np.float32)
+
+    def encode_photograph(self, image: Pixels, eye: Eye | None = None) -> Vectors:
+        """(H, W, 3) uint8 RGB as decoded -> (D,) float32 unit descriptor."""
+        return self._run(prepare(image, self.contract, eye))
+
+    def encode_case(self, case: Case) -> Encoded | Failed:
+        """Read, decode, prepare and encode one file; a file that can't be used is no exception."""
+        path = Path(case.path)
+        try:
+            stat = path.stat()
+            data = read_bytes(path, DEFAULT_LIMITS)
+            try:
+                image = decode(data, min_side=self.contract.size)
+            except ImageError as error:
+                return Failed(case, str(error))
+            descriptor = self.encode_photograph(image, case.eye)
+        except OSError as error:
+            return Failed(case, f"can't be read: {error.strerror or type(error).__name__}")
+        except FoveolaError as error:
+            return Failed(case, str(error))
+        digest = blake2b(data, digest_size=16).digest()
+        return Encoded(case, descriptor, digest, stat.st_size, stat.st_mtime_ns)
+
+    def encode_cases(self, cases: Iterable[Case]) -> Iterator[Encoded | Failed]:
+        """Encode many files on all threads; results come in the order of the cases.
+
+        Holds a few images per thread at a time, however many cases there are.
+        """
+        waiting: deque[Future[Encoded | Failed]] = deque()
+        with ThreadPoolExecutor(self.threads) as pool:
+            try:
+                for case in cases:
+                    waiting.append(pool.submit(self.encode_case, case))
+                    if len(waiting) > 4 * self.threads:
+                        yield waiting.popleft().result()
+                while waiting:
+                    yield waiting.popleft().result()
+            finally:
+                for future in waiting:
+                    future.cancel()
+
+    def _run(self, image: Pixels) -> Vectors:
+        request = getattr(self._local, "request", None)
+        if request is None:
+            request = self._local.request = self._compiled.create_infer_request()
+        request.infer({0: image[None]}, share_inputs=True)
+        vector = np.array(request.get_tensor("descriptor").data[0], np.float32)
+        return vector / np.linalg.norm(vector).astype(np.float32)
+
+
+def _compile(release: Release, threads: int) -> Any:
+    core = ov.Core()
+    try:
+        model = core.read_model(release.folder / "model.xml")
+        model.reshape({0: [1, release.contract.size, release.contract.size, 3]})
+        return core.compile_model(
+            model,
+            "CPU",
+            {
+                "INFERENCE_PRECISION_HINT": "f32",
+                "NUM_STREAMS": threads,  # one image a core, rather than all cores on one image
+                "INFERENCE_NUM_THREADS": threads,
+            },
+        )
+    except RuntimeError as error:
+        first = str(error).strip().splitlines()[-1]
+        raise EncoderError(f"encoder {release.name!r} can't be run: {first}") from None

@@ -1,0 +1,136 @@
+"""The folder of a released encoder, and the checks it must pass before it is run.
+
+    encoder.json   name, dimension, preprocessing contract, checksums, fingerprint, card
+    model.xml      OpenVINO IR: (1, S, S, 3) uint8 in, "descriptor" and "features" out
+    model.bin      its weights
+    CARD.md        what it was trained on and how good it is, for people
+
+The fingerprint is a hash of the weights, the graph and the contract. Two encoders whose
+descriptors could differ have different fingerprints; the card is not part of it.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from foveola.errors import EncoderError
+from foveola.images.fundus import Contract
+
+FORMAT = 1
+RELEASED = Path(__file__).parent / "released"
+DEFAULT = "fundus-similarity-1"
+_FILES = ("model.xml", "model.bin")
+
+
+@dataclass(frozen=True)
+class Release:
+    """What encoder.json says, checked against the files beside it.
+
+    Attributes:
+        folder: where the files lie.
+        name: of the encoder.
+        dimension: D of its descriptors.
+        contract: what is done to a photograph before it is encoded.
+        fingerprint: 32 hexadecimal digits.
+        card: what it was trained on and how good it is.
+    """
+
+    folder: Path
+    name: str
+    dimension: int
+    contract: Contract
+    fingerprint: str
+    card: Mapping[str, Any]
+
+
+def find(source: str | Path) -> Path:
+    """The folder of a shipped encoder by name, or the folder itself.
+
+    Raises:
+        EncoderError: there is neither.
+    """
+    shipped = RELEASED / str(source)
+    for folder in (Path(source), shipped):
+        if (folder / "encoder.json").is_file():
+            return folder
+    names = ", ".join(sorted(p.name for p in RELEASED.glob("*") if p.is_dir())) or "none"
+    raise EncoderError(
+        f"{source} is no encoder: expected a folder with encoder.json, or one of the shipped "
+        f"encoders ({names})"
+    )
+
+
+def read_release(source: str | Path) -> Release:
+    """Read and check a released encoder.
+
+    Raises:
+        EncoderError: it is missing, damaged, or made for another version of the program.
+    """
+    folder = find(source)
+    values = _read_json(folder)
+    if values.get("format") != FORMAT:
+        raise EncoderError(
+            f"{folder} has encoder format {values.get('format')!r}; this program reads {FORMAT}"
+        )
+    try:
+        contract = Contract.from_mapping(values["contract"])
+        release = Release(
+            folder, str(values["name"]), int(values["dimension"]), contract,
+            str(values["fingerprint"]), dict(values["card"]),
+        )  # fmt: skip
+    except (KeyError, TypeError, ValueError) as error:
+        raise EncoderError(f"{folder / 'encoder.json'} can't be used: {error}") from None
+    if fingerprint(folder, contract) != release.fingerprint:
+        raise EncoderError(
+            f"the files of encoder {release.name!r} in {folder} are not those it was released "
+            "with; copy the folder again"
+        )
+    return release
+
+
+def write_release(
+    folder: Path, *, name: str, dimension: int, contract: Contract, card: Mapping[str, Any]
+) -> Release:
+    """Write encoder.json beside a model.xml and model.bin that are there already."""
+    mark = fingerprint(folder, contract)
+    values = {
+        "format": FORMAT,
+        "name": name,
+        "dimension": dimension,
+        "contract": contract.to_mapping(),
+        "fingerprint": mark,
+        "card": dict(card),
+    }
+    text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
+    (folder / "encoder.json").write_text(text, encoding="utf-8")
+    return Release(folder, name, dimension, contract, mark, card)
+
+
+def fingerprint(folder: Path, contract: Contract) -> str:
+    """Hash of the graph, the weights and the contract.
+
+    Raises:
+        EncoderError: a file is missing or can't be read.
+    """
+    digest = hashlib.sha256(contract.hash.encode())
+    for name in _FILES:
+        try:
+            digest.update(hashlib.sha256((folder / name).read_bytes()).digest())
+        except OSError as error:
+            raise EncoderError(f"{folder / name} can't be read: {error.strerror}") from None
+    return digest.hexdigest()[:32]
+
+
+def _read_json(folder: Path) -> dict[str, Any]:
+    try:
+        values = json.loads((folder / "encoder.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise EncoderError(
+            f"{folder / 'encoder.json'} can't be read: {type(error).__name__}"
+        ) from None
+    if not isinstance(values, dict):
+        raise EncoderError(f"{folder / 'encoder.json'} does not describe an encoder")
+    return values

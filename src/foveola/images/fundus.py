@@ -1,0 +1,304 @@
+"""From a photograph to the pixels an encoder sees: one frozen, hashed contract.
+
+In this field a different crop has cost 11 points of accuracy unnoticed, so what is done to
+a photograph before it is encoded travels with the weights (`Contract`), and its hash is part
+of the encoder's fingerprint and of every archive.
+
+The field of view is the disc that the camera's mask leaves of the retina. It is found as a
+circle even where the frame cuts it (at top and bottom in most tabletop cameras), so that one
+disc diameter is the same number of pixels whatever the camera.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from foveola.cases import Eye
+
+Pixels = NDArray[np.uint8]
+
+# Part of every contract's hash. Raise it whenever the code below gives other pixels.
+ALGORITHM = 1
+
+_THUMBNAIL = 192  # pixels of the longer side on which the field of view is looked for
+_DARK, _BRIGHT = 48, 200  # a frame's corner is black below, white above (0-255)
+_TRIALS = 96  # circles tried; three of four edge points being good, all fail with p < 1e-20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contract:
+    """What is done to a photograph before it is encoded.
+
+    Attributes:
+        size: pixels of each side of the square result.
+        crop: cut to the circle of the field of view; otherwise pad the frame to a square.
+        mask: blacken what lies outside the circle: labels, notches, white paper.
+        orient: mirror images of left eyes, so that the disc lies on the right in all of
+            them. Has no effect where the eye is unknown.
+        mean, std: of each channel R, G, B on the scale 0 to 1; applied inside the encoder.
+    """
+
+    size: int = 256
+    crop: bool = True
+    mask: bool = True
+    orient: bool = False
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+
+    def __post_init__(self) -> None:
+        if not 32 <= self.size <= 4096:
+            raise ValueError(f"size is {self.size}; expected 32 to 4096 pixels")
+        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
+            raise ValueError("mean and std need three values each, those of std above 0")
+
+    @property
+    def hash(self) -> str:
+        """16 hexadecimal digits that change with every setting and with the algorithm."""
+        text = json.dumps({"algorithm": ALGORITHM, **asdict(self)}, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def to_mapping(self) -> dict[str, Any]:
+        """As JSON can hold it; `Contract.from_mapping` reads it back."""
+        return {"algorithm": ALGORITHM, **asdict(self)}
+
+    @classmethod
+    def from_mapping(cls, values: dict[str, Any]) -> "Contract":
+        """Read what `to_mapping` wrote.
+
+        Raises:
+            ValueError: it was written for another algorithm, or a setting is unknown.
+        """
+        settings = dict(values)
+        algorithm = settings.pop("algorithm", None)
+        if algorithm != ALGORITHM:
+            raise ValueError(
+                f"preprocessing algorithm {algorithm}; this program has algorithm {ALGORITHM}"
+            )
+        try:
+            return cls(
+                **{k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
+            )
+        except TypeError as error:
+            raise ValueError(f"unknown preprocessing setting: {error}") from None
+
+
+@dataclass(frozen=True)
+class FieldOfView:
+    """Where the retina is in a photograph, in pixels from its upper left corner.
+
+    Attributes:
+        x, y: centre.
+        radius: of the circle; half the longer side of the frame where no circle was found.
+        round: whether a circle was found. False means the whole frame is taken.
+    """
+
+    x: float
+    y: float
+    radius: float
+    round: bool
+
+
+def find_field_of_view(image: Pixels) -> FieldOfView:
+    """Find the disc of the retina in (H, W, 3) uint8.
+
+    Handles black and white surrounds, a disc cut by the frame on any side, and frames that
+    hold nothing but retina (no circle: the whole frame). Deterministic.
+    """
+    height, width = image.shape[:2]
+    shrink = max(1.0, max(height, width) / _THUMBNAIL)
+    small = image
+    if shrink > 1:
+        target = (max(2, round(width / shrink)), max(2, round(height / shrink)))
+        small = cv2.resize(image, target, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+    circle = _circle(small)
+    if circle is None:
+        return FieldOfView(width / 2, height / 2, max(height, width) / 2, round=False)
+    x, y, radius = circle
+    # pixel centres lie at half coordinates: 0.5 in the thumbnail is 0.5 * shrink in the image
+    return FieldOfView((x + 0.5) * shrink, (y + 0.5) * shrink, radius * shrink, round=True)
+
+
+def prepare(
+    image: Pixels, contract: Contract, eye: Eye | None = None, view: FieldOfView | None = None
+) -> Pixels:
+    """Bring a photograph into the form an encoder expects.
+
+    Args:
+        image: (H, W, 3) uint8 RGB of any size.
+        contract: what to do.
+        eye: which eye it is, for `contract.orient`.
+        view: the field of view if it is known already.
+
+    Returns:
+        (size, size, 3) uint8 RGB, not yet normalised: the encoder does that itself.
+    """
+    if contract.crop:
+        view = view or find_field_of_view(image)
+    else:
+        height, width = image.shape[:2]
+        view = FieldOfView(width / 2, height / 2, max(height, width) / 2, round=False)
+    square = _resize(_cut(image, view), contract.size)
+    if contract.mask and view.round:
+        square = cv2.bitwise_and(square, square, mask=_disc(contract.size))  # type: ignore[assignment]
+    if contract.orient and eye == "left":
+        square = square[:, ::-1]
+    return np.ascontiguousarray(square)
+
+
+def _circle(small: Pixels) -> tuple[float, float, float] | None:
+    """Centre and radius of the retina's disc in pixels of `small`, or None."""
+    inside = _foreground(small)
+    if inside is None:
+        return None
+    points = _edge_points(inside)
+    if len(points) < 12:
+        return None
+    fitted = _fit_circle(points, small.shape[0], small.shape[1])
+    if fitted is None or not _plausible(fitted, inside):
+        return None
+    return fitted
+
+
+def _foreground(small: Pixels) -> NDArray[np.bool_] | None:
+    """What is not surround, by the colour of the frame's corners; None if nothing surrounds it."""
+    height, width = small.shape[:2]
+    c = max(2, min(height, width) // 24)
+    brightest = small.max(axis=2)
+    corners = [(slice(0, c), slice(0, c)), (slice(0, c), slice(-c, None)),
+               (slice(-c, None), slice(0, c)), (slice(-c, None), slice(-c, None))]  # fmt: skip
+    dark = [float(np.median(brightest[at])) < _DARK for at in corners]
+    white = [float(np.median(small.min(axis=2)[at])) > _BRIGHT for at in corners]
+    if sum(white) >= 3:
+        mask = small.min(axis=2) < _BRIGHT
+    elif sum(dark) >= 2:
+        mask = brightest > _threshold(brightest, corners, dark)
+    else:
+        return None
+    return _largest_part(mask)
+
+
+def _threshold(
+    brightest: Pixels, corners: list[tuple[slice, slice]], dark: list[bool]
+) -> float:
+    """A little above the surround's own noise: retina can be nearly as dark."""
+    surround = np.concatenate(
+        [brightest[at].ravel() for at, is_dark in zip(corners, dark, strict=True) if is_dark]
+    )
+    level = float(np.median(surround))
+    bright = float(np.percentile(brightest, 90))
+    return level + max(8.0, 0.12 * (bright - level))
+
+
+def _largest_part(mask: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
+    if count < 2:
+        return None
+    largest = 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
+    if stats[largest, cv2.CC_STAT_AREA] < 0.1 * mask.size:
+        return None  # a lamp in the dark, not a retina
+    return np.asarray(labels == largest)
+
+
+def _edge_points(inside: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """(P, 2) x, y of the outline, without what the frame itself cuts.
+
+    The first and the last pixel of every row and column rather than a contour: dark retina
+    leaves holes in the mask, and these would be followed by a contour.
+    """
+    height, width = inside.shape
+    rows = np.flatnonzero(inside.any(axis=1))
+    columns = np.flatnonzero(inside.any(axis=0))
+    left, right = inside.argmax(axis=1)[rows], width - 1 - inside[:, ::-1].argmax(axis=1)[rows]
+    top, bottom = inside.argmax(axis=0)[columns], height - 1 - inside[::-1].argmax(axis=0)[columns]
+    # the outline runs between the last pixel inside and the first outside, half a pixel on
+    points = np.concatenate([
+        np.stack([left - 0.5, rows], 1), np.stack([right + 0.5, rows], 1),
+        np.stack([columns, top - 0.5], 1), np.stack([columns, bottom + 0.5], 1),
+    ]).astype(np.float64)  # fmt: skip
+    x, y = points.T
+    return points[(x > 1) & (x < width - 2) & (y > 1) & (y < height - 2)]
+
+
+def _fit_circle(
+    points: NDArray[np.float64], height: int, width: int
+) -> tuple[float, float, float] | None:
+    """The circle most outline points lie on: sampled triples, then least squares on the best."""
+    triples = np.random.default_rng(0).integers(0, len(points), (_TRIALS, 3))
+    x, y, radius = _circles_through(points[triples])
+    with np.errstate(invalid="ignore"):
+        sound = (radius > 0.3 * min(height, width)) & (radius < 0.9 * max(height, width))
+    if not sound.any():
+        return None
+    x, y, radius = x[sound], y[sound], radius[sound]
+    distance = np.hypot(points[:, 0, None] - x, points[:, 1, None] - y)
+    near = np.abs(distance - radius) < max(1.0, 0.015 * max(height, width))  # (P, trials)
+    best = int(near.sum(axis=0).argmax())
+    chosen = points[near[:, best]]
+    if len(chosen) < max(12, 0.3 * len(points)):
+        return None
+    return _least_squares(chosen)
+
+
+def _circles_through(
+    triples: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Centres and radii of the circles through (T, 3, 2) points; not finite for a line."""
+    a = triples[:, 1] - triples[:, 0]
+    b = triples[:, 2] - triples[:, 0]
+    cross = 2 * (a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0])
+    aa, bb = (a**2).sum(1), (b**2).sum(1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        dx = (b[:, 1] * aa - a[:, 1] * bb) / cross
+        dy = (a[:, 0] * bb - b[:, 0] * aa) / cross
+    return triples[:, 0, 0] + dx, triples[:, 0, 1] + dy, np.hypot(dx, dy)
+
+
+def _least_squares(points: NDArray[np.float64]) -> tuple[float, float, float]:
+    """Kasa's algebraic fit: x^2 + y^2 = 2ax + 2by + c."""
+    system = np.column_stack([2 * points, np.ones(len(points))])
+    a, b, c = np.linalg.lstsq(system, (points**2).sum(1), rcond=None)[0]
+    return float(a), float(b), float(np.sqrt(max(c + a * a + b * b, 0)))
+
+
+def _plausible(circle: tuple[float, float, float], inside: NDArray[np.bool_]) -> bool:
+    """Whether the circle holds nearly all of the retina found, and is not mostly empty."""
+    x, y, radius = circle
+    height, width = inside.shape
+    rows, columns = np.ogrid[:height, :width]
+    disc = (columns - x) ** 2 + (rows - y) ** 2 <= (radius + 1) ** 2
+    both = float((inside & disc).sum())
+    return both > 0.93 * float(inside.sum()) and both > 0.5 * float(disc.sum())
+
+
+def _cut(image: Pixels, view: FieldOfView) -> Pixels:
+    """The square around the field of view; black where it reaches beyond the frame."""
+    height, width = image.shape[:2]
+    side = max(2, round(2 * view.radius))
+    left, top = round(view.x - side / 2), round(view.y - side / 2)
+    x0, y0, x1, y1 = max(left, 0), max(top, 0), min(left + side, width), min(top + side, height)
+    if (x1 - x0, y1 - y0) == (side, side):
+        return image[y0:y1, x0:x1]
+    square = np.zeros((side, side, 3), np.uint8)
+    square[y0 - top : y1 - top, x0 - left : x1 - left] = image[y0:y1, x0:x1]
+    return square
+
+
+def _resize(square: Pixels, size: int) -> Pixels:
+    if square.shape[0] == size:
+        return square
+    how: Literal[3, 2] = cv2.INTER_AREA if square.shape[0] > size else cv2.INTER_CUBIC  # type: ignore[assignment]
+    return cv2.resize(square, (size, size), interpolation=how).astype(np.uint8, copy=False)
+
+
+@lru_cache(maxsize=8)
+def _disc(size: int) -> Pixels:
+    """(size, size) uint8, 255 inside the inscribed circle."""
+    axis = np.arange(size) - (size - 1) / 2
+    inside = axis[:, None] ** 2 + axis**2 <= (size / 2) ** 2
+    return inside.astype(np.uint8) * 255

@@ -1,0 +1,78 @@
+"""Changes of a prepared photograph that leave its diagnosis as it is.
+
+Everything here imitates what differs between cameras and visits: framing, side, exposure,
+colour, focus, compression. Nothing may erase a microaneurysm, which at 256 px is one or two
+pixels wide, so blur and noise stay far below that.
+"""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.uint8]
+
+
+def augment(image: Pixels, size: int, rng: np.random.Generator) -> Pixels:
+    """A random variant of an image.
+
+    Args:
+        image: (S, S, 3) uint8, a prepared field of view; S above size keeps it sharp.
+        size: pixels of each side of the result.
+        rng: source of all randomness.
+
+    Returns:
+        (size, size, 3) uint8.
+    """
+    changed = _move(image, size, rng)
+    changed = _recolour(changed, rng)
+    if rng.random() < 0.3:
+        changed = _light(changed, rng)
+    if rng.random() < 0.2:
+        changed = cv2.GaussianBlur(changed, (0, 0), rng.uniform(0.3, 0.8)).astype(np.uint8)
+    if rng.random() < 0.2:
+        changed = _compress(changed, rng)
+    return changed
+
+
+def _move(image: Pixels, size: int, rng: np.random.Generator) -> Pixels:
+    """Turn, scale, shift and mirror in one interpolation."""
+    source = image.shape[0]
+    angle, scale = rng.uniform(-25, 25), rng.uniform(0.88, 1.2)
+    matrix = cv2.getRotationMatrix2D((source / 2, source / 2), angle, scale * size / source)
+    matrix[:, 2] += size / 2 - source / 2 + rng.uniform(-0.05, 0.05, 2) * size
+    if rng.random() < 0.5:  # the other eye
+        matrix[0] = -matrix[0]
+        matrix[0, 2] += size - 1
+    if rng.random() < 0.25:  # upside down happens with some lenses, and keeps lesions apart from place
+        matrix[1] = -matrix[1]
+        matrix[1, 2] += size - 1
+    return cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR).astype(np.uint8)
+
+
+def _recolour(image: Pixels, rng: np.random.Generator) -> Pixels:
+    """Exposure, contrast and white balance, as one table for each channel."""
+    x = np.arange(256) / 255
+    gamma, contrast = np.exp(rng.normal(0, 0.2)), np.exp(rng.normal(0, 0.12))
+    gains = np.exp(rng.normal(0, 0.12) + rng.normal(0, 0.1, 3))
+    curve = np.clip(0.4 + contrast * (x**gamma - 0.4), 0, 1)
+    curve[0] = 0  # the surround stays black
+    table = np.clip(curve[:, None] * gains * 255, 0, 255).astype(np.uint8)
+    return cv2.LUT(image, table[None]).astype(np.uint8)
+
+
+def _light(image: Pixels, rng: np.random.Generator) -> Pixels:
+    """Uneven illumination: brighter towards one side."""
+    size = image.shape[0]
+    axis = np.linspace(-1, 1, size, dtype=np.float32)
+    angle, strength = rng.uniform(0, 2 * np.pi), rng.uniform(0.1, 0.4)
+    slope = np.cos(angle) * axis[None] + np.sin(angle) * axis[:, None]
+    return np.clip(image * (1 + strength * slope)[..., None], 0, 255).astype(np.uint8)
+
+
+def _compress(image: Pixels, rng: np.random.Generator) -> Pixels:
+    quality = int(rng.integers(60, 95))
+    _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    if decoded is None:  # can't happen: the bytes are OpenCV's own
+        raise RuntimeError("OpenCV could not read its own JPEG")
+    return decoded.astype(np.uint8)

@@ -1,0 +1,111 @@
+"""From a trained model to a released encoder: OpenVINO IR, parity check, card."""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import openvino as ov
+import torch
+from torch import Tensor, nn
+
+from foveola.encoders.encoder import Encoder
+from foveola.encoders.release import write_release
+from foveola.errors import EncoderError
+from foveola.images.fundus import Contract
+from foveola.models.descriptor import DescriptorModel, normalise
+from foveola.training.card import render_card
+from foveola.training.config import TrainConfig
+
+PARITY = 0.9999  # the least cosine between torch's descriptor and the released encoder's
+
+
+class Released(nn.Module):
+    """The trained model with the contract's normalisation inside: prepared pixels in."""
+
+    def __init__(self, model: DescriptorModel, contract: Contract) -> None:
+        super().__init__()
+        self.model = model
+        self.register_buffer("mean", torch.tensor(contract.mean))
+        self.register_buffer("std", torch.tensor(contract.std))
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, S, S, 3) uint8 -> descriptors (B, D) and feature map (B, C, h, w)."""
+        described = self.model(
+            normalise(pixels, self.get_buffer("mean"), self.get_buffer("std"))
+        )
+        return described.descriptor, described.features
+
+
+def export_encoder(
+    model: DescriptorModel,
+    folder: Path,
+    *,
+    config: TrainConfig,
+    contract: Contract,
+    counts: Mapping[str, int],
+) -> Path:
+    """Write a released encoder and check that it computes what the model does.
+
+    Weights are kept in half precision on disk; they are computed with in float32.
+
+    Args:
+        model: trained.
+        folder: of the encoder; replaced if it is there.
+        config: of the run.
+        contract: what was done to the photographs.
+        counts: images trained on, by collection.
+
+    Returns:
+        folder.
+
+    Raises:
+        EncoderError: the released encoder's descriptors differ from the model's.
+    """
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    released = Released(model, contract).eval().cpu()
+    example = torch.zeros(1, contract.size, contract.size, 3, dtype=torch.uint8)
+    with torch.no_grad():
+        ir = ov.convert_model(released, example_input=example, input=[-1, *example.shape[1:]])
+    for output, name in zip(ir.outputs, ("descriptor", "features"), strict=True):
+        output.get_tensor().set_names({name})
+    ov.save_model(ir, partial / "model.xml", compress_to_fp16=True)
+    card = {
+        "training": {"images": dict(counts), "seed": config.seed, "epochs": config.epochs},
+        "backbone": config.model.backbone,
+        "notes": config.notes,
+        "licence": config.licence,
+    }
+    release = write_release(
+        partial, name=config.name, dimension=config.model.dimension, contract=contract, card=card
+    )
+    (partial / "CARD.md").write_text(render_card(release), encoding="utf-8")
+    check_parity(released, Encoder(release))
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.rename(folder)
+    return folder
+
+
+def check_parity(released: Released, encoder: Encoder, images: int = 16) -> float:
+    """The least cosine between both descriptors over random images with fundus-like contrast.
+
+    Raises:
+        EncoderError: it is below PARITY.
+    """
+    rng = np.random.default_rng(0)
+    size = encoder.contract.size
+    coarse = torch.from_numpy(rng.uniform(0, 255, (images, 3, 8, 8)).astype(np.float32))
+    smooth = nn.functional.interpolate(coarse, size=(size, size), mode="bicubic")
+    noise = torch.from_numpy(rng.normal(0, 12, (images, 3, size, size)).astype(np.float32))
+    pixels = (smooth + noise).clamp(0, 255).byte().permute(0, 2, 3, 1).contiguous()
+    with torch.no_grad():
+        expected = released(pixels)[0].numpy()
+    least = float((expected * encoder.encode(pixels.numpy())).sum(1).min())
+    if least < PARITY:
+        raise EncoderError(
+            f"the exported encoder differs from the trained model: cosine {least:.5f}, "
+            f"expected at least {PARITY}"
+        )
+    return least

@@ -1,0 +1,89 @@
+"""P x K batches in which a group is one label and never twice the same subject if avoidable.
+
+Two photographs of one person look alike for reasons that have nothing to do with disease; as
+positives they would teach identity, and a model would look better than it is.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from torch.utils.data import Sampler
+
+
+class SubjectSampler(Sampler[list[int]]):
+    """Batches of P groups; each has K images of one label from K different subjects.
+
+    Labels are drawn with probability count ** power, with replacement, so a frequent one may
+    fill more than one group. A label of fewer than K subjects repeats subjects, then images.
+
+    Args:
+        labels: (N,) int, -1 for images that are not to be drawn.
+        subjects: (N,) any hashable; equal for images of one person.
+        groups: P.
+        images_per_group: K.
+        batches: number of batches in an epoch.
+        power: 1 draws labels as often as they occur, 0 all alike.
+        seed: of the first epoch; `set_epoch` moves on from there.
+    """
+
+    def __init__(
+        self,
+        labels: Sequence[int] | NDArray[np.int64],
+        subjects: Sequence[object],
+        *,
+        groups: int,
+        images_per_group: int,
+        batches: int,
+        power: float = 0.5,
+        seed: int = 0,
+    ) -> None:
+        self.groups, self.images_per_group, self.batches = groups, images_per_group, batches
+        self.seed, self.epoch = seed, 0
+        self._images = _by_label_and_subject(labels, subjects)
+        if len(self._images) < 2:
+            raise ValueError(f"expected images of at least 2 labels, got {len(self._images)}")
+        self._labels = sorted(self._images)
+        counts = [sum(map(len, self._images[label].values())) for label in self._labels]
+        weights = np.array(counts, float) ** power
+        self._chance = weights / weights.sum()
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw other batches in each epoch, and the same ones again when a run is resumed."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.batches
+
+    def __iter__(self) -> Iterator[list[int]]:
+        rng = np.random.default_rng([self.seed, self.epoch])
+        for _ in range(self.batches):
+            yield self._batch(rng)
+
+    def _batch(self, rng: np.random.Generator) -> list[int]:
+        chosen = rng.choice(len(self._labels), self.groups, p=self._chance)
+        while len(set(chosen)) < 2:  # a batch of one label has no triplet
+            chosen = rng.choice(len(self._labels), self.groups, p=self._chance)
+        labels, times = np.unique(chosen, return_counts=True)
+        batch: list[int] = []
+        for label, n in zip(labels, times, strict=True):
+            batch += self._draw(self._labels[label], int(n) * self.images_per_group, rng)
+        return batch
+
+    def _draw(self, label: int, count: int, rng: np.random.Generator) -> list[int]:
+        """Count images of a label, passing through its subjects before any comes again."""
+        people = list(self._images[label].values())
+        order: list[int] = []
+        while len(order) < count:
+            order += list(rng.permutation(len(people)))
+        return [int(rng.choice(people[person])) for person in order[:count]]
+
+
+def _by_label_and_subject(
+    labels: Sequence[int] | NDArray[np.int64], subjects: Sequence[object]
+) -> dict[int, dict[object, list[int]]]:
+    images: dict[int, dict[object, list[int]]] = {}
+    for index, (label, subject) in enumerate(zip(labels, subjects, strict=True)):
+        if label >= 0:
+            images.setdefault(int(label), {}).setdefault(subject, []).append(index)
+    return images
