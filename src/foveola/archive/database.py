@@ -1,0 +1,207 @@
+"""Opening the SQLite file of an archive, and what its faults mean to a user."""
+
+import contextlib
+import os
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from foveola.archive import schema
+from foveola.errors import ArchiveError
+
+FILE = "archive.sqlite"
+ENCODER = "encoder"
+BUSY_SECONDS = 5.0  # how long to wait for another process before giving up
+_NEW = ".archive.sqlite."  # a file being created; a killed process may leave one behind
+
+
+def create(folder: Path, meta: dict[str, str | int]) -> None:
+    """Make the database file of a new archive in one step: it is there wholly, or not at all.
+
+    Raises:
+        ArchiveError: the folder holds an archive or foreign files, or can't be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        names = {path.name for path in folder.iterdir()}
+    except FileExistsError:
+        raise ArchiveError(f"{folder} is a file; give a new folder for the archive") from None
+    except OSError as error:
+        raise ArchiveError(f"{folder} can't be created: {error.strerror}") from None
+    if FILE in names:
+        raise ArchiveError(f"{folder} already holds an archive; open it, or give a new folder")
+    if any(name != ENCODER and not name.startswith(_NEW) for name in names):
+        raise ArchiveError(f"{folder} holds other files; give a new or an empty folder")
+    try:
+        _publish(folder, _empty_database(meta))
+    except FileExistsError:
+        raise ArchiveError(f"{folder} already holds an archive; open it") from None
+    except OSError as error:
+        raise ArchiveError(f"{folder} can't be written: {error.strerror}") from None
+
+
+def _empty_database(meta: dict[str, str | int]) -> bytes:
+    with contextlib.closing(sqlite3.connect(":memory:")) as db:
+        db.executescript(schema.SCHEMA)
+        with db:
+            db.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
+        return db.serialize()
+
+
+def _publish(folder: Path, data: bytes) -> None:
+    """Write beside the place and link into it: unlike a rename, a link never replaces."""
+    handle, name = tempfile.mkstemp(prefix=_NEW, dir=folder)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).chmod(0o666 & ~_umask())  # mkstemp's 0600 would lock other readers out
+        os.link(name, folder / FILE)
+    finally:
+        for path in folder.glob(_NEW + "*"):  # ours, and what a killed process left
+            path.unlink(missing_ok=True)
+    for place in (folder, folder.parent):
+        _sync_folder(place)
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def _sync_folder(folder: Path) -> None:
+    with contextlib.suppress(OSError):  # Windows can't open a folder, and needs no sync of it
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def connect(folder: Path, *, read_only: bool) -> sqlite3.Connection:
+    """Open the database of an archive, in autocommit mode.
+
+    Raises:
+        ArchiveError: no such folder, no archive, damaged, or of a newer Foveola.
+    """
+    file = folder / FILE
+    if not folder.is_dir():
+        raise ArchiveError(f"{folder}: no such archive; make one with 'foveola index'")
+    if not file.is_file():
+        raise ArchiveError(f"{folder} is not an archive: it holds no {FILE}")
+    with faults(folder):
+        db = _connect_read_only(folder) if read_only else _connect(file, "rw")
+        try:
+            _prepare(db, read_only)
+            _check(db, folder)
+        except BaseException:
+            db.close()
+            raise
+    return db
+
+
+def _connect(file: Path, mode: str) -> sqlite3.Connection:
+    return sqlite3.connect(
+        f"{file.absolute().as_uri()}?mode={mode}",
+        uri=True,
+        timeout=BUSY_SECONDS,
+        isolation_level=None,  # transactions are begun by hand
+        check_same_thread=False,  # the archive has a lock
+    )
+
+
+def _connect_read_only(folder: Path) -> sqlite3.Connection:
+    """Open for reading, also from a disc that can't be written.
+
+    A WAL database needs a shared-memory file beside it. Where none can be made the file can't
+    change either, and SQLite may be told so, as long as no unfinished log has to be applied.
+    """
+    db = _connect(folder / FILE, "ro")
+    try:
+        db.execute("SELECT 1 FROM sqlite_master").fetchone()
+    except sqlite3.OperationalError as error:
+        db.close()
+        log = folder / f"{FILE}-wal"
+        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_CANTOPEN:
+            raise
+        if log.exists() and log.stat().st_size:
+            raise ArchiveError(
+                f"{folder} was not closed properly and can't be repaired where it can't be "
+                "written; open it once in a writable place"
+            ) from None
+        db = _connect(folder / FILE, "ro&immutable=1")
+    return db
+
+
+def _prepare(db: sqlite3.Connection, read_only: bool) -> None:
+    db.execute("PRAGMA foreign_keys = ON")
+    if read_only:
+        return
+    if db.execute("PRAGMA application_id").fetchone()[0] == schema.APPLICATION_ID:
+        db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = FULL")
+    db.execute("PRAGMA secure_delete = ON")
+
+
+def _check(db: sqlite3.Connection, folder: Path) -> None:
+    if db.execute("PRAGMA application_id").fetchone()[0] != schema.APPLICATION_ID:
+        raise ArchiveError(f"{folder} is not an archive: {FILE} is another kind of file, or empty")
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    if version > schema.VERSION:
+        raise ArchiveError(
+            f"{folder} was made by a newer Foveola (format {version}, this one reads "
+            f"{schema.VERSION}); update Foveola"
+        )
+    pages = db.execute("PRAGMA page_count").fetchone()[0]
+    size = (folder / FILE).stat().st_size  # after the count: a writer only makes the file grow
+    log = folder / f"{FILE}-wal"
+    if size < pages * schema.PAGE_SIZE and not (log.exists() and log.stat().st_size):
+        raise ArchiveError(_damaged(folder))
+
+
+def _damaged(folder: Path) -> str:
+    return f"{folder} is damaged: {FILE} can't be read; restore it from a copy or index it again"
+
+
+@contextlib.contextmanager
+def faults(folder: Path) -> Iterator[None]:
+    """Turn what SQLite says into what a user can do; programming errors pass unchanged.
+
+    Raises:
+        ArchiveError: the archive is damaged, busy, or on a disk that is full or read-only.
+    """
+    try:
+        yield
+    except sqlite3.ProgrammingError:  # a closed archive, say
+        raise
+    except sqlite3.DatabaseError as error:
+        # Text that is no UTF-8 comes without a code, and only a damaged file holds any.
+        message = _explain(folder, getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT))
+        if message is None:
+            raise
+        raise ArchiveError(message) from error
+
+
+def _explain(folder: Path, code: int) -> str | None:
+    if code == sqlite3.SQLITE_IOERR_SHMSIZE:  # no room for the shared-memory file
+        code = sqlite3.SQLITE_FULL
+    match code & 0xFF:
+        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+            return f"{folder} is busy: another process is writing; try again when it has finished"
+        case sqlite3.SQLITE_FULL:
+            return (
+                f"the disk of {folder} is full; the last batch was not stored, everything "
+                "before it was. Make room and run the same command again"
+            )
+        case sqlite3.SQLITE_READONLY:
+            return f"{folder} can't be written; check the rights on the folder and its files"
+        case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
+            return _damaged(folder)
+        case sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM | sqlite3.SQLITE_IOERR:
+            return f"{folder} can't be read; check the rights on it, and the disk"
+        case sqlite3.SQLITE_AUTH:
+            return f"{folder} can't be opened; check the rights on it"
+    return None

@@ -1,0 +1,152 @@
+"""Questions to the database of an archive, each within a transaction of the caller."""
+
+import os
+import sqlite3
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foveola.archive import schema
+from foveola.cases import Case
+from foveola.errors import ArchiveError
+
+LITTLE = np.dtype("<f4")  # how a descriptor is stored
+_BATCH = 1024  # rows read from SQLite at once
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """Every descriptor of one state of the archive."""
+
+    version: int  # SQLite's data_version, changed by other connections only
+    ids: NDArray[np.int64]  # (N,) ascending
+    matrix: NDArray[np.float32]  # (N, D)
+
+
+def load(db: sqlite3.Connection, version: int, dimension: int, folder: Path) -> Vectors:
+    """Read every descriptor into one contiguous matrix."""
+    count = db.execute("SELECT count(*) FROM descriptors").fetchone()[0]
+    ids = np.empty(count, np.int64)
+    matrix = np.empty((count, dimension), np.float32)
+    cursor = db.execute("SELECT case_id, vector FROM descriptors ORDER BY case_id")
+    start = 0
+    while rows := cursor.fetchmany(_BATCH):
+        end = start + len(rows)
+        data = b"".join([row[1] for row in rows])
+        if len(data) != len(rows) * dimension * LITTLE.itemsize:
+            raise ArchiveError(f"{folder} is damaged: a descriptor has not {dimension} values")
+        ids[start:end] = [row[0] for row in rows]
+        matrix[start:end] = np.frombuffer(data, LITTLE).reshape(-1, dimension)
+        start = end
+    ids.flags.writeable = matrix.flags.writeable = False
+    return Vectors(version, ids, matrix)
+
+
+def id_of(db: sqlite3.Connection, path: str) -> int | None:
+    """The id of the case with this path; None where there is none."""
+    row = db.execute("SELECT id FROM cases WHERE path = ?", (path,)).fetchone()
+    return None if row is None else int(row[0])
+
+
+def cases_of(db: sqlite3.Connection, ids: Iterable[int]) -> list[Case]:
+    """The cases with these ids, in their order.
+
+    Raises:
+        ArchiveError: there is none with one of them.
+    """
+    cases = []
+    for id_ in ids:
+        row = db.execute(f"{schema.SELECT_RECORD} WHERE c.id = ?", (int(id_),)).fetchone()
+        if row is None:
+            raise ArchiveError(f"the archive has no case with the id {id_}")
+        cases.append(schema.case_of(row))
+    return cases
+
+
+def filtered(
+    db: sqlite3.Connection, ids: NDArray[np.int64], where: str | None
+) -> NDArray[np.int64] | None:
+    """Rows of the matrix whose cases meet the condition, ascending; None means all."""
+    if where is None or not where.strip():
+        return None
+    from foveola.archive.filters import parse  # lark is read only when there is a filter
+
+    columns: dict[str, set[str]] = {}
+    for name, kind in db.execute("SELECT name, kind FROM columns"):
+        columns.setdefault(name, set()).add(kind)
+    sql, values = parse(where).sql(columns)
+    query = f"SELECT c.id FROM cases AS c WHERE {sql} ORDER BY c.id"  # noqa: S608 - values are bound
+    chosen = np.array([row[0] for row in db.execute(query, values)], np.int64)
+    return np.searchsorted(ids, chosen).astype(np.int64)
+
+
+def of_identity(db: sqlite3.Connection, identity: tuple[str, str] | None) -> list[int]:
+    """Ids of the images that share a `Case.identity`."""
+    if identity is None:
+        return []
+    kind, value = identity
+    if kind == "image":
+        rows = db.execute("SELECT id FROM cases WHERE subject IS NULL AND path = ?", (value,))
+    else:
+        collection, _, subject = value.partition("\0")
+        rows = db.execute(
+            "SELECT id FROM cases WHERE subject = ? AND collection = ?", (subject, collection)
+        )
+    return [row[0] for row in rows]
+
+
+def without(
+    rows: NDArray[np.int64] | None, ids: NDArray[np.int64], excluded: Collection[int]
+) -> tuple[NDArray[np.int64] | None, int]:
+    """Rows without those of the excluded ids, and how many that took away."""
+    if not len(excluded):
+        return rows, 0
+    rows = np.arange(len(ids), dtype=np.int64) if rows is None else rows
+    stay = ~np.isin(ids[rows], np.array(list(excluded), np.int64))
+    return rows[stay], int(len(rows) - stay.sum())
+
+
+def one_image(db: sqlite3.Connection, image: str, collection: str | None) -> int:
+    """The id of the image with this path or, failing that, this name.
+
+    Raises:
+        ArchiveError: there is none, or more than one.
+    """
+    rows = db.execute("SELECT id FROM cases WHERE path IN (?, ?)", (image, os.path.abspath(image)))  # noqa: PTH100
+    ids = [row[0] for row in rows]
+    if not ids:
+        rows = db.execute(
+            "SELECT id FROM cases WHERE image = ? AND collection = coalesce(?, collection)",
+            (image, collection),
+        )
+        ids = [row[0] for row in rows]
+    if not ids:
+        raise ArchiveError(f"the archive has no case {image!r}")
+    if len(ids) > 1:
+        raise ArchiveError(
+            f"{len(ids)} images are called {image!r}; give the full path, or the collection"
+        )
+    return int(ids[0])
+
+
+def images_of(db: sqlite3.Connection, subject: str, collection: str | None) -> list[int]:
+    """Ids of the images of a subject.
+
+    Raises:
+        ArchiveError: there is none, or several collections have a subject of this name.
+    """
+    rows = db.execute(
+        "SELECT id, collection FROM cases"
+        " WHERE subject = ? AND collection = coalesce(?, collection)",
+        (subject, collection),
+    ).fetchall()
+    if not rows:
+        raise ArchiveError("the archive has no case of this subject")
+    collections = sorted({row[1] for row in rows})
+    if len(collections) > 1:
+        names = ", ".join(repr(name) for name in collections)
+        raise ArchiveError(f"{len(collections)} collections have this subject: {names}; give one")
+    return [row[0] for row in rows]

@@ -1,0 +1,160 @@
+"""The tables of an archive and the way of a case into them and back.
+
+    meta            what the archive is: encoder, fingerprint, dimension
+    cases           one row a photograph; its id is given once and never again
+    case_findings   its findings; `looked` in cases says whether anybody looked
+    descriptors     its vector, little-endian float32, apart so that records are read fast
+    columns         names and kinds of the further columns, for filters
+
+No row holds a time or a host, so two archives of the same files are equal.
+"""
+
+import json
+import math
+import sqlite3
+from typing import Any
+
+from foveola.cases import Case
+
+APPLICATION_ID = 0x464F5645  # "FOVE", marks the file as ours
+VERSION = 1
+PAGE_SIZE = 16384  # a 512-dimensional descriptor wastes half of SQLite's usual 4096
+
+SCHEMA = f"""
+PRAGMA page_size = {PAGE_SIZE};
+PRAGMA application_id = {APPLICATION_ID};
+PRAGMA user_version = {VERSION};
+CREATE TABLE meta (key TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
+CREATE TABLE cases (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    path TEXT NOT NULL UNIQUE,
+    image TEXT NOT NULL,
+    subject TEXT,
+    eye TEXT CHECK (eye IN ('left', 'right')),
+    visit,
+    grade INTEGER CHECK (grade BETWEEN 0 AND 4),
+    collection TEXT NOT NULL,
+    looked INTEGER NOT NULL CHECK (looked IN (0, 1)),
+    extra TEXT NOT NULL,
+    digest BLOB NOT NULL,
+    size INTEGER NOT NULL,
+    mtime_ns INTEGER NOT NULL
+);
+CREATE INDEX cases_subject ON cases (subject, collection);
+CREATE INDEX cases_image ON cases (image);
+CREATE INDEX cases_digest ON cases (digest);
+CREATE TABLE case_findings (
+    case_id INTEGER NOT NULL REFERENCES cases ON DELETE CASCADE,
+    finding TEXT NOT NULL,
+    PRIMARY KEY (case_id, finding)
+) WITHOUT ROWID;
+CREATE TABLE descriptors (
+    case_id INTEGER PRIMARY KEY REFERENCES cases ON DELETE CASCADE,
+    vector BLOB NOT NULL
+);
+CREATE TABLE columns (
+    name TEXT NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN ('number', 'text')),
+    PRIMARY KEY (name, kind)
+) WITHOUT ROWID;
+"""
+
+RECORD = ("path", "image", "subject", "eye", "visit", "grade", "collection", "looked", "extra")
+SELECT_RECORD = f"""SELECT {", ".join("c." + name for name in RECORD)},
+    (SELECT json_group_array(finding) FROM
+        (SELECT finding FROM case_findings WHERE case_id = c.id ORDER BY finding)),
+    c.id FROM cases AS c"""  # noqa: S608 - constants only
+
+LIST_COLUMNS = """INSERT INTO columns
+    SELECT DISTINCT e.key, CASE e.type WHEN 'text' THEN 'text' ELSE 'number' END
+    FROM cases AS c, json_each(c.extra) AS e"""
+
+
+def record_of(case: Case) -> tuple[Any, ...]:
+    """The values of RECORD followed by the findings as a JSON list.
+
+    Raises:
+        ValueError: a value that is no text, number or None, is not finite, or can't be UTF-8.
+    """
+    grade = None if case.grade is None else int(case.grade)
+    extra = {_text(key): _scalar(value) for key, value in case.extra.items()}
+    return (
+        _text(case.path),
+        _text(case.image),
+        None if case.subject is None else _text(case.subject),
+        case.eye,
+        None if case.visit is None else _scalar(case.visit),
+        grade,
+        _text(case.collection),
+        int(case.findings is not None),
+        json.dumps(extra, ensure_ascii=False, sort_keys=True),
+        json.dumps(sorted(map(_text, case.findings or ())), ensure_ascii=False),
+    )
+
+
+def case_of(row: tuple[Any, ...]) -> Case:
+    """The case in a row of SELECT_RECORD."""
+    path, image, subject, eye, visit, grade, collection, looked, extra, findings = row[:10]
+    return Case(
+        path=path,
+        image=image,
+        subject=subject,
+        eye=eye,
+        visit=visit,
+        grade=grade,
+        collection=collection,
+        findings=frozenset(json.loads(findings)) if looked else None,
+        extra=json.loads(extra),
+    )
+
+
+def put_record(db: sqlite3.Connection, record: tuple[Any, ...], id_: int | None) -> int:
+    """Write a record, over the one of id_ where it is given; returns its id.
+
+    A plain INSERT or UPDATE: an upsert would use up an id even where it replaces.
+    """
+    *values, findings = record
+    if id_ is None:
+        marks = ", ".join("?" * len(RECORD))
+        id_ = db.execute(
+            f"INSERT INTO cases ({', '.join(RECORD)}, digest, size, mtime_ns)"  # noqa: S608
+            f" VALUES ({marks}, x'', 0, 0)",
+            values,
+        ).lastrowid
+        if id_ is None:  # for the type checker: an INSERT always has a row id
+            raise sqlite3.InternalError("no row id")
+    else:
+        names = ", ".join(f"{name} = ?" for name in RECORD)
+        db.execute(f"UPDATE cases SET {names} WHERE id = ?", (*values, id_))  # noqa: S608
+        db.execute("DELETE FROM case_findings WHERE case_id = ?", (id_,))
+    found = [(id_, finding) for finding in json.loads(findings)]
+    db.executemany("INSERT INTO case_findings VALUES (?, ?)", found)
+    kinds = [
+        (name, "text" if isinstance(value, str) else "number")
+        for name, value in json.loads(record[RECORD.index("extra")]).items()
+    ]
+    db.executemany("INSERT OR IGNORE INTO columns VALUES (?, ?)", kinds)
+    return id_
+
+
+def rebuild_columns(db: sqlite3.Connection) -> None:
+    """List the further columns anew, after a record was replaced or removed."""
+    db.execute("DELETE FROM columns")
+    db.execute(LIST_COLUMNS)
+
+
+def _text(value: str) -> str:
+    if not isinstance(value, str) or "\0" in value:
+        raise ValueError(f"expected text without NUL, got {value!r}")
+    value.encode()  # a lone surrogate, as in a file name that is not UTF-8: a ValueError too
+    return value
+
+
+def _scalar(value: str | int | float) -> str | int | float:
+    if isinstance(value, str):
+        return _text(value)
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float) and math.isfinite(value):
+        return float(value)
+    raise ValueError(f"expected a text or a finite number, got {value!r}")

@@ -1,0 +1,359 @@
+"""The archive: a folder with cases, their descriptors and the encoder that made them.
+
+    A/archive.sqlite    records and descriptors (schema.py)
+    A/encoder/          a copy of the released encoder, put there by the caller
+
+One process writes, any number read at the same time, and each sees whole batches only. What
+`add` has returned from survives a kill and a power cut (WAL, synchronous=FULL).
+"""
+
+import contextlib
+import sqlite3
+import threading
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foveola.archive import database, queries, schema
+from foveola.archive.info import ArchiveInfo, describe
+from foveola.archive.queries import LITTLE, Vectors
+from foveola.archive.records import DIGEST_BYTES, Entry, Found
+from foveola.archive.search import top_k, unit
+from foveola.cases import Case
+from foveola.errors import ArchiveError
+
+
+class Archive:
+    """A durable collection of cases and descriptors made by one encoder.
+
+    Made by `create` and `open`; a context manager. May be used from several threads, which
+    take turns. Holds N * D * 4 bytes once searched.
+    """
+
+    def __init__(self, folder: Path, db: sqlite3.Connection, *, read_only: bool) -> None:
+        self.folder = folder
+        self.read_only = read_only
+        self._db = db
+        self._lock = threading.RLock()
+        self._cache: Vectors | None = None
+        with database.faults(folder):
+            meta = dict(db.execute("SELECT key, value FROM meta").fetchall())
+        try:
+            self.name = str(meta["encoder"])
+            self.fingerprint = str(meta["fingerprint"])
+            self.dimension = int(meta["dimension"])
+        except (KeyError, ValueError):
+            raise ArchiveError(
+                f"{folder} is damaged: it does not say which encoder made it"
+            ) from None
+
+    @classmethod
+    def create(cls, folder: Path, *, encoder: str, fingerprint: str, dimension: int) -> Self:
+        """Make an empty archive in a new folder and open it.
+
+        Killed at any moment it leaves either no archive, and can be called again, or a whole one.
+
+        Args:
+            folder: must not exist, be empty, or hold nothing but `encoder/`.
+            encoder: name of the encoder, for people.
+            fingerprint: of its weights and preprocessing; descriptors of another do not fit.
+            dimension: D of its descriptors, at least 1.
+
+        Raises:
+            ArchiveError: the folder holds an archive or other files, or can't be written.
+        """
+        if dimension < 1:
+            raise ValueError(f"expected a dimension of at least 1, got {dimension}")
+        meta: dict[str, str | int] = {
+            "encoder": encoder,
+            "fingerprint": fingerprint,
+            "dimension": int(dimension),
+        }
+        database.create(Path(folder), meta)
+        return cls.open(folder)
+
+    @classmethod
+    def open(cls, folder: Path, *, fingerprint: str | None = None, read_only: bool = False) -> Self:
+        """Open an archive.
+
+        Args:
+            folder: the archive.
+            fingerprint: of the encoder about to be used; None takes any.
+            read_only: never write; works beside a writer and on a read-only disc.
+
+        Raises:
+            ArchiveError: no such folder, no archive, damaged, of a newer Foveola, or made by an
+                encoder of another fingerprint.
+        """
+        folder = Path(folder)
+        db = database.connect(folder, read_only=read_only)
+        try:
+            archive = cls(folder, db, read_only=read_only)
+            if fingerprint not in (None, archive.fingerprint):
+                raise ArchiveError(
+                    f"{folder} was made by the encoder {archive.name!r} ({archive.fingerprint}), "
+                    f"not by the one given ({fingerprint}), and their descriptors can't be "
+                    "compared; search with the archive's own encoder, or index into a new folder"
+                )
+        except BaseException:
+            db.close()
+            raise
+        return archive
+
+    @property
+    def encoder_folder(self) -> Path:
+        """Where the copy of the encoder belongs; the archive itself does not read it."""
+        return self.folder / database.ENCODER
+
+    def close(self) -> None:
+        """Give the file back; a second call does nothing."""
+        with self._lock:
+            self._cache = None
+            self._db.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        with self._reading() as db:
+            return int(db.execute("SELECT count(*) FROM cases").fetchone()[0])
+
+    # Writing
+
+    def add(self, entries: Sequence[Entry]) -> int:
+        """Store all entries or none, in one transaction; on return they are on the disk.
+
+        A case whose path is known replaces the stored one and keeps its id.
+
+        Returns:
+            How many were stored.
+
+        Raises:
+            ValueError: a descriptor of another length or dimension or not finite, a digest that
+                is not 16 bytes, a record with values that no case has.
+            ArchiveError: another process is writing, the disk is full, opened for reading only.
+        """
+        rows = [(schema.record_of(e.case), self._blob(e), e) for e in entries]
+        with self._writing() as db:
+            replaced = False
+            for record, blob, entry in rows:
+                known = queries.id_of(db, entry.case.path)
+                replaced |= known is not None
+                id_ = schema.put_record(db, record, known)
+                db.execute(
+                    "UPDATE cases SET digest = ?, size = ?, mtime_ns = ? WHERE id = ?",
+                    (entry.digest, entry.size, entry.mtime_ns, id_),
+                )
+                db.execute("INSERT OR REPLACE INTO descriptors VALUES (?, ?)", (id_, blob))
+            if replaced:
+                schema.rebuild_columns(db)
+        return len(rows)
+
+    def update_records(self, cases: Iterable[Case]) -> int:
+        """Rewrite the records of known paths that differ; descriptors stay.
+
+        For labels that were corrected in the manifest. Unknown paths are passed over.
+
+        Returns:
+            How many records changed.
+
+        Raises:
+            ValueError, ArchiveError: as for `add`.
+        """
+        records = [schema.record_of(case) for case in cases]
+        changed = 0
+        with self._writing() as db:
+            stored = {row[0]: row for row in db.execute(schema.SELECT_RECORD)}
+            for record in records:
+                row = stored.get(record[0])
+                if row is None or schema.record_of(schema.case_of(row)) == record:
+                    continue
+                schema.put_record(db, record, row[-1])
+                changed += 1
+            if changed:
+                schema.rebuild_columns(db)
+        return changed
+
+    def remove(
+        self,
+        *,
+        image: str | None = None,
+        subject: str | None = None,
+        collection: str | None = None,
+    ) -> int:
+        """Remove one image, or every image of a subject, beyond recovery from this file.
+
+        The database is rewritten without the removed bytes and its log is emptied; while
+        another process reads, the log keeps them until the next writer closes or removes.
+
+        Args:
+            image: name or path of an image.
+            subject: pseudonym of a subject. Give either this or image.
+            collection: in which to look; needed where the name occurs in several.
+
+        Returns:
+            How many images were removed, at least 1.
+
+        Raises:
+            ArchiveError: nothing fits, or the name is ambiguous; nothing is removed then.
+        """
+        if (image is None) == (subject is None):
+            raise ValueError("give either an image or a subject")
+        with self._writing() as db:
+            if image is not None:
+                ids = [queries.one_image(db, image, collection)]
+            else:
+                ids = queries.images_of(db, str(subject), collection)
+            db.executemany("DELETE FROM cases WHERE id = ?", [(id_,) for id_ in ids])
+            schema.rebuild_columns(db)
+        self._forget()
+        return len(ids)
+
+    # Reading
+
+    def known(self) -> dict[str, tuple[int, int]]:
+        """Path to (size, mtime_ns) of every stored file, so that indexing can be resumed."""
+        with self._reading() as db:
+            rows = db.execute("SELECT path, size, mtime_ns FROM cases ORDER BY id")
+            return {path: (size, mtime) for path, size, mtime in rows}
+
+    def case(self, id_: int) -> Case:
+        """The case with this id.
+
+        Raises:
+            ArchiveError: there is none.
+        """
+        with self._reading() as db:
+            return queries.cases_of(db, [id_])[0]
+
+    def find(
+        self, *, path: str | None = None, digest: bytes | None = None
+    ) -> tuple[int, Case] | None:
+        """The case with this path, or the first with this digest; None where there is none."""
+        if (path is None) == (digest is None):
+            raise ValueError("give either a path or a digest")
+        column, value = ("path", path) if path is not None else ("digest", digest)
+        query = f"{schema.SELECT_RECORD} WHERE c.{column} = ? ORDER BY c.id LIMIT 1"
+        with self._reading() as db:
+            row = db.execute(query, (value,)).fetchone()
+        return None if row is None else (row[-1], schema.case_of(row))
+
+    def cases(self) -> Iterator[tuple[int, Case]]:
+        """Every id and case of one state of the archive, in order of addition."""
+        with self._reading() as db:
+            rows = db.execute(f"{schema.SELECT_RECORD} ORDER BY c.id").fetchall()
+        return ((row[-1], schema.case_of(row)) for row in rows)
+
+    def vectors(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Ids (N,) ascending and descriptors (N, D); shared with the cache, so not writable."""
+        with self._reading() as db:
+            vectors = self._vectors(db)
+            return vectors.ids, vectors.matrix
+
+    def info(self) -> ArchiveInfo:
+        """What the archive holds."""
+        with self._reading() as db:
+            return describe(db, self.folder, (self.name, self.fingerprint, self.dimension))
+
+    def search(
+        self,
+        query: NDArray[np.float32],
+        k: int,
+        *,
+        where: str | None = None,
+        exclude_identity: tuple[str, str] | None = None,
+        exclude_ids: Collection[int] = (),
+    ) -> Found:
+        """Find the k cases most like a descriptor. Exact, and the same on every run.
+
+        Args:
+            query: (D,) a unit vector of the archive's encoder.
+            k: how many, at least 1; fewer are found where fewer are considered.
+            where: a condition the cases must meet, see docs/archive.md.
+            exclude_identity: a `Case.identity` whose images are left out and counted.
+            exclude_ids: cases left out first, without being counted (the query itself, say).
+
+        Raises:
+            FilterError: the condition can't be understood.
+            ValueError: the query is no unit vector of D values, or k is less than 1.
+        """
+        query = unit(query, self.dimension)
+        if k < 1:
+            raise ValueError(f"k must be at least 1, got {k}")
+        with self._reading() as db:
+            vectors = self._vectors(db)
+            rows = queries.filtered(db, vectors.ids, where)
+            rows, _ = queries.without(rows, vectors.ids, exclude_ids)
+            rows, same = queries.without(
+                rows, vectors.ids, queries.of_identity(db, exclude_identity)
+            )
+            best, similarities = top_k(query[None], vectors.matrix, k, rows=rows)
+            ids = vectors.ids[best[0]]
+            return Found(
+                ids=ids,
+                similarities=similarities[0],
+                cases=tuple(queries.cases_of(db, ids.tolist())),
+                excluded_same_subject=same,
+                considered=len(vectors.ids) if rows is None else len(rows),
+            )
+
+    # Inside
+
+    def _blob(self, entry: Entry) -> bytes:
+        if len(entry.digest) != DIGEST_BYTES:
+            raise ValueError(f"expected a digest of {DIGEST_BYTES} bytes, got {len(entry.digest)}")
+        return unit(entry.descriptor, self.dimension).astype(LITTLE).tobytes()
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        """One state of the archive, however many queries are asked."""
+        with self._lock, database.faults(self.folder):
+            self._db.execute("BEGIN")
+            try:
+                yield self._db
+            finally:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        if self.read_only:
+            raise ArchiveError(f"{self.folder} was opened for reading only")
+        with self._lock, database.faults(self.folder):
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+                self._db.execute("COMMIT")
+            except BaseException as error:
+                if self._db.in_transaction:  # a full disk has rolled back already
+                    self._db.execute("ROLLBACK")
+                if isinstance(error, sqlite3.IntegrityError):
+                    raise ValueError(f"no case has such a value: {error}") from error
+                raise
+            finally:
+                self._cache = None  # data_version does not show our own changes
+
+    def _forget(self) -> None:
+        """Leave no copy of removed rows in free pages or in the log."""
+        with self._lock, database.faults(self.folder):
+            self._db.execute("VACUUM")
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def _vectors(self, db: sqlite3.Connection) -> Vectors:
+        version = int(db.execute("PRAGMA data_version").fetchone()[0])
+        if self._cache is None or self._cache.version != version:
+            self._cache = None  # let go of the old matrix before the new one is made
+            self._cache = queries.load(db, version, self.dimension, self.folder)
+        return self._cache
