@@ -9,7 +9,6 @@ Only `image` is needed. docs/datasets.md describes the columns for users.
 
 import os
 import posixpath
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -19,8 +18,8 @@ import pandas as pd
 from foveola.cases import Case
 from foveola.datasets import cells
 from foveola.datasets.faults import Faults, quoted
-from foveola.datasets.tables import DELIMITERS, TextTable, read_table, table_of_frame
-from foveola.errors import ManifestError, MissingExtraError
+from foveola.datasets.tables import TextTable, read_table, table_of_frame, write_table
+from foveola.errors import ManifestError
 
 COLUMNS = ("image", "subject", "eye", "visit", "grade", "findings")
 
@@ -60,7 +59,10 @@ class Manifest:
             MissingExtraError: it is Parquet and pyarrow is not installed.
         """
         path = Path(path)
-        return cls._check(read_table(path), path.parent, path, collection, check_files)
+        table = read_table(path)
+        return cls.from_text(
+            table, path.parent, path, collection=collection, check_files=check_files
+        )
 
     @classmethod
     def from_frame(
@@ -72,7 +74,34 @@ class Manifest:
         errors count as in a spreadsheet: the first row of the frame is row 2.
         """
         table = table_of_frame(frame, "table")
-        return cls._check(table, Path(root), "table", collection, check_files)
+        return cls.from_text(
+            table, Path(root), "table", collection=collection, check_files=check_files
+        )
+
+    @classmethod
+    def from_text(
+        cls,
+        raw: TextTable,
+        root: Path,
+        where: Path | str,
+        *,
+        collection: str = "",
+        check_files: bool = True,
+    ) -> Self:
+        """Check text cells whose paths are relative to root; errors name the table where."""
+        _check_names(list(raw.columns), where)
+        root = root.resolve()
+        faults = Faults()
+        values = _values(raw, faults)
+        _check_duplicates(values["image"], raw.rows, root, faults)
+        if check_files:
+            _check_files(values["image"], raw.rows, root, faults)
+        if "split" in values and "subject" in values:
+            _check_splits(values["subject"], values["split"], raw.rows, faults)
+        faults.raise_if_any(where)
+        if not raw.rows:
+            raise ManifestError(f"{where} lists no image; expected one row for each photograph")
+        return cls(_frame(values, len(raw.rows)), root, collection)
 
     @classmethod
     def from_folder(cls, folder: Path, *, collection: str = "") -> Self:
@@ -130,13 +159,7 @@ class Manifest:
             MissingExtraError: it is Parquet and pyarrow is not installed.
         """
         path = Path(path)
-        suffix = path.suffix.lower()
-        if suffix not in (*DELIMITERS, ".parquet"):
-            raise ManifestError(f"{path}: a manifest ends in .csv, .tsv or .parquet")
-        try:
-            _write_whole(self._seen_from(path.parent.resolve()), path, suffix)
-        except OSError as error:
-            raise ManifestError(f"{path} can't be written: {error.strerror}") from None
+        write_table(self._seen_from(path.parent.resolve()), path)
 
     def _seen_from(self, folder: Path) -> pd.DataFrame:
         if folder == self.root:
@@ -146,24 +169,6 @@ class Manifest:
             for name in self.table["image"]
         ]
         return self.table.assign(image=pd.Series(moved, self.table.index, dtype=object))
-
-    @classmethod
-    def _check(
-        cls, raw: TextTable, root: Path, where: Path | str, collection: str, check_files: bool
-    ) -> Self:
-        _check_names(list(raw.columns), where)
-        root = root.resolve()
-        faults = Faults()
-        values = _values(raw, faults)
-        _check_duplicates(values["image"], raw.rows, root, faults)
-        if check_files:
-            _check_files(values["image"], raw.rows, root, faults)
-        if "split" in values and "subject" in values:
-            _check_splits(values["subject"], values["split"], raw.rows, faults)
-        faults.raise_if_any(where)
-        if not raw.rows:
-            raise ManifestError(f"{where} lists no image; expected one row for each photograph")
-        return cls(_frame(values, len(raw.rows)), root, collection)
 
 
 def _values(raw: TextTable, faults: Faults) -> dict[str, Any]:
@@ -271,28 +276,3 @@ def _photographs(folder: Path) -> Iterator[str]:
 
 def _relative(path: Path, folder: Path) -> str:
     return Path(os.path.relpath(path, folder)).as_posix()
-
-
-def _write_whole(table: pd.DataFrame, path: Path, suffix: str) -> None:
-    # a reader never sees half a table: write beside it, then rename
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=suffix)
-    os.close(handle)
-    partial = Path(name)
-    try:
-        if suffix == ".parquet":
-            _to_parquet(table, partial, path)
-        else:
-            table.to_csv(partial, sep=DELIMITERS[suffix], index=False, lineterminator="\n")
-        partial.chmod(0o644)  # mkstemp gives 0o600
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _to_parquet(table: pd.DataFrame, partial: Path, path: Path) -> None:
-    try:
-        table.to_parquet(partial, engine="pyarrow", index=False)
-    except ImportError:
-        raise MissingExtraError(
-            f"{path} is Parquet and pyarrow is not installed. Run: pip install 'foveola[parquet]'"
-        ) from None

@@ -6,6 +6,8 @@ Reading everything as text first is what keeps subject "007" from becoming 7 and
 
 import csv
 import io
+import os
+import tempfile
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
+PARQUET = ".parquet"
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ def read_table(path: Path) -> TextTable:
     suffix = path.suffix.lower()
     if path.is_dir():
         raise ManifestError(f"{path} is a folder; expected a table, such as {path / 'labels.csv'}")
-    if suffix == ".parquet":
+    if suffix == PARQUET:
         return _read_parquet(path)
     if suffix not in DELIMITERS:
         raise ManifestError(f"{path}: expected a table that ends in .csv, .tsv or .parquet")
@@ -61,6 +64,40 @@ def table_of_frame(frame: "pd.DataFrame", where: Path | str) -> TextTable:
     texts = frozenset(name for name, column in values.items() if _is_text(column))
     columns = {name: [_cell(value, name) for value in column] for name, column in values.items()}
     return TextTable(columns, list(range(2, len(frame) + 2)), texts)
+
+
+def write_table(frame: "pd.DataFrame", path: Path) -> None:
+    """Write a DataFrame as .csv, .tsv or .parquet, whole or not at all.
+
+    Raises:
+        ManifestError: another suffix, or the folder can't be written to.
+        MissingExtraError: it is Parquet and pyarrow is not installed.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in (*DELIMITERS, PARQUET):
+        raise ManifestError(f"{path}: a manifest ends in .csv, .tsv or .parquet")
+    if suffix == PARQUET:
+        _pyarrow(path)
+    try:
+        _write_whole(frame, path, suffix)
+    except OSError as error:
+        raise ManifestError(f"{path} can't be written: {error.strerror}") from None
+
+
+def _write_whole(frame: "pd.DataFrame", path: Path, suffix: str) -> None:
+    # a reader never sees half a table: write beside it, then rename
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=suffix)
+    os.close(handle)
+    partial = Path(name)
+    try:
+        if suffix == PARQUET:
+            frame.to_parquet(partial, engine="pyarrow", index=False)
+        else:
+            frame.to_csv(partial, sep=DELIMITERS[suffix], index=False, lineterminator="\n")
+        partial.chmod(0o644)  # mkstemp gives 0o600
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _read_text(path: Path) -> str:
@@ -124,13 +161,7 @@ def _check_header(header: list[str], where: Path | str) -> None:
 
 
 def _read_parquet(path: Path) -> TextTable:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError:
-        raise MissingExtraError(
-            f"{path} is Parquet and pyarrow is not installed. Run: pip install 'foveola[parquet]'"
-        ) from None
+    pyarrow = _pyarrow(path)
     try:
         frame = pyarrow.parquet.read_table(path).to_pandas()
     except FileNotFoundError:
@@ -138,6 +169,17 @@ def _read_parquet(path: Path) -> TextTable:
     except (pyarrow.ArrowException, OSError):
         raise ManifestError(f"{path} is not a Parquet file that can be read") from None
     return table_of_frame(frame, path)
+
+
+def _pyarrow(path: Path) -> Any:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise MissingExtraError(
+            f"{path} is Parquet and pyarrow is not installed. Run: pip install 'foveola[parquet]'"
+        ) from None
+    return pyarrow
 
 
 def _is_text(column: Iterable[Any]) -> bool:

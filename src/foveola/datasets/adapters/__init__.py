@@ -1,1 +1,160 @@
-"""One short file for each official data-set layout; `base` holds what they share."""
+"""From an official data-set layout to a manifest.
+
+    adapt("idrid", Path("B. Disease Grading"))  # writes B. Disease Grading/manifest.csv
+
+One short file declares each data set; `base` holds what they share.
+"""
+
+import difflib
+import logging
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+
+from foveola.datasets.adapters import aptos, deepdrid, eyepacs, idrid, messidor2, odir, rfmid
+from foveola.datasets.adapters.base import Adapter, Layout, Record, find_duplicates
+from foveola.datasets.manifest import Manifest
+from foveola.datasets.tables import table_of_frame
+from foveola.errors import ManifestError
+
+ADAPTERS: dict[str, Adapter] = {
+    module.ADAPTER.name: module.ADAPTER
+    for module in (aptos, deepdrid, eyepacs, idrid, messidor2, odir, rfmid)
+}
+
+LABELS = ("grade", "findings", "dme")
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """A data set as a manifest, and what its user should know of it.
+
+    Attributes:
+        manifest: checked; `duplicate_of` is a column where files of equal content were found.
+        missing: photographs that are listed and not there, left out.
+        duplicates: images whose bytes an earlier one has.
+        disagreeing: those of them that carry another grade, dme or set of findings.
+    """
+
+    manifest: Manifest
+    missing: tuple[str, ...]
+    duplicates: tuple[str, ...]
+    disagreeing: tuple[str, ...]
+
+
+def read_dataset(
+    name: str, folder: Path, *, missing: Literal["error", "skip"] = "error"
+) -> Adapted:
+    """Read the official layout of the data set name in folder.
+
+    Args:
+        name: a key of ADAPTERS.
+        folder: where the data set was unpacked, with or without levels between.
+        missing: whether a photograph that is listed and not there is an error or left out.
+
+    Raises:
+        ManifestError: unknown name, no such folder, a table or photographs are missing, or the
+            labels are not what they should be.
+        MissingExtraError: the labels are an Excel sheet and openpyxl is not installed.
+    """
+    if missing not in ("error", "skip"):
+        raise ValueError(f"missing is 'error' or 'skip', got {missing!r}")
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ManifestError(f"{folder} is not a folder; expected where the data set was unpacked")
+    layout = Layout(folder)
+    records = _adapter(name).read(layout)
+    if layout.missing and missing == "error":
+        raise ManifestError(
+            f"{folder}: {len(layout.missing)} of {len(records)} listed photographs are missing, "
+            f"{layout.missing[0]} first; fetch them or skip the missing"
+        )
+    return _adapted([record for record in records if record["image"]], layout)
+
+
+def adapt(
+    name: str,
+    folder: Path,
+    out: Path | None = None,
+    *,
+    missing: Literal["error", "skip"] = "error",
+    overwrite: bool = False,
+) -> Path:
+    """Write the manifest of a data set and return its path; warn of duplicates by logging.
+
+    Args:
+        name: a key of ADAPTERS.
+        folder: where the data set was unpacked.
+        out: a .csv, .tsv or .parquet file, or a folder for manifest.csv; FOLDER by default.
+        missing: see read_dataset.
+        overwrite: replace a file that says something else. The same content is no overwriting.
+
+    Raises:
+        ManifestError: see read_dataset; or out exists and says something else.
+    """
+    target = _target(Path(folder), out)
+    adapted = read_dataset(name, folder, missing=missing)
+    _write(adapted.manifest, target, overwrite=overwrite)
+    if adapted.missing:
+        _log.warning("%d listed photographs are missing and left out", len(adapted.missing))
+    if adapted.duplicates:
+        _log.warning(
+            "%d images are copies of others, see the column duplicate_of; %d of them are labelled "
+            "otherwise than the first%s",
+            len(adapted.duplicates),
+            len(adapted.disagreeing),
+            f": {', '.join(adapted.disagreeing[:5])}" if adapted.disagreeing else "",
+        )
+    return target
+
+
+def _adapter(name: str) -> Adapter:
+    if name not in ADAPTERS:
+        close = difflib.get_close_matches(name.lower(), ADAPTERS, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"expected one of {', '.join(ADAPTERS)}"
+        raise ManifestError(f"unknown data set {name!r}; {hint}")
+    return ADAPTERS[name]
+
+
+def _adapted(records: list[Record], layout: Layout) -> Adapted:
+    frame = pd.DataFrame(records, dtype=object)
+    if frame.empty:
+        raise ManifestError(f"{layout.folder}: none of the listed photographs is there")
+    copies = find_duplicates([layout.folder / str(image) for image in frame["image"]])
+    names = frame["image"].tolist()
+    if copies:
+        firsts = [names[copies[i]] if i in copies else None for i in range(len(names))]
+        frame["duplicate_of"] = pd.Series(firsts, dtype=object)
+    table = replace(table_of_frame(frame, layout.folder), texts=frozenset())
+    manifest = Manifest.from_text(table, layout.folder, layout.folder)
+    labels = manifest.table.reindex(columns=list(LABELS)).astype(object)
+    rows = list(labels.where(labels.notna(), None).itertuples(index=False, name=None))
+    disagreeing = tuple(names[i] for i, first in copies.items() if rows[i] != rows[first])
+    duplicates = tuple(names[i] for i in copies)
+    return Adapted(manifest, tuple(layout.missing), duplicates, disagreeing)
+
+
+def _target(folder: Path, out: Path | None) -> Path:
+    out = folder if out is None else Path(out)
+    return out if out.suffix in (".csv", ".tsv", ".parquet") else out / "manifest.csv"
+
+
+def _write(manifest: Manifest, target: Path, *, overwrite: bool) -> None:
+    """Write beside target, compare, then rename: what a user has edited is never lost."""
+    if not target.parent.is_dir():
+        raise ManifestError(f"{target.parent} is not a folder; make it first")
+    fresh = target.with_name(f".new.{target.name}")
+    try:
+        manifest.write(fresh)
+        if target.exists() and not overwrite and fresh.read_bytes() != target.read_bytes():
+            raise ManifestError(
+                f"{target} exists and says something else; "
+                "allow overwriting it, or name another file"
+            )
+        fresh.replace(target)
+    finally:
+        fresh.unlink(missing_ok=True)

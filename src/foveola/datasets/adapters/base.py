@@ -1,0 +1,191 @@
+"""What the adapters share: a declaration, a view of the official folder, the duplicate check."""
+
+import hashlib
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from foveola.datasets.manifest import SUFFIXES
+from foveola.datasets.tables import read_table
+from foveola.errors import ManifestError, MissingExtraError
+
+Record = Mapping[str, Any]  # one row of the manifest; None or "" is an empty cell
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adapter:
+    """How one official data-set layout becomes a manifest.
+
+    Attributes:
+        name: what a user types.
+        title: name of the data set.
+        licence: terms of use, as far as its authors state them.
+        source: where it is published.
+        citation: the paper to cite.
+        subject_rule: how an image's subject is known.
+        eye_rule: how left and right are known.
+        label_meaning: what grade, findings and further columns say.
+        known_duplicates: images that are known to be the same; others are found by content.
+        unverified: what we could not check against the original files.
+        read: the layout to records; `image` is a path relative to the folder.
+    """
+
+    name: str
+    title: str
+    licence: str
+    source: str
+    citation: str
+    subject_rule: str
+    eye_rule: str
+    label_meaning: str
+    known_duplicates: str
+    unverified: str
+    read: Callable[["Layout"], list[Record]]
+
+
+@dataclass
+class Layout:
+    """A folder in which a data set was unpacked, at any depth and with or without extra levels.
+
+    Attributes:
+        folder: where to look.
+        missing: photographs that the tables list and that are not there.
+    """
+
+    folder: Path
+    missing: list[str] = field(default_factory=list)
+
+    def table(self, *names: str) -> list[dict[str, str]]:
+        """Rows of the first of these CSV or Excel files that exists, every cell as text.
+
+        Args:
+            names: file names, "*" and "?" as wild cards; the first that is found is taken.
+
+        Raises:
+            ManifestError: none of them is in the folder or below.
+        """
+        rows = self.table_if_there(*names)
+        if rows is None:
+            raise ManifestError(
+                f"{self.folder}: found no {' or '.join(names)}; expected the folder in which "
+                "the data set was unpacked"
+            )
+        return rows
+
+    def table_if_there(self, *names: str) -> list[dict[str, str]] | None:
+        """Like `table`, but None where there is no such file."""
+        for name in names:
+            found = sorted(self.folder.rglob(name), key=lambda path: (len(path.parts), path))
+            if found:
+                return _rows(found[0])
+        return None
+
+    def lines(self, name: str) -> list[str] | None:
+        """The lines of a text file that is no regular table; None where there is none."""
+        found = sorted(self.folder.rglob(name), key=lambda path: (len(path.parts), path))
+        return found[0].read_text(encoding="utf-8-sig").splitlines() if found else None
+
+    def image(self, name: str, *, within: str = "") -> str | None:
+        """Path of the photograph called name, relative to the folder; None, noted, if missing.
+
+        Args:
+            name: with or without a suffix; the case of letters and the suffix may differ,
+                as copies of data sets are often converted.
+            within: a word that one of the folders on the path contains, such as "train".
+
+        Raises:
+            ManifestError: two photographs go by that name.
+        """
+        exact = Path(name).name.lower()
+        stem = Path(exact).stem if Path(exact).suffix in SUFFIXES else exact
+        candidates = [path for path in self._photographs[stem] if _is_within(path, within)]
+        named = [path for path in candidates if Path(path).name.lower() == exact] or candidates
+        if len(named) > 1:
+            raise ManifestError(
+                f"{self.folder}: two photographs are called {name}, {named[0]} and {named[1]}; "
+                "keep one of them"
+            )
+        if not named:
+            self.missing.append(name)
+            return None
+        return named[0]
+
+    @cached_property
+    def _photographs(self) -> dict[str, list[str]]:
+        index: dict[str, list[str]] = defaultdict(list)
+        for parent, folders, files in os.walk(self.folder):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            for name in sorted(files):
+                path = Path(parent) / name
+                if not name.startswith(".") and path.suffix.lower() in SUFFIXES:
+                    index[path.stem.lower()].append(path.relative_to(self.folder).as_posix())
+        return index
+
+
+def column(row: Mapping[str, str], name: str) -> str:
+    """A cell by the name of its column, whatever the spaces and the case of letters.
+
+    Raises:
+        ManifestError: there is no such column.
+    """
+    for key, value in row.items():
+        if key.strip().lower() == name.lower():
+            return value.strip()
+    raise ManifestError(f"the table has no column {name!r}; found {', '.join(row)}")
+
+
+def find_duplicates(paths: Sequence[Path]) -> dict[int, int]:
+    """Position of each file whose bytes an earlier one has, with that first one's position.
+
+    Only files of equal size are read, so that a clean set of 100 GB costs no more than a listing.
+    """
+    by_size: dict[int, list[int]] = defaultdict(list)
+    for i, path in enumerate(paths):
+        by_size[path.stat().st_size].append(i)
+    copies: dict[int, int] = {}
+    for group in by_size.values():
+        first: dict[str, int] = {}
+        for i in group if len(group) > 1 else ():
+            with paths[i].open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            if first.setdefault(digest, i) != i:
+                copies[i] = first[digest]
+    return copies
+
+
+def text_set(items: Iterable[str]) -> str:
+    """The cell of a set; an empty one is ";": looked at, nothing found."""
+    return ";".join(sorted(set(items))) or ";"
+
+
+def _is_within(path: str, word: str) -> bool:
+    return not word or any(word in part.lower() for part in Path(path).parts[:-1])
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    if path.suffix.lower() == ".xlsx":
+        return _excel_rows(path)
+    table = read_table(path)
+    columns = list(table.columns.values())
+    return [dict(zip(table.columns, cells, strict=True)) for cells in zip(*columns, strict=True)]
+
+
+def _excel_rows(path: Path) -> list[dict[str, str]]:
+    try:
+        import openpyxl  # type: ignore[import-untyped]
+    except ImportError:
+        raise MissingExtraError(
+            f"{path.name} is an Excel sheet and openpyxl is not installed. "
+            "Run: pip install 'foveola[excel]'"
+        ) from None
+    book = openpyxl.load_workbook(path, read_only=True, data_only=True)
+    try:
+        lines = [["" if v is None else str(v).strip() for v in line] for line in book.active.values]
+    finally:
+        book.close()
+    header, *body = [line for line in lines if any(line)] or [[]]
+    return [dict(zip(header, line, strict=False)) for line in body]
