@@ -1,0 +1,29 @@
+"""What every test may ask for: real photographs, and steady hypothesis runs."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# A slow moment of a busy machine is no failure, and a run can be repeated exactly.
+# Look for new examples with: pytest --hypothesis-profile=search
+settings.register_profile(
+    "steady",
+    deadline=None,
+    derandomize=True,
+    max_examples=50,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.register_profile("search", deadline=None, max_examples=2000)
+settings.load_profile("steady")
+
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real photographs beside the repository; never part of it."""
+    if not SHARED.is_dir():
+        pytest.skip("no real photographs: ../shared/data is not beside the repository")
+    return SHARED
