@@ -1,0 +1,66 @@
+"""A contact sheet for the documentation.
+
+Made by `python -m foveola.phantom.sheet OUT.jpg`.
+
+Five rows for grades 0 to 4; in each, the right and the left eye at three visits.
+"""
+
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from foveola.phantom.anatomy import make_eye, make_subject
+from foveola.phantom.drawing import Bytes
+from foveola.phantom.generate import MONTHS, encode_jpeg
+from foveola.phantom.render import paint_ground, render
+
+VISITS = 3
+_MARGIN = 26
+
+
+def sheet(*, seed: int = 7, tile: int = 256, first: int = 0) -> Bytes:
+    """Draw the sheet.
+
+    Args:
+        seed: of the phantoms.
+        tile: side of one photograph in pixels; drawn at twice this and averaged down.
+        first: number of the first of the five subjects, one for each grade.
+
+    Returns:
+        (5 * (tile + margin) + margin, 6 * tile, 3) uint8 RGB.
+    """
+    rows = [_heading("right eye: 0, 12, 24 months", "left eye: 0, 12, 24 months", tile)]
+    for grade in range(5):
+        photographs: list[Bytes] = []
+        for eye in ("right", "left"):
+            model = make_eye(make_subject(seed, first + grade), eye)
+            ground = paint_ground(model, 2 * tile)
+            for v in range(1, VISITS + 1):
+                months = [MONTHS * k for k in range(v)]
+                image = render(model, [grade] * v, months=months, size=2 * tile, ground=ground)
+                small = cv2.resize(image.image, (tile, tile), interpolation=cv2.INTER_AREA)
+                photographs.append(np.asarray(small, np.uint8))
+        rows += [np.hstack(photographs), _heading(f"ICDR grade {grade}", "phantom", tile)]
+    return np.vstack(rows)
+
+
+def _heading(left: str, right: str, tile: int) -> Bytes:
+    strip = np.zeros((_MARGIN, 6 * tile, 3), np.uint8)
+    for text, x in ((left, 8), (right, 3 * tile + 8)):
+        cv2.putText(strip, text, (x, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (200,) * 3, 1, cv2.LINE_AA)
+    return strip
+
+
+def main(arguments: list[str]) -> int:
+    """Write the sheet to the one path given."""
+    if len(arguments) != 1:
+        sys.stderr.write("usage: python -m foveola.phantom.sheet OUT.jpg\n")
+        return 2
+    Path(arguments[0]).write_bytes(encode_jpeg(sheet(), quality=84))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
