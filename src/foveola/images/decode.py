@@ -1,84 +1,244 @@
-"""Decode a photograph within bounds: bytes in, upright sRGB pixels out."""
+"""Decode a photograph within bounds: bytes in, upright 8-bit sRGB out.
 
-import io
-from dataclasses import dataclass
+    bytes -> kind by its first bytes -> header, limits -> decoder -> sRGB -> upright
+
+JPEG goes through libjpeg-turbo (simplejpeg), at a reduced scale where that will do. The rest
+goes through Pillow's readers, called by name so that a file can't choose its own; 16-bit
+colour TIFF goes through OpenCV, as Pillow keeps only the upper eight bits of it.
+"""
+
+import stat
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
 
 from foveola.errors import ImageError
+from foveola.images._headers import NO_MEMORY, Header, read_header
 
 Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What a file may cost.
+    """What a file may cost; each is checked before anything is allocated for its pixels.
+
+    A decoder can't be stopped once it runs, so time is bounded by what a header states:
+    the seconds are an estimate, pixels times the slowest rate measured for the format.
 
     Attributes:
         max_bytes: of the file.
-        max_pixels: width x height, read from the header before anything is allocated.
-        max_seconds: of decoding, estimated from the header.
-        min_side: pixels of the shorter side, below which it is no photograph.
+        max_pixels: width x height.
+        max_seconds: of decoding, as estimated; only progressive JPEGs of very many scans
+            come near 20 with the other limits as they are.
+        smallest_side: pixels of the shorter side below which it is no photograph.
     """
 
     max_bytes: int = 256 * 2**20
     max_pixels: int = 100_000_000
     max_seconds: float = 20.0
-    min_side: int = 64
+    smallest_side: int = 64
+
+    def __post_init__(self) -> None:
+        for limit in fields(self):
+            if not getattr(self, limit.name) > 0:
+                raise ValueError(f"{limit.name} is {getattr(self, limit.name)}; expected above 0")
+
+
+class Size(NamedTuple):
+    """What `peek` finds: pixels as seen upright, and JPEG, PNG, TIFF, WebP or BMP."""
+
+    width: int
+    height: int
+    format: str
 
 
 DEFAULT_LIMITS = Limits()
 
+# Nanoseconds for each pixel, rounded up from benchmarks/decode.py; JPEG pays for each scan.
+_NANOSECONDS = {"PNG": 60, "TIFF": 60, "WebP": 80, "BMP": 30, "JPEG": 30}
+_NANOSECONDS_A_SCAN = 10
 
-def read_bytes(path: Path, limits: Limits = DEFAULT_LIMITS) -> bytes:
-    """Read a file of at most `limits.max_bytes`."""
-    try:
-        if path.stat().st_size > limits.max_bytes:
-            raise ImageError(f"{path.name}: larger than {limits.max_bytes} bytes")
-        return path.read_bytes()
-    except OSError as error:
-        raise ImageError(f"{path.name}: {error.strerror}") from error
+# What libjpeg calls a fault and Pillow reads without loss: odd bytes after the picture, a
+# field that some cameras fill in wrongly, a rare subsampling, a colour tag of later date.
+_HARMLESS = (
+    "extraneous bytes before marker 0xd9",
+    "Invalid SOS parameters",
+    "Could not determine subsampling",
+    "Unknown Adobe color transform",
+)
 
 
 def decode(
     source: Path | bytes, *, limits: Limits = DEFAULT_LIMITS, min_side: int | None = None
 ) -> Pixels:
-    """Decode to (H, W, 3) uint8 RGB, sRGB, upright.
+    """Decode a photograph: JPEG, PNG, TIFF, WebP or BMP, whatever its name says.
 
-    With `min_side` a JPEG may come at 1/2, 1/4 or 1/8 of its size, its shorter side still
-    at least `min_side` pixels.
+    EXIF orientation and colour profile are applied; grey, palette, CMYK and 16-bit pictures
+    come as 8-bit RGB; what is transparent lies over black. See docs/images.md.
+
+    Args:
+        source: a file, or its bytes.
+        limits: what the file may cost.
+        min_side: the pixels of the shorter side that will do. A JPEG is then decoded at 1/2,
+            1/4 or 1/8 of its size, as small as this allows; others ignore it.
+
+    Returns:
+        (H, W, 3) uint8, RGB in sRGB, upright, contiguous and writable.
+
+    Raises:
+        ImageError: not such a file, beyond a limit, damaged or cut off. The sentence begins
+            with the file's name (without its folders, which may name a person).
+        ValueError: min_side is below 1.
+    """
+    if min_side is not None and min_side < 1:
+        raise ValueError(f"min_side is {min_side}; expected at least 1")
+    name = source.name if isinstance(source, Path) else "the image"
+    data = read_bytes(source, limits) if isinstance(source, Path) else source
+    try:
+        header = _checked(data, limits)
+        pixels = _jpeg(data, header, min_side) if header.format == "JPEG" else None
+        return _upright(_by_pillow(data, header) if pixels is None else pixels, header)
+    except ImageError as error:
+        raise ImageError(f"{name}: {error}") from error.__cause__
+
+
+def peek(source: Path | bytes, *, limits: Limits = DEFAULT_LIMITS) -> Size:
+    """Size and format from the header alone; the pixels may still turn out damaged.
+
+    Raises:
+        ImageError: as from `decode`, as far as the header shows it.
     """
     name = source.name if isinstance(source, Path) else "the image"
     data = read_bytes(source, limits) if isinstance(source, Path) else source
     try:
-        image = Image.open(io.BytesIO(data), formats=["JPEG", "PNG", "TIFF", "WEBP", "BMP"])
-        if image.width * image.height > limits.max_pixels:
-            raise ImageError(f"{name}: more than {limits.max_pixels} pixels")
-        if image.format == "JPEG" and image.mode != "CMYK":
-            pixels = _jpeg(data, min_side)
-            turned = ImageOps.exif_transpose(_like(image, pixels)) if image.getexif() else None
-            return pixels if turned is None else np.ascontiguousarray(turned)
-        return np.array(ImageOps.exif_transpose(image).convert("RGB"))
-    except (OSError, SyntaxError, ValueError, MemoryError, Image.DecompressionBombError) as error:
-        raise ImageError(f"{name}: can't be decoded ({error})") from error
+        header = _checked(data, limits)
+    except ImageError as error:
+        raise ImageError(f"{name}: {error}") from error.__cause__
+    sides = header.width, header.height
+    return Size(*(sides if header.orientation < 5 else sides[::-1]), header.format)
 
 
-def _jpeg(data: bytes, min_side: int | None) -> Pixels:
-    height, width, *_ = simplejpeg.decode_jpeg_header(data)
-    factor = 1
-    while min_side and factor < 8 and min(height, width) // (2 * factor) >= min_side:
-        factor *= 2
-    pixels: Pixels = simplejpeg.decode_jpeg(
-        data, min_height=-(-height // factor), min_width=-(-width // factor)
+def read_bytes(path: Path, limits: Limits = DEFAULT_LIMITS) -> bytes:
+    """The bytes of a file, at most `limits.max_bytes` of them.
+
+    Raises:
+        ImageError: missing, not to be read, not a file (a folder, a pipe), or too large.
+    """
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe or a device"
+            raise ImageError(f"{path.name}: this is {kind}; expected a file")
+        # One byte more than allowed, as a file may grow after it was measured.
+        with path.open("rb") as file:
+            data = file.read(min(status.st_size, limits.max_bytes) + 1)
+    except FileNotFoundError as error:
+        raise ImageError(f"{path.name}: there is no such file; check the path") from error
+    except PermissionError as error:
+        raise ImageError(f"{path.name}: no permission to read it; ask its owner") from error
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        raise ImageError(f"{path.name!r}: can't be read ({_reason(error)})") from error
+    if len(data) > limits.max_bytes:
+        raise ImageError(f"{path.name}: {_too_many_bytes(status.st_size, limits)}")
+    return data
+
+
+def _reason(error: OSError | ValueError) -> str:
+    return (isinstance(error, OSError) and error.strerror) or str(error)
+
+
+def _too_many_bytes(found: int, limits: Limits) -> str:
+    return (
+        f"the file has {found / 2**20:.1f} MiB; expected at most {limits.max_bytes / 2**20:.1f} "
+        "(Limits.max_bytes), so export it smaller"
     )
-    return pixels
 
 
-def _like(image: Image.Image, pixels: Pixels) -> Image.Image:
-    out = Image.fromarray(pixels)
-    out.getexif().update(image.getexif())
-    return out
+def _checked(data: bytes, limits: Limits) -> Header:
+    """The header of a photograph that keeps the limits."""
+    if len(data) > limits.max_bytes:
+        raise ImageError(_too_many_bytes(len(data), limits))
+    header = read_header(data)
+    width, height = header.width, header.height
+    size = f"the {header.format} header says {width} x {height} pixels"
+    if min(width, height) <= 0:
+        raise ImageError(f"{size}; the file is damaged, copy it again")
+    if width * height > limits.max_pixels:
+        most = limits.max_pixels / 1e6
+        raise ImageError(f"{size}; expected at most {most:g} million (Limits.max_pixels)")
+    if min(width, height) < limits.smallest_side:
+        raise ImageError(f"{size}; expected at least {limits.smallest_side} on each side")
+    if (seconds := estimated_seconds(header)) > limits.max_seconds:
+        raise ImageError(
+            f"{size} in {header.passes} passes, about {seconds:.0f} s of decoding; expected at "
+            f"most {limits.max_seconds:g} s (Limits.max_seconds), so save it as a plain JPEG"
+        )
+    return header
+
+
+def estimated_seconds(header: Header) -> float:
+    """The longest that decoding should take on one slow core, from the header alone."""
+    scans = _NANOSECONDS_A_SCAN * header.passes if header.format == "JPEG" else 0
+    return header.width * header.height * (_NANOSECONDS[header.format] + scans) * 1e-9
+
+
+def _jpeg(data: bytes, header: Header, min_side: int | None) -> Pixels | None:
+    """A grey or colour JPEG in sRGB; None where Pillow has to do it."""
+    if header.bits != 8:
+        raise ImageError(f"this JPEG has {header.bits} bits a channel; export it with 8")
+    if header.channels not in (1, 3):
+        return None
+    factor = _reduction(header, min_side)
+    height, width = -(-header.height // factor), -(-header.width // factor)
+    try:
+        pixels = simplejpeg.decode_jpeg(data, min_height=height, min_width=width)
+    except ValueError as error:
+        if any(words in str(error) for words in _HARMLESS):
+            return None
+        if "Premature end of JPEG" in str(error):
+            raise ImageError("the JPEG is cut off before its end; copy the file again") from error
+        raise ImageError(f"the JPEG is damaged ({error}); copy the file again") from error
+    except MemoryError as error:
+        raise ImageError(NO_MEMORY) from error
+    if pixels.shape != (height, width, 3):
+        raise ImageError("the JPEG states two sizes; export it again")
+    return pixels if header.icc is None else _to_srgb(pixels, header.icc)
+
+
+# Most photographs are JPEGs without a profile, and a command that reads one such should not
+# wait for Pillow to be imported.
+def _by_pillow(data: bytes, header: Header) -> Pixels:
+    from foveola.images import _pillow
+
+    return _pillow.decode(data, header)
+
+
+def _to_srgb(pixels: Pixels, icc: bytes) -> Pixels:
+    from foveola.images.color import to_srgb
+
+    return to_srgb(pixels, icc)
+
+
+def _reduction(header: Header, min_side: int | None) -> int:
+    """1, 2, 4 or 8. Other scales of libjpeg (3/4, 3/8) cost more time than they save."""
+    factor = 1
+    shorter = min(header.width, header.height)
+    while min_side and factor < 8 and shorter >= 2 * factor * min_side:
+        factor *= 2
+    return factor
+
+
+def _upright(pixels: Pixels, header: Header) -> Pixels:
+    """Turn and mirror as EXIF's orientation asks."""
+    if header.orientation >= 5:
+        pixels = pixels.transpose(1, 0, 2)
+    # Of the picture, transposed or not, these run from right to left or from bottom to top.
+    if header.orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if header.orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return np.ascontiguousarray(pixels)

@@ -1,0 +1,233 @@
+"""What a photograph's header says, read before anything is allocated for its pixels.
+
+One short reader for each format. It trusts nothing: every offset is checked, and whatever
+does not fit is an ImageError that names the damage.
+"""
+
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from foveola.errors import ImageError
+from foveola.images import _tiff
+from foveola.images._sniff import describe, readable_format
+from foveola.images._tiff import Page
+
+NO_MEMORY = "there is not enough memory to decode it; close other programs or export it smaller"
+READABLE = "JPEG, PNG, TIFF, WebP or BMP"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Header:
+    """Size, form and additions of a photograph, as its header states them.
+
+    Attributes:
+        format: JPEG, PNG, TIFF, WebP or BMP.
+        width, height: pixels as stored, before the orientation is applied.
+        bits: of a sample, 1 to 64.
+        channels: as stored; 0 where the format leaves it to the decoder.
+        orientation: EXIF 1-8; 1 is upright.
+        passes: how often the decoder walks over the picture; above 1 in progressive JPEG.
+        icc: the colour profile; read here from JPEG only.
+        page: the directory to read; TIFF only.
+    """
+
+    format: str
+    width: int
+    height: int
+    bits: int = 8
+    channels: int = 0
+    orientation: int = 1
+    passes: int = 1
+    icc: bytes | None = field(default=None, repr=False)
+    page: Page | None = field(default=None, repr=False)
+
+
+def read_header(data: bytes) -> Header:
+    """The header of a photograph.
+
+    Raises:
+        ImageError: another kind of file, an animation, a damaged or an unfinished header.
+    """
+    kind = readable_format(data)
+    if kind is None:
+        raise ImageError(f"this is {describe(data)}; expected a {READABLE} file")
+    try:
+        return _READERS[kind](data)
+    except (struct.error, IndexError) as error:
+        raise ImageError(f"the {kind} header is cut off; copy the file again") from error
+
+
+# --- JPEG: ITU-T T.81, annex B ---
+
+_FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # SOF0-15 without DHT, JPG, DAC
+_BARE = {0x01, *range(0xD0, 0xD8)}  # markers without a length
+_SOS, _EOI, _APP1, _APP2 = 0xDA, 0xD9, 0xE1, 0xE2
+_ICC = b"ICC_PROFILE\0"
+
+
+def _jpeg(data: bytes) -> Header:
+    frame: tuple[int, int, int, int] | None = None
+    orientation, profile, scans = 1, {}, 0
+    for marker, start, end in _segments(data):
+        if marker in _FRAMES:
+            frame = struct.unpack_from(">BHHB", data, start)
+        elif marker == _APP1 and data[start : start + 6] == b"Exif\0\0":
+            orientation = _tiff.exif_orientation(data[start:end])
+        elif marker == _APP2 and data.startswith(_ICC, start):
+            profile[data[start + 12]] = data[start + 14 : end]
+        elif marker == _SOS:
+            # Inside a scan FF is always followed by 0, so this counts markers only.
+            scans = data.count(b"\xff\xda", start - 4)
+    if frame is None or not scans:
+        raise ImageError("the JPEG ends before its picture begins; copy the file again")
+    bits, height, width, channels = frame
+    return Header(
+        format="JPEG", width=width, height=height, bits=bits, channels=channels,
+        orientation=orientation, passes=scans,
+        icc=b"".join(profile[i] for i in sorted(profile)) or None,
+    )  # fmt: skip
+
+
+def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """(marker, start, end) of every segment up to and with the first scan's header."""
+    at = 2
+    while at + 4 <= len(data):
+        if data[at] != 0xFF:
+            at += 1  # stray bytes between segments: decoders skip them
+            continue
+        marker = data[at + 1]
+        if marker == 0xFF or marker in _BARE:
+            at += 1 if marker == 0xFF else 2
+            continue
+        if marker == _EOI:
+            return
+        (length,) = struct.unpack_from(">H", data, at + 2)
+        yield marker, at + 4, at + 2 + length
+        if marker == _SOS:
+            return
+        at += 2 + max(length, 2)
+
+
+# --- PNG: W3C Recommendation, third edition ---
+
+_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+
+
+def _png(data: bytes) -> Header:
+    orientation, ended = 1, False
+    for kind, start, end in _chunks(data):
+        if kind == b"acTL" and data[start : start + 4] != b"\0\0\0\1":
+            raise ImageError("this is an animated PNG; expected one photograph")
+        if kind == b"eXIf":
+            orientation = _tiff.exif_orientation(data[start:end])
+        ended = ended or kind == b"IEND"
+    if data[12:16] != b"IHDR":
+        raise ImageError("the PNG header is damaged; copy the file again")
+    if not ended:
+        raise ImageError("the PNG is cut off before its end; copy the file again")
+    width, height, bits, colour = struct.unpack_from(">IIBB", data, 16)
+    return Header(
+        format="PNG", width=width, height=height, bits=bits,
+        channels=_CHANNELS.get(colour, 0), orientation=orientation,
+    )  # fmt: skip
+
+
+def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """(kind, start, end) of each chunk; the checksum of each that carries pixels is checked."""
+    at = 8
+    while at + 8 <= len(data):
+        (length,) = struct.unpack_from(">I", data, at)
+        kind, start, end = data[at + 4 : at + 8], at + 8, at + 8 + length
+        if end + 4 > len(data):
+            raise ImageError("the PNG is cut off before its end; copy the file again")
+        # Pillow doesn't check the sums of pixel data and would show a picture with a fault.
+        critical = kind[:1].isupper()
+        if critical and zlib.crc32(memoryview(data)[at + 4 : end]) != struct.unpack_from(
+            ">I", data, end
+        )[0]:  # fmt: skip
+            raise ImageError("the PNG is damaged (a checksum is wrong); copy the file again")
+        yield kind, start, end
+        if kind == b"IEND":
+            return
+        at = end + 4
+
+
+# --- TIFF ---
+
+
+def _read_tiff(data: bytes) -> Header:
+    pages = _tiff.read_pages(data)
+    page = max(pages, key=lambda page: page.pixels)  # the first of the largest
+    _one_photograph(pages, page)
+    return Header(
+        format="TIFF", width=page.get(_tiff.WIDTH), height=page.get(_tiff.HEIGHT),
+        bits=max(page.tags.get(_tiff.BITS, (1,))), channels=page.get(_tiff.SAMPLES, 1),
+        orientation=_tiff.valid_orientation(page.get(_tiff.ORIENTATION, 1)), page=page,
+    )  # fmt: skip
+
+
+def _one_photograph(pages: list[Page], page: Page) -> None:
+    """Previews beside the photograph are common and fine; a second photograph is not."""
+    if page.get(_tiff.REDUCED) & 1:
+        raise ImageError(
+            "this TIFF holds only a preview of a photograph (a camera raw file?); "
+            "export it as JPEG, PNG or plain TIFF"
+        )
+    same = sum(other.pixels == page.pixels and not other.get(_tiff.REDUCED) & 5 for other in pages)
+    if same > 1:
+        raise ImageError(
+            f"this TIFF holds {same} pictures of the same size; expected one photograph, "
+            "so save each page as a file of its own"
+        )
+
+
+# --- WebP: RFC 9649 ---
+
+
+def _webp(data: bytes) -> Header:
+    if 8 + struct.unpack_from("<I", data, 4)[0] > len(data):
+        raise ImageError("the WebP is cut off before its end; copy the file again")
+    kind = data[12:16]
+    if kind == b"VP8 ":
+        width, height = (side & 0x3FFF for side in struct.unpack_from("<HH", data, 26))
+        return Header(format="WebP", width=width, height=height, channels=3)
+    if kind == b"VP8L":
+        (both,) = struct.unpack_from("<I", data, 21)
+        width, height = (both & 0x3FFF) + 1, (both >> 14 & 0x3FFF) + 1
+        return Header(format="WebP", width=width, height=height)
+    if kind != b"VP8X":
+        raise ImageError("the WebP header is damaged; copy the file again")
+    if data[20] & 2:
+        raise ImageError("this is an animated WebP; expected one photograph")
+    width = int.from_bytes(data[24:27], "little") + 1
+    height = int.from_bytes(data[27:30], "little") + 1
+    return Header(format="WebP", width=width, height=height, orientation=_webp_turn(data))
+
+
+def _webp_turn(data: bytes) -> int:
+    at = 12
+    while at + 8 <= len(data):
+        (length,) = struct.unpack_from("<I", data, at + 4)
+        if data[at : at + 4] == b"EXIF":
+            return _tiff.exif_orientation(data[at + 8 : at + 8 + length])
+        at += 8 + length + length % 2
+    return 1
+
+
+# --- BMP ---
+
+
+def _bmp(data: bytes) -> Header:
+    if data[14] == 12:
+        width, height = struct.unpack_from("<HH", data, 18)
+        (bits,) = struct.unpack_from("<H", data, 24)
+    else:
+        width, height = struct.unpack_from("<ii", data, 18)
+        (bits,) = struct.unpack_from("<H", data, 28)
+    # Height is negative where the rows run from top to bottom.
+    return Header(format="BMP", width=width, height=abs(height), bits=min(bits, 8))
+
+
+_READERS = {"JPEG": _jpeg, "PNG": _png, "TIFF": _read_tiff, "WebP": _webp, "BMP": _bmp}
