@@ -20,8 +20,8 @@ from lark.exceptions import UnexpectedCharacters, UnexpectedToken
 from foveola.errors import FilterError
 
 MAX_LENGTH = 10_000  # characters
-MAX_TESTS = 200  # comparisons; SQLite allows an expression 1000 levels deep
-MAX_DEPTH = 50  # of "not" and of "and" within "or"
+MAX_TESTS = 200  # comparisons; SQLite takes a chain of less than 1000
+MAX_DEPTH = 20  # of "not" and of "and" within "or"; SQLite's parser has a stack of 100
 
 Value = str | float  # int is a float to the type checker
 Columns = Mapping[str, Collection[str]]  # further column -> its kinds: "number", "text" or both
@@ -201,7 +201,7 @@ class _Build(Transformer):  # type: ignore[type-arg]
 @functools.cache
 def _parser() -> Lark:
     return Lark.open(
-        "filter.lark", rel_to=__file__, parser="lalr", start="condition", transformer=_Build()
+        "filter.lark", rel_to=__file__, parser="lalr", start="any_of", transformer=_Build()
     )
 
 
@@ -310,6 +310,8 @@ def _syntax_error(where: str, error: UnexpectedInput) -> NoReturn:
             position, found = error.token.start_pos or 0, repr(str(error.token)[:40])
     elif isinstance(error, UnexpectedEOF):
         allowed = error.expected
+    # LALR has nothing left to expect where a complete condition goes on.
+    allowed = set(allowed) or {"_AND", "_OR", "$END"}
     names = sorted(
         {_WORDS.get(name, name.strip("_").lower()) for name in allowed if name != "QUOTED"}
     )

@@ -195,8 +195,7 @@ class Archive:
     ) -> int:
         """Remove one image, or every image of a subject, beyond recovery from this file.
 
-        The database is rewritten without the removed bytes and its log is emptied; while
-        another process reads, the log keeps them until the next writer closes or removes.
+        Rewrites the whole database (`compact`).
 
         Args:
             image: name or path of an image.
@@ -207,7 +206,8 @@ class Archive:
             How many images were removed, at least 1.
 
         Raises:
-            ArchiveError: nothing fits, or the name is ambiguous; nothing is removed then.
+            ArchiveError: nothing fits, or the name is ambiguous; nothing is removed then. Or
+                the images are removed, but `compact` failed.
         """
         if (image is None) == (subject is None):
             raise ValueError("give either an image or a subject")
@@ -218,8 +218,32 @@ class Archive:
                 ids = queries.images_of(db, str(subject), collection)
             db.executemany("DELETE FROM cases WHERE id = ?", [(id_,) for id_ in ids])
             schema.rebuild_columns(db)
-        self._forget()
+        try:
+            self.compact()
+        except ArchiveError as error:
+            raise ArchiveError(f"removed, but traces stay in the file for now: {error}") from error
         return len(ids)
+
+    def compact(self) -> None:
+        """Rewrite the database so that no byte of removed or replaced rows is left in it.
+
+        secure_delete overwrites freed cells, but not the copies that a split B-tree page leaves
+        behind, hence VACUUM; emptying the log takes away the last copy. Needs free disk space of
+        the archive's size.
+
+        Raises:
+            ArchiveError: another process is writing or reading all the time, or the disk is full.
+        """
+        if self.read_only:
+            raise ArchiveError(f"{self.folder} was opened for reading only")
+        with self._lock, database.faults(self.folder):
+            self._db.execute("VACUUM")
+            busy, *_ = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if busy:
+            raise ArchiveError(
+                f"the log of {self.folder} can't be emptied while another process reads; it is "
+                "emptied when the last process closes the archive"
+            )
 
     # Reading
 
@@ -344,12 +368,6 @@ class Archive:
                 raise
             finally:
                 self._cache = None  # data_version does not show our own changes
-
-    def _forget(self) -> None:
-        """Leave no copy of removed rows in free pages or in the log."""
-        with self._lock, database.faults(self.folder):
-            self._db.execute("VACUUM")
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _vectors(self, db: sqlite3.Connection) -> Vectors:
         version = int(db.execute("PRAGMA data_version").fetchone()[0])
