@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from foveola.datasets.faults import Faults
 from foveola.errors import ManifestError, MissingExtraError
@@ -93,11 +93,22 @@ def _write_whole(frame: "pd.DataFrame", path: Path, suffix: str) -> None:
         if suffix == PARQUET:
             frame.to_parquet(partial, engine="pyarrow", index=False)
         else:
-            frame.to_csv(partial, sep=DELIMITERS[suffix], index=False, lineterminator="\n")
+            _to_csv(frame, partial, DELIMITERS[suffix])
         partial.chmod(0o644)  # mkstemp gives 0o600
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _to_csv(frame: "pd.DataFrame", path: Path, delimiter: str) -> None:
+    # csv leaves a lone carriage return unquoted, and would read it as the end of a row
+    has_return = any(
+        isinstance(value, str) and "\r" in value
+        for name in frame.select_dtypes("object")
+        for value in frame[name]
+    )
+    quoting: Literal[0, 1] = csv.QUOTE_ALL if has_return else csv.QUOTE_MINIMAL
+    frame.to_csv(path, sep=delimiter, index=False, lineterminator="\n", quoting=quoting)
 
 
 def _read_text(path: Path) -> str:

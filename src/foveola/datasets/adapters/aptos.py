@@ -1,14 +1,13 @@
 """APTOS 2019: train.csv and train_images/ of the Kaggle competition."""
 
-from foveola.datasets.adapters.base import Adapter, Layout, Record
+from foveola.datasets.adapters.base import Adapter, Layout, Record, column
 
 
 def _read(layout: Layout) -> list[Record]:
     return [
         {
-            "image": layout.image(row["id_code"], within="train"),
-            "grade": row["diagnosis"],
-            "findings": None,
+            "image": layout.image(column(row, "id_code"), within="train"),
+            "grade": column(row, "diagnosis"),
         }
         for row in layout.table("train.csv")
     ]

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import zipfile
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -79,15 +80,17 @@ class Layout:
     def table_if_there(self, *names: str) -> list[dict[str, str]] | None:
         """Like `table`, but None where there is no such file."""
         for name in names:
-            found = sorted(self.folder.rglob(name), key=lambda path: (len(path.parts), path))
-            if found:
-                return _rows(found[0])
+            path = self._find(name)
+            if path is not None:
+                return _rows(path)
         return None
 
     def lines(self, name: str) -> list[str] | None:
         """The lines of a text file that is no regular table; None where there is none."""
-        found = sorted(self.folder.rglob(name), key=lambda path: (len(path.parts), path))
-        return found[0].read_text(encoding="utf-8-sig").splitlines() if found else None
+        path = self._find(name)
+        if path is None:
+            return None
+        return path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
 
     def image(self, name: str, *, within: str = "") -> str | None:
         """Path of the photograph called name, relative to the folder; None, noted, if missing.
@@ -113,6 +116,11 @@ class Layout:
             self.missing.append(name)
             return None
         return named[0]
+
+    def _find(self, name: str) -> Path | None:
+        """The file with the shortest path; "._a.csv" and "~$a.xlsx" are traces of programs."""
+        found = [path for path in self.folder.rglob(name) if path.name[0] not in ".~"]
+        return min(found, key=lambda path: (len(path.parts), path), default=None)
 
     @cached_property
     def _photographs(self) -> dict[str, list[str]]:
@@ -182,7 +190,10 @@ def _excel_rows(path: Path) -> list[dict[str, str]]:
             f"{path.name} is an Excel sheet and openpyxl is not installed. "
             "Run: pip install 'foveola[excel]'"
         ) from None
-    book = openpyxl.load_workbook(path, read_only=True, data_only=True)
+    try:
+        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
+        raise ManifestError(f"{path} is not an Excel sheet that can be read") from None
     try:
         lines = [["" if v is None else str(v).strip() for v in line] for line in book.active.values]
     finally:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from foveola.datasets.adapters.base import Adapter, Layout, Record
+from foveola.datasets.adapters.base import Adapter, Layout, Record, column
 from foveola.errors import ManifestError
 
 
@@ -14,7 +14,7 @@ def _read(layout: Layout) -> list[Record]:
 
 def _records(layout: Layout, rows: list[dict[str, str]], split: str) -> Iterator[Record]:
     for row in rows:
-        name = row["image"]
+        name = column(row, "image")
         subject, _, eye = name.rpartition("_")
         if not subject or eye not in ("left", "right"):
             raise ManifestError(f"image {name!r} in the labels; expected a name such as 10_left")
@@ -22,7 +22,7 @@ def _records(layout: Layout, rows: list[dict[str, str]], split: str) -> Iterator
             "image": layout.image(name),
             "subject": subject,
             "eye": eye,
-            "grade": row["level"],
+            "grade": column(row, "level"),
             "split": split,
             "usage": row.get("Usage", ""),
         }
