@@ -193,12 +193,17 @@ def test_make_alone_lists_what_it_can_do(house):
     assert {"demo", "test", "check", "clean", "help"} <= set(listed)
 
 
+# our interpreter, which says that it is older
+OLD = f"""[ "$1" = -V ] && echo Python 3.10.9 && exit
+exec '{sys.executable}' -c 'import sys; sys.version_info = (3, 10, 9); exec(sys.argv[1])' "$2\""""
+
+
 @needs_make
 @pytest.mark.parametrize(
     ("script", "sentence"),
     [
         (None, "is not installed; Foveola needs Python 3.11 or newer."),
-        ('[ "$1" = -V ] && echo Python 3.9.2 || exit 1', "is Python 3.9.2; Foveola needs Python"),
+        (OLD, "is Python 3.10.9; Foveola needs Python 3.11 or newer."),
         ('case "$2" in *ensurepip*) exit 1;; esac', "lacks the venv module."),
     ],
     ids=["missing", "old", "bare"],

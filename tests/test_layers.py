@@ -151,6 +151,14 @@ def test_no_part_stands_on_two_floors():
     assert sum(map(len, FLOORS)) == len(FLOOR)
 
 
+def test_contributing_draws_the_same_floors():
+    text = (SOURCE.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    (drawn,) = [block for block in text.split("```") if "\nerrors " in block]
+    rows = [set(line.split()) & set(FLOOR) for line in drawn.strip().splitlines()]
+    inner = [set(names) for names in FLOORS if not names[0].startswith("__")]
+    assert rows[::-1] == inner
+
+
 @pytest.fixture
 def tree(tmp_path):
     """A small sound package, and a way to write into it."""
