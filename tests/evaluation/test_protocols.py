@@ -110,7 +110,8 @@ def test_random_descriptors_reach_the_chance_level(crowd):
     totals = {}
     for _ in range(30):
         rows = generator.normal(size=(400, 8)).astype(np.float32)
-        got = evaluate(dataclasses.replace(crowd, descriptors=rows), bootstrap=0)
+        side = dataclasses.replace(crowd, descriptors=rows)
+        got = evaluate(side, ks=(1, 10), bootstrap=0)
         for name, metric in got.metrics.items():
             totals.setdefault(name, []).append((metric.value.micro, metric.value.macro))
     for name, metric in got.metrics.items():
@@ -302,6 +303,12 @@ def test_arguments_out_of_range_are_refused(arguments, words):
         evaluate(four(), **arguments)
 
 
+def test_ranks_are_sorted_and_counted_once():
+    assert list(evaluate(four(), ks=(5, 1, 5), bootstrap=0).metrics) == [
+        *("mHR@1", "mHR@5", "mAP@1", "mAP@5", "mAP@R")
+    ]
+
+
 def test_a_single_labelled_image_is_asked_and_finds_nothing():
     got = evaluate(Side(np.ones((1, 2)), np.zeros(1, int), "a"), ks=(1,))
     assert got.metrics["mHR@1"].value.micro == 0
@@ -338,3 +345,9 @@ def test_text_and_markdown_name_value_interval_and_chance(crowd):
     row = next(line for line in got.to_markdown().splitlines() if line.startswith("| mAP@10"))
     assert [cell.strip() for cell in row.strip("|").split("|")][1:4] == cells
     assert "400 queries against 400 images by grade" in got.to_text()
+    by_grade = got.to_text().split("chance in brackets:\n\n")[1].splitlines()
+    assert by_grade[0].split() == ["grade", "0", "1", "2", "3", "4"]
+    assert by_grade[1].split() == ["queries", *(f"{n}" for n in metric.queries.values())]
+    chance = metric.chance.per_label["3"]
+    row = next(line for line in by_grade if line.startswith("mAP@10"))
+    assert f"{metric.value.per_label['3']:.3f} ({chance:.3f})" in row

@@ -6,7 +6,7 @@ from hypothesis.extra import numpy as hnp
 from foveola.evaluation.ranking import cosines, query_blocks, rank_relevance
 
 # Few values, so that ties are common; what differs by less than 2^-30 is equal.
-FEW = st.sampled_from([-1.0, -0.5, -1e-8, -0.0, 0.0, 1e-17, 1e-8, 0.25, 1.0])
+FEW = st.sampled_from([-1.0, -0.5, -1e-8, -0.0, 0.0, 1e-17, 1e-8, 0.25, np.nextafter(0.25, 0), 1.0])
 
 
 @given(st.data())

@@ -84,6 +84,12 @@ def test_one_person_alone_has_no_interval():
     assert np.isfinite(got.micro).all()
 
 
+def test_one_person_in_all_has_no_interval_at_all():
+    got = subject_bootstrap(np.array([[0.1], [0.9]]), members([0, 1], 2), np.array([4, 4]))
+    assert np.isnan(got.micro).all()
+    assert np.isnan(got.macro).all()
+
+
 def test_no_resamples_give_no_intervals():
     got = subject_bootstrap(np.ones((4, 2)), members([0, 0, 1, 1], 2), np.arange(4), resamples=0)
     assert np.isnan(got.micro).all()

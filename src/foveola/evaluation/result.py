@@ -209,14 +209,14 @@ class Evaluation:
 
     def label_rows(self) -> list[list[str]]:
         """Header and rows: for each label value its queries and each metric (chance)."""
-        rows = [[self.label, "queries", *self.metrics]]
         counts = next(iter(self.metrics.values())).queries
-        for name, count in counts.items():
+        rows = [[self.label, *counts], ["queries", *(f"{count:,}" for count in counts.values())]]
+        for metric, m in self.metrics.items():
             cells = (
                 f"{_number(m.value.per_label.get(name))} ({_number(m.chance.per_label.get(name))})"
-                for m in self.metrics.values()
+                for name in counts
             )
-            rows.append([name, f"{count:,}", *cells])
+            rows.append([metric, *cells])
         return rows
 
     def _caption(self) -> str:
