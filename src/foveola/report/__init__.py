@@ -1,1 +1,6 @@
-""""""
+"""Reports for people: self-contained HTML pages of searches and evaluations."""
+
+from foveola.report.pages import demo_page, evaluation_page, search_page
+from foveola.report.shapes import HitShape, Images, SearchShape
+
+__all__ = ["HitShape", "Images", "SearchShape", "demo_page", "evaluation_page", "search_page"]

@@ -1,0 +1,106 @@
+"""Where things stand in the bar chart of an evaluation; the template draws it as SVG."""
+
+import math
+from dataclasses import dataclass
+
+from foveola.evaluation import Evaluation, Metric
+from foveola.report.words import label_word
+
+WIDTH, HEIGHT = 760, 420  # units of the drawing
+_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 8, 26, 56
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One label value: a bar, its interval as a whisker, its chance level as a line."""
+
+    x: float
+    width: float
+    top: float
+    height: float
+    chance: float
+    low: float | None
+    high: float | None
+    value: str
+    name: str
+    word: str
+    queries: int
+
+    @property
+    def middle(self) -> float:
+        """Horizontal centre."""
+        return round(self.x + self.width / 2, 2)
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A bar chart from 0 in a drawing of WIDTH x HEIGHT; ticks are (height, label)."""
+
+    metric: str
+    bars: list[Bar]
+    ticks: list[tuple[float, str]]
+    left: float = _LEFT
+    right: float = WIDTH - _RIGHT
+    floor: float = HEIGHT - _BOTTOM
+    width: int = WIDTH
+    height: int = HEIGHT
+
+
+def chart(evaluation: Evaluation, metric: str | None = None) -> Chart:
+    """Bars of one metric by label value.
+
+    Args:
+        evaluation: what to draw.
+        metric: its name; mAP@10 when it was computed, else the deepest mAP@K.
+
+    Raises:
+        ValueError: the evaluation has no such metric.
+    """
+    name = metric or _headline(evaluation)
+    if name not in evaluation.metrics:
+        raise ValueError(f"no metric {name!r}; there are {', '.join(evaluation.metrics)}")
+    found = evaluation.metrics[name]
+    scale = _scale(found)
+    step = (WIDTH - _LEFT - _RIGHT) / max(len(found.queries), 1)
+    bars = [
+        _bar(found, label, scale, _LEFT + (i + 0.5) * step, min(0.6 * step, 90), evaluation.label)
+        for i, label in enumerate(found.queries)
+    ]
+    ticks = [(_height(part, 1.0), f"{part * scale:g}") for part in (0, 0.2, 0.4, 0.6, 0.8, 1)]
+    return Chart(name, bars, ticks)
+
+
+def _bar(found: Metric, label: str, scale: float, middle: float, width: float, kind: str) -> Bar:
+    value, (low, high) = found.value.per_label[label], found.interval(label)
+    top = _height(value, scale)
+    return Bar(
+        x=round(middle - width / 2, 2),
+        width=round(width, 2),
+        top=top,
+        height=round(_height(0, scale) - top, 2),
+        chance=_height(found.chance.per_label[label], scale),
+        low=None if math.isnan(low) else _height(low, scale),
+        high=None if math.isnan(high) else _height(high, scale),
+        value=f"{value:.2f}",
+        name=label,
+        word=label_word(kind, label),
+        queries=found.queries[label],
+    )
+
+
+def _scale(found: Metric) -> float:
+    """What the upper edge stands for: the next of a few round numbers."""
+    parts = [*found.value.per_label.values(), *found.chance.per_label.values()]
+    parts += [end for end in found.high.per_label.values() if not math.isnan(end)]
+    return min(edge for edge in (0.1, 0.25, 0.5, 1.0) if edge >= min(max(parts, default=1), 1))
+
+
+def _headline(evaluation: Evaluation) -> str:
+    """mAP@10, or the deepest mAP@K if 10 is not among the K."""
+    if "mAP@10" in evaluation.metrics:
+        return "mAP@10"
+    return f"mAP@{max(evaluation.settings.ks)}"
+
+
+def _height(value: float, scale: float) -> float:
+    return round(HEIGHT - _BOTTOM - value / scale * (HEIGHT - _TOP - _BOTTOM), 2)

@@ -1,0 +1,41 @@
+"""What a page needs of a search; the results of `foveola.retrieval` fit."""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeAlias
+
+from foveola.cases import Case
+
+# The picture of a case as JPEG or PNG bytes, or None where there is none to show.
+Images: TypeAlias = Callable[[Case], bytes | None]
+
+
+class HitShape(Protocol):
+    """One case found: rank from 1, cosine similarity from -1 to 1."""
+
+    @property
+    def rank(self) -> int: ...  # noqa: D102
+    @property
+    def similarity(self) -> float: ...  # noqa: D102
+    @property
+    def case(self) -> Case: ...  # noqa: D102
+
+
+class SearchShape(Protocol):
+    """A query and its hits, best first.
+
+    `considered` is the number of cases compared after filter and exclusion, `where` the
+    filter as it was typed, `encoder` the name or fingerprint of the encoder.
+    """
+
+    @property
+    def query(self) -> Case: ...  # noqa: D102
+    @property
+    def hits(self) -> Sequence[HitShape]: ...  # noqa: D102
+    @property
+    def excluded_same_subject(self) -> int: ...  # noqa: D102
+    @property
+    def considered(self) -> int: ...  # noqa: D102
+    @property
+    def where(self) -> str | None: ...  # noqa: D102
+    @property
+    def encoder(self) -> str: ...  # noqa: D102

@@ -1,0 +1,147 @@
+"""From results to what a template prints: words, numbers and pictures, all computed here."""
+
+import base64
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from foveola.cases import Case
+from foveola.report.shapes import HitShape, Images, SearchShape
+from foveola.report.words import findings_of, grade_word, is_phantom, visit_word
+
+_MAGIC = ((b"\xff\xd8\xff", "image/jpeg"), (b"\x89PNG\r\n\x1a\n", "image/png"))
+_SHORT = 12  # letters of a fingerprint: enough to tell encoders apart by eye
+
+
+@dataclass(frozen=True)
+class CaseView:
+    """A case as it is printed. None means unknown and is said in words on the page."""
+
+    name: str
+    picture: str | None  # a data URI
+    alt: str
+    grade: int | None
+    grade_word: str
+    findings: list[str] | None
+    facts: dict[str, str | None]
+
+
+@dataclass(frozen=True)
+class HitView:
+    """A hit as it is printed; bar is its similarity in percent of the bar's length."""
+
+    rank: int
+    similarity: str
+    bar: float
+    same_grade: bool
+    case: CaseView
+
+
+@dataclass(frozen=True)
+class Share:
+    """One grade among the hits: how many, and what part of the bar it takes."""
+
+    grade: int | None
+    word: str
+    count: int
+    percent: float
+
+
+@dataclass(frozen=True)
+class SearchView:
+    """A search as it is printed."""
+
+    query: CaseView
+    hits: list[HitView]
+    shares: list[Share]
+    considered: int
+    excluded: int
+    where: str | None
+    encoder: str
+    fingerprint: str | None
+    phantoms: int
+    pictures: int
+
+
+def view_search(
+    result: SearchShape, images: Images, encoder_card: Mapping[str, object] | None
+) -> SearchView:
+    """Everything a page says about one search; images is called once a case."""
+    card = encoder_card or {}
+    cases = [result.query, *(hit.case for hit in result.hits)]
+    fingerprint = card.get("fingerprint")
+    return SearchView(
+        query=_view_case(result.query, images, "Query"),
+        hits=[_view_hit(hit, result.query, images) for hit in result.hits],
+        shares=_shares(result.hits),
+        considered=result.considered,
+        excluded=result.excluded_same_subject,
+        where=result.where or None,
+        encoder=_shortened(str(card.get("name") or result.encoder)),
+        fingerprint=None if fingerprint is None else str(fingerprint)[:_SHORT],
+        phantoms=sum(map(is_phantom, cases)),
+        pictures=len(cases),
+    )
+
+
+def card_rows(encoder_card: Mapping[str, object] | None) -> list[tuple[str, str]]:
+    """The plain entries of an encoder's card, in its order; tables in it are left out."""
+    entries = (encoder_card or {}).items()
+    return [
+        (key.replace("_", " "), str(value))
+        for key, value in entries
+        if isinstance(value, str | int | float) and value != ""
+    ]
+
+
+def data_uri(picture: bytes | None) -> str | None:
+    """JPEG or PNG bytes for the src of an img; None for anything else."""
+    for magic, kind in _MAGIC:
+        if picture and picture.startswith(magic):
+            return f"data:{kind};base64,{base64.b64encode(picture).decode('ascii')}"
+    return None
+
+
+def _view_hit(hit: HitShape, query: Case, images: Images) -> HitView:
+    return HitView(
+        rank=hit.rank,
+        similarity=f"{hit.similarity:.3f}",
+        bar=round(100 * min(max(hit.similarity, 0.0), 1.0), 1),
+        same_grade=query.grade is not None and query.grade == hit.case.grade,
+        case=_view_case(hit.case, images, f"Hit {hit.rank}"),
+    )
+
+
+def _view_case(case: Case, images: Images, role: str) -> CaseView:
+    eye = f"{case.eye} eye" if case.eye else "eye not recorded"
+    graded = "no grade" if case.grade is None else f"grade {case.grade}, {grade_word(case.grade)}"
+    return CaseView(
+        name=case.image,
+        picture=data_uri(images(case)),
+        alt=f"{role}: {'phantom' if is_phantom(case) else 'fundus photograph'}, {eye}, {graded}",
+        grade=case.grade,
+        grade_word=grade_word(case.grade),
+        findings=findings_of(case),
+        facts={
+            "Subject": case.subject,
+            "Eye": case.eye,
+            "Visit": visit_word(case.visit),
+            **{key.title(): str(case.extra[key]) for key in ("age", "sex") if case.extra.get(key)},
+        },
+    )
+
+
+def _shares(hits: Sequence[HitShape]) -> list[Share]:
+    counts = Counter(hit.case.grade for hit in hits)
+    known = sorted(grade for grade in counts if grade is not None)
+    order = [*known, *([None] if None in counts else [])]
+    return [
+        Share(grade, grade_word(grade), counts[grade], round(100 * counts[grade] / len(hits), 2))
+        for grade in order
+    ]
+
+
+def _shortened(name: str) -> str:
+    """A bare fingerprint is cut; a name stays."""
+    bare = len(name) >= 32 and all(c in "0123456789abcdef" for c in name.removeprefix("sha256:"))
+    return name.removeprefix("sha256:")[:_SHORT] if bare else name

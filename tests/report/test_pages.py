@@ -1,0 +1,275 @@
+import base64
+import re
+from html.parser import HTMLParser
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from foveola.cases import Case
+from foveola.evaluation import Side, evaluate
+from foveola.report import demo_page, evaluation_page, search_page
+
+JPEG = b"\xff\xd8\xff\xe0 not a whole picture, but it starts like one"
+
+
+def a_case(image="a.jpg", **known):
+    return Case(image=image, path=f"/{image}", **known)
+
+
+def a_search(query=None, cases=(), **known):
+    hits = [
+        SimpleNamespace(rank=i + 1, similarity=0.9 - 0.2 * i, case=c) for i, c in enumerate(cases)
+    ]
+    plain = {"excluded_same_subject": 0, "considered": 100, "where": None, "encoder": "enc"}
+    return SimpleNamespace(query=query or a_case("q.jpg"), hits=hits, **(plain | known))
+
+
+VOID = {"meta", "input", "img", "br", "link", "hr"}
+SHAPES = {"circle", "path", "line", "rect"}  # written as <circle .../>
+
+
+class Page(HTMLParser):
+    """Text, tags and attributes of a page; fails when tags do not close in order."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.text, self._open = [], "", []
+        self.feed(text)
+        self.close()
+        assert not self._open
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        assert tag in SHAPES
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self._open.pop() == tag
+
+    def handle_data(self, data):
+        if self._open and self._open[-1] not in {"style", "title"}:
+            self.text += f"{data} "
+
+    def words(self):
+        return " ".join(self.text.split())
+
+    def all(self, tag):
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def page_of(search, images=lambda case: JPEG, **more):
+    return Page(search_page(search, images=images, **more))
+
+
+def test_hits_come_in_order_with_what_is_known_of_them():
+    cases = [
+        a_case("one.jpg", subject="s-7", eye="left", visit=0, grade=2, findings=frozenset("DH")),
+        a_case("two.jpg", subject="s-8", eye="right", visit=12.0, grade=4),
+        a_case("three.jpg", visit="2024-05-17", findings=frozenset()),
+    ]
+    words = page_of(a_search(a_case("q.jpg", subject="s-1", grade=2), cases)).words()
+    first, second, third = (words.index(name) for name in ("one.jpg", "two.jpg", "three.jpg"))
+    assert first < second < third
+    one, two, three = words[:first], words[first:second], words[second:third]
+    for found in (
+        "1 0.900",
+        "2 moderate NPDR",
+        "same grade",
+        "diabetes",
+        "hypertension",
+        "Subject s-7",
+    ):
+        assert found in one
+    assert "Visit first visit" in one
+    for found in ("2 0.700", "4 PDR", "findings not recorded", "Eye right", "Visit month 12"):
+        assert found in two
+    assert "same grade" not in two
+    for found in ("3 0.500", "unlabelled", "no findings", "Subject not recorded", "2024-05-17"):
+        assert found in three
+
+
+def test_the_search_says_what_was_compared_and_what_was_left_out():
+    search = a_search(
+        None, [a_case()], considered=4268, excluded_same_subject=3, where="eye = 'left'"
+    )
+    words = page_of(
+        search, encoder_card={"name": "fovea-1", "fingerprint": "0123456789abcdef"}
+    ).words()
+    for found in (
+        "4,268 cases",
+        "3 images of the same subject left out",
+        "eye = 'left'",
+        "fovea-1 0123456789ab ",
+    ):
+        assert found in words
+    plain = page_of(a_search(None, [a_case()], considered=1)).words()
+    for found in ("1 case ", "no image left out", "Filter none", "Encoder enc"):
+        assert found in plain
+
+
+def test_a_bare_fingerprint_is_cut_short():
+    words = page_of(a_search(None, [a_case()], encoder="sha256:" + "ab" * 32)).words()
+    assert "Encoder abababababab " in words
+    assert "ab" * 7 not in words
+
+
+def test_grades_among_the_hits_are_counted():
+    cases = [a_case(f"{i}", grade=g) for i, g in enumerate([3, 0, 3, None])]
+    page = page_of(a_search(None, cases))
+    assert "1 grade 0, no DR 2 grade 3, severe NPDR 1 unlabelled" in page.words()
+    widths = [
+        tag["style"] for tag in page.all("span") if tag.get("class") in {"g0", "g3", "unlabelled"}
+    ]
+    assert widths == ["width:25.0%", "width:50.0%", "width:25.0%"]
+
+
+@pytest.mark.parametrize(("similarity", "width"), [(0.5, 50.0), (-0.3, 0.0), (1.0000001, 100.0)])
+def test_the_similarity_bar_stays_inside(similarity, width):
+    search = a_search(None, [a_case()])
+    search.hits[0].similarity = similarity
+    page = page_of(search)
+    assert {"style": f"width:{width}%"} in page.all("span")
+    assert f"{similarity:.3f}" in page.words()
+
+
+def test_pictures_are_part_of_the_file():
+    png = b"\x89PNG\r\n\x1a\n and so on"
+    images = {"q.jpg": JPEG, "a.jpg": png}
+    page = page_of(a_search(None, [a_case()]), lambda case: images[case.image])
+    sources = [tag["src"] for tag in page.all("img")]
+    assert sources == [
+        "data:image/jpeg;base64," + base64.b64encode(JPEG).decode(),
+        "data:image/png;base64," + base64.b64encode(png).decode(),
+    ]
+
+
+@pytest.mark.parametrize("nothing", [None, b"", b"<svg onload='alert(1)'/>"])
+def test_a_picture_that_cannot_be_shown_is_said_to_be_missing(nothing):
+    page = page_of(a_search(None, [a_case()]), lambda case: nothing)
+    assert page.all("img") == []
+    assert page.words().count("image not available") == 2
+
+
+def test_every_picture_has_a_text_in_its_place():
+    page = page_of(
+        a_search(None, [a_case(eye="left", grade=1), a_case("b.jpg", extra={"phantom": 1})])
+    )
+    assert [tag["alt"] for tag in page.all("img")] == [
+        "Query: fundus photograph, eye not recorded, no grade",
+        "Hit 1: fundus photograph, left eye, grade 1, mild NPDR",
+        "Hit 2: phantom, eye not recorded, no grade",
+    ]
+
+
+EVIL = '<script>alert("x")</script>'
+
+
+def test_nothing_of_a_manifest_becomes_markup(evaluation):
+    case = a_case(
+        EVIL, subject=EVIL, visit=EVIL, findings=frozenset({EVIL}), extra={"age": EVIL, "sex": EVIL}
+    )
+    search = a_search(case, [case], where=EVIL, encoder=EVIL)
+    card = {EVIL: EVIL, "name": EVIL, "fingerprint": EVIL}
+    for text in (
+        search_page(search, images=lambda c: JPEG, title=EVIL, encoder_card=card),
+        demo_page([search], evaluation, images=lambda c: JPEG, title=EVIL, encoder_card=card),
+    ):
+        assert "<script" not in text
+        assert Page(text).words().count(EVIL) >= 10
+    side = Side(np.eye(4), np.array([0, 0, 1, 1]), "abcd", (EVIL, "b"), label=EVIL)
+    text = evaluation_page(evaluate(side, bootstrap=10), title=EVIL)
+    assert "<script" not in text
+    assert EVIL in Page(text).words()
+
+
+def test_pages_ask_nothing_of_a_network_and_run_nothing(evaluation):
+    text = demo_page([a_search(None, [a_case()])], evaluation, images=lambda c: JPEG)
+    page = Page(text)
+    assert {name for name, _ in page.tags}.isdisjoint(
+        {"script", "link", "iframe", "object", "base"}
+    )
+    for _, attributes in page.tags:
+        assert not [name for name in attributes if name.startswith("on")]
+        for name in ("src", "href", "xlink:href", "srcset", "action"):
+            assert attributes.get(name, "data:").startswith("data:")
+    assert not re.search(r"https?:|//[a-z]|url\(|@import", text)
+    policy = next(t["content"] for t in page.all("meta") if "http-equiv" in t)
+    assert policy.startswith("default-src 'none'; img-src data:; style-src 'unsafe-inline'")
+
+
+def test_every_page_says_that_it_states_no_diagnosis(evaluation):
+    search = a_search(None, [a_case()])
+    for text in (
+        search_page(search, images=lambda c: None),
+        evaluation_page(evaluation),
+        demo_page([search], evaluation, images=lambda c: None),
+    ):
+        assert "Foveola shows similar cases; it does not state a diagnosis." in Page(text).words()
+
+
+@pytest.mark.parametrize("mark", [1, "1", "true", 1.0])
+def test_phantoms_are_called_phantoms(mark):
+    phantom = a_case(extra={"phantom": mark})
+    assert "Phantom images, not patients." in page_of(a_search(phantom, [phantom])).words()
+    mixed = page_of(a_search(a_case(), [phantom])).words()
+    assert "Some of these are phantom images, not patients." in mixed
+
+
+@pytest.mark.parametrize("mark", [0, "0", "", "false", 0.0])
+def test_patients_are_not_called_phantoms(mark):
+    case = a_case(extra={"phantom": mark})
+    assert "hantom" not in page_of(a_search(case, [case])).words()
+
+
+def test_an_evaluation_on_phantoms_says_so(evaluation):
+    assert "Phantom images" in Page(evaluation_page(evaluation, phantom=True)).words()
+    assert "hantom" not in Page(evaluation_page(evaluation)).words()
+
+
+def test_a_search_without_hits_says_why():
+    none_left = page_of(a_search(None, [], considered=0)).words()
+    assert "none is left after the filter and the exclusion of the same subject" in none_left
+    assert "the search returned no hits" in page_of(a_search(None, [], considered=5)).words()
+
+
+def test_the_evaluation_has_values_intervals_and_chance(evaluation):
+    words = Page(evaluation_page(evaluation)).words()
+    for name, m in evaluation.metrics.items():
+        low, high = m.interval()
+        micro = f"{name} {m.value.micro:.3f} {low:.3f} to {high:.3f} {m.chance.micro:.3f}"
+        assert f"{micro} {m.value.macro:.3f} {m.low.macro:.3f} to {m.high.macro:.3f}" in words
+        first = f"{name} {m.value.per_label['0']:.3f} ({m.chance.per_label['0']:.3f})"
+        assert first in words
+    assert "60 queries against 60 images by grade" in words
+    assert "100 resamples of the subjects" in words
+
+
+def test_the_demonstration_numbers_its_searches_and_ends_with_the_evaluation(evaluation):
+    searches = [a_search(a_case(f"q{i}.jpg"), [a_case()]) for i in range(3)]
+    words = Page(demo_page(searches, evaluation, images=lambda c: JPEG)).words()
+    places = [
+        words.index(w)
+        for w in ("Search 1 of 3", "q0.jpg", "Search 2 of 3", "q2.jpg", "How good the")
+    ]
+    assert places == sorted(places)
+    alone = Page(demo_page(searches, images=lambda c: JPEG)).words()
+    assert "How good the" not in alone
+
+
+def test_the_card_of_the_encoder_is_shown_without_its_tables(evaluation):
+    card = {"trained_on": "many eyes", "dimension": 256, "scores": {"a": 1}, "note": ""}
+    words = Page(evaluation_page(evaluation, encoder_card=card)).words()
+    assert "About the encoder trained on many eyes dimension 256" in words
+    assert "scores" not in words
+    assert "About the encoder" not in Page(evaluation_page(evaluation)).words()
+
+
+def test_each_picture_is_asked_for_once():
+    asked = []
+    page_of(a_search(None, [a_case("1"), a_case("2")]), lambda case: asked.append(case.image))
+    assert asked == ["q.jpg", "1", "2"]
