@@ -91,7 +91,7 @@ def make_subject(seed: int, number: int) -> Subject:
         calibre=float(rng.uniform(0.88, 1.12)),
         tortuosity=float(rng.uniform(0.7, 1.35)),
         cup=float(np.clip(rng.normal(0.42, 0.11), 0.2, 0.72)),
-        arcade=rng.normal(0, 0.05, (4, 3, 2)).astype(np.float32),
+        arcade=rng.normal(0, 0.075, (4, 3, 2)).astype(np.float32),
         drusen_age=float(rng.uniform(50, 85) if rng.random() < 0.28 else 200),
     )
 
@@ -137,7 +137,7 @@ def _grow(
     for _ in range(int(rng.integers(3, 6))):  # macular vessels straight from the disc
         heading = math.pi + float(rng.uniform(-0.7, 0.7))
         tree.sprout(heading, 0.007, artery=bool(rng.random() < 0.6), inner=True)
-    for _ in range(int(rng.integers(5, 9))):  # short nasal ones
+    for _ in range(int(rng.integers(3, 7))):  # short nasal ones
         heading = float(rng.uniform(-1.2, 1.2))
         tree.sprout(heading, 0.010, artery=bool(rng.random() < 0.5), inner=False)
     tree.grow()
@@ -164,5 +164,5 @@ def _arcades(rng: np.random.Generator, fovea: Point, disc: Point, artery: bool) 
 
 def _shake(rng: np.random.Generator) -> Floats:
     """(4, 2) of chance: little at the disc, more outwards."""
-    spread = np.array([0.010, 0.04, 0.06, 0.11])[:, None]
+    spread = np.array([0.010, 0.045, 0.07, 0.13])[:, None]
     return np.asarray(rng.normal(0, 1, (4, 2)) * spread, np.float32)

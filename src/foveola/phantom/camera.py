@@ -6,7 +6,7 @@ from the field of view, the colours or the noise.
 
 import math
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from typing import Final
 
 import cv2
@@ -17,6 +17,7 @@ from foveola.phantom.drawing import Bytes, View, soften
 from foveola.phantom.vessels import Floats
 
 RIM: Final = 0.975  # field of view's radius in half image sides
+_STRAY: Final = (0.55, 0.85, 0.80)  # colour of stray light
 
 
 @dataclass(frozen=True)
@@ -46,12 +47,12 @@ class Camera:
 
 
 CAMERAS: Final = (
-    Camera("amber", 1.0, False, (0.98, 0.98, 0.80), 1.00, 0.60, 1.6, 0.30, 0.05),
-    Camera("brick", 0.84, True, (0.96, 0.78, 0.62), 1.05, 0.50, 1.3, 0.35, 0.03),
-    Camera("rose", 1.0, False, (0.93, 0.94, 1.15), 0.92, 0.75, 2.0, 0.22, 0.10),
-    Camera("ochre", 0.90, False, (0.96, 1.08, 0.50), 1.02, 0.70, 2.2, 0.32, 0.06),
-    Camera("umber", 1.0, True, (0.80, 0.78, 0.66), 1.12, 0.65, 2.4, 0.42, 0.12),
-    Camera("scarlet", 0.92, False, (1.14, 0.72, 0.50), 1.00, 0.60, 1.8, 0.28, 0.04),
+    Camera("amber", 1.0, False, (0.94, 0.98, 0.82), 1.00, 0.40, 1.6, 0.30, 0.05),
+    Camera("brick", 0.84, True, (0.92, 0.84, 0.66), 1.05, 0.35, 1.3, 0.35, 0.03),
+    Camera("rose", 1.0, False, (0.90, 0.90, 1.10), 0.95, 0.50, 2.0, 0.22, 0.10),
+    Camera("ochre", 0.90, False, (0.93, 1.00, 0.56), 1.05, 0.50, 2.2, 0.32, 0.06),
+    Camera("umber", 1.0, True, (0.76, 0.80, 0.62), 1.12, 0.50, 2.4, 0.42, 0.12),
+    Camera("scarlet", 0.92, False, (1.00, 0.80, 0.58), 1.00, 0.40, 1.8, 0.28, 0.04),
 )
 
 
@@ -98,10 +99,11 @@ def aim(eye: EyeModel, visit: int) -> Shot:
         tint=(float(tint[0]), float(tint[1]), float(tint[2])),
         light_from=(float(rng.normal(0, 0.22)), float(rng.normal(0, 0.22))),
         haze=float(max(0.0, rng.normal(0.0, 0.5))),
-        defocus=float(rng.uniform(0, 0.5)),
+        defocus=float(0.5 * rng.random() ** 2),
     )
 
 
+@lru_cache(maxsize=len(CAMERAS))
 def aperture(camera: Camera, size: int) -> Floats:
     """(S, S) float32: 1 where the camera sees the eye, soft within a pixel at the edge."""
     scale = RIM * size / 2
@@ -112,9 +114,11 @@ def aperture(camera: Camera, size: int) -> Floats:
         seen = seen * np.clip((camera.cut - np.abs(y)) * scale + 0.5, 0, 1)
     if camera.notch:
         u, v = x * math.cos(0.62) - y * math.sin(0.62), x * math.sin(0.62) + y * math.cos(0.62)
-        tooth = np.minimum(0.035 - np.abs(v), 1.03 - u) * scale
+        tooth = np.minimum(0.022 - np.abs(v), 1.022 - u) * scale
         seen = np.maximum(seen, np.clip(tooth, 0, 1) * (u > 0.9))
-    return np.asarray(seen, np.float32)
+    fixed = np.asarray(seen, np.float32)
+    fixed.flags.writeable = False  # shared by all who ask
+    return fixed
 
 
 def expose(image: Floats, shot: Shot, eye: EyeModel, visit: int) -> Bytes:
@@ -132,54 +136,69 @@ def expose(image: Floats, shot: Shot, eye: EyeModel, visit: int) -> Bytes:
     size, camera = len(image), shot.camera
     x, y = _grid(size)
     far = (x - shot.light_from[0]) ** 2 + (y - shot.light_from[1]) ** 2
-    light = shot.brightness * (1.06 - camera.dimming * far)
-    image *= np.clip(light, 0.12, None)[..., None]
-    image *= np.array(camera.cast, np.float32) * np.array(shot.tint, np.float32)
-    _veil(image, shot, x, y)
+    light = np.maximum(shot.brightness * (1.06 - camera.dimming * far), 0.12)
+    rim, veil = _veils(shot, x, y)
+    for k in range(3):
+        gain = camera.cast[k] * shot.tint[k]
+        image[..., k] *= gain * light
+        image[..., k] += _STRAY[k] * (rim + veil)
     image = soften(image, (camera.blur + shot.defocus) * size / 512)
-    np.clip(image, 0, None, out=image)
-    image = image / (1 + 0.18 * np.maximum(image - 0.55, 0) ** 2 * 4)  # the sensor saturates
-    power = camera.gamma * shot.contrast
-    image = np.asarray(cv2.pow(image, power), np.float32)
+    image = _develop(image, camera.gamma * shot.contrast)
     _noise(image, camera.noise, eye.stream(visit, PIXELS))
-    seen = aperture(camera, size)[..., None]
-    np.clip(image, 0, 1, out=image)
-    surround = 2 * (1 - seen[..., 0]) + 48 * _mark(size)
-    return np.asarray(np.round(image * seen * 253 + surround[..., None]), np.uint8)
+    image *= aperture(camera, size)[..., None]
+    image += _surround(camera, size)[..., None]
+    return np.asarray(cv2.convertScaleAbs(np.maximum(image, 0), alpha=255), np.uint8)
 
 
-@cache
+def _veils(shot: Shot, x: Floats, y: Floats) -> tuple[Floats, Floats]:
+    """Stray light (S, S): at the rim, and a pale veil where the eye's lens is hazy."""
+    r4 = np.minimum(x * x + y * y, 1) ** 2
+    towards = 1 - 0.6 * math.copysign(1, shot.light_from[0]) * x
+    rim = shot.camera.rim * r4 * r4 * towards
+    across, down = np.exp(-1.5 * (x[:1] - 0.1) ** 2), np.exp(-1.5 * y[:, :1] ** 2)
+    return rim, 0.045 * shot.haze * across * down
+
+
+def _develop(image: Floats, power: float) -> Floats:
+    """The sensor's curve: gamma, and highlights that saturate softly; by table, for speed."""
+    steps = 2048
+    light = np.linspace(0, 2, steps, dtype=np.float32)
+    curve = (light / (1 + 0.72 * np.maximum(light - 0.55, 0) ** 2)) ** np.float32(power)
+    image *= (steps - 1) / 2
+    np.clip(image, 0, steps - 1, out=image)
+    return np.asarray(np.take(curve, image.astype(np.int32), mode="clip"), np.float32)
+
+
+def _noise(image: Floats, sigma: float, rng: np.random.Generator) -> None:
+    """Grain: mostly brightness, and coarser colour, as JPEG and demosaicing leave it."""
+    size = len(image)
+    half = (size + 1) // 2
+    grain = rng.standard_normal((size, size), dtype=np.float32) * np.float32(sigma / 255)
+    colour = rng.standard_normal((half, half, 3), dtype=np.float32) * np.float32(0.6 * sigma / 255)
+    image += cv2.resize(colour, (size, size), interpolation=cv2.INTER_LINEAR)
+    image += grain[..., None]
+
+
+@lru_cache(maxsize=len(CAMERAS))
+def _surround(camera: Camera, size: int) -> Floats:
+    """(S, S) black with the mark, as it lies outside the field of view."""
+    black = (1 - aperture(camera, size)) * (2 / 255) + _mark(size) * (48 / 255)
+    return np.asarray(black, np.float32)
+
+
+@lru_cache(maxsize=len(CAMERAS))
 def _mark(size: int) -> Floats:
     """(S, S) in 0 to 1: the word PHANTOM in the lower left corner, outside every aperture."""
-    text = np.zeros((40, 290), np.uint8)
-    cv2.putText(text, "PHANTOM", (4, 33), cv2.FONT_HERSHEY_SIMPLEX, 1.9, 255, 4, cv2.LINE_AA)
-    wide, high, edge = round(0.15 * size), round(0.022 * size), round(0.008 * size)
+    text = np.zeros((54, 290), np.uint8)
+    cv2.putText(text, "PHANTOM", (4, 47), cv2.FONT_HERSHEY_SIMPLEX, 1.9, 255, 4, cv2.LINE_AA)
+    wide, high, edge = round(0.15 * size), round(0.026 * size), round(0.008 * size)
     mark = np.zeros((size, size), np.float32)
     small = cv2.resize(text, (wide, high), interpolation=cv2.INTER_AREA)
     mark[size - edge - high : size - edge, edge : edge + wide] = small / 255
     return mark
 
 
-def _veil(image: Floats, shot: Shot, x: Floats, y: Floats) -> None:
-    """Stray light: a bluish-green rim and, through a hazy lens of the eye, a pale veil."""
-    r2 = x * x + y * y
-    towards = 1 - 0.6 * np.sign(shot.light_from[0]) * x
-    rim = shot.camera.rim * (np.clip(r2, 0, 1) ** 4) * towards
-    veil = 0.045 * shot.haze * np.exp(-1.5 * ((x - 0.1) ** 2 + y * y))
-    colour = np.array([0.55, 0.85, 0.80], np.float32)
-    image += (rim + veil).astype(np.float32)[..., None] * colour
-
-
-def _noise(image: Floats, sigma: float, rng: np.random.Generator) -> None:
-    """Grain: mostly brightness, and coarser colour, as JPEG and demosaicing leave it."""
-    size = len(image)
-    grain = rng.standard_normal((size, size), dtype=np.float32) * (sigma / 255)
-    half = (size + 1) // 2
-    colour = rng.standard_normal((half, half, 3), dtype=np.float32) * (0.6 * sigma / 255)
-    image += cv2.resize(colour, (size, size), interpolation=cv2.INTER_LINEAR)
-    image += grain[..., None]
-
-
+@lru_cache(maxsize=len(CAMERAS))
 def _grid(size: int) -> tuple[Floats, Floats]:
     """Coordinates x and y of each pixel in radii of the field of view, (S, S) each."""
     axis = ((np.arange(size) - (size - 1) / 2) / (RIM * size / 2)).astype(np.float32)

@@ -1,9 +1,10 @@
-"""Canvases seen through the camera: shapes given on the retina, drawn in pixels.
+"""Canvases seen through the camera: outlines given on the retina, filled in pixels.
 
 A canvas has twice the image's resolution and is averaged down, so that a capillary may
 be thinner than a pixel. Drawing uses OpenCV's fixed-point coordinates.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from foveola.phantom.vessels import Floats
 
 Bytes = NDArray[np.uint8]
+Shape = tuple[Floats, int]  # closed outline (P, 2) on the retina, and a grey value
 _BITS = 4  # of the fraction in fixed-point coordinates
 _FINE = 2  # canvas pixels to one image pixel
 
@@ -36,46 +38,35 @@ class View:
         return np.asarray(points @ self.matrix[:, :2].T + self.matrix[:, 2])
 
 
-class Canvas:
-    """One grey layer, 0 to 255."""
-
-    def __init__(self, view: View) -> None:
-        self._view = view
-        self._layer = np.zeros((view.size * _FINE, view.size * _FINE), np.uint8)
-
-    def polygon(self, points: Floats, value: int) -> None:
-        """Fill a closed outline (P, 2)."""
-        fixed = self._fixed(self._view.pixels(points))
-        cv2.fillPoly(self._layer, [fixed], value, cv2.LINE_AA, _BITS)
-
-    def ribbon(self, points: Floats, widths: Floats, value: int) -> None:
-        """Fill a line (P, 2) of changing width (P,)."""
-        tangent = np.gradient(points, axis=0)
-        tangent /= np.maximum(np.hypot(tangent[:, 0], tangent[:, 1]), 1e-9)[:, None]
-        half = 0.5 * widths[:, None] * np.stack([-tangent[:, 1], tangent[:, 0]], 1)
-        self.polygon(np.concatenate([points + half, (points - half)[::-1]]), value)
-
-    def spot(self, x: float, y: float, radius: float, value: int) -> None:
-        """Fill a circle."""
-        centre = self._fixed(self._view.pixels(np.array([[x, y]], np.float32)))[0]
-        r = round(radius * self._view.scale * _FINE * 2**_BITS)
-        cv2.circle(self._layer, centre.tolist(), r, value, -1, cv2.LINE_AA, _BITS)
-
-    def density(self) -> Floats:
-        """(S, S) float32, 0 to 1."""
-        size = (self._view.size, self._view.size)
-        small = cv2.resize(self._layer, size, interpolation=cv2.INTER_AREA)
-        return small.astype(np.float32) * np.float32(1 / 255)
-
-    @staticmethod
-    def _fixed(pixels: NDArray[np.float64]) -> NDArray[np.int32]:
+def fill(view: View, shapes: Sequence[Shape]) -> Floats:
+    """Fill outlines, later ones over earlier ones: (S, S) float32 in 0 to 1."""
+    canvas = np.zeros((view.size * _FINE, view.size * _FINE), np.uint8)
+    if shapes:
+        corners = np.concatenate([outline for outline, _ in shapes])
         # A fine pixel's centre lies at half its width: (p + .5) * 2 - .5.
-        fine = (pixels + 0.5) * _FINE - 0.5
-        return np.asarray(np.round(fine * 2**_BITS), np.int32)
+        fine = (view.pixels(corners) + 0.5) * _FINE - 0.5
+        fixed = np.round(fine * 2**_BITS).astype(np.int32)
+        start = 0
+        for outline, value in shapes:
+            end = start + len(outline)
+            cv2.fillPoly(canvas, [fixed[start:end]], value, cv2.LINE_AA, _BITS)
+            start = end
+    small = cv2.resize(canvas, (view.size, view.size), interpolation=cv2.INTER_AREA)
+    return np.asarray(small, np.float32) * np.float32(1 / 255)
+
+
+def ribbon(points: Floats, widths: Floats) -> Floats:
+    """Outline (2 P, 2) of a line (P, 2) of changing width (P,); P is at least 2."""
+    step = points[1:] - points[:-1]
+    along = np.concatenate([step[:1], step[1:] + step[:-1], step[-1:]])
+    along /= np.maximum(np.sqrt((along**2).sum(1, keepdims=True)), 1e-9)
+    half = 0.5 * widths[:, None] * np.stack([-along[:, 1], along[:, 0]], 1)
+    return np.concatenate([points + half, (points - half)[::-1]]).astype(np.float32, copy=False)
 
 
 def soften(density: Floats, sigma: float) -> Floats:
-    """Gaussian blur, sigma in pixels."""
+    """Gaussian blur, sigma in pixels; the kernel ends at 2.5 sigma."""
     if sigma <= 0.05:
         return density
-    return np.asarray(cv2.GaussianBlur(density, (0, 0), sigma), np.float32)
+    side = 2 * max(1, round(2.5 * sigma)) + 1
+    return np.asarray(cv2.GaussianBlur(density, (side, side), sigma), np.float32)

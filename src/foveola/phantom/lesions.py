@@ -160,7 +160,7 @@ class _Course:
         if grade >= 3:
             wanted.update({("IRMA", q): 2 for q in self.irma})
         if grade == 4:
-            bleeding = u["preretinal"] < 0.45
+            bleeding = u["preretinal"] < 0.40
             wanted["preretinal", ANYWHERE] = int(bleeding)
             lone = u["preretinal"] < 0.08 and stay == 0  # the bleeding hides its source
             wanted["NV", ANYWHERE] = 0 if lone else 1 + int(2.4 * u["NV"]) + (stay > 1)
@@ -209,7 +209,8 @@ def _place(rng: np.random.Generator, eye: EyeModel, kind: str, where: int) -> Po
             r, a = rng.uniform(0.25, 0.75), rng.uniform(0, 2 * np.pi)
             x, y = dx + r * np.cos(a), dy + r * np.sin(a)
         else:
-            x, y = rng.uniform(-0.74, 0.74), rng.uniform(-0.60, 0.60)
+            wide = 0.5 if kind == "preretinal" else 0.74
+            x, y = rng.uniform(-wide, wide), rng.uniform(-0.60, 0.60)
         if kind == "NV" and rng.random() < 0.4:  # on the disc
             return (dx + float(rng.normal(0, 0.03)), dy + float(rng.normal(0, 0.05)))
         at = (float(x), float(y))
@@ -238,7 +239,7 @@ def _form(rng: np.random.Generator, kind: str) -> tuple[str, float]:
         form = str(rng.choice(["cluster", "ring", "spray"], p=[0.5, 0.25, 0.25]))
         return form, float(rng.uniform(0.05, 0.13))
     low, high = {
-        "MA": (0.0058, 0.0090), "SE": (0.026, 0.050), "NV": (0.09, 0.16),
+        "MA": (0.0058, 0.0090), "SE": (0.026, 0.050), "NV": (0.11, 0.19),
         "preretinal": (0.13, 0.26), "IRMA": (0.05, 0.08), "drusen": (0.005, 0.022),
     }[kind]  # fmt: skip
     return kind, float(low + (high - low) * rng.random() ** (2.5 if kind == "drusen" else 1))

@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 from foveola.phantom import camera, retina, strokes
 from foveola.phantom.anatomy import EyeModel
 from foveola.phantom.camera import Shot
-from foveola.phantom.drawing import Bytes, Canvas, View, soften
+from foveola.phantom.drawing import Bytes, View, fill, soften
 from foveola.phantom.lesions import Disease, progress
 from foveola.phantom.vessels import Floats
 
 KINDS: Final = ("MA", "HE", "EX", "SE", "NV", "drusen", "disc", "vessels")
-_LAYER: Final = {"IRMA": "IRMA", "preretinal": "preretinal"}
 _DEFAULT_SIZE: Final = 512
 
 
@@ -93,12 +92,10 @@ def _seen(ground: Floats, view: View) -> Floats:
 
 def _layers(eye: EyeModel, disease: Disease, view: View) -> dict[str, Floats]:
     """Density of each kind of vessel and lesion that is there, (S, S) in 0 to 1."""
-    vein, artery, reflex = Canvas(view), Canvas(view), Canvas(view)
-    strokes.vessels({False: vein, True: artery}, reflex, eye.vessels, disease.beading)
-    canvases = {"vein": vein, "artery": artery, "reflex": reflex}
-    for lesion in disease.lesions:
-        strokes.draw(canvases.setdefault(lesion.kind, Canvas(view)), lesion, eye)
-    return {name: canvas.density() for name, canvas in canvases.items()}
+    shapes = strokes.vessels(eye.vessels, disease.beading)
+    for spot in disease.lesions:
+        shapes.setdefault(spot.kind, []).extend(strokes.lesion(spot, eye))
+    return {name: fill(view, outlines) for name, outlines in shapes.items()}
 
 
 def _absorb(image: Floats, density: Floats, share: tuple[float, float, float]) -> None:
@@ -108,17 +105,20 @@ def _absorb(image: Floats, density: Floats, share: tuple[float, float, float]) -
 
 
 def _cover(image: Floats, density: Floats, colour: tuple[float, float, float]) -> None:
-    """Lay a colour over the image, as bright as the fundus around allows."""
-    image += density[..., None] * (np.array(colour, np.float32) - image)
+    """Lay a colour over the image."""
+    for k in range(3):
+        image[..., k] += density * (colour[k] - image[..., k])
 
 
 def _apply_vessels(image: Floats, layers: dict[str, Floats], size: int) -> None:
     unit = size / 512
-    vein, artery = (soften(layers[k], 0.8 * unit) for k in ("vein", "artery"))
+    vein, artery = (soften(layers[k], 0.65 * unit) for k in ("vein", "artery"))
     _absorb(image, soften(np.maximum(vein, artery), 3.5 * unit), (0.05, 0.09, 0.06))
-    _absorb(image, vein, (0.30, 0.56, 0.46))
-    _absorb(image, artery * (1 - 0.6 * vein), (0.15, 0.44, 0.40))
-    image *= 1 + (0.28 * soften(layers["reflex"], 0.7 * unit))[..., None]
+    _absorb(image, vein, (0.32, 0.55, 0.42))
+    _absorb(image, artery * (1 - 0.6 * vein), (0.20, 0.44, 0.38))
+    shine = soften(layers["reflex"], 0.7 * unit)
+    for k, light in enumerate((0.138, 0.100, 0.070)):
+        image[..., k] += light * shine
     if "IRMA" in layers:
         _absorb(image, soften(layers["IRMA"], 0.6 * unit), (0.16, 0.46, 0.40))
 
@@ -128,19 +128,19 @@ def _apply_lesions(image: Floats, layers: dict[str, Floats], size: int) -> None:
     if "drusen" in layers:
         _cover(image, 0.50 * soften(layers["drusen"], 1.4 * unit), (0.95, 0.74, 0.40))
     if "SE" in layers:
-        _cover(image, 0.80 * soften(layers["SE"], 3.2 * unit), (0.93, 0.84, 0.66))
+        _cover(image, 0.80 * soften(layers["SE"], 3.2 * unit), (1.08, 0.86, 0.68))
     if "HE" in layers:
-        _absorb(image, soften(layers["HE"], 1.1 * unit), (0.42, 0.68, 0.55))
+        _absorb(image, soften(layers["HE"], 1.4 * unit), (0.34, 0.66, 0.52))
     if "MA" in layers:
-        _absorb(image, soften(layers["MA"], 0.7 * unit), (0.36, 0.66, 0.55))
+        _absorb(image, soften(layers["MA"], 0.7 * unit), (0.26, 0.62, 0.50))
     if "EX" in layers:
-        _cover(image, 0.92 * soften(layers["EX"], 0.5 * unit), (1.05, 0.90, 0.46))
+        _cover(image, 0.92 * soften(layers["EX"], 0.45 * unit), (1.15, 0.93, 0.46))
     if "NV" in layers:
         haze = soften(layers["NV"], 5 * unit)
         _absorb(image, haze, (0.02, 0.18, 0.14))
         _absorb(image, soften(layers["NV"], 0.6 * unit), (0.14, 0.52, 0.46))
     if "preretinal" in layers:
-        _absorb(image, 0.96 * soften(layers["preretinal"], 1.5 * unit), (0.55, 0.84, 0.78))
+        _absorb(image, 0.94 * soften(layers["preretinal"], 2.2 * unit), (0.40, 0.80, 0.74))
 
 
 def _masks(eye: EyeModel, layers: dict[str, Floats], view: View) -> dict[str, NDArray[np.bool_]]:
@@ -148,14 +148,11 @@ def _masks(eye: EyeModel, layers: dict[str, Floats], view: View) -> dict[str, ND
     masks = {kind: layers.get(kind, none) > 0.25 for kind in KINDS[:6]}
     masks["HE"] |= layers.get("preretinal", none) > 0.25
     masks["SE"] = soften(layers.get("SE", none), 3.2 * view.size / 512) > 0.3
-    masks["NV"] = layers.get("NV", none) > 0.25
-    canvas = Canvas(view)
     t = np.linspace(0, 2 * np.pi, 48)
     u, v = eye.disc_axes[0] * np.cos(t), eye.disc_axes[1] * np.sin(t)
     c, s = np.cos(eye.disc_tilt), np.sin(eye.disc_tilt)
     outline = np.stack([eye.disc[0] + c * u - s * v, eye.disc[1] + s * u + c * v], 1)
-    canvas.polygon(outline.astype(np.float32), 255)
-    masks["disc"] = canvas.density() > 0.5
+    masks["disc"] = fill(view, [(outline.astype(np.float32), 255)]) > 0.5
     tree = np.maximum(layers["vein"], layers["artery"])
     masks["vessels"] = np.maximum(tree, layers.get("IRMA", none)) > 0.15
     return masks

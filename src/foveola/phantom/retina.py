@@ -21,9 +21,9 @@ def paint(eye: EyeModel, side: int) -> Floats:
     axis = np.linspace(-EXTENT, EXTENT, side, dtype=np.float32)
     x, y = np.meshgrid(axis, axis)
     dark = eye.subject.pigment
-    colour = np.array([0.86 - 0.20 * dark, 0.45 - 0.15 * dark, 0.22 - 0.07 * dark], np.float32)
+    colour = np.array([0.86 - 0.20 * dark, 0.45 - 0.15 * dark, 0.24 - 0.07 * dark], np.float32)
     shade = _choroid(rng, eye, x, y)
-    shade += 0.05 * clouds(rng, side, (5, 11)) + 0.03 * clouds(rng, side, (40, 90))
+    shade += 0.05 * clouds(rng, side, (4, 9)) + 0.035 * clouds(rng, side, (45, side // 3))
     layers = [np.exp(shade * k) * c for c, k in zip(colour, (0.55, 1.0, 1.1), strict=True)]
     retina = np.dstack(layers).astype(np.float32)
     _nerve_fibres(rng, eye, x, y, retina)
@@ -58,18 +58,18 @@ def _choroid(rng: np.random.Generator, eye: EyeModel, x: Floats, y: Floats) -> F
     Stripes are noise in polar coordinates, long along the radius, bent by a second noise.
     """
     side = len(x)
-    bend = 0.045 * clouds(rng, side, (5, 19)), 0.045 * clouds(rng, side, (5, 19))
+    bend = 0.03 * clouds(rng, side, (7, 23)), 0.03 * clouds(rng, side, (7, 23))
     dx, dy = x - eye.fovea[0] + bend[0], y - eye.fovea[1] + bend[1]
     r = np.sqrt(dx * dx + dy * dy)
     turn = (np.arctan2(dy, dx) / (2 * math.pi) + 0.5) % 1.0
-    noise = rng.standard_normal((24, 90), dtype=np.float32)
-    noise = np.tile(noise, (1, 3))[:, 88:-88]  # wraps around, with room for the cubic kernel
-    u = (2 + turn * 90).astype(np.float32)
-    v = np.clip(2 + r * 6, 2, 21).astype(np.float32)
+    noise = rng.standard_normal((24, 120), dtype=np.float32)
+    noise = np.tile(noise, (1, 3))[:, 118:-118]  # wraps around, with room for the cubic kernel
+    u = (2 + turn * 120).astype(np.float32)
+    v = np.clip(2 + r * 11, 2, 21).astype(np.float32)
     stripes = cv2.remap(noise, u, v, cv2.INTER_CUBIC)
     ridges = np.tanh(1.3 * stripes)
-    away = _step(r, 0.12, 0.65)
-    return np.asarray(0.17 * eye.subject.tessellation * away * ridges, np.float32)
+    away = _step(r, 0.28, 0.90)
+    return np.asarray(0.13 * eye.subject.tessellation**1.5 * away * ridges, np.float32)
 
 
 def _nerve_fibres(
@@ -112,12 +112,12 @@ def _disc(rng: np.random.Generator, eye: EyeModel, x: Floats, y: Floats, retina:
     tone = 0.03 * clouds(rng, len(x), (30, 60))
     temporal = np.clip(-u, 0, 1)  # the temporal rim is paler
     retina *= 1 - rim[..., None]
-    rims = np.array([0.97, 0.63, 0.36], np.float32)
-    pale = np.array([0.03, 0.12, 0.13], np.float32)
+    rims = np.array([1.08, 0.64, 0.33], np.float32)
+    pale = np.array([0.06, 0.16, 0.12], np.float32)
     retina += rim[..., None] * (rims + temporal[..., None] * pale + tone[..., None])
     w = np.sqrt((u - eye.cup_at[0]) ** 2 + ((v - eye.cup_at[1]) / 1.05) ** 2) + wave
     cup = 0.85 * (1 - _step(w, 0.6 * eye.cup, 1.25 * eye.cup))
-    _blend(retina, (1.02, 0.88, 0.66), cup)
+    _blend(retina, (1.22, 0.98, 0.62), cup)
     ring = np.exp(-(((r - 1.02) / 0.06) ** 2))
     retina *= 1 - 0.07 * ring[..., None]
 

@@ -29,20 +29,22 @@ def sheet(*, seed: int = 7, tile: int = 256, first: int = 0) -> Bytes:
         first: number of the first of the five subjects, one for each grade.
 
     Returns:
-        (5 * (tile + margin) + margin, 6 * tile, 3) uint8 RGB.
+        (5 * (tile + 26), 6 * tile, 3) uint8 RGB.
     """
-    rows = [_heading("right eye: 0, 12, 24 months", "left eye: 0, 12, 24 months", tile)]
+    rows = []
+    months = [MONTHS * v for v in range(VISITS)]
     for grade in range(5):
         photographs: list[Bytes] = []
         for eye in ("right", "left"):
             model = make_eye(make_subject(seed, first + grade), eye)
             ground = paint_ground(model, 2 * tile)
             for v in range(1, VISITS + 1):
-                months = [MONTHS * k for k in range(v)]
-                image = render(model, [grade] * v, months=months, size=2 * tile, ground=ground)
+                image = render(model, [grade] * v, months=months[:v], size=2 * tile, ground=ground)
                 small = cv2.resize(image.image, (tile, tile), interpolation=cv2.INTER_AREA)
                 photographs.append(np.asarray(small, np.uint8))
-        rows += [np.hstack(photographs), _heading(f"ICDR grade {grade}", "phantom", tile)]
+        when = ", ".join(map(str, months)) + " months"
+        right, left = (f"phantom, ICDR {grade}: {eye} eye at {when}" for eye in ("right", "left"))
+        rows += [_heading(right, left, tile), np.hstack(photographs)]
     return np.vstack(rows)
 
 

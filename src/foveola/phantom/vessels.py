@@ -79,7 +79,7 @@ class Tree:
         tangent = np.gradient(curve, axis=0)
         normal = np.stack([-tangent[:, 1], tangent[:, 0]], 1) / STEP
         curve += normal * self._wobble(len(curve))[:, None]
-        self._lay(curve, width * self._calibre, 0.55, artery, generation=0, inner=None)
+        self._lay(curve, width * self._calibre, 0.62, artery, generation=0, inner=None)
 
     def sprout(self, heading: float, width: float, *, artery: bool, inner: bool) -> None:
         """Let a small vessel leave the disc directly, as the macular and nasal ones do."""
@@ -97,12 +97,15 @@ class Tree:
                 self._lay(curve, bud.width, 0.5, bud.artery, bud.generation, bud.inner)
 
     def _wobble(self, n: int) -> Floats:
-        """(n,) smooth sideways offset of a trunk, zero at the disc."""
-        knots = self._rng.normal(0, 0.013 * self._tortuosity, n // 7 + 2)
-        wave = np.interp(np.linspace(0, len(knots) - 1, n), np.arange(len(knots)), knots)
-        kernel = np.hanning(9)
-        wave = np.convolve(np.pad(wave, 4, "edge"), kernel / kernel.sum(), "valid")
-        return np.asarray(wave * np.clip(np.arange(n) / 12, 0, 1), np.float32)
+        """(n,) smooth sideways offset of a trunk, small at the disc: slow and quick waves."""
+        wave = np.zeros(n)
+        for every, size in ((14, 0.014), (5, 0.0045)):
+            knots = self._rng.normal(0, size * self._tortuosity, n // every + 2)
+            rough = np.interp(np.linspace(0, len(knots) - 1, n), np.arange(len(knots)), knots)
+            kernel = np.hanning(every + 4)
+            pad = np.pad(rough, ((every + 3) // 2, (every + 4) // 2), "edge")
+            wave += np.convolve(pad, kernel / kernel.sum(), "valid")[:n]
+        return np.asarray(wave * np.clip(0.3 + np.arange(n) / 12, 0, 1), np.float32)
 
     def _lay(
         self,
@@ -175,12 +178,12 @@ class Tree:
         """Points of a branch, STEP apart; it turns away from its own kind or stops."""
         rng, taken = self._rng, self._taken[bud.artery]
         steps = int(bud.length / STEP)
-        noise = rng.normal(0, 0.16 * self._tortuosity, steps).tolist()
+        noise = rng.normal(0, 0.18 * self._tortuosity, steps).tolist()
         bias, pull = rng.uniform(-0.5, 0.5), 0.045 if bud.inner else 0.03
         (x, y), heading, curl = bud.at, bud.heading, 0.0
         points = [bud.at]
         for i in range(steps):
-            curl = 0.75 * curl + 0.35 * noise[i]
+            curl = 0.62 * curl + 0.45 * noise[i]
             turn = self._aim(x, y, bud.inner) + bias - heading
             turn = (turn + math.pi) % (2 * math.pi) - math.pi
             heading += curl + pull * max(-1.0, min(1.0, turn)) * 1.6
