@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from foveola.datasets.adapters import ADAPTERS, adapt, read_dataset
-from foveola.datasets.adapters.base import find_duplicates
+from foveola.datasets.adapters.base import Layout, find_duplicates
 from foveola.datasets.adapters.odir import label
 from foveola.datasets.manifest import Manifest
 from foveola.errors import ManifestError, MissingExtraError
@@ -116,7 +116,7 @@ def test_messidor2_with_pairs(photograph, text, tmp_path, pairs):
         "messidor_data.csv",
         "image_id,adjudicated_dr_grade,adjudicated_dme,adjudicated_gradable\n"
         "20051020_43808_0100_PP.png,0,0,1\n20051020_43832_0100_PP.png,2,1,1\n"
-        "IM000002.jpg,,,0\n",
+        "IM000002.jpg,3,1,0\n",
     )
     pair = "20051020_43808_0100_PP.png;20051020_43832_0100_PP.png"
     text("messidor-2.csv", pairs.format(pair.replace(";", "," if "," in pairs else ";")))
@@ -385,6 +385,23 @@ def test_hidden_twins_of_files_are_passed_over(aptos, text, tmp_path):
     text("._train.csv", "\0")
     text(".train/000c1434d8d7.png", "x")
     assert len(read_dataset("aptos", tmp_path).manifest) == 2
+
+
+def test_the_exact_name_goes_before_another_suffix_or_case(photograph, tmp_path):
+    photograph("train/a.jpg", "train/a.png", "train/B.JPG", "other/train.png")
+    layout = Layout(tmp_path)
+    assert layout.image("a.png", within="train") == "train/a.png"
+    assert layout.image("b.png", within="train") == "train/B.JPG"
+    assert layout.image("train", within="train") is None  # a word on the path, not in the name
+    assert layout.missing == ["train"]
+
+
+def test_files_of_a_size_of_their_own_are_not_read(tmp_path, monkeypatch):
+    paths = [tmp_path / str(size) for size in range(4)]
+    for size, path in enumerate(paths):
+        path.write_bytes(b"x" * size)
+    monkeypatch.setattr(Path, "open", None)  # opening one would be a TypeError
+    assert find_duplicates(paths) == {}
 
 
 def test_two_photographs_of_one_name_are_not_guessed_between(aptos, photograph, tmp_path):

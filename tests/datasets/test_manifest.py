@@ -232,6 +232,23 @@ def test_one_subject_in_two_splits_is_named_by_rows_and_not_by_name(write):
     assert message == ", row 5: one subject in two splits, 'train' in row 2 and 'test' here"
 
 
+def test_splits_may_be_numbers(write):
+    text = "image,subject,split\na.jpg,x,0\nb.jpg,x,1\n"
+    assert fault(write(text)) == ", row 3: one subject in two splits, '0' in row 2 and '1' here"
+
+
+def test_an_image_listed_by_two_paths_is_listed_twice(write, tmp_path):
+    message = fault(write(f"image\na.jpg\n{tmp_path}/a.jpg\n../{tmp_path.name}/a.jpg\n"))
+    assert message == ", rows 3, 4: the image of row 2 again; list every image once"
+
+
+def test_paths_are_absolute_wherever_one_stands(write, tmp_path, monkeypatch):
+    write("image\na.jpg\n")
+    monkeypatch.chdir(tmp_path)
+    (case,) = Manifest.read(Path("labels.csv")).cases()
+    assert case.path == str(tmp_path / "a.jpg")
+
+
 def test_unknown_subjects_may_be_in_any_split(write):
     assert len(Manifest.read(write("image,subject,split\na.jpg,,train\nb.jpg,,test\n"))) == 2
 
@@ -278,6 +295,7 @@ def test_a_frame_with_pandas_types(tmp_path):
             "code": ["7", "8"],  # declared as text, so it stays text
             "share": [np.float32(0.5), np.nan],
             "flag": [True, False],
+            "cameras": [["Topcon", "Canon"], []],
             "count": pd.array([3, None], dtype="Int64"),
         },
         index=[5, 5],
@@ -286,9 +304,11 @@ def test_a_frame_with_pandas_types(tmp_path):
     first, second = manifest.cases()
     assert (first.subject, first.grade, first.visit) == ("10003", 2, "2026-03-31")
     assert first.findings == {"D", "H"}
-    assert first.extra == {"code": "7", "share": 0.5, "flag": 1, "count": 3}
+    assert first.extra == {"code": "7", "share": 0.5, "flag": 1, "count": 3} | {
+        "cameras": "Canon;Topcon"
+    }
     assert second.subject is second.grade is second.findings is second.visit is None
-    assert second.extra == {"code": "8", "flag": 0}
+    assert second.extra == {"code": "8", "flag": 0, "cameras": ";"}
 
 
 def test_timestamps_are_dates(tmp_path):
@@ -306,6 +326,12 @@ def test_part_of_a_table_makes_a_manifest_again(write):
 def test_a_frame_without_images_says_so(tmp_path):
     with pytest.raises(ManifestError, match="table: no column 'image'"):
         Manifest.from_frame(pd.DataFrame({"path": ["a"]}), tmp_path)
+
+
+def test_rows_of_a_frame_are_counted_as_in_a_spreadsheet(tmp_path):
+    frame = pd.DataFrame({"image": ["a", "b"], "eye": ["left", "up"]}, index=[7, 8])
+    with pytest.raises(ManifestError, match="table, row 3: eye 'up'"):
+        Manifest.from_frame(frame, tmp_path, check_files=False)
 
 
 def test_a_folder_of_photographs(tmp_path):

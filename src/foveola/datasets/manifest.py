@@ -8,7 +8,6 @@ Only `image` is needed. docs/datasets.md describes the columns for users.
 """
 
 import os
-import posixpath
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -236,7 +235,7 @@ def _check_duplicates(images: list[str], rows: list[int], root: Path, faults: Fa
     first: dict[str, int] = {}
     for image, row in zip(images, rows, strict=True):
         if image:
-            before = first.setdefault(posixpath.join(root.as_posix(), image), row)
+            before = first.setdefault(_joined(str(root), image), row)
             if before != row:
                 faults.add(row, f"the image of row {before} again; list every image once")
 

@@ -88,7 +88,7 @@ def _texts(table: pd.DataFrame, name: str) -> list[str | None]:
 
 
 def _strata(table: pd.DataFrame, units: Sequence[Unit], stratify: str) -> dict[str, list[Unit]]:
-    """Units by the label they share, the strata and their units in a fixed order."""
+    """Units by the label they share, the strata in a fixed order."""
     values: dict[Unit, set[object]] = {unit: set() for unit in units}
     if stratify in table:
         present = table[stratify].notna().tolist()
@@ -96,7 +96,7 @@ def _strata(table: pd.DataFrame, units: Sequence[Unit], stratify: str) -> dict[s
             if there:
                 values[unit].add(value)
     strata: dict[str, list[Unit]] = defaultdict(list)
-    for unit in sorted(values):
+    for unit in values:
         strata[_stratum(values[unit])].append(unit)
     return dict(sorted(strata.items()))
 
@@ -130,7 +130,7 @@ def _apportion(quotas: Sequence[float], total: int, owed: Sequence[float]) -> li
     The remaining units go to the splits that are short of most, counting what is owed to them:
     so many strata of one subject each do not all feed the largest split.
     """
-    counts = [math.floor(quota + 1e-9) for quota in quotas]  # 10 * 0.7 is 7, not 6.99...
+    counts = [math.floor(quota) for quota in quotas]
     # rounded, so that thirds tie on every machine; a tie goes to the first split
     short = [round(o + q - c, 9) for o, q, c in zip(owed, quotas, counts, strict=True)]
     by_need = sorted(range(len(counts)), key=lambda i: -short[i])
