@@ -138,7 +138,7 @@ def _apply_lesions(image: Floats, layers: dict[str, Floats], size: int) -> None:
     if "NV" in layers:
         haze = soften(layers["NV"], 5 * unit)
         _absorb(image, haze, (0.02, 0.18, 0.14))
-        _absorb(image, soften(layers["NV"], 0.6 * unit), (0.14, 0.52, 0.46))
+        _absorb(image, soften(layers["NV"], 0.6 * unit), (0.12, 0.60, 0.52))
     if "preretinal" in layers:
         _absorb(image, 0.94 * soften(layers["preretinal"], 2.2 * unit), (0.40, 0.80, 0.74))
 

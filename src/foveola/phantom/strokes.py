@@ -133,7 +133,7 @@ def _cotton(rng: np.random.Generator, spot: Lesion, angle: float) -> list[Shape]
 def _tangle(rng: np.random.Generator, spot: Lesion) -> list[Shape]:
     """Fine vessels that leave one root, wind, and loop back: new vessels, or small IRMA."""
     stems = 9 if spot.kind == "NV" else 3
-    width = 0.0052 if spot.kind == "NV" else 0.0042
+    width = 0.0060 if spot.kind == "NV" else 0.0042
     step = spot.radius / 11
     base = rng.uniform(0, 6.3)
     shapes: list[Shape] = []
