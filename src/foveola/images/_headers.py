@@ -64,6 +64,7 @@ def read_header(data: bytes) -> Header:
 _FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # SOF0-15 without DHT, JPG, DAC
 _BARE = {0x01, *range(0xD0, 0xD8)}  # markers without a length
 _SOS, _EOI, _APP1, _APP2 = 0xDA, 0xD9, 0xE1, 0xE2
+MAX_SCANS = 200
 _ICC = b"ICC_PROFILE\0"
 
 
@@ -82,6 +83,11 @@ def _jpeg(data: bytes) -> Header:
             scans = data.count(b"\xff\xda", start - 4)
     if frame is None or not scans:
         raise ImageError("the JPEG ends before its picture begins; copy the file again")
+    if scans > MAX_SCANS:
+        raise ImageError(
+            f"this JPEG has {scans} scans; expected at most {MAX_SCANS} (10 are usual), so save "
+            "it as a plain JPEG"
+        )
     bits, height, width, channels = frame
     return Header(
         format="JPEG", width=width, height=height, bits=bits, channels=channels,

@@ -5,6 +5,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import cv2
 import numpy as np
@@ -48,6 +49,8 @@ def decode(data: bytes, header: Header) -> Pixels:
         data = _tiff.starting_at(data, header.page)
     with _one_sentence(header):
         image = _open(data, header)
+        if header.page is not None and _for_opencv(header, header.page):
+            return _by_opencv(data, header, header.page, image.info.get("icc_profile"))
         if header.bits in (12, 16):
             return _sixteen_bits(data, header, image)
         image.load()
@@ -76,16 +79,31 @@ def _open(data: bytes, header: Header) -> ImageFile.ImageFile:
     return image
 
 
+# --- 16-bit PNG; grey TIFF of 12 and 16 bits ---
+
+
 def _sixteen_bits(data: bytes, header: Header, image: ImageFile.ImageFile) -> Pixels:
     icc = image.info.get("icc_profile")
-    if header.format == "PNG" and header.channels == 2:
+    if header.channels == 2:
         image.load()
         return to_rgb(image)  # Pillow gives the upper halves of grey with alpha, no more
     if header.channels == 1:
-        return to_srgb(_sixteen_grey(header, image), icc)
-    values = _opencv(data, header) if header.format == "TIFF" else _both_halves(data, image)
-    pixels = to_srgb(eight_bits(values[..., :3], _stated(header)), icc)
+        return to_srgb(_grey(np.asarray(image), header), icc)
+    if header.format == "TIFF":
+        raise ImageError("this TIFF holds 12-bit colours or the like; export it with 8 or 16 bits")
+    values = _both_halves(data, image)
+    pixels = to_srgb(eight_bits(values[..., :3]), icc)
     return pixels if values.shape[2] == 3 else over_black(pixels, eight_bits(values[..., 3], 65535))
+
+
+def _grey(values: NDArray[np.uint16], header: Header) -> Pixels:
+    """(H, W) uint16 -> (H, W, 3) uint8."""
+    if values.dtype != np.uint16:
+        raise ImageError("the pixels are of an unusual kind; export with 8 or 16 bits")
+    grey = eight_bits(values, _stated(header))
+    if header.page and header.page.get(_tiff.PHOTOMETRIC, 1) == _WHITE_IS_ZERO:
+        grey = 255 - grey
+    return np.repeat(grey[..., None], 3, axis=-1)
 
 
 def _stated(header: Header) -> int | None:
@@ -93,16 +111,6 @@ def _stated(header: Header) -> int | None:
     if header.bits == 12:
         return 4095
     return header.page.get(_tiff.MAX_VALUE) if header.page else None
-
-
-def _sixteen_grey(header: Header, image: ImageFile.ImageFile) -> Pixels:
-    values = np.asarray(image)
-    if values.dtype != np.uint16:
-        raise ImageError(f"the pixels are of an unusual kind ({image.mode}); export with 8 bits")
-    grey = eight_bits(values, _stated(header))
-    if header.page and header.page.get(_tiff.PHOTOMETRIC, 1) == 0:  # white is zero
-        grey = 255 - grey
-    return np.repeat(grey[..., None], 3, axis=-1)
 
 
 def _both_halves(data: bytes, image: ImageFile.ImageFile) -> NDArray[np.uint16]:
@@ -119,21 +127,59 @@ def _both_halves(data: bytes, image: ImageFile.ImageFile) -> NDArray[np.uint16]:
     return values
 
 
-def _opencv(data: bytes, header: Header) -> NDArray[np.uint16]:
-    """(H, W, 3 or 4) RGB of a 16-bit colour TIFF."""
-    page = header.page
-    if page is None or page.get(_tiff.PHOTOMETRIC) != 2 or page.get(_tiff.PLANAR, 1) != 1:
+# --- TIFF through OpenCV ---
+
+_WHITE_IS_ZERO, _RGB = 0, 2  # TIFF's PhotometricInterpretation
+_SIMPLE = {_WHITE_IS_ZERO, 1, _RGB, 3, 6}  # and black is zero, palette, YCbCr
+_FLAT, _PACKED = {1, 32773}, {2, 3, 4, 5, 7, 8, 32946}  # compressions without, with libtiff
+
+
+def _for_opencv(header: Header, page: _tiff.Page) -> bool:
+    """16-bit colour, and what is compressed: Pillow's libtiff writes faults to the terminal."""
+    if header.bits == 16 and header.channels >= 3:
+        return True
+    simple = page.get(_tiff.PHOTOMETRIC) in _SIMPLE and page.get(_tiff.COMPRESSION, 1) in _PACKED
+    return simple and (header.bits, header.channels) in {(1, 1), (8, 1), (8, 3), (16, 1)}
+
+
+def _by_opencv(data: bytes, header: Header, page: _tiff.Page, icc: bytes | None) -> Pixels:
+    colour = header.channels >= 3
+    if (
+        header.bits == 16
+        and colour
+        and (page.get(_tiff.PHOTOMETRIC), page.get(_tiff.PLANAR, 1)) != (_RGB, 1)
+    ):
         raise ImageError(
             "this 16-bit TIFF does not hold plain RGB in one plane; export as RGB, pixel by pixel"
         )
+    values = _read_by_opencv(data, header)
+    if values.dtype == np.uint16 and values.ndim == 2:
+        return to_srgb(_grey(values, header), icc)
+    if values.ndim == 2:
+        return to_srgb(np.repeat(values[..., None], 3, axis=-1), icc)
+    if values.dtype == np.uint8:
+        return to_srgb(values, icc)
+    pixels = to_srgb(eight_bits(values[..., :3], _stated(header)), icc)
+    # Extra sample 2 is an alpha still to be applied, 1 is in the colours, 0 could be anything.
+    if values.shape[2] == 4 and page.get(_tiff.EXTRA) == 2:
+        return over_black(pixels, eight_bits(values[..., 3], 65535))
+    return pixels
+
+
+def _read_by_opencv(data: bytes, header: Header) -> NDArray[Any]:
+    """(H, W) or (H, W, 3 or 4) RGB, uint8 or uint16."""
     with _quiet_opencv():
         values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if values is None or values.dtype != np.uint16 or values.ndim != 3:
-        raise ValueError("OpenCV can't read it")
+    if values is None or values.dtype not in (np.uint8, np.uint16):
+        raise ValueError("libtiff can't read it")
     if values.shape[:2] != (header.height, header.width):
         raise ImageError("the TIFF states two sizes; export it again")
-    order = [2, 1, 0, 3][: values.shape[2]]
-    return np.asarray(values[..., order], dtype=np.uint16)
+    if values.ndim == 3:
+        values = values[..., [2, 1, 0, 3][: values.shape[2]]]
+    return np.ascontiguousarray(values)
+
+
+# --- Faults and remarks of the libraries ---
 
 
 @contextmanager

@@ -1,5 +1,7 @@
 """What kind of file these bytes are: by what they begin with, never by a file's name."""
 
+import codecs
+
 # Every pair: what the file begins with, and its name in a sentence.
 _OTHERS: tuple[tuple[bytes, str], ...] = (
     (b"GIF8", "a GIF"),
@@ -82,7 +84,7 @@ def _is_text(head: bytes) -> bool:
     if any(byte < 9 or 13 < byte < 32 for byte in head):
         return False
     try:
-        head[: max(len(head) - 4, 1)].decode()  # the cut may lie inside a character
+        codecs.getincrementaldecoder("utf-8")().decode(head)  # the cut may split a character
     except UnicodeDecodeError:
         return False
     return True

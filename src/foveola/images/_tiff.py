@@ -12,10 +12,10 @@ MAX_PAGES = 64
 
 REDUCED, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 254, 256, 257, 258, 259, 262
 ORIENTATION, SAMPLES, MAX_VALUE, PLANAR, TILE_WIDTH, TILE_HEIGHT = 274, 277, 281, 284, 322, 323
-FORMAT = 339
+EXTRA, FORMAT = 338, 339
 _WANTED = {
     REDUCED, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, ORIENTATION, SAMPLES, MAX_VALUE,
-    PLANAR, TILE_WIDTH, TILE_HEIGHT, FORMAT,
+    PLANAR, TILE_WIDTH, TILE_HEIGHT, EXTRA, FORMAT,
 }  # fmt: skip
 _TYPES = {1: "B", 3: "H", 4: "I", 16: "Q"}  # the whole numbers
 _MOST_VALUES = 16  # of one tag; bits per sample has one for each channel
@@ -82,13 +82,21 @@ def valid_orientation(value: int) -> int:
 
 
 def starting_at(data: bytes, page: Page) -> bytes:
-    """The same TIFF with `page` as its first page."""
+    """The same TIFF with `page` as its first page, and that page's orientation as upright.
+
+    Libraries look at the first page. Some turn it as the orientation says, some don't; so
+    that it is turned once, the tag is taken out of their sight.
+    """
     order, big, first = _start(data)
-    if first == page.offset:
+    if first == page.offset and page.get(ORIENTATION, 1) == 1:
         return data
-    place, code = (8, "Q") if big else (4, "I")
-    offset = struct.pack(order + code, page.offset)
-    return data[:place] + offset + data[place + len(offset) :]
+    out = bytearray(data)
+    place, word = (8, "Q") if big else (4, "I")
+    struct.pack_into(order + word, out, place, page.offset)
+    for at in _entries(data, page.offset, order, big):
+        if struct.unpack_from(order + "H", data, at) == (ORIENTATION,):
+            struct.pack_into(f"{order}HH{word}H", out, at, ORIENTATION, 3, 1, 1)
+    return bytes(out)
 
 
 def _start(data: bytes) -> tuple[str, bool, int]:
@@ -100,19 +108,27 @@ def _start(data: bytes) -> tuple[str, bool, int]:
     return order, False, struct.unpack_from(order + "I", data, 4)[0]
 
 
+def _entries(data: bytes, offset: int, order: str, big: bool) -> range:
+    """Where each entry of a directory begins; the stop is where the next offset lies."""
+    count_code, size = ("Q", 20) if big else ("H", 12)
+    (count,) = struct.unpack_from(order + count_code, data, offset)
+    start = offset + struct.calcsize(order + count_code)
+    if start + count * size > len(data):
+        raise struct.error("a directory beyond the end of the file")
+    return range(start, start + count * size, size)
+
+
 def _directory(data: bytes, offset: int, order: str, big: bool) -> tuple[Tags, int]:
     """The wanted tags of one directory, and the offset of the next (0 after the last)."""
-    count_code, size, word = ("Q", 20, "Q") if big else ("H", 12, "I")
-    (count,) = struct.unpack_from(order + count_code, data, offset)
-    entries, value = offset + struct.calcsize(order + count_code), 4 + struct.calcsize(order + word)
-    end = entries + count * size
-    if end > len(data):
-        raise struct.error("a directory beyond the end of the file")
+    word = "Q" if big else "I"
+    entries = _entries(data, offset, order, big)
+    value = 4 + struct.calcsize(order + word)  # after tag, type and count
     tags: Tags = {}
-    for at in range(entries, end, size):
-        tag, kind, number = struct.unpack_from(order + "HH" + word, data, at)
+    for at in entries:
+        tag, kind, number = struct.unpack_from(f"{order}HH{word}", data, at)
         if tag in _WANTED and kind in _TYPES and 0 < number <= _MOST_VALUES:
             tags[tag] = _values(data, at + value, order, kind, number, word)
+    end = entries.stop
     following = struct.unpack_from(order + word, data, end)[0] if end + 4 <= len(data) else 0
     return tags, following
 

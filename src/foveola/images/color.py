@@ -16,7 +16,7 @@ Pixels = NDArray[np.uint8]
 _LOG = logging.getLogger(__name__)
 _LARGEST_PROFILE = 4 * 2**20  # bytes; those of presses have about 2 MiB
 _SPACES = {b"RGB ": "RGB", b"GRAY": "L", b"CMYK": "CMYK"}
-_TWELVE, _SIXTEEN = 4095, 65535
+_SIXTEEN = 65535
 
 
 def to_rgb(image: Image.Image) -> Pixels:
@@ -65,17 +65,17 @@ def over_black(pixels: Pixels, alpha: Pixels) -> Pixels:
 
 
 def eight_bits(values: NDArray[np.uint16], stated: int | None = None) -> Pixels:
-    """16-bit samples to 8 bits: the top of the range becomes 255, rounded to nearest.
+    """uint16 of any shape to uint8: the top of the range becomes 255, rounded to nearest.
 
-    The top is `stated` by the file (255 < stated), if no sample lies above it. Else it is
-    65535, unless no sample reaches 4096: such a picture would be black to the eye (at most
-    15 of 255) and comes from a 12-bit camera that left the upper bits empty: 4095.
+    The top is what the file has `stated`, if no sample lies above it. Else it is 65535, unless
+    no sample reaches 4096: such a picture would be black to the eye (at most 15 of 255), and
+    comes from a 12-bit camera (top 4095) or, below 256, from an 8-bit one (top 255) whose
+    upper bits were left empty.
     """
     highest = int(values.max())
-    if stated is not None and 255 < stated < _SIXTEEN and highest <= stated:
-        top = stated
-    else:
-        top = _TWELVE if 0 < highest <= _TWELVE else _SIXTEEN
+    if stated is not None and max(highest, 255) <= stated < _SIXTEEN:
+        return _table(stated)[values]
+    top = next((top for top in (255, 4095) if highest <= top), _SIXTEEN)
     return _table(top)[values]
 
 
