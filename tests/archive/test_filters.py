@@ -252,7 +252,7 @@ conditions = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=200)
 @given(random_cases, conditions)
 def test_sql_agrees_with_a_slow_interpreter(cases, condition):
     where, meaning = condition
@@ -268,7 +268,7 @@ def unnamed(case):
     return {name: getattr(case, name) for name in names}
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 @given(st.text(max_size=40) | st.text(alphabet="grade()'\"=<>!, andornt0123%;-", max_size=60))
 @example("grade = 1; DROP TABLE cases")
 @example("grade = 1 -- comment")
@@ -407,6 +407,7 @@ for level in range(MAX_DEPTH - 1):
         "grade in (" + ",".join(["2"] * 4900) + ")",
         "grade = 2 and path like '" + "%" * 9000 + "'",
         "age < " + "9" * 9000,
+        "age < 99999999999999999999",
         "age > -1e9999",
         " and ".join(["not not not (grade=1 or grade=2)"] * (MAX_TESTS // 2)),
     ],
@@ -421,6 +422,6 @@ def test_a_filter_works_on_an_archive_and_names_its_own_columns(clinic, vectors)
     query = vectors(6)[0]
     assert set(clinic.search(query, 9, where="age >= 40").ids.tolist()) == {4, 5}
     assert clinic.search(query, 9, where="  ").considered == 6
-    with pytest.raises(FilterError, match="This archive has: .*age, camera model$"):
+    with pytest.raises(FilterError, match=r"This archive has: .*age, camera model$"):
         clinic.search(query, 9, where="iop > 20")
     assert clinic.search(query, 9).considered == 6  # a fault leaves nothing open

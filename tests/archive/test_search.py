@@ -42,7 +42,11 @@ def test_top_k_by_hand():
     assert similarities[0] == pytest.approx([1, 0.5, 0, -1])
 
 
-def test_equal_vectors_spread_over_a_large_matrix_come_in_order_of_their_rows(vectors):
+@pytest.mark.parametrize("small", [0, 1 << 22])
+def test_equal_vectors_spread_over_a_large_matrix_come_in_order_of_their_rows(
+    vectors, monkeypatch, small
+):
+    monkeypatch.setattr("foveola.archive.search._SMALL", small)  # with BLAS and without
     for dimension in (3, 61, 256):
         matrix = vectors(5000, dimension, seed=dimension)
         query = vectors(1, dimension, seed=1)
@@ -58,7 +62,11 @@ def test_equal_vectors_spread_over_a_large_matrix_come_in_order_of_their_rows(ve
             assert top_k(query, matrix, k)[0][0].tolist() == whole[0, :k].tolist()
 
 
-def test_neighbours_closer_than_float32_products_can_tell_are_ranked_right(vectors):
+@pytest.mark.parametrize("small", [0, 1 << 22])
+def test_neighbours_closer_than_float32_products_can_tell_are_ranked_right(
+    vectors, monkeypatch, small
+):
+    monkeypatch.setattr("foveola.archive.search._SMALL", small)  # with BLAS and without
     # Rows that differ by a few units in the last place: the product's own order is luck.
     rng = np.random.default_rng(5)
     base = vectors(1, 512, seed=3)[0]
@@ -92,7 +100,7 @@ def test_many_queries_at_once_give_what_each_gives_alone(vectors, monkeypatch):
 
 
 def test_similarities_stay_within_one(vectors):
-    matrix = vectors(200, 512)
+    matrix = vectors(200, 512) * np.float32(1.0000005)  # as long as `unit` lets pass
     _, similarities = top_k(matrix, matrix, 200)
     assert similarities.max() <= 1
     assert similarities.min() >= -1
@@ -112,8 +120,8 @@ def test_top_k_refuses_shapes_that_do_not_fit(vectors):
 
 
 def test_unit_keeps_a_unit_vector_bit_for_bit_and_mends_half_precision(vectors):
-    v = vectors(1, 64)[0]
-    assert unit(v, 64).tobytes() == v.tobytes()
+    for v in vectors(100, 64) * np.float32(1.0000005):
+        assert unit(v, 64).tobytes() == v.tobytes()
     mended = unit(v * np.float32(1.0008), 64)
     assert np.linalg.norm(mended.astype(float)) == pytest.approx(1, abs=1e-7)
 

@@ -1,4 +1,5 @@
 import dataclasses
+import hashlib
 import os
 import shutil
 import sqlite3
@@ -258,7 +259,10 @@ def test_update_records_changes_what_differs_and_nothing_else(clinic, folder, du
     assert clinic.update_records(cases) == 0
 
 
-def test_a_column_that_no_case_has_any_more_can_not_be_asked_for(clinic):
+def test_a_column_that_no_case_has_any_more_can_not_be_asked_for(clinic, vectors, entry):
+    assert clinic.info().columns == ("age", "camera model")
+    clinic.add([entry("x", vectors(1)[0], extra={"iop": 3})])
+    clinic.add([entry("x", vectors(1)[0])])
     assert clinic.info().columns == ("age", "camera model")
     clinic.update_records([dataclasses.replace(clinic.case(i), extra={}) for i in (5, 6)])
     assert clinic.info().columns == ("age",)
@@ -321,27 +325,28 @@ def test_removed_images_are_not_found_again(clinic, vectors):
         clinic.case(2)
 
 
-def test_nothing_of_a_removed_subject_stays_on_the_disk(empty, folder, vectors, entry):
-    # In mixed order and large, so that B-tree pages were split and hold stale copies.
-    order = np.random.default_rng(0).permutation(2000)
-    v = vectors(2000, seed=3)
-    for batch in np.array_split(order, 40):
-        empty.add(
-            [
-                entry(f"{i:04}.jpg", v[i], subject=f"SUBJECT{i // 4:04}", findings=frozenset("D"))
-                for i in batch
-            ]
-        )
-    gone = range(100, 500, 7)
-    for subject in gone:
-        assert empty.remove(subject=f"SUBJECT{subject:04}") == 4
+def test_nothing_of_removed_subjects_stays_on_the_disk(empty, folder, vectors, entry):
+    # Names in mixed order and whole neighbourhoods removed, so that B-tree pages are split and
+    # joined. That leaves copies which secure_delete does not reach, but rarely (one name among
+    # 806, of 30 000 images added by sevens), so that the file was rewritten is tested as well.
+    v = vectors(4000, seed=3)
+
+    def name(i):
+        return hashlib.blake2b(str(i).encode(), digest_size=20).hexdigest()
+
+    for start in range(0, 4000, 400):
+        rows = range(start, start + 400)
+        empty.add([entry(name(i), v[i], subject=f"SUBJECT{i // 200:04}") for i in rows])
+    for subject in (3, 5, 6):
+        assert empty.remove(subject=f"SUBJECT{subject:04}") == 200
+    assert empty._db.execute("PRAGMA freelist_count").fetchone()[0] == 0
     data = b"".join(p.read_bytes() for p in folder.rglob("*") if p.is_file())
-    for subject in gone:
-        assert f"SUBJECT{subject:04}".encode() not in data
-        for i in range(4 * subject, 4 * subject + 4):
-            assert f"{i:04}.jpg".encode() not in data
-            assert v[i].tobytes() not in data
-    assert b"SUBJECT0001" in data  # the search above can find what is there
+    for i in [*range(600, 800), *range(1000, 1400)]:
+        assert f"SUBJECT{i // 200:04}".encode() not in data
+        assert name(i).encode() not in data
+        assert v[i].tobytes() not in data
+    assert b"SUBJECT0004" in data  # the search above can find what is there
+    assert name(4).encode() in data
     assert v[4].tobytes() in data
 
 
@@ -462,9 +467,13 @@ def clinic_digest(clinic, name, entry):
 
 def test_two_archives_of_the_same_files_are_equal(clinic, folder, tmp_path, made_by, dump, entry):
     _ids, matrix = clinic.vectors()
+    backwards = [
+        dataclasses.replace(case, extra=dict(reversed(case.extra.items())))
+        for _, case in clinic.cases()
+    ]
     entries = [
         dataclasses.replace(entry(case.image, matrix[i]), case=case)
-        for i, (_, case) in enumerate(clinic.cases())
+        for i, case in enumerate(backwards)
     ]
     with Archive.create(tmp_path / "B", **made_by) as other:
         for one in entries:  # in other batches

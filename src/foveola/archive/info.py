@@ -1,5 +1,6 @@
 """What an archive holds, in numbers."""
 
+import contextlib
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,7 +63,7 @@ def describe(db: sqlite3.Connection, folder: Path, made_by: tuple[str, str, int]
         encoder=encoder,
         fingerprint=fingerprint,
         dimension=dimension,
-        bytes=sum(p.stat().st_size for p in folder.rglob("*") if p.is_file()),
+        bytes=_bytes(folder),
     )
 
 
@@ -70,3 +71,11 @@ def _counts(db: sqlite3.Connection, query: str) -> dict[str, int]:
     """Counts by name, in order, the unknown last."""
     rows = sorted(db.execute(query), key=lambda row: (row[0] is None, row[0]))
     return {UNKNOWN if key is None else str(key): count for key, count in rows}
+
+
+def _bytes(folder: Path) -> int:
+    total = 0
+    for path in folder.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):  # SQLite's log comes and goes
+            total += path.stat().st_size if path.is_file() else 0
+    return total

