@@ -81,9 +81,11 @@ class Contract:
                 f"preprocessing algorithm {algorithm}; this program has algorithm {ALGORITHM}"
             )
         try:
-            return cls(
-                **{k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
-            )
+            made: dict[str, Any] = {
+                key: tuple(value) if isinstance(value, list) else value
+                for key, value in settings.items()
+            }
+            return cls(**made)
         except TypeError as error:
             raise ValueError(f"unknown preprocessing setting: {error}") from None
 
@@ -183,9 +185,7 @@ def _foreground(small: Pixels) -> NDArray[np.bool_] | None:
     return _largest_part(mask)
 
 
-def _threshold(
-    brightest: Pixels, corners: list[tuple[slice, slice]], dark: list[bool]
-) -> float:
+def _threshold(brightest: Pixels, corners: list[tuple[slice, slice]], dark: list[bool]) -> float:
     """A little above the surround's own noise: retina can be nearly as dark."""
     surround = np.concatenate(
         [brightest[at].ravel() for at, is_dark in zip(corners, dark, strict=True) if is_dark]
@@ -196,7 +196,9 @@ def _threshold(
 
 
 def _largest_part(mask: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(
+        mask.astype(np.uint8), connectivity=4
+    )
     if count < 2:
         return None
     largest = 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
@@ -222,7 +224,8 @@ def _edge_points(inside: NDArray[np.bool_]) -> NDArray[np.float64]:
         np.stack([columns, top - 0.5], 1), np.stack([columns, bottom + 0.5], 1),
     ]).astype(np.float64)  # fmt: skip
     x, y = points.T
-    return points[(x > 1) & (x < width - 2) & (y > 1) & (y < height - 2)]
+    uncut: NDArray[np.float64] = points[(x > 1) & (x < width - 2) & (y > 1) & (y < height - 2)]
+    return uncut
 
 
 def _fit_circle(

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple, Self
 
 import timm
 import torch
-import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.nn.functional import normalize as unit_length
 
 from foveola.models.pooling import GeM
 
@@ -38,11 +38,12 @@ class DescriptorModel(nn.Module):
         self, backbone: str = "mobilenetv2_100", dimension: int = 256, weights: Path | None = None
     ) -> None:
         super().__init__()
-        self.backbone = timm.create_model(backbone, num_classes=0, global_pool="")
+        made: Any = timm.create_model(backbone, num_classes=0, global_pool="")
+        self.backbone = made
         if weights is not None:
             load_weights(self.backbone, weights)
         self._frozen: list[nn.Module] = []
-        self.channels: int = self.backbone.num_features
+        self.channels = int(made.num_features)
         self.pool = GeM()
         self.projection = nn.Linear(self.channels, dimension)
         nn.init.orthogonal_(self.projection.weight)
@@ -57,7 +58,8 @@ class DescriptorModel(nn.Module):
         Raises:
             ValueError: the backbone has no such number of stages.
         """
-        ends = [info["module"] for info in self.backbone.feature_info]
+        stages_info: Any = self.backbone.feature_info
+        ends = [info["module"] for info in stages_info]
         if not 0 <= stages <= len(ends):
             raise ValueError(f"freeze is {stages}; the backbone has {len(ends)} stages")
         self._frozen = _modules_up_to(self.backbone, ends[stages - 1]) if stages else []
@@ -76,7 +78,7 @@ class DescriptorModel(nn.Module):
         """(B, 3, H, W) normalised images -> descriptor and feature map."""
         features = self.backbone(x)
         descriptor = self.projection(self.pool(features).to(self.projection.weight.dtype))
-        return Described(F.normalize(descriptor.float(), dim=1), features)
+        return Described(unit_length(descriptor.float(), dim=1), features)
 
 
 def load_weights(model: nn.Module, path: Path) -> None:

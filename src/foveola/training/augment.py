@@ -43,7 +43,9 @@ def _move(image: Pixels, size: int, rng: np.random.Generator) -> Pixels:
     if rng.random() < 0.5:  # the other eye
         matrix[0] = -matrix[0]
         matrix[0, 2] += size - 1
-    if rng.random() < 0.25:  # upside down happens with some lenses, and keeps lesions apart from place
+    if (
+        rng.random() < 0.25
+    ):  # upside down happens with some lenses, and keeps lesions apart from place
         matrix[1] = -matrix[1]
         matrix[1, 2] += size - 1
     return cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR).astype(np.uint8)
@@ -66,7 +68,8 @@ def _light(image: Pixels, rng: np.random.Generator) -> Pixels:
     axis = np.linspace(-1, 1, size, dtype=np.float32)
     angle, strength = rng.uniform(0, 2 * np.pi), rng.uniform(0.1, 0.4)
     slope = np.cos(angle) * axis[None] + np.sin(angle) * axis[:, None]
-    return np.clip(image * (1 + strength * slope)[..., None], 0, 255).astype(np.uint8)
+    lit: Pixels = np.clip(image * (1 + strength * slope)[..., None], 0, 255).astype(np.uint8)
+    return lit
 
 
 def _compress(image: Pixels, rng: np.random.Generator) -> Pixels:

@@ -46,7 +46,7 @@ def _evaluation(evaluation: Mapping[str, Any]) -> str:
     rows = [
         f"{evaluation['protocol']}",
         "",
-        "| data set | queries | macro mAP@10 (95 % interval) | chance | untrained ImageNet features |",
+        "| data set | queries | macro mAP@10 (95 % interval) | chance | ImageNet features |",
         "|---|---|---|---|---|",
     ]
     for row in evaluation["rows"]:

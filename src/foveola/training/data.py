@@ -75,9 +75,11 @@ def pack(
     if images_file.exists() and rows_file.exists():
         rows = np.load(rows_file)
         lost = sorted(set(range(len(cases))) - set(rows.tolist()))
-        return np.load(images_file, mmap_mode="r"), rows.tolist(), [
-            f"{cases[i].image}: could not be read when the cache was made" for i in lost
-        ]
+        return (
+            np.load(images_file, mmap_mode="r"),
+            rows.tolist(),
+            [f"{cases[i].image}: could not be read when the cache was made" for i in lost],
+        )
     cache.mkdir(parents=True, exist_ok=True)
     partial = cache / f"{key}.partial.npy"
     shape = (len(cases), contract.size, contract.size, 3)
@@ -137,9 +139,7 @@ class PackedImages(Dataset[tuple[Tensor, int]]):
         seed: of the augmentation.
     """
 
-    def __init__(
-        self, images: Pixels, labels: NDArray[np.int64], size: int, seed: int = 0
-    ) -> None:
+    def __init__(self, images: Pixels, labels: NDArray[np.int64], size: int, seed: int = 0) -> None:
         self.images, self.labels, self.size = images, labels, size
         self._seed = seed
         self._rng: np.random.Generator | None = None

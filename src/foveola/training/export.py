@@ -31,9 +31,7 @@ class Released(nn.Module):
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """(B, S, S, 3) uint8 -> descriptors (B, D) and feature map (B, C, h, w)."""
-        described = self.model(
-            normalise(pixels, self.get_buffer("mean"), self.get_buffer("std"))
-        )
+        described = self.model(normalise(pixels, self.get_buffer("mean"), self.get_buffer("std")))
         return described.descriptor, described.features
 
 

@@ -11,6 +11,7 @@ The run's folder holds:
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import lightning
 import numpy as np
@@ -39,6 +40,7 @@ from foveola.training.sampler import SubjectSampler
 PACK_SCALE = 1.125
 
 Report = Callable[[str], None]
+Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 
 
 @dataclass(frozen=True)
@@ -146,7 +148,7 @@ def _fit(
     model.freeze(config.model.freeze)
     module = DescriptorTraining(
         config,
-        model.to(memory_format=torch.channels_last),  # type: ignore[call-overload]
+        model.to(memory_format=torch.channels_last),
         labels=len(prepared.names),
         mean=contract.mean,
         std=contract.std,
@@ -195,7 +197,7 @@ def _trainer(config: TrainConfig, out: Path) -> lightning.Trainer:
     )
 
 
-def _precision(config: TrainConfig) -> str:  # type: ignore[return]
+def _precision(config: TrainConfig) -> Precision:
     """bf16 where the processor multiplies it, which is 2.4 times as fast as float32 there."""
     if config.precision != "auto":
         return config.precision

@@ -1,0 +1,98 @@
+"""How well an archive answers: its cases as queries, or those of another manifest."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from foveola.archive import Archive
+from foveola.cases import Case
+from foveola.encoders.encoder import Encoded, Encoder, Failed
+from foveola.errors import ArchiveError
+from foveola.evaluation import Evaluation, Side, evaluate
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """An evaluation, and the queries that could not be asked.
+
+    Attributes:
+        evaluation: the numbers.
+        failed: queries whose file can't be used.
+        phantom: whether any photograph of either side is a phantom.
+    """
+
+    evaluation: Evaluation
+    failed: tuple[Failed, ...]
+    phantom: bool
+
+
+def assess(
+    folder: Path,
+    queries: Sequence[Case] | None = None,
+    *,
+    label: str = "grade",
+    ks: Sequence[int] = (1, 5, 10, 20, 50),
+    same_subject: bool = False,
+    bootstrap: int = 1000,
+    progress: Callable[[int], None] | None = None,
+) -> Assessment:
+    """Evaluate retrieval from an archive.
+
+    Args:
+        folder: the archive; its cases are the gallery.
+        queries: photographs that ask; None asks each case of the archive against the others.
+        label: "grade", "findings" or a further column; equal values count as relevant,
+            findings when at least one is shared.
+        ks: ranks at which the metrics are taken.
+        same_subject: leave photographs of the query's own subject in its ranking.
+        bootstrap: resamples for the intervals, 0 for none.
+        progress: called with the number of queries just encoded.
+
+    Raises:
+        ArchiveError: no archive, or it is empty.
+        FoveolaError: nothing is labelled.
+    """
+    with Archive.open(folder, read_only=True) as archive:
+        ids, vectors = archive.vectors()
+        cases = [case for _, case in archive.cases()]
+        encoder_folder, fingerprint = archive.encoder_folder, archive.fingerprint
+    if not len(ids):
+        raise ArchiveError(f"{folder} is empty; index photographs into it first")
+    gallery = Side.from_cases(vectors, cases, label)
+    asked: Side | None = None
+    failed: tuple[Failed, ...] = ()
+    asked_cases: list[Case] = []
+    if queries is not None:
+        encoder = Encoder.load(encoder_folder)
+        if encoder.fingerprint != fingerprint:
+            raise ArchiveError(f"the encoder inside {folder} is not the one that made it")
+        asked_cases, descriptors, failed = _encode(encoder, queries, progress)
+        asked = Side.from_cases(descriptors, asked_cases, label)
+    evaluation = evaluate(
+        asked or gallery,
+        gallery if asked else None,
+        ks=ks,
+        exclude_same_subject=not same_subject,
+        bootstrap=bootstrap,
+    )
+    phantom = any(case.extra.get("phantom") for case in [*cases, *asked_cases])
+    return Assessment(evaluation, failed, phantom)
+
+
+def _encode(
+    encoder: Encoder, queries: Sequence[Case], progress: Callable[[int], None] | None
+) -> tuple[list[Case], "np.ndarray[tuple[int, int], np.dtype[np.float32]]", tuple[Failed, ...]]:
+    good: list[Encoded] = []
+    failed: list[Failed] = []
+    for result in encoder.encode_cases(queries):
+        if isinstance(result, Encoded):
+            good.append(result)
+        else:
+            failed.append(result)
+        if progress:
+            progress(1)
+    rows = [result.descriptor for result in good]
+    matrix = np.stack(rows) if rows else np.empty((0, encoder.dimension), np.float32)
+    return [result.case for result in good], matrix, tuple(failed)

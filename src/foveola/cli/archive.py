@@ -1,0 +1,113 @@
+"""foveola index, remove, info."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from foveola.cli.output import (
+    PARTLY,
+    failed_json,
+    json_option,
+    list_failed,
+    one_line_errors,
+    print_json,
+    progress,
+    read_cases,
+)
+
+
+@click.command(epilog="Example: foveola index archive/ photographs/labels.csv")
+@click.argument("archive", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("sources", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.option("--encoder", help="Name or folder of the encoder; only for a new archive.")
+@click.option("--collection", default="", help="Name space of the subjects, e.g. the data set.")
+@json_option
+@click.pass_context
+@one_line_errors
+def index(
+    ctx: click.Context,
+    archive: Path,
+    sources: tuple[Path, ...],
+    encoder: str | None,
+    collection: str,
+    as_json: bool,
+) -> None:
+    """Put photographs into ARCHIVE, making it if it does not exist.
+
+    SOURCES are manifests (CSV, TSV, Parquet), folders of photographs, or photographs. Run it
+    again at any time: files that are there already are not encoded twice, changed labels are
+    brought up to date, and an interrupted run goes on where it stopped.
+    """
+    from foveola.indexing import index_cases, open_archive
+
+    cases = read_cases(sources, collection)
+    opened, own = open_archive(archive, encoder)
+    with opened:
+        from foveola.encoders.encoder import Encoder
+
+        with progress("indexing", len(cases)) as advance:
+            done = index_cases(opened, Encoder.load(own), cases, advance)
+        total = len(opened)
+    if as_json:
+        print_json({
+            "archive": str(archive), "cases": total, "added": done.added,
+            "unchanged": done.unchanged, "relabelled": done.relabelled,
+            "failed": failed_json(done.failed),
+        })  # fmt: skip
+    else:
+        click.echo(
+            f"{archive}: {total} cases; {done.added} added, {done.unchanged} there already, "
+            f"{done.relabelled} relabelled, {len(done.failed)} could not be used"
+        )
+    list_failed(done.failed)
+    if done.failed:
+        ctx.exit(PARTLY)
+
+
+@click.command(epilog="Example: foveola remove archive/ --subject 1042")
+@click.argument("archive", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--image", help="Name or path of one image.")
+@click.option("--subject", help="Pseudonym of a subject, all of whose images go.")
+@click.option("--collection", help="Name space of the image or subject.")
+@json_option
+@one_line_errors
+def remove(
+    archive: Path, image: str | None, subject: str | None, collection: str | None, as_json: bool
+) -> None:
+    """Take one image, or all images of a subject, out of ARCHIVE.
+
+    The photographs themselves are not touched.
+    """
+    from foveola.archive import Archive
+
+    if (image is None) == (subject is None):
+        raise click.UsageError("give either --image or --subject")
+    with Archive.open(archive) as opened:
+        removed = opened.remove(image=image, subject=subject, collection=collection)
+    if as_json:
+        print_json({"archive": str(archive), "removed": removed})
+    else:
+        click.echo(f"{archive}: {removed} removed")
+
+
+@click.command(epilog="Example: foveola info archive/ --json")
+@click.argument("archive", type=click.Path(file_okay=False, path_type=Path))
+@json_option
+@one_line_errors
+def info(archive: Path, as_json: bool) -> None:
+    """Say what ARCHIVE holds and which encoder made it."""
+    from foveola.archive import Archive
+
+    with Archive.open(archive, read_only=True) as opened:
+        values = asdict(opened.info())
+    if as_json:
+        print_json(values)
+        return
+    for key, value in values.items():
+        text = value
+        if isinstance(value, dict):
+            text = ", ".join(f"{name} {count}" for name, count in value.items())
+        elif isinstance(value, tuple):
+            text = ", ".join(value)
+        click.echo(f"{key.replace('_', ' '):16} {text}")

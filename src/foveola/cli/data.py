@@ -1,0 +1,118 @@
+"""foveola adapt, phantom, train: what comes before an archive."""
+
+import logging
+from pathlib import Path
+
+import click
+
+from foveola.cli.output import json_option, one_line_errors, print_json, progress
+from foveola.errors import ConfigError, MissingExtraError
+
+
+@click.command(epilog='Example: foveola adapt idrid "B. Disease Grading"')
+@click.argument("name", required=False)
+@click.argument("folder", required=False, type=click.Path(exists=True, path_type=Path))
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="The manifest to write; FOLDER/manifest.csv by default.",
+)
+@click.option("--skip-missing", is_flag=True, help="Leave out listed photographs that are missing.")
+@click.option("--overwrite", is_flag=True, help="Replace a file that says something else.")
+@json_option
+@one_line_errors
+def adapt(
+    name: str | None,
+    folder: Path | None,
+    out: Path | None,
+    skip_missing: bool,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Write the manifest of the data set NAME, unpacked in FOLDER as its authors publish it.
+
+    Without arguments it lists the data sets it knows.
+    """
+    from foveola.datasets.adapters import ADAPTERS
+    from foveola.datasets.adapters import adapt as write
+
+    if name is None:
+        for key, adapter in sorted(ADAPTERS.items()):
+            click.echo(f"{key:12} {adapter.title}")
+        return
+    if folder is None:
+        raise click.UsageError(f"name the folder that holds {name}")
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    path = write(
+        name, folder, out, missing="skip" if skip_missing else "error", overwrite=overwrite
+    )
+    if as_json:
+        print_json({"manifest": str(path)})
+    else:
+        click.echo(path)
+
+
+@click.command(epilog="Example: foveola phantom phantoms/ --subjects 20 --visits 3 --seed 1")
+@click.argument("out", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--subjects", default=20, show_default=True, type=click.IntRange(1), help="People.")
+@click.option(
+    "--visits",
+    default=3,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Yearly visits of each, with both eyes photographed.",
+)
+@click.option(
+    "--seed", default=0, show_default=True, type=click.IntRange(0), help="Same seed, same phantoms."
+)
+@click.option("--size", default=512, show_default=True, type=int, help="Pixels of each side.")
+@click.option("--no-masks", is_flag=True, help="Write no lesion masks.")
+@json_option
+@one_line_errors
+def phantom(
+    out: Path, subjects: int, visits: int, seed: int, size: int, no_masks: bool, as_json: bool
+) -> None:
+    """Draw phantom fundus photographs into OUT, with lesion masks and a manifest.
+
+    A phantom is drawn by rule and shows no patient. Its identity, grade and lesions are known
+    exactly. No accuracy on phantoms says anything about patients.
+    """
+    from foveola.phantom import generate
+
+    total = subjects * visits * 2
+    with progress("drawing", total) as advance:
+        manifest = generate(
+            out, subjects=subjects, visits=visits, seed=seed, size=size, masks=not no_masks,
+            progress=lambda _done, _all: advance(1),
+        )  # fmt: skip
+    if as_json:
+        print_json({"manifest": str(manifest), "images": total})
+    else:
+        click.echo(manifest)
+
+
+@click.command(epilog="Example: foveola train recipes/fundus-similarity-1.toml runs/one")
+@click.argument("config", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(file_okay=False, path_type=Path))
+@json_option
+@one_line_errors
+def train(config: Path, out: Path, as_json: bool) -> None:
+    """Train an encoder as the TOML file CONFIG says; everything goes into the folder OUT.
+
+    Killed and run again with the same arguments, it goes on from its last epoch. Watch it
+    with: tensorboard --logdir OUT. The encoder is written to OUT/encoder; use it with
+    foveola index ARCHIVE MANIFEST --encoder OUT/encoder.
+    """
+    if not config.is_file():
+        raise ConfigError(f"{config}: no such file; expected a TOML configuration")
+    try:
+        from foveola.training.run import train as run
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(
+            f"training needs {error.name}. Run: pip install 'foveola[train]'"
+        ) from error
+    encoder = run(config, out, lambda line: click.echo(line, err=True))
+    if as_json:
+        print_json({"encoder": str(encoder)})
+    else:
+        click.echo(encoder)

@@ -1,0 +1,49 @@
+"""The group of all commands. A command's module is imported when the command is run."""
+
+import importlib
+from typing import Any
+
+import click
+
+# Command to the module that holds it. Help texts are here so that `foveola --help` is quick.
+COMMANDS = {
+    "adapt": ("foveola.cli.data", "Turn an official data set's folder into a manifest."),
+    "demo": ("foveola.cli.demo", "See it work: phantoms, an archive, searches, a report."),
+    "evaluate": ("foveola.cli.search", "Measure how well an archive answers."),
+    "index": ("foveola.cli.archive", "Put photographs into an archive."),
+    "info": ("foveola.cli.archive", "Say what an archive holds."),
+    "phantom": ("foveola.cli.data", "Draw phantom fundus photographs with known truth."),
+    "remove": ("foveola.cli.archive", "Take an image or a subject out of an archive."),
+    "search": ("foveola.cli.search", "Find the cases most like a photograph."),
+    "train": ("foveola.cli.data", "Train an encoder."),
+}
+
+
+class _Lazy(click.Group):
+    """A group whose commands are imported on demand: `search` must not wait for `train`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _ = COMMANDS[cmd_name]
+        command: Any = getattr(importlib.import_module(module), cmd_name)
+        return command  # type: ignore[no-any-return]
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in sorted(COMMANDS.items())])
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="foveola")
+def main() -> None:
+    """Foveola finds similar cases among retinal photographs.
+
+    It shows similar cases with what is known of them, and never states a diagnosis.
+
+    Exit codes: 0 done, 1 could not be done, 2 typed wrongly, 3 done but some photographs
+    could not be used.
+    """

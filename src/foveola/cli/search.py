@@ -1,0 +1,193 @@
+"""foveola search, evaluate."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from foveola.cases import Case, Eye
+from foveola.cli.output import (
+    PARTLY,
+    case_json,
+    failed_json,
+    json_option,
+    list_failed,
+    one_line_errors,
+    print_json,
+    progress,
+    read_cases,
+    write_text,
+)
+
+if TYPE_CHECKING:
+    from foveola.retrieval import SearchResult
+
+
+@click.command(epilog='Example: foveola search archive/ fundus.jpg -k 5 --where "grade >= 2"')
+@click.argument("archive", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("image", type=click.Path(path_type=Path))
+@click.option(
+    "-k", default=10, show_default=True, type=click.IntRange(1, 10_000), help="How many cases."
+)
+@click.option("--where", help="Condition on the cases: \"grade >= 2 and eye = 'left'\".")
+@click.option("--subject", help="Pseudonym of the query's subject, whose images are left out.")
+@click.option("--collection", default="", help="Name space of that pseudonym.")
+@click.option("--eye", type=click.Choice(["left", "right"]), help="Which eye the query shows.")
+@click.option("--same-subject", is_flag=True, help="Let the query's own subject be found too.")
+@click.option(
+    "--html",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write a report with pictures to this file.",
+)
+@json_option
+@one_line_errors
+def search(
+    archive: Path,
+    image: Path,
+    k: int,
+    where: str | None,
+    subject: str | None,
+    collection: str,
+    eye: Eye | None,
+    same_subject: bool,
+    html: Path | None,
+    as_json: bool,
+) -> None:
+    """Find the cases in ARCHIVE that are most like the photograph IMAGE, best first.
+
+    Images of the query's own subject are left out, and counted, unless --same-subject is
+    given: they are alike for reasons other than disease.
+    """
+    from foveola.retrieval import Retriever
+
+    with Retriever.open(archive) as retriever:
+        result = retriever.search(
+            image, k, where=where, subject=subject, collection=collection, eye=eye,
+            same_subject=same_subject,
+        )  # fmt: skip
+    if html is not None:
+        write_text(html, _page(result))
+    if as_json:
+        print_json(_result_json(result))
+    else:
+        _print(result)
+    if html is not None:
+        click.echo(f"report: {html}", err=True)
+
+
+def _page(result: "SearchResult") -> str:
+    from foveola.images.thumbnail import thumbnail
+    from foveola.report import search_page
+
+    card = {"name": result.encoder, "fingerprint": result.fingerprint}
+    return search_page(result, images=lambda case: thumbnail(Path(case.path)), encoder_card=card)
+
+
+def _result_json(result: "SearchResult") -> dict[str, object]:
+    return {
+        "query": {**case_json(result.query), "in_archive": result.in_archive},
+        "hits": [
+            {"rank": hit.rank, "similarity": round(hit.similarity, 6), "id": hit.id,
+             **case_json(hit.case)}
+            for hit in result.hits
+        ],
+        "excluded_same_subject": result.excluded_same_subject,
+        "considered": result.considered,
+        "where": result.where,
+        "encoder": result.encoder,
+        "fingerprint": result.fingerprint,
+        "milliseconds": round(result.milliseconds, 2),
+    }  # fmt: skip
+
+
+def _print(result: "SearchResult") -> None:
+    click.echo(f"{'':>4}  {'similarity':>10}  {'grade':>5}  {'eye':5}  {'findings':12}  image")
+    for hit in result.hits:
+        click.echo(f"{hit.rank:>4}  {hit.similarity:>+10.4f}  {_columns(hit.case)}")
+    if not result.hits:
+        click.echo("no case to compare with")
+    left_out = result.excluded_same_subject
+    note = f"; {left_out} of the query's own subject left out" if left_out else ""
+    click.echo(f"{result.considered} cases compared{note}", err=True)
+
+
+def _columns(case: Case) -> str:
+    grade = "-" if case.grade is None else str(case.grade)
+    findings = "-" if case.findings is None else ";".join(sorted(case.findings)) or "none"
+    return f"{grade:>5}  {case.eye or '-':5}  {findings:12}  {case.image}"
+
+
+@click.command(epilog="Example: foveola evaluate archive/ --queries new.csv --label grade --json")
+@click.argument("archive", type=click.Path(file_okay=False, path_type=Path))
+@click.option(
+    "--queries",
+    type=click.Path(exists=True, path_type=Path),
+    help="Manifest or folder of queries; without it every case asks the others.",
+)
+@click.option(
+    "--label",
+    default="grade",
+    show_default=True,
+    help="What makes two cases alike: grade, findings or a further column.",
+)
+@click.option(
+    "-k",
+    "ks",
+    multiple=True,
+    type=click.IntRange(1, 10_000),
+    default=(1, 5, 10, 20, 50),
+    show_default=True,
+    help="Rank; may be repeated.",
+)
+@click.option("--collection", default="", help="Name space of the queries' subjects.")
+@click.option("--same-subject", is_flag=True, help="Leave a query's own subject in its ranking.")
+@click.option(
+    "--bootstrap",
+    default=1000,
+    show_default=True,
+    type=click.IntRange(0, 100_000),
+    help="Resamples of the subjects for the intervals; 0 for none.",
+)
+@click.option(
+    "--html", type=click.Path(dir_okay=False, path_type=Path), help="Write a report to this file."
+)
+@json_option
+@click.pass_context
+@one_line_errors
+def evaluate(
+    ctx: click.Context,
+    archive: Path,
+    queries: Path | None,
+    label: str,
+    ks: tuple[int, ...],
+    collection: str,
+    same_subject: bool,
+    bootstrap: int,
+    html: Path | None,
+    as_json: bool,
+) -> None:
+    """Measure how well ARCHIVE finds cases with the same label.
+
+    Prints mHR@K, mAP@K and mAP@R over all queries (micro), as the mean over label values
+    (macro) and for each value, with intervals and the level that chance reaches. A query's own
+    subject is left out of its ranking unless --same-subject is given.
+    """
+    from foveola.assess import assess
+
+    asked = None if queries is None else read_cases([queries], collection)
+    with progress("encoding queries", len(asked or ())) as advance:
+        done = assess(
+            archive, asked, label=label, ks=ks, same_subject=same_subject,
+            bootstrap=bootstrap, progress=advance,
+        )  # fmt: skip
+    if html is not None:
+        from foveola.report import evaluation_page
+
+        write_text(html, evaluation_page(done.evaluation, phantom=done.phantom))
+    if as_json:
+        print_json({**done.evaluation.to_json(), "failed": failed_json(done.failed)})
+    else:
+        click.echo(done.evaluation.to_text())
+    list_failed(done.failed)
+    if done.failed:
+        ctx.exit(PARTLY)

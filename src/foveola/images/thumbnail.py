@@ -1,0 +1,23 @@
+"""Small pictures of photographs, for people."""
+
+from pathlib import Path
+
+import simplejpeg
+
+from foveola.errors import FoveolaError
+from foveola.images.decode import decode
+from foveola.images.fundus import Contract, prepare
+
+
+def thumbnail(path: Path, size: int = 360, quality: int = 85) -> bytes | None:
+    """The field of view as a JPEG of size x size pixels; None where the file can't be read.
+
+    The surround is left as it is: a reader may want to see what the camera printed there.
+    """
+    try:
+        pixels = decode(path, min_side=size)
+    except (FoveolaError, OSError):
+        return None
+    square = prepare(pixels, Contract(size=size, mask=False))
+    data: bytes = simplejpeg.encode_jpeg(square, quality=quality, colorsubsampling="420")
+    return data

@@ -1,0 +1,170 @@
+"""Put photographs into an archive: resumable, and a bad file never stops the rest."""
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from foveola.archive import Archive, Entry
+from foveola.cases import Case
+from foveola.encoders.encoder import Encoded, Encoder, Failed
+from foveola.encoders.release import DEFAULT, read_release
+from foveola.errors import ArchiveError
+
+# Photographs a transaction. A crash loses at most the work on these, about a second;
+# one transaction a photograph would wait for the disk each time.
+BATCH = 128
+
+
+@dataclass(frozen=True)
+class Indexed:
+    """What one run of `index_cases` did.
+
+    Attributes:
+        added: photographs encoded and stored.
+        unchanged: photographs that were there already, with the same file.
+        relabelled: of those, how many records were brought up to date.
+        failed: those that can't be used, with the reason.
+    """
+
+    added: int
+    unchanged: int
+    relabelled: int
+    failed: tuple[Failed, ...]
+
+
+def open_archive(folder: Path, encoder: str | Path | None = None) -> tuple[Archive, Path]:
+    """Open an archive for adding, or make a new one.
+
+    A new archive gets a copy of its encoder, so that it can be searched for as long as it
+    exists, whatever later versions of Foveola ship.
+
+    Args:
+        folder: the archive.
+        encoder: name or folder; None means the archive's own, or the shipped one for a new
+            archive.
+
+    Returns:
+        The archive and the folder of its encoder. Close the archive when done.
+
+    Raises:
+        ArchiveError: it was made by another encoder than the one named, or can't be opened.
+        EncoderError: the encoder can't be used.
+    """
+    own = folder / "encoder"
+    exists = (folder / "archive.sqlite").exists()
+    if exists and encoder is None:
+        release = read_release(own)
+        return Archive.open(folder, fingerprint=release.fingerprint), own
+    release = read_release(encoder or DEFAULT)
+    if exists:
+        return Archive.open(folder, fingerprint=release.fingerprint), own
+    if folder.exists() and any(p.name != "encoder" for p in folder.iterdir()):
+        raise ArchiveError(
+            f"{folder} is neither an archive nor empty; choose a new folder for the archive"
+        )
+    try:
+        _copy(release.folder, own)
+    except OSError as error:
+        raise ArchiveError(f"{folder} can't be written: {error.strerror}") from None
+    archive = Archive.create(
+        folder,
+        encoder=release.name,
+        fingerprint=release.fingerprint,
+        dimension=release.dimension,
+    )
+    return archive, own
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a folder; killed in the middle it leaves no target, and can be called again."""
+    partial = target.with_name("encoder.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    shutil.rmtree(target, ignore_errors=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(source, partial)
+    partial.rename(target)
+
+
+def index_cases(
+    archive: Archive,
+    encoder: Encoder,
+    cases: Sequence[Case],
+    progress: Callable[[int], None] | None = None,
+) -> Indexed:
+    """Encode and store what the archive does not hold yet.
+
+    Killed at any moment and called again with the same cases, it ends with the archive that
+    an undisturbed run would have made: cases enter in the order given, in transactions of
+    BATCH, and a descriptor depends on its photograph alone.
+
+    Args:
+        archive: opened for writing.
+        encoder: the archive's own.
+        cases: the photographs.
+        progress: called with the number of photographs just dealt with.
+
+    Raises:
+        ArchiveError: the encoder is another than the archive's, the disk is full, or another
+            process is writing. What was stored before stays.
+    """
+    if encoder.fingerprint != archive.fingerprint:
+        raise ArchiveError(
+            f"this archive was made by encoder {archive.name!r}, not by {encoder.name!r}; "
+            "use the archive's own encoder, or index into a new folder"
+        )
+    new, unchanged = _sort_out(archive, cases)
+    relabelled = archive.update_records(unchanged) if unchanged else 0
+    if progress and unchanged:
+        progress(len(unchanged))
+    added = 0
+    failed: list[Failed] = []
+    results = encoder.encode_cases(new)
+    while batch := list(islice(results, BATCH)):
+        good = [result for result in batch if isinstance(result, Encoded)]
+        failed += [result for result in batch if isinstance(result, Failed)]
+        if good:
+            added += archive.add([_entry(result) for result in good])
+        if progress:
+            progress(len(batch))
+    return Indexed(added, len(unchanged), relabelled, tuple(failed))
+
+
+def _sort_out(archive: Archive, cases: Sequence[Case]) -> tuple[list[Case], list[Case]]:
+    """Which cases must be encoded, and which are there with the same file."""
+    known = archive.known()
+    new: list[Case] = []
+    unchanged: list[Case] = []
+    for case in cases:
+        stamp = known.get(case.path)
+        (unchanged if stamp is not None and stamp == _stamp(case) else new).append(case)
+    return new, unchanged
+
+
+def _stamp(case: Case) -> tuple[int, int] | None:
+    try:
+        stat = Path(case.path).stat()
+    except OSError:
+        return None
+    return stat.st_size, stat.st_mtime_ns
+
+
+def _entry(result: Encoded) -> Entry:
+    return Entry(
+        case=result.case,
+        descriptor=result.descriptor,
+        digest=result.digest,
+        size=result.size,
+        mtime_ns=result.mtime_ns,
+    )
+
+
+def add_missing(folder: Path, cases: Sequence[Case], encoder: str | Path | None = None) -> Indexed:
+    """Open or make the archive in folder and index cases into it; see `index_cases`."""
+    archive, own = open_archive(folder, encoder)
+    with archive:
+        return index_cases(archive, Encoder.load(own), cases)
+
+
+__all__ = ["BATCH", "Indexed", "add_missing", "index_cases", "open_archive"]

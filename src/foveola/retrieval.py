@@ -1,0 +1,185 @@
+"""Image in, similar cases out. Every front door uses `Retriever`."""
+
+import time
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foveola.archive import Archive
+from foveola.cases import Case, Eye
+from foveola.encoders.encoder import Encoder
+from foveola.images.decode import decode, read_bytes
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One similar case.
+
+    Attributes:
+        rank: 1 is the most similar.
+        similarity: cosine of the descriptors, in [-1, 1].
+        case: the photograph and its record.
+        id: of the case in its archive.
+    """
+
+    rank: int
+    similarity: float
+    case: Case
+    id: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchResult:
+    """What a search found, and what it left out.
+
+    Attributes:
+        query: the photograph asked about; its record is the archive's if it is in there.
+        in_archive: whether the archive holds this very file.
+        hits: best first.
+        excluded_same_subject: images of the query's own subject that were left out.
+        considered: cases compared, after filter and exclusions.
+        where: the filter as given.
+        encoder: name of the encoder.
+        fingerprint: of the encoder.
+        milliseconds: from reading the file to the hits.
+    """
+
+    query: Case
+    in_archive: bool
+    hits: tuple[Hit, ...]
+    excluded_same_subject: int
+    considered: int
+    where: str | None
+    encoder: str
+    fingerprint: str
+    milliseconds: float
+
+
+class Retriever:
+    """An archive together with its encoder. A context manager.
+
+    Args:
+        archive: opened; closed with the retriever.
+        encoder: the archive's own.
+    """
+
+    def __init__(self, archive: Archive, encoder: Encoder) -> None:
+        self.archive = archive
+        self.encoder = encoder
+
+    @classmethod
+    def open(cls, folder: Path, encoder: str | Path | None = None) -> Self:
+        """Open an archive for searching, beside any process that adds to it.
+
+        Args:
+            folder: the archive.
+            encoder: name or folder of an encoder; None takes the copy inside the archive.
+
+        Raises:
+            ArchiveError: there is no archive, or another encoder made it.
+            EncoderError: the encoder can't be used.
+        """
+        archive = Archive.open(folder, read_only=True)
+        try:
+            loaded = Encoder.load(encoder or archive.encoder_folder)
+            if loaded.fingerprint != archive.fingerprint:
+                Archive.open(folder, fingerprint=loaded.fingerprint, read_only=True)  # raises
+        except BaseException:
+            archive.close()
+            raise
+        return cls(archive, loaded)
+
+    def close(self) -> None:
+        """Close the archive."""
+        self.archive.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def search(
+        self,
+        image: Path,
+        k: int = 10,
+        *,
+        where: str | None = None,
+        subject: str | None = None,
+        collection: str = "",
+        eye: Eye | None = None,
+        same_subject: bool = False,
+    ) -> SearchResult:
+        """Find the cases most like a photograph.
+
+        A photograph that the archive holds itself, under any name, is never its own hit, and
+        brings its subject and eye with it.
+
+        Args:
+            image: file of the query.
+            k: number of hits wanted.
+            where: condition on the cases, see docs/archive.md.
+            subject: pseudonym of the query's subject, whose images are left out.
+            collection: name space of that pseudonym.
+            eye: of the query, where it is known.
+            same_subject: let the query's own subject be found too.
+
+        Raises:
+            ImageError: the file is no photograph that can be used.
+            FilterError: the condition can't be understood.
+        """
+        start = time.perf_counter()
+        data = read_bytes(image)
+        known = self.archive.find(digest=blake2b(data, digest_size=16).digest())
+        given = Case(
+            image=image.name, path=str(image.absolute()),
+            subject=subject, collection=collection, eye=eye,
+        )  # fmt: skip
+        query = _merge(given, known[1] if known else None)
+        pixels = decode(data, min_side=self.encoder.contract.size)
+        found = self.archive.search(
+            self.encoder.encode_photograph(pixels, query.eye),
+            k,
+            where=where,
+            exclude_identity=None if same_subject else query.identity,
+            exclude_ids=[known[0]] if known else (),
+        )
+        return SearchResult(
+            query=query,
+            in_archive=known is not None,
+            hits=_hits(found.ids, found.similarities, found.cases),
+            excluded_same_subject=found.excluded_same_subject,
+            considered=found.considered,
+            where=where,
+            encoder=self.encoder.name,
+            fingerprint=self.encoder.fingerprint,
+            milliseconds=(time.perf_counter() - start) * 1000,
+        )
+
+
+def _merge(given: Case, known: Case | None) -> Case:
+    """The archive's record of the query if there is one, unless a subject was named."""
+    if known is None or given.subject is not None:
+        return given
+    return known
+
+
+def _hits(
+    ids: NDArray[np.int64], similarities: NDArray[np.float32], cases: tuple[Case, ...]
+) -> tuple[Hit, ...]:
+    return tuple(
+        Hit(rank, float(similarity), case, int(id_))
+        for rank, (id_, similarity, case) in enumerate(
+            zip(ids, similarities, cases, strict=True), start=1
+        )
+    )
