@@ -159,7 +159,8 @@ def test_a_killed_run_leaves_no_manifest_and_can_be_repeated(made, tmp_path):
     ask = {"subjects": 3, "visits": 2, "seed": 5, "size": SIZE}
     generate(tmp_path / "out", **ask)
     with pytest.raises(KeyboardInterrupt):
-        generate(tmp_path / "out", **ask, progress=stop)
+        generate(tmp_path / "out", **ask, progress=stop, workers=1)
+    assert len(list((tmp_path / "out" / "images").glob("*.jpg"))) < 12  # the queue was dropped
     assert not (tmp_path / "out" / "manifest.csv").exists()
     assert json.loads((tmp_path / "out" / "phantom.json").read_text())["seed"] == 5
     generate(tmp_path / "out", **ask)

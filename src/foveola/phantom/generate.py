@@ -83,10 +83,14 @@ def generate(
         return _write_eye(out, make_subject(job[0], job[1]), job[2], visits, size, masks)
 
     with _one_thread_each(), ThreadPoolExecutor(workers or min(os.cpu_count() or 1, 8)) as pool:
-        for done in pool.map(work, jobs):
-            rows += done
-            if progress is not None:
-                progress(len(rows), len(jobs) * visits)
+        try:
+            for done in pool.map(work, jobs):
+                rows += done
+                if progress is not None:
+                    progress(len(rows), len(jobs) * visits)
+        except BaseException:  # Ctrl-C must not wait for all that is queued
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     return _write_manifest(out / "manifest.csv", rows)
 
 
