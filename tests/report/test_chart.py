@@ -52,7 +52,12 @@ def test_the_headline_is_map_at_10_or_the_deepest(evaluation):
 def test_small_values_get_a_larger_scale(evaluation):
     side = Side(np.random.default_rng(0).normal(size=(90, 3)), np.arange(90) % 30, list(range(90)))
     low = evaluate(side, bootstrap=10)
-    assert float(chart(low).ticks[-1][1]) < 1
+    drawn = chart(low)
+    assert float(drawn.ticks[-1][1]) < 1
+    for bar in drawn.bars:
+        assert heights(drawn, bar)[0] == pytest.approx(
+            low.metrics["mAP@10"].value.per_label[bar.name], abs=1e-4
+        )
     assert chart(evaluation, "mHR@5").ticks[-1][1] == "1"
 
 

@@ -93,6 +93,10 @@ def test_hits_come_in_order_with_what_is_known_of_them():
         assert found in three
 
 
+def test_two_unlabelled_images_do_not_share_a_grade():
+    assert "same grade" not in page_of(a_search(a_case("q.jpg"), [a_case()])).words()
+
+
 def test_the_search_says_what_was_compared_and_what_was_left_out():
     search = a_search(
         None, [a_case()], considered=4268, excluded_same_subject=3, where="eye = 'left'"
