@@ -63,6 +63,8 @@ def test_manifest_has_a_row_for_each_image_and_the_columns_in_order(made):
     assert {row["eye"] for row in rows} == {"left", "right"}
     assert {row["phantom"] for row in rows} == {"1"}
     assert all((made / row["masks"]).is_file() for row in rows)
+    ages = {(row["subject"], row["eye"], row["visit"]): int(row["age"]) for row in rows}
+    assert all(ages[s, e, "12"] == ages[s, e, "0"] + 1 for s, e, _ in ages)
 
 
 def test_findings_follow_grade_and_drusen(tmp_path):

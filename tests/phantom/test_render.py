@@ -63,6 +63,30 @@ def test_veins_and_arteries_end_before_the_fovea(eyes):
         assert 0.05 < nearest < 0.30
 
 
+def test_vessels_of_one_kind_do_not_run_into_each_other(eyes):
+    for eye in eyes[:3]:
+        before = {True: [], False: []}
+        near, points = 0, 0
+        for vessel in eye.vessels:  # in the order they grew, the trunks first
+            if before[vessel.artery] and vessel.widths[0] < 0.012 and len(vessel.points) > 6:
+                own, others = vessel.points[6:], np.concatenate(before[vessel.artery])
+                gaps = np.hypot(*(own[:, None] - others).transpose(2, 0, 1)).min(1)
+                near, points = near + (gaps < 0.012).sum(), points + len(gaps)
+            before[vessel.artery].append(vessel.points)
+        assert points > 300
+        assert near / points < 0.01
+
+
+def test_drusen_follow_the_months_and_not_the_number_of_visits():
+    subject = next(
+        s for s in (make_subject(0, n) for n in range(200)) if 5 < s.drusen_age - s.age < 30
+    )
+    eye = make_eye(subject, "left")
+    soon, late = (render(eye, [0, 0], months=[0, m], size=128) for m in (12, 400))
+    assert not soon.masks["drusen"].any()
+    assert late.masks["drusen"].any()
+
+
 def test_masks_lie_inside_the_field_of_view(eyes):
     for eye in eyes:
         phantom = render(eye, [4], size=SIZE)
