@@ -214,7 +214,7 @@ def test_profiles_that_are_srgb_broken_or_of_another_space_change_nothing(form):
 def test_a_profile_in_two_parts_of_a_jpeg_is_put_together():
     profile = files.rgb_profile()
     data = files.save(Image.new("RGB", (80, 80), (180, 100, 60)), "JPEG", quality=100)
-    for number, part in ((2, profile[200:]), (1, profile[:200])):  # inserted in front
+    for number, part in ((1, profile[:200]), (2, profile[200:])):  # so 2 comes before 1
         data = files.insert_after_start(data, 0xE2, b"ICC_PROFILE\0" + bytes([number, 2]) + part)
     assert np.abs(decode(data) - p3_to_srgb((180, 100, 60))).max() <= 2.5
 
@@ -230,6 +230,15 @@ def test_what_is_transparent_lies_over_black(form):
     assert not pixels[:40].any()
     assert pixels[60, 20].tolist() == [0, 0, 128]
     assert pixels[60, 90].tolist() == list(WHITE)
+
+
+@pytest.mark.parametrize(
+    ("value", "alpha", "expected"), [(201, 128, 101), (100, 128, 50), (255, 254, 254), (1, 127, 0)]
+)
+def test_transparency_is_rounded_to_nearest(value, alpha, expected):
+    pixels = np.full((80, 80, 4), value, np.uint8)
+    pixels[..., 3] = alpha
+    assert decode(files.png(pixels))[0, 0].tolist() == [expected] * 3
 
 
 def test_transparency_of_palettes_and_sixteen_bits_lies_over_black_too():

@@ -1,5 +1,6 @@
 """What can't be used: one sentence for each, no crash, no warning, no memory taken."""
 
+import logging
 import os
 import subprocess
 import sys
@@ -12,11 +13,13 @@ import pytest
 from PIL import Image
 
 from foveola.errors import ImageError
-from foveola.images.decode import DEFAULT_LIMITS, Limits, decode, peek
+from foveola.images._headers import Header, read_header
+from foveola.images.decode import DEFAULT_LIMITS, Limits, decode, estimated_seconds, peek
 
 SCENE = files.scene()
 JPEG = files.save(files.smooth(), "JPEG")
 PNG = files.png(files.smooth())
+SECOND_HEADER = files.png(SCENE[:70, :90])[8:33]
 FORMS = ("JPEG", "PNG", "TIFF", "WebP", "BMP")
 
 
@@ -74,6 +77,11 @@ BAD = {
     "TIFF of floats": (files.tiff(SCENE.astype(np.float32), photometric="rgb"), "floating-point"),
     "TIFF of 32 bits": (files.tiff(SCENE[..., 0].astype(np.uint32)), "32-bit samples"),
     "TIFF of signed numbers": (files.tiff(SCENE[..., 0].astype(np.int16)), "signed samples"),
+    "TIFF of seven channels": (
+        files.tiff(np.zeros((80, 80, 7), np.uint8), photometric=1, planarconfig="contig"),
+        "7 samples a pixel",
+    ),
+    "PNG with two headers": (PNG.replace(PNG[33:], SECOND_HEADER + PNG[33:]), "two sizes"),
     "TIFF in Lab": (files.save(Image.fromarray(SCENE).convert("LAB"), "TIFF"), "an unusual kind"),
     "16-bit TIFF in planes": (
         files.tiff(np.zeros((3, 80, 80), np.uint16), photometric="rgb", planarconfig="separate"),
@@ -180,6 +188,19 @@ def test_each_limit_holds_exactly(form):
                 call(data, limits=bad)
 
 
+def test_seconds_count_pixels_depth_and_scans():
+    plain = read_header(files.save(SCENE, "JPEG"))
+    scans = read_header(files.save(SCENE, "JPEG", progressive=True))
+    assert (plain.passes, scans.passes) == (1, 10)
+    assert estimated_seconds(scans) > 2 * estimated_seconds(plain)
+    eight, sixteen = (read_header(files.png(SCENE.astype(kind))) for kind in (np.uint8, np.uint16))
+    assert estimated_seconds(sixteen) == 2 * estimated_seconds(eight) > 0
+    # The largest legal file of each format is within the default, 14 scans of a JPEG too.
+    for form in FORMS:
+        largest = Header(format=form, width=10_000, height=10_000, bits=8, passes=14)
+        assert estimated_seconds(largest) <= DEFAULT_LIMITS.max_seconds
+
+
 def test_a_limit_of_nothing_is_a_wrong_argument():
     with pytest.raises(ValueError, match="max_pixels is 0"):
         Limits(max_pixels=0)
@@ -198,16 +219,33 @@ def test_pillows_own_limit_and_warnings_do_not_show(monkeypatch):
 
 def test_faults_without_loss_are_forgiven():
     expected = decode(JPEG)
-    before_end = JPEG[:-2] + b"\x12\x34\x56" + JPEG[-2:]
+    before_end = JPEG[:-2] + b"\x12" * 50 + JPEG[-2:]
     between = files.insert_after_start(JPEG, 0xE5, b"some camera's notes")
     for data in (before_end, between, JPEG + b"trailing data", JPEG[:2] + b"\xff" * 9 + JPEG[2:]):
         np.testing.assert_array_equal(decode(data), expected)
+
+
+def test_odd_jpegs_that_libjpeg_can_read_are_read():
+    plain = files.save(files.smooth(), "JPEG", subsampling=0)
+    parameters = bytearray(plain)
+    parameters[plain.index(b"\xff\xda") + 12] = 0  # some cameras write the last coefficient so
+    tag = b"Adobe\0\x64\0\0\0\0\x07"  # a colour transform that nobody knows
+    adobe = files.insert_after_start(plain[:2] + plain[20:], 0xEE, tag)
+    for data in (bytes(parameters), adobe):
+        np.testing.assert_allclose(decode(data), decode(plain), atol=2)
 
 
 def test_broken_exif_means_upright():
     for block in (b"Exif\0\0", b"Exif\0\0MM\0*\0\0\xff\xff", b"Exif\0\0XX" + bytes(20)):
         data = files.insert_after_start(JPEG, 0xE1, block)
         np.testing.assert_array_equal(decode(data), decode(JPEG))
+
+
+def test_offsets_beyond_all_numbers_are_an_error():
+    big = bytearray(files.tiff(SCENE, photometric="rgb", bigtiff=True))
+    big[8:16] = b"\xff" * 8
+    with pytest.raises(ImageError, match="directory is damaged"):
+        decode(bytes(big))
 
 
 def test_a_tiff_whose_pages_run_in_a_circle_ends():
@@ -255,8 +293,9 @@ def mutated(data, rng):
 
 
 @pytest.mark.parametrize("name", SEEDS)
-def test_mutated_files_give_pixels_or_an_image_error_and_nothing_else(name, capfd):
+def test_mutated_files_give_pixels_or_an_image_error_and_nothing_else(name, capfd, caplog):
     rng = np.random.default_rng(sorted(SEEDS).index(name))
+    caplog.set_level(logging.WARNING)
     limits = Limits(max_pixels=2_000_000)
     sentences = []
     for number in range(ROUNDS):
@@ -273,6 +312,7 @@ def test_mutated_files_give_pixels_or_an_image_error_and_nothing_else(name, capf
             assert pixels.shape[2] == 3, number
     assert sentences
     assert not any("\n" in sentence for sentence in sentences)
+    assert not caplog.records  # which show on the terminal of a user without a log
     assert capfd.readouterr() == ("", "")  # C libraries write past Python, hence the fd
 
 

@@ -1,6 +1,7 @@
 """Decoding by Pillow and OpenCV, with all their faults turned into one sentence."""
 
 import io
+import logging
 import threading
 import warnings
 from collections.abc import Iterator
@@ -64,6 +65,10 @@ def _plain_samples(page: _tiff.Page) -> None:
         raise ImageError(
             f"this TIFF holds {words} samples, whose black and white are not stated; "
             "export it with 8 or 16 bits"
+        )
+    if page.get(_tiff.SAMPLES, 1) > 6:
+        raise ImageError(
+            f"this TIFF has {page.get(_tiff.SAMPLES)} samples a pixel; export it as RGB or grey"
         )
     if page.get(_tiff.TILE_WIDTH) * page.get(_tiff.TILE_HEIGHT) > 4 * max(page.pixels, 2**20):
         raise ImageError("the TIFF has tiles far larger than its picture; export it again")
@@ -208,17 +213,22 @@ def _one_sentence(header: Header) -> Iterator[None]:
 @contextmanager
 def _no_warnings() -> Iterator[None]:
     """Keep Pillow's remarks on odd files from the user; one thread at a time: they are global."""
+    log = logging.getLogger("PIL.TiffImagePlugin")  # shows on a terminal where no log is set up
     with _WARNINGS, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        yield
+        before, log.disabled = log.disabled, True
+        try:
+            yield
+        finally:
+            log.disabled = before
 
 
 @contextmanager
 def _quiet_opencv() -> Iterator[None]:
-    logging = cv2.utils.logging
+    log = cv2.utils.logging
     with _OPENCV:
-        before = logging.setLogLevel(logging.LOG_LEVEL_SILENT)
+        before = log.setLogLevel(log.LOG_LEVEL_SILENT)
         try:
             yield
         finally:
-            logging.setLogLevel(before)
+            log.setLogLevel(before)

@@ -18,6 +18,8 @@ _WANTED = {
     PLANAR, TILE_WIDTH, TILE_HEIGHT, EXTRA, FORMAT,
 }  # fmt: skip
 _TYPES = {1: "B", 3: "H", 4: "I", 16: "Q"}  # the whole numbers
+# An offset beyond the file, one beyond 63 bits (BigTIFF), an unknown byte order.
+_OUT_OF_BOUNDS = (struct.error, OverflowError, KeyError)
 _MOST_VALUES = 16  # of one tag; bits per sample has one for each channel
 
 Tags = dict[int, tuple[int, ...]]
@@ -56,7 +58,7 @@ def read_pages(data: bytes, most: int = MAX_PAGES) -> list[Page]:
             pages.append(Page(offset, tags))
             # A chain that bites its tail would go on for ever.
             offset = 0 if any(following == page.offset for page in pages) else following
-    except (struct.error, KeyError) as error:
+    except _OUT_OF_BOUNDS as error:
         raise ImageError(
             "the TIFF's directory is damaged or cut off; copy the file again"
         ) from error
@@ -71,7 +73,7 @@ def exif_orientation(data: bytes) -> int:
     try:
         order, big, offset = _start(data)
         tags, _ = _directory(data, offset, order, big)
-    except (struct.error, KeyError):
+    except _OUT_OF_BOUNDS:
         return 1
     return valid_orientation(tags.get(ORIENTATION, (1,))[0])
 

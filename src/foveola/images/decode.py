@@ -27,13 +27,13 @@ class Limits:
     """What a file may cost; each is checked before anything is allocated for its pixels.
 
     A decoder can't be stopped once it runs, so time is bounded by what a header states:
-    the seconds are an estimate, pixels times the slowest rate measured for the format.
+    the seconds are an estimate, pixels times a rate above the slowest measured for the format.
 
     Attributes:
         max_bytes: of the file.
         max_pixels: width x height.
-        max_seconds: of decoding, as estimated; only progressive JPEGs of very many scans
-            come near 20 with the other limits as they are.
+        max_seconds: of decoding, as estimated; with the other limits as they are, only large
+            progressive JPEGs of more than 14 scans exceed 20.
         smallest_side: pixels of the shorter side below which it is no photograph.
     """
 
@@ -58,8 +58,9 @@ class Size(NamedTuple):
 
 DEFAULT_LIMITS = Limits()
 
-# Nanoseconds for each pixel, rounded up from benchmarks/decode.py; JPEG pays for each scan.
-_NANOSECONDS = {"PNG": 60, "TIFF": 60, "WebP": 80, "BMP": 30, "JPEG": 30}
+# Nanoseconds for each 8-bit pixel, above the slowest files of benchmarks/decode.py;
+# 16 bits double them, and a JPEG pays for each of its scans.
+_NANOSECONDS = {"JPEG": 60, "PNG": 80, "TIFF": 100, "WebP": 100, "BMP": 40}
 _NANOSECONDS_A_SCAN = 10
 
 # What libjpeg calls a fault and Pillow reads without loss: odd bytes after the picture, a
@@ -182,8 +183,10 @@ def _checked(data: bytes, limits: Limits) -> Header:
 
 def estimated_seconds(header: Header) -> float:
     """The longest that decoding should take on one slow core, from the header alone."""
-    scans = _NANOSECONDS_A_SCAN * header.passes if header.format == "JPEG" else 0
-    return header.width * header.height * (_NANOSECONDS[header.format] + scans) * 1e-9
+    each = _NANOSECONDS[header.format] * (2 if header.bits > 8 else 1)
+    if header.format == "JPEG":
+        each += _NANOSECONDS_A_SCAN * header.passes
+    return header.width * header.height * each * 1e-9
 
 
 def _jpeg(data: bytes, header: Header, min_side: int | None) -> Pixels | None:
