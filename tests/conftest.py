@@ -27,3 +27,12 @@ def shared_data() -> Path:
     if not SHARED.is_dir():
         pytest.skip("no real photographs: ../shared/data is not beside the repository")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Manifest of 8 phantom people, two visits each with both eyes: 32 small photographs."""
+    from foveola.phantom import generate
+
+    folder = tmp_path_factory.mktemp("phantoms")
+    return generate(folder, subjects=8, visits=2, seed=11, size=256, masks=False)

@@ -98,14 +98,23 @@ def load_weights(model: nn.Module, path: Path) -> None:
 
 
 def _modules_up_to(backbone: nn.Module, last: str) -> list[nn.Module]:
-    """The leaves of backbone in the order they run, up to the end of the module named last."""
+    """What holds weights or statistics itself, in the order it runs, to the end of `last`.
+
+    Not merely the leaves: timm's normalisation layers have an activation as their child.
+    """
     chosen: list[nn.Module] = []
     for name, module in backbone.named_modules():
         if name == last:
-            return chosen + [m for m in module.modules() if not list(m.children())]
-        if not list(module.children()):
+            return chosen + [m for m in module.modules() if _has_state(m)]
+        if _has_state(module):
             chosen.append(module)
     raise ValueError(f"the backbone has no module {last!r}")
+
+
+def _has_state(module: nn.Module) -> bool:
+    """Whether module has parameters or buffers that are not its children's."""
+    own = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
+    return bool(own)
 
 
 @torch.no_grad()

@@ -26,7 +26,7 @@ class GeM(nn.Module):
         super().__init__()
         if p < 1:
             raise ValueError(f"expected an exponent of at least 1, got {p}")
-        self.p = nn.Parameter(torch.tensor(p))
+        self.p = nn.Parameter(torch.tensor(float(p)))
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:

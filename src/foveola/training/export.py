@@ -1,6 +1,7 @@
 """From a trained model to a released encoder: OpenVINO IR, parity check, card."""
 
 import shutil
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -65,7 +66,9 @@ def export_encoder(
     partial.mkdir(parents=True)
     released = Released(model, contract).eval().cpu()
     example = torch.zeros(1, contract.size, contract.size, 3, dtype=torch.uint8)
-    with torch.no_grad():
+    with torch.no_grad(), warnings.catch_warnings():
+        # OpenVINO traces by a torch function that warns of its own future
+        warnings.filterwarnings("ignore", "`torch.jit.trace", FutureWarning)
         ir = ov.convert_model(released, example_input=example, input=[-1, *example.shape[1:]])
     for output, name in zip(ir.outputs, ("descriptor", "features"), strict=True):
         output.get_tensor().set_names({name})

@@ -3,12 +3,14 @@
 The run's folder holds:
     config.toml     what was asked for
     held_out/       one manifest for each data set, of the subjects training never saw
-    checkpoints/    last.ckpt, from which a killed run goes on
+    checkpoints/    the last two epochs, from which a killed run goes on
     log/            TensorBoard
     encoder/        the released encoder, once training is done
 """
 
+import sys
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -26,11 +28,11 @@ from foveola.cases import Case
 from foveola.config import load_config, to_mapping
 from foveola.datasets.manifest import Manifest
 from foveola.datasets.splits import split_by_subject
-from foveola.errors import ConfigError
+from foveola.errors import ConfigError, ManifestError
 from foveola.images.fundus import Contract
 from foveola.models.descriptor import DescriptorModel
 from foveola.training.config import TrainConfig
-from foveola.training.data import PackedImages, pack, training_labels
+from foveola.training.data import LEAST_IMAGES, PackedImages, pack, training_labels
 from foveola.training.descriptor import DescriptorTraining
 from foveola.training.export import export_encoder
 from foveola.training.sampler import SubjectSampler
@@ -105,6 +107,11 @@ def prepare_data(config: TrainConfig, base: Path, out: Path, report: Report) -> 
         report(f"left out: {fault}")
     cases = [cases[i] for i in rows]
     labels, names = training_labels(cases)
+    if len(names) < 2:
+        raise ManifestError(
+            f"{len(names)} labels have {LEAST_IMAGES} images or more; training needs at least 2: "
+            "give more photographs, or fill in grade or findings"
+        )
     counts: dict[str, int] = {}
     for case, label in zip(cases, labels, strict=True):
         if label >= 0:
@@ -154,15 +161,22 @@ def _fit(
         std=contract.std,
         steps=config.epochs * config.batch.batches_per_epoch,
     )
-    _trainer(config, out).fit(
-        module, _loader(config, prepared), ckpt_path=_last(out), weights_only=True
-    )
+    with redirect_stdout(sys.stderr):  # Lightning's progress; stdout is for results
+        _trainer(config, out).fit(
+            module, _loader(config, prepared), ckpt_path=_last(out), weights_only=True
+        )
     return module
 
 
 def _last(out: Path) -> str | None:
-    checkpoint = out / "checkpoints" / "last.ckpt"
-    return str(checkpoint) if checkpoint.exists() else None
+    """The newest checkpoint that can be read; a kill may have cut one short."""
+    for checkpoint in sorted((out / "checkpoints").glob("*.ckpt"), reverse=True):
+        try:
+            torch.load(checkpoint, map_location="cpu", weights_only=True)
+        except Exception:  # noqa: BLE001, S112 - torch raises a dozen kinds for a damaged file
+            continue
+        return str(checkpoint)
+    return None
 
 
 def _loader(config: TrainConfig, prepared: Prepared) -> "DataLoader[object]":
@@ -183,7 +197,12 @@ def _loader(config: TrainConfig, prepared: Prepared) -> "DataLoader[object]":
 
 def _trainer(config: TrainConfig, out: Path) -> lightning.Trainer:
     checkpoint = ModelCheckpoint(
-        out / "checkpoints", save_last=True, save_top_k=0, every_n_epochs=1
+        out / "checkpoints",
+        filename="{epoch:04d}",
+        monitor="epoch",
+        mode="max",
+        save_top_k=2,  # the newest, and one more should a kill have cut the newest short
+        save_on_train_epoch_end=True,
     )
     average = EMAWeightAveraging(decay=config.average_decay, update_every_n_steps=1)
     return lightning.Trainer(

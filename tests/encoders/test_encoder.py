@@ -1,0 +1,159 @@
+"""The shipped encoder: checks before it runs, and promises while it does."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from foveola.cases import Case
+from foveola.datasets.manifest import Manifest
+from foveola.encoders.encoder import Encoded, Encoder, Failed
+from foveola.encoders.release import DEFAULT, find, read_release
+from foveola.errors import EncoderError
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return Encoder.load()
+
+
+@pytest.fixture
+def copy(tmp_path):
+    return Path(shutil.copytree(find(DEFAULT), tmp_path / "encoder"))
+
+
+@pytest.fixture(scope="module")
+def cases(phantoms):
+    return list(Manifest.read(phantoms).cases())
+
+
+def test_descriptors_are_unit_and_depend_on_their_image_only(encoder):
+    size = encoder.contract.size
+    pixels = np.random.default_rng(0).integers(0, 256, (4, size, size, 3), dtype=np.uint8)
+    together = encoder.encode(pixels)
+    assert together.shape == (4, encoder.dimension)
+    assert together.dtype == np.float32
+    assert np.linalg.norm(together, axis=1) == pytest.approx(1, abs=1e-6)
+    alone = np.stack([encoder.encode(pixels[i : i + 1])[0] for i in (3, 1, 2, 0)])[[3, 1, 2, 0]]
+    assert (alone == together).all()  # bit for bit: a resumed archive equals an undisturbed one
+
+
+def test_the_number_of_threads_does_not_change_a_bit(encoder, cases):
+    single = Encoder.load(threads=1)
+    for case in cases[:3]:
+        one, many = single.encode_case(case), encoder.encode_case(case)
+        assert (one.descriptor == many.descriptor).all()
+
+
+def test_an_empty_batch_gives_no_descriptors(encoder):
+    size = encoder.contract.size
+    assert encoder.encode(np.empty((0, size, size, 3), np.uint8)).shape == (0, encoder.dimension)
+
+
+@pytest.mark.parametrize("wrong", [np.zeros((1, 8, 8, 3), np.uint8), np.zeros((1, 256, 256, 3))])
+def test_images_of_another_form_are_refused(encoder, wrong):
+    with pytest.raises(ValueError, match=r"expected \(B, .* uint8, got"):
+        encoder.encode(wrong)
+
+
+def test_many_files_come_back_in_order_with_the_bad_ones_among_them(encoder, cases, tmp_path):
+    bad = tmp_path / "bad.jpg"
+    bad.write_bytes(b"\xff\xd8 this is no JPEG")
+    gone = Case(image="gone.jpg", path=str(tmp_path / "gone.jpg"))
+    asked = [cases[0], Case(image="bad.jpg", path=str(bad)), cases[1], gone, *cases[2:20]]
+    results = list(encoder.encode_cases(asked))
+    assert [result.case for result in results] == asked
+    assert [i for i, result in enumerate(results) if isinstance(result, Failed)] == [1, 3]
+    for result in results:
+        if isinstance(result, Encoded):
+            assert (result.descriptor == encoder.encode_case(result.case).descriptor).all()
+
+
+def test_files_are_encoded_as_they_are_asked_for_not_all_at_once(encoder, cases):
+    taken = []
+
+    def watched():
+        for case in cases * 4:
+            taken.append(case)
+            yield case
+
+    next(encoder.encode_cases(watched()))
+    assert len(taken) <= 4 * encoder.threads + 2
+
+
+def test_the_same_photograph_is_nearest_to_itself_brightened(encoder, cases):
+    import cv2
+
+    from foveola.images.decode import decode
+
+    gallery = np.stack([encoder.encode_case(case).descriptor for case in cases])
+    for i in (0, 9, 21):
+        image = decode(Path(cases[i].path))
+        brighter = cv2.convertScaleAbs(image, alpha=1.1, beta=0)
+        similarity = gallery @ encoder.encode_photograph(brighter)
+        assert similarity[i] > np.median(similarity)
+        assert similarity[i] > 0.9
+
+
+def test_a_damaged_weight_file_is_noticed_before_it_runs(copy):
+    weights = copy / "model.bin"
+    data = bytearray(weights.read_bytes())
+    data[len(data) // 2] ^= 1
+    weights.write_bytes(data)
+    with pytest.raises(EncoderError, match="not those it was released with; copy the folder"):
+        Encoder.load(copy)
+
+
+def test_a_changed_contract_is_noticed(copy):
+    values = json.loads((copy / "encoder.json").read_text())
+    values["contract"]["mask"] = False
+    (copy / "encoder.json").write_text(json.dumps(values))
+    with pytest.raises(EncoderError, match="not those it was released with"):
+        Encoder.load(copy)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"format": 7}, "has encoder format 7; this program reads 1"),
+        ({"contract": {"algorithm": 3}}, "preprocessing algorithm 3; this program has"),
+        ({"dimension": "many"}, "can't be used"),
+    ],
+)
+def test_what_this_program_cannot_use_is_said(copy, change, sentence):
+    values = json.loads((copy / "encoder.json").read_text())
+    (copy / "encoder.json").write_text(json.dumps({**values, **change}))
+    with pytest.raises(EncoderError, match=sentence):
+        Encoder.load(copy)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '"x"'])
+def test_a_broken_description_is_an_encoder_error(copy, text):
+    (copy / "encoder.json").write_text(text)
+    with pytest.raises(EncoderError, match=r"encoder\.json"):
+        Encoder.load(copy)
+
+
+def test_an_unknown_name_lists_what_is_shipped():
+    with pytest.raises(EncoderError, match=f"nonsense is no encoder.*{DEFAULT}"):
+        Encoder.load("nonsense")
+
+
+def test_the_card_does_not_change_the_fingerprint(copy):
+    before = read_release(copy).fingerprint
+    values = json.loads((copy / "encoder.json").read_text())
+    values["card"]["notes"] = "something else"
+    (copy / "encoder.json").write_text(json.dumps(values))
+    assert read_release(copy).fingerprint == before
+
+
+def test_the_shipped_encoder_has_a_card_that_says_how_good_it_is():
+    release = read_release(DEFAULT)
+    card = (release.folder / "CARD.md").read_text()
+    assert release.fingerprint in card
+    assert "Research use" in card
+    assert release.card["evaluation"]["rows"]
+    size = sum(path.stat().st_size for path in release.folder.iterdir())
+    assert size < 12e6

@@ -1,0 +1,203 @@
+"""Indexing, searching and assessing as a caller of the Python interface does it."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from foveola.archive import Archive
+from foveola.assess import assess
+from foveola.cases import Case
+from foveola.datasets.manifest import Manifest
+from foveola.encoders.encoder import Encoder
+from foveola.encoders.release import DEFAULT, find, write_release
+from foveola.errors import ArchiveError, EncoderError, FilterError, ImageError
+from foveola.images.fundus import Contract
+from foveola.indexing import add_missing, index_cases, open_archive
+from foveola.retrieval import Retriever
+
+
+@pytest.fixture(scope="module")
+def cases(phantoms):
+    return list(Manifest.read(phantoms, collection="phantom").cases())
+
+
+@pytest.fixture(scope="module")
+def archive(cases, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("retrieval") / "archive"
+    add_missing(folder, cases)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def retriever(archive):
+    with Retriever.open(archive) as opened:
+        yield opened
+
+
+def rows(folder):
+    with Archive.open(folder, read_only=True) as opened:
+        ids, vectors = opened.vectors()
+        return ids.tolist(), vectors.tobytes(), list(opened.cases())
+
+
+def test_a_second_run_adds_nothing_and_an_interrupted_one_is_completed(cases, archive, tmp_path):
+    again = add_missing(archive, cases)
+    assert (again.added, again.unchanged, again.relabelled) == (0, len(cases), 0)
+    add_missing(tmp_path / "half", cases[:13])
+    done = add_missing(tmp_path / "half", cases)
+    assert (done.added, done.unchanged) == (len(cases) - 13, 13)
+    assert rows(tmp_path / "half") == rows(archive)
+
+
+def test_a_changed_file_is_encoded_again_and_a_changed_label_is_not(cases, tmp_path):
+    copies = []
+    for case in cases[:4]:
+        path = tmp_path / Path(case.path).name
+        shutil.copy(case.path, path)
+        copies.append(replace(case, path=str(path)))
+    add_missing(tmp_path / "archive", copies)
+    before = rows(tmp_path / "archive")
+    shutil.copy(cases[9].path, copies[1].path)
+    relabelled = [replace(copies[0], grade=(copies[0].grade + 1) % 5), *copies[1:]]
+    done = add_missing(tmp_path / "archive", relabelled)
+    assert (done.added, done.unchanged, done.relabelled) == (1, 3, 1)
+    ids, vectors, stored = rows(tmp_path / "archive")
+    assert ids == before[0]
+    old = np.frombuffer(before[1], np.float32).reshape(4, -1)
+    new = np.frombuffer(vectors, np.float32).reshape(4, -1)
+    assert (old == new).all(axis=1).tolist() == [True, False, True, True]
+    assert stored[0][1].grade == relabelled[0].grade
+
+
+def test_bad_files_do_not_stop_the_others(cases, tmp_path):
+    bad = tmp_path / "bad.jpg"
+    bad.write_bytes(Path(cases[0].path).read_bytes()[:2000])
+    broken = Case(image="bad.jpg", path=str(bad))
+    done = add_missing(tmp_path / "archive", [cases[0], broken, cases[1]])
+    assert done.added == 2
+    assert [failed.case.image for failed in done.failed] == ["bad.jpg"]
+    assert add_missing(tmp_path / "archive", [broken]).failed  # it is tried again
+
+
+def test_another_encoder_is_refused_for_adding_and_for_searching(cases, archive, tmp_path):
+    other = Path(shutil.copytree(find(DEFAULT), tmp_path / "other"))
+    write_release(other, name="other", dimension=256, contract=Contract(mask=False), card={})
+    with pytest.raises(ArchiveError, match="was made by the encoder"):
+        add_missing(archive, cases, other)
+    with pytest.raises(ArchiveError, match="was made by the encoder"):
+        Retriever.open(archive, other)
+    opened, own = open_archive(archive)
+    with opened, pytest.raises(ArchiveError, match="not by 'other'"):
+        index_cases(opened, Encoder.load(other), cases)
+    assert own == archive / "encoder"
+
+
+def test_a_tampered_encoder_inside_the_archive_is_refused(archive, tmp_path):
+    copy = Path(shutil.copytree(archive, tmp_path / "copy"))
+    (copy / "encoder/model.bin").write_bytes(b"nothing")
+    with pytest.raises(EncoderError, match="not those it was released with"):
+        Retriever.open(copy)
+    shutil.rmtree(copy / "encoder")
+    with pytest.raises(EncoderError, match="is no encoder"):
+        Retriever.open(copy)
+
+
+def test_hits_are_the_best_of_a_slow_loop_without_the_same_subject(retriever, cases):
+    query = cases[5]
+    result = retriever.search(Path(query.path), k=6)
+    own = retriever.encoder.encode_case(query).descriptor
+    scored = [
+        (float(retriever.encoder.encode_case(case).descriptor @ own), case)
+        for case in cases
+        if case.subject != query.subject
+    ]
+    expected = sorted(scored, key=lambda pair: -pair[0])[:6]
+    assert [hit.case for hit in result.hits] == [case for _, case in expected]
+    assert [hit.similarity for hit in result.hits] == pytest.approx([s for s, _ in expected])
+    assert [hit.rank for hit in result.hits] == [1, 2, 3, 4, 5, 6]
+    assert result.excluded_same_subject == 3  # four images of each subject, one is the query
+    assert result.considered == len(cases) - 4
+    assert result.in_archive
+
+
+def test_a_copy_under_another_name_is_known_again(retriever, cases, tmp_path):
+    shutil.copy(cases[5].path, tmp_path / "copy.jpg")
+    result = retriever.search(tmp_path / "copy.jpg", k=40)
+    assert result.query == cases[5]
+    assert cases[5].subject not in {hit.case.subject for hit in result.hits}
+
+
+def test_the_own_subject_is_found_when_asked_for(retriever, cases):
+    result = retriever.search(Path(cases[5].path), k=40, same_subject=True)
+    assert len(result.hits) == len(cases) - 1
+    assert cases[5] not in [hit.case for hit in result.hits]
+    assert result.excluded_same_subject == 0
+
+
+def test_a_subject_can_be_named_for_a_new_photograph(retriever, cases, tmp_path):
+    import cv2
+
+    image = cv2.imread(cases[5].path)
+    cv2.imwrite(str(tmp_path / "new.png"), image[::-1])
+    free = retriever.search(tmp_path / "new.png", k=40)
+    assert not free.in_archive
+    assert len(free.hits) == len(cases)
+    named = retriever.search(
+        tmp_path / "new.png", k=40, subject=cases[5].subject, collection="phantom"
+    )
+    assert named.excluded_same_subject == 4
+    other = retriever.search(tmp_path / "new.png", k=40, subject=cases[5].subject, collection="x")
+    assert other.excluded_same_subject == 0
+
+
+def test_a_filter_holds_inside_the_search(retriever, cases):
+    result = retriever.search(Path(cases[0].path), k=5, where="eye = 'left' and grade >= 1")
+    fitting = [c for c in cases if c.eye == "left" and c.grade >= 1]
+    fitting = [c for c in fitting if c.subject != cases[0].subject]
+    assert len(result.hits) == min(5, len(fitting))
+    assert result.considered == len(fitting)
+    assert all(hit.case in fitting for hit in result.hits)
+
+
+def test_faults_of_a_search_are_named(retriever, cases, tmp_path):
+    with pytest.raises(FilterError, match="grad"):
+        retriever.search(Path(cases[0].path), where="grad > 1")
+    (tmp_path / "x.jpg").write_bytes(b"%PDF-1.7")
+    with pytest.raises(ImageError, match="PDF"):
+        retriever.search(tmp_path / "x.jpg")
+
+
+def test_an_archive_can_be_searched_while_it_grows(cases, tmp_path):
+    add_missing(tmp_path / "archive", cases[:8])
+    with Retriever.open(tmp_path / "archive") as reader:
+        assert reader.search(Path(cases[0].path), k=40, same_subject=True).considered == 7
+        add_missing(tmp_path / "archive", cases)
+        assert reader.search(Path(cases[0].path), k=40, same_subject=True).considered == 31
+
+
+def test_assessing_leave_one_out_and_with_other_queries(archive, cases):
+    inside = assess(archive, label="sex", bootstrap=0)
+    assert inside.evaluation.queries == len(cases)
+    assert inside.phantom
+    # each of 32 photographs leaves out the three others of its subject
+    assert inside.evaluation.to_json()["excluded_same_subject"]["pairs"] == 32 * 3
+    outside = assess(archive, cases[:6], label="sex", bootstrap=0)
+    assert outside.evaluation.queries == 6
+    assert outside.evaluation.to_json()["excluded_same_subject"]["pairs"] == 6 * 4
+
+
+def test_a_query_that_cannot_be_read_is_reported_and_not_counted(archive, cases, tmp_path):
+    bad = Case(image="bad.jpg", path=str(tmp_path / "bad.jpg"), grade=0)
+    done = assess(archive, [*cases[:3], bad], label="grade", bootstrap=0)
+    assert [failed.case.image for failed in done.failed] == ["bad.jpg"]
+    assert done.evaluation.queries == 3
+
+
+def test_an_empty_archive_cannot_be_assessed(tmp_path):
+    archive, _ = open_archive(tmp_path / "archive")
+    archive.close()
+    with pytest.raises(ArchiveError, match="is empty; index photographs into it first"):
+        assess(tmp_path / "archive")

@@ -1,0 +1,107 @@
+"""Labels, the cache of prepared images, augmentation."""
+
+import cv2
+import numpy as np
+import pytest
+
+from foveola.cases import Case
+from foveola.errors import ImageError
+from foveola.images.fundus import Contract
+from foveola.training.augment import augment
+from foveola.training.data import LEAST_IMAGES, PackedImages, pack, training_labels
+
+
+def case(n, **values):
+    return Case(image=f"{n}.png", path=f"/nowhere/{n}.png", **values)
+
+
+def test_the_label_is_the_grade_or_else_the_rarest_finding():
+    many = [case(n, findings=frozenset("O")) for n in range(3 * LEAST_IMAGES)]
+    rare = [case(n, findings=frozenset("GO")) for n in range(LEAST_IMAGES)]
+    graded = [case(n, grade=2, findings=frozenset("DG")) for n in range(LEAST_IMAGES)]
+    odd = [case(1), case(2, findings=frozenset({"quality:good"})), case(3, findings=frozenset())]
+    labels, names = training_labels([*many, *rare, *graded, *odd])
+    assert names == ("G", "O", "grade 2")
+    expected = [1] * len(many) + [0] * len(rare) + [2] * len(graded) + [-1] * 3
+    assert labels.tolist() == expected
+
+
+def test_a_label_of_too_few_images_is_not_trained_on():
+    few = [case(n, grade=4) for n in range(LEAST_IMAGES - 1)]
+    enough = [case(n, grade=0) for n in range(LEAST_IMAGES)]
+    labels, names = training_labels([*few, *enough])
+    assert names == ("grade 0",)
+    assert labels.tolist() == [-1] * len(few) + [0] * len(enough)
+
+
+@pytest.fixture
+def photographs(tmp_path):
+    rng = np.random.default_rng(0)
+    cases = []
+    for n in range(5):
+        path = tmp_path / f"{n}.png"
+        cv2.imwrite(str(path), rng.integers(0, 256, (80, 90, 3), dtype=np.uint8))
+        cases.append(Case(image=path.name, path=str(path)))
+    return cases
+
+
+def test_packing_leaves_out_what_cannot_be_read_and_says_so(photographs, tmp_path):
+    with open(photographs[2].path, "wb") as file:
+        file.write(b"not a photograph")
+    images, rows, faults = pack(photographs, Contract(size=64), tmp_path / "cache")
+    assert rows == [0, 1, 3, 4]
+    assert images.shape[0] >= 4
+    assert len(faults) == 1
+    again, rows_again, faults_again = pack(photographs, Contract(size=64), tmp_path / "cache")
+    assert rows_again == rows
+    assert len(faults_again) == 1
+    assert (again == images).all()
+
+
+def test_the_cache_notices_another_contract_and_another_file(photographs, tmp_path):
+    first, _, _ = pack(photographs, Contract(size=64), tmp_path / "cache")
+    other, _, _ = pack(photographs, Contract(size=72), tmp_path / "cache")
+    assert other.shape[1] == 72
+    cv2.imwrite(photographs[0].path, np.full((80, 90, 3), 9, np.uint8))
+    changed, _, _ = pack(photographs, Contract(size=64), tmp_path / "cache")
+    assert (changed[0] != first[0]).any()
+    assert (changed[1:] == first[1:]).all()
+
+
+def test_nothing_readable_is_an_error(tmp_path):
+    path = tmp_path / "x.png"
+    path.write_bytes(b"no")
+    with pytest.raises(ImageError, match="none of the 1 photographs"):
+        pack([Case(image="x.png", path=str(path))], Contract(size=64), tmp_path / "cache")
+
+
+def test_augmenting_keeps_size_and_black_surround_and_depends_on_the_seed_only():
+    image = np.zeros((72, 72, 3), np.uint8)
+    cv2.circle(image, (36, 36), 20, (180, 90, 40), -1)
+    one = augment(image, 64, np.random.default_rng(3))
+    assert one.shape == (64, 64, 3)
+    assert one.dtype == np.uint8
+    assert (one == augment(image, 64, np.random.default_rng(3))).all()
+    assert (one != augment(image, 64, np.random.default_rng(4))).any()
+    for seed in range(50):
+        corner = augment(image, 64, np.random.default_rng(seed))[:3, :3]
+        assert corner.max() <= 12  # compression may ring a little; nothing else may light it
+
+
+def test_augmented_lesions_survive():
+    # a bright spot of 3 px on a mid-grey disc must stay the brightest place, or it is erased
+    image = np.full((72, 72, 3), 90, np.uint8)
+    image[35:38, 35:38] = 255
+    for seed in range(60):
+        out = augment(image, 64, np.random.default_rng(seed)).astype(int).sum(axis=2)
+        row, column = np.unravel_index(out.argmax(), out.shape)
+        assert out.max() > 1.15 * np.median(out), seed
+        assert abs(row - 32) < 12 or abs(column - 32) < 12, seed
+
+
+def test_packed_images_give_pixels_and_label():
+    dataset = PackedImages(np.full((2, 36, 36, 3), 50, np.uint8), np.array([4, 7]), 32)
+    pixels, label = dataset[1]
+    assert tuple(pixels.shape) == (32, 32, 3)
+    assert label == 7
+    assert len(dataset) == 2

@@ -1,0 +1,181 @@
+"""A whole small training run: from phantoms to a released encoder, killed and resumed."""
+
+import json
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+import torch
+
+from foveola.datasets.manifest import Manifest
+from foveola.encoders.encoder import Encoder
+from foveola.errors import ConfigError, EncoderError
+from foveola.images.fundus import Contract
+from foveola.models.descriptor import DescriptorModel
+from foveola.phantom import generate
+from foveola.training.config import DataConfig, ModelConfig, TrainConfig
+from foveola.training.export import Released, check_parity, export_encoder
+
+CONFIG = """
+name = "small"
+epochs = {epochs}
+precision = "32-true"
+[data]
+manifests = ["phantoms/manifest.csv"]
+held_out = 0.25
+[model]
+backbone = "mobilenetv2_050"
+dimension = 8
+image_size = 64
+[batch]
+groups = 4
+images_per_group = 2
+batches_per_epoch = 2
+"""
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("training")
+    generate(folder / "phantoms", subjects=40, visits=3, seed=3, size=128, masks=False)
+    (folder / "config.toml").write_text(CONFIG.format(epochs=3))
+    return folder
+
+
+def foveola(*arguments, folder):
+    return subprocess.run(
+        [sys.executable, "-m", "foveola", *arguments],
+        cwd=folder, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def trained(work):
+    """The run, after a kill -9 in its second epoch and a second call."""
+    killer = textwrap.dedent("""
+        import os, signal
+        from pathlib import Path
+        from foveola.training import descriptor, run
+        step = descriptor.DescriptorTraining.training_step
+        def dying(self, batch, index):
+            if self.current_epoch == 1 and index == 1:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return step(self, batch, index)
+        descriptor.DescriptorTraining.training_step = dying
+        run.train(Path("config.toml"), Path("run"))
+    """)
+    killed = subprocess.run(
+        [sys.executable, "-c", killer], cwd=work, capture_output=True, text=True,
+        timeout=300, check=False,
+    )  # fmt: skip
+    assert killed.returncode == -9, killed.stderr
+    assert list((work / "run/checkpoints").glob("*.ckpt"))
+    assert not (work / "run/encoder").exists()
+    done = foveola("train", "config.toml", "run", "--json", folder=work)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {"encoder": "run/encoder"}
+    return work / "run"
+
+
+def test_a_killed_run_goes_on_from_its_last_epoch(trained):
+    newest = max((trained / "checkpoints").glob("*.ckpt"))
+    checkpoint = torch.load(newest, weights_only=True)
+    assert checkpoint["epoch"] == 2
+    assert checkpoint["global_step"] == 6  # 3 epochs of 2 batches: none was done twice
+
+
+def test_the_released_encoder_gives_unit_descriptors(trained):
+    encoder = Encoder.load(trained / "encoder")
+    assert encoder.name == "small"
+    assert encoder.dimension == 8
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
+    descriptors = encoder.encode(pixels)
+    assert descriptors.shape == (3, 8)
+    assert np.linalg.norm(descriptors, axis=1) == pytest.approx(1)
+
+
+def test_the_card_says_what_it_was_trained_on(trained):
+    card = (trained / "encoder/CARD.md").read_text()
+    assert "# small" in card
+    assert "| phantoms | " in card
+    assert "states no diagnosis" in card
+
+
+def test_held_out_subjects_were_not_trained_on(trained, work):
+    held = Manifest.read(trained / "held_out/phantoms.csv")
+    everyone = Manifest.read(work / "phantoms/manifest.csv")
+    subjects = set(held.table["subject"])
+    assert 8 <= len(subjects) <= 12  # a quarter of 40, by grade
+    card = json.loads((trained / "encoder/encoder.json").read_text())["card"]
+    assert card["training"]["images"]["phantoms"] <= len(everyone) - len(held)
+    assert len(held) == 6 * len(subjects)  # both eyes of each, three visits
+
+
+def test_a_folder_of_another_run_is_refused_and_kept(trained, work):
+    (work / "other.toml").write_text(CONFIG.format(epochs=4))
+    refused = foveola("train", "other.toml", "run", folder=work)
+    assert refused.returncode == 1
+    assert "holds a run of another configuration" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert (trained / "encoder/model.bin").exists()
+
+
+def test_a_misspelt_setting_is_named(work):
+    (work / "typo.toml").write_text(CONFIG.format(epochs=1).replace("image_size", "imgae_size"))
+    refused = foveola("train", "typo.toml", "elsewhere", folder=work)
+    assert refused.returncode == 1
+    assert "unknown key 'imgae_size'; did you mean 'image_size'?" in refused.stderr
+    assert not (work / "elsewhere").exists()
+
+
+def small_model():
+    torch.manual_seed(0)
+    return DescriptorModel("mobilenetv2_050", 8)
+
+
+def test_an_export_that_differs_from_the_model_is_refused(tmp_path):
+    config = TrainConfig(
+        name="x", data=DataConfig(manifests=("m",)), model=ModelConfig(dimension=8)
+    )
+    folder = export_encoder(
+        small_model(), tmp_path / "encoder", config=config, contract=Contract(size=64), counts={}
+    )
+    encoder = Encoder.load(folder)
+    assert check_parity(Released(small_model(), Contract(size=64)).eval(), encoder) > 0.9999
+    other = small_model()
+    torch.nn.init.normal_(other.projection.weight)
+    with pytest.raises(EncoderError, match="differs from the trained model"):
+        check_parity(Released(other, Contract(size=64)).eval(), encoder)
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"manifests": ()}, "manifests is empty"),
+        ({"manifests": ("a",), "held_out": 1.0}, "held_out is 1.0"),
+        ({"manifests": ("a",), "collections": ("x", "y")}, "2 collections for 1 manifests"),
+    ],
+)
+def test_senseless_data_settings_are_refused(values, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        DataConfig(**values)
+
+
+def test_missing_weights_are_named(work):
+    text = CONFIG.format(epochs=1).replace("[model]", '[model]\nweights = "no.safetensors"')
+    (work / "weights.toml").write_text(text)
+    from foveola.training.run import train
+
+    with pytest.raises(ConfigError, match=r"weights: .*no\.safetensors does not exist"):
+        train(work / "weights.toml", work / "run-weights", lambda _: None)
+
+
+def test_too_few_labelled_photographs_are_refused_in_a_sentence(tmp_path):
+    generate(tmp_path / "phantoms", subjects=4, visits=1, seed=3, size=128, masks=False)
+    (tmp_path / "config.toml").write_text(CONFIG.format(epochs=1))
+    refused = foveola("train", "config.toml", "run", folder=tmp_path)
+    assert refused.returncode == 1
+    assert "0 labels have 12 images or more; training needs at least 2" in refused.stderr
+    assert "Traceback" not in refused.stderr
