@@ -146,7 +146,7 @@ class Retriever:
             subject=subject, collection=collection, eye=eye,
         )  # fmt: skip
         query = _merge(given, known[1] if known else None)
-        pixels = decode(data, min_side=self.encoder.contract.size)
+        pixels = decode(data, min_side=self.encoder.contract.size, name=image.name)
         found = self.archive.search(
             self.encoder.encode_photograph(pixels, query.eye),
             k,

@@ -257,17 +257,13 @@ def places(archive, query, tmp_path_factory):
     cv2.imwrite(str(made["tiny"]), np.zeros((4, 4, 3), np.uint8))
     other = sorted(query.parent.iterdir())[1]
     made["two_splits"] = folder / "splits.csv"
-    made["two_splits"].write_text(
-        f"image,subject,split\n{query},s1,train\n{other},s1,test\n"
-    )
+    made["two_splits"].write_text(f"image,subject,split\n{query},s1,train\n{other},s1,test\n")
     return made
 
 
 def _huge(data):
     """The same JPEG with a header that claims 65535 x 65535 pixels."""
-    start = next(
-        i for i in range(len(data)) if data[i] == 0xFF and data[i + 1] in (0xC0, 0xC2)
-    )
+    start = next(i for i in range(len(data)) if data[i] == 0xFF and data[i + 1] in (0xC0, 0xC2))
     return data[: start + 5] + b"\xff\xff\xff\xff" + data[start + 9 :]
 
 

@@ -21,9 +21,7 @@ def disc(height, width, x, y, radius, *, inside=(180, 90, 40), outside=(0, 0, 0)
 
 
 def close_to(view, x, y, radius, tolerance):
-    return view.round and np.allclose(
-        (view.x, view.y, view.radius), (x, y, radius), atol=tolerance
-    )
+    return view.round and np.allclose((view.x, view.y, view.radius), (x, y, radius), atol=tolerance)
 
 
 @pytest.mark.parametrize("outside", [(0, 0, 0), (12, 10, 9), (255, 255, 255), (240, 244, 239)])
@@ -151,5 +149,5 @@ def test_a_contract_of_another_algorithm_or_setting_is_refused():
 
 @pytest.mark.parametrize("wrong", [{"size": 8}, {"mean": (0.5,)}, {"std": (0.2, 0.0, 0.2)}])
 def test_a_senseless_contract_is_refused(wrong):
-    with pytest.raises(ValueError, match="size|std"):
+    with pytest.raises(ValueError, match=r"size|std"):
         Contract(**wrong)

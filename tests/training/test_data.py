@@ -1,5 +1,7 @@
 """Labels, the cache of prepared images, augmentation."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -46,8 +48,7 @@ def photographs(tmp_path):
 
 
 def test_packing_leaves_out_what_cannot_be_read_and_says_so(photographs, tmp_path):
-    with open(photographs[2].path, "wb") as file:
-        file.write(b"not a photograph")
+    Path(photographs[2].path).write_bytes(b"not a photograph")
     images, rows, faults = pack(photographs, Contract(size=64), tmp_path / "cache")
     assert rows == [0, 1, 3, 4]
     assert images.shape[0] >= 4

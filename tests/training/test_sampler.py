@@ -25,7 +25,9 @@ def test_a_batch_is_groups_of_one_label_from_different_subjects():
         assert all(count % 3 == 0 for count in labels.values())
         for label, count in labels.items():
             subjects = {SUBJECTS[i] for i in batch if LABELS[i] == label}
-            available = len({s for s, other in zip(SUBJECTS, LABELS, strict=True) if other == label})
+            available = len(
+                {s for s, other in zip(SUBJECTS, LABELS, strict=True) if other == label}
+            )
             assert len(subjects) == min(count, available)
 
 

@@ -90,7 +90,8 @@ def list_failed(failed: Sequence[Any]) -> None:
         return
     click.echo(f"{len(failed)} photographs could not be used:", err=True)
     for item in failed[:LISTED]:
-        click.echo(f"  {item.case.image}: {item.reason}", err=True)
+        reason = item.reason.removeprefix(f"{Path(item.case.path).name}: ")
+        click.echo(f"  {item.case.image}: {reason}", err=True)
     if len(failed) > LISTED:
         click.echo(f"  and {len(failed) - LISTED} more (--json lists all)", err=True)
 

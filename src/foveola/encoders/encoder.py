@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from foveola.cases import Case, Eye
 from foveola.encoders.release import DEFAULT, Release, read_release
-from foveola.errors import EncoderError, FoveolaError, ImageError
+from foveola.errors import EncoderError, FoveolaError
 from foveola.images.decode import DEFAULT_LIMITS, decode, read_bytes
 from foveola.images.fundus import Contract, prepare
 
@@ -123,10 +123,7 @@ class Encoder:
         try:
             stat = path.stat()
             data = read_bytes(path, DEFAULT_LIMITS)
-            try:
-                image = decode(data, min_side=self.contract.size)
-            except ImageError as error:
-                return Failed(case, str(error))
+            image = decode(data, min_side=self.contract.size, name=path.name)
             descriptor = self.encode_photograph(image, case.eye)
         except OSError as error:
             return Failed(case, f"can't be read: {error.strerror or type(error).__name__}")

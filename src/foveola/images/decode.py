@@ -74,7 +74,11 @@ _HARMLESS = (
 
 
 def decode(
-    source: Path | bytes, *, limits: Limits = DEFAULT_LIMITS, min_side: int | None = None
+    source: Path | bytes,
+    *,
+    limits: Limits = DEFAULT_LIMITS,
+    min_side: int | None = None,
+    name: str | None = None,
 ) -> Pixels:
     """Decode a photograph: JPEG, PNG, TIFF, WebP or BMP, whatever its name says.
 
@@ -86,6 +90,7 @@ def decode(
         limits: what the file may cost.
         min_side: the pixels of the shorter side that will do. A JPEG is then decoded at 1/2,
             1/4 or 1/8 of its size, as small as this allows; others ignore it.
+        name: what an error calls the photograph when source is bytes.
 
     Returns:
         (H, W, 3) uint8, RGB in sRGB, upright, contiguous and writable.
@@ -97,7 +102,7 @@ def decode(
     """
     if min_side is not None and min_side < 1:
         raise ValueError(f"min_side is {min_side}; expected at least 1")
-    name = source.name if isinstance(source, Path) else "the image"
+    name = source.name if isinstance(source, Path) else name or "the image"
     data = read_bytes(source, limits) if isinstance(source, Path) else source
     try:
         header = _checked(data, limits)

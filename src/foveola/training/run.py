@@ -173,7 +173,7 @@ def _last(out: Path) -> str | None:
     for checkpoint in sorted((out / "checkpoints").glob("*.ckpt"), reverse=True):
         try:
             torch.load(checkpoint, map_location="cpu", weights_only=True)
-        except Exception:  # noqa: BLE001, S112 - torch raises a dozen kinds for a damaged file
+        except Exception:  # noqa: S112 - torch raises a dozen kinds for a damaged file
             continue
         return str(checkpoint)
     return None
