@@ -171,13 +171,16 @@ def _foreground(small: Pixels) -> NDArray[np.bool_] | None:
     """What is not surround, by the colour of the frame's corners; None if nothing surrounds it."""
     height, width = small.shape[:2]
     c = max(2, min(height, width) // 24)
-    brightest = small.max(axis=2)
+    # channel by channel: numpy's reduction over an axis of three is twenty times as slow
+    red, green, blue = small[..., 0], small[..., 1], small[..., 2]
+    brightest = np.maximum(np.maximum(red, green), blue)
+    darkest = np.minimum(np.minimum(red, green), blue)
     corners = [(slice(0, c), slice(0, c)), (slice(0, c), slice(-c, None)),
                (slice(-c, None), slice(0, c)), (slice(-c, None), slice(-c, None))]  # fmt: skip
     dark = [float(np.median(brightest[at])) < _DARK for at in corners]
-    white = [float(np.median(small.min(axis=2)[at])) > _BRIGHT for at in corners]
+    white = [float(np.median(darkest[at])) > _BRIGHT for at in corners]
     if sum(white) >= 3:
-        mask = small.min(axis=2) < _BRIGHT
+        mask = darkest < _BRIGHT
     elif sum(dark) >= 2:
         mask = brightest > _threshold(brightest, corners, dark)
     else:

@@ -1,0 +1,122 @@
+"""How good a released descriptor is on subjects it never saw, beside frozen ImageNet features.
+
+    python benchmarks/descriptor.py recipes/fundus-similarity-1.toml [--encoder NAME] [--card]
+
+Held-out subjects of each data set (split as the recipe says) ask; the gallery is that data
+set's training part. Prints macro mAP@10 of the grades (AP divided by K) with its
+subject-bootstrap interval, and chance. --card writes the table into the encoder's card.
+Needs foveola[train] for the baseline, and the photographs that the recipe names.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import timm
+import torch
+
+from foveola.cases import Case
+from foveola.config import load_config
+from foveola.datasets.manifest import Manifest
+from foveola.datasets.splits import split_by_subject
+from foveola.encoders.encoder import Encoded, Encoder
+from foveola.encoders.release import DEFAULT, read_release, write_release
+from foveola.evaluation import Side, evaluate
+from foveola.images.decode import decode
+from foveola.images.fundus import Contract, prepare
+from foveola.models.descriptor import load_weights, normalise
+from foveola.training.card import render_card
+from foveola.training.config import TrainConfig
+
+PROTOCOL = (
+    "Held-out subjects ask, the training part of the same data set is the gallery; "
+    "relevant is the same ICDR grade; same-subject photographs left out."
+)
+
+
+def imagenet_features(cases: list[Case], weights: Path) -> np.ndarray:
+    """Average-pooled features of the backbone before any training of ours, at 224 px."""
+    model = timm.create_model("mobilenetv2_100", num_classes=0).eval()
+    load_weights(model, weights)
+    model = model.to(memory_format=torch.channels_last)
+    contract = Contract(size=224)
+    mean, std = torch.tensor(contract.mean), torch.tensor(contract.std)
+    rows = []
+    for start in range(0, len(cases), 32):
+        batch = [
+            prepare(decode(Path(case.path), min_side=224), contract)
+            for case in cases[start : start + 32]
+        ]
+        with torch.inference_mode():
+            x = normalise(torch.from_numpy(np.stack(batch)), mean, std)
+            rows.append(model(x.contiguous(memory_format=torch.channels_last)).numpy())
+    return np.concatenate(rows)
+
+
+def judge(descriptors: np.ndarray, cases: list[Case], held: np.ndarray) -> dict[str, object]:
+    sides = [
+        Side.from_cases(descriptors[m], [c for c, k in zip(cases, m, strict=True) if k], "grade")
+        for m in (held, ~held)
+    ]
+    done = evaluate(*sides, ks=(10,))
+    value = done.to_json()["metrics"]["mAP@10"]
+    return {
+        "queries": done.queries,
+        "macro_map10": value["macro"],
+        "interval": value["interval"]["macro"],
+        "chance": value["chance"]["macro"],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("recipe", type=Path)
+    parser.add_argument("--encoder", default=DEFAULT)
+    parser.add_argument("--card", action="store_true")
+    options = parser.parse_args()
+    config, base = load_config(options.recipe, TrainConfig), options.recipe.parent
+    encoder = Encoder.load(options.encoder)
+    rows = []
+    for name in config.data.manifests:
+        path = base / name
+        manifest = Manifest.read(path, collection=path.resolve().parent.name)
+        fractions = {"train": 1 - config.data.held_out, "held_out": config.data.held_out}
+        held = (split_by_subject(manifest, fractions, seed=config.data.split_seed)) == "held_out"
+        cases = list(manifest.cases())
+        graded = np.array([case.grade is not None for case in cases])
+        cases = [case for case in cases if case.grade is not None]
+        is_held = held.to_numpy()[graded]
+        encoded = list(encoder.encode_cases(cases))
+        if not all(isinstance(item, Encoded) for item in encoded):
+            raise SystemExit(f"{manifest.collection}: some photographs can't be read")
+        row = judge(np.stack([item.descriptor for item in encoded]), cases, is_held)
+        frozen = judge(imagenet_features(cases, base / str(config.model.weights)), cases, is_held)
+        row |= {"collection": manifest.collection, "baseline": frozen["macro_map10"]}
+        rows.append(row)
+        low, high = row["interval"]
+        print(
+            f"{row['collection']:8} {row['queries']:4} queries  macro mAP@10 "
+            f"{row['macro_map10']:.3f} ({low:.3f}-{high:.3f})  chance {row['chance']:.3f}  "
+            f"ImageNet {row['baseline']:.3f} "
+            f"({frozen['interval'][0]:.3f}-{frozen['interval'][1]:.3f})",
+            flush=True,
+        )
+    if options.card:
+        release = read_release(options.encoder)
+        command = f"python benchmarks/descriptor.py {options.recipe}"
+        card = {
+            **release.card,
+            "evaluation": {"protocol": PROTOCOL, "rows": rows, "command": command},
+        }
+        written = write_release(
+            release.folder,
+            name=release.name,
+            dimension=release.dimension,
+            contract=release.contract,
+            card=card,
+        )
+        (release.folder / "CARD.md").write_text(render_card(written), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
