@@ -9,7 +9,7 @@ import numpy as np
 from foveola.archive import Archive
 from foveola.cases import Case
 from foveola.encoders.encoder import Encoded, Encoder, Failed
-from foveola.errors import ArchiveError
+from foveola.errors import ArchiveError, ImageError
 from foveola.evaluation import Evaluation, Side, evaluate
 
 
@@ -52,6 +52,7 @@ def assess(
 
     Raises:
         ArchiveError: no archive, or it is empty.
+        ImageError: none of the queries can be used.
         FoveolaError: nothing is labelled.
     """
     with Archive.open(folder, read_only=True) as archive:
@@ -69,6 +70,9 @@ def assess(
         if encoder.fingerprint != fingerprint:
             raise ArchiveError(f"the encoder inside {folder} is not the one that made it")
         asked_cases, descriptors, failed = _encode(encoder, queries, progress)
+        if not asked_cases:
+            first = f"; first: {failed[0].reason}" if failed else ""
+            raise ImageError(f"none of the {len(queries)} queries can be used{first}")
         asked = Side.from_cases(descriptors, asked_cases, label)
     evaluation = evaluate(
         asked or gallery,

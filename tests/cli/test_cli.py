@@ -215,7 +215,7 @@ BAD = [
     (["index", "{new}", "{query}", "--encoder", "nonsense"], "is no encoder"),
     (["index", "{archive}", "{query}", "--encoder", "nonsense"], "is no encoder"),
     (["evaluate", "{archive}", "--label", "shoe"], "shoe"),
-    (["evaluate", "{archive}", "--queries", "{cut}"], ""),
+    (["evaluate", "{archive}", "--queries", "{cut}"], "none of the 1 queries can be used"),
     (["remove", "{archive}", "--image", "nobody.jpg"], "no "),
     (["info", "{empty}"], "archive"),
     (["train", "{none}", "{new}"], "no such file"),
