@@ -52,6 +52,14 @@ def test_a_second_run_adds_nothing_and_an_interrupted_one_is_completed(cases, ar
     assert rows(tmp_path / "half") == rows(archive)
 
 
+def test_an_archive_can_be_made_where_a_kill_cut_the_encoders_copy_short(cases, tmp_path):
+    partial = tmp_path / "archive/encoder.partial"
+    partial.mkdir(parents=True)
+    (partial / "model.bin").write_bytes(b"half")
+    assert add_missing(tmp_path / "archive", cases[:2]).added == 2
+    assert not partial.exists()
+
+
 def test_a_changed_file_is_encoded_again_and_a_changed_label_is_not(cases, tmp_path):
     copies = []
     for case in cases[:4]:

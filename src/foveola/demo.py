@@ -13,7 +13,7 @@ from foveola.evaluation import Evaluation
 from foveola.images.thumbnail import thumbnail
 from foveola.indexing import index_cases, open_archive
 from foveola.phantom import generate
-from foveola.report import demo_page
+from foveola.report import demo_page, write_page
 from foveola.retrieval import Retriever, SearchResult
 
 SUBJECTS, VISITS, SEED = 60, 2, 7
@@ -95,6 +95,4 @@ def _write(report: Path, searches: list[SearchResult], evaluation: Evaluation) -
         images=lambda case: thumbnail(Path(case.path), 300),
         encoder_card=card,
     )
-    partial = report.with_name(report.name + ".partial")
-    partial.write_text(page, encoding="utf-8")
-    partial.replace(report)
+    write_page(report, page)

@@ -7,6 +7,7 @@ from itertools import islice
 from pathlib import Path
 
 from foveola.archive import Archive, Entry
+from foveola.archive.database import ENCODER, ENCODER_PARTIAL, FILE, is_foreign
 from foveola.cases import Case
 from foveola.encoders.encoder import Encoded, Encoder, Failed
 from foveola.encoders.release import DEFAULT, read_release
@@ -52,15 +53,15 @@ def open_archive(folder: Path, encoder: str | Path | None = None) -> tuple[Archi
         ArchiveError: it was made by another encoder than the one named, or can't be opened.
         EncoderError: the encoder can't be used.
     """
-    own = folder / "encoder"
-    exists = (folder / "archive.sqlite").exists()
+    own = folder / ENCODER
+    exists = (folder / FILE).exists()
     if exists and encoder is None:
         release = read_release(own)
         return Archive.open(folder, fingerprint=release.fingerprint), own
     release = read_release(encoder or DEFAULT)
     if exists:
         return Archive.open(folder, fingerprint=release.fingerprint), own
-    if folder.exists() and any(p.name != "encoder" for p in folder.iterdir()):
+    if folder.exists() and any(is_foreign(p.name) for p in folder.iterdir()):
         raise ArchiveError(
             f"{folder} is neither an archive nor empty; choose a new folder for the archive"
         )
@@ -79,7 +80,7 @@ def open_archive(folder: Path, encoder: str | Path | None = None) -> tuple[Archi
 
 def _copy(source: Path, target: Path) -> None:
     """Copy a folder; killed in the middle it leaves no target, and can be called again."""
-    partial = target.with_name("encoder.partial")
+    partial = target.with_name(ENCODER_PARTIAL)
     shutil.rmtree(partial, ignore_errors=True)
     shutil.rmtree(target, ignore_errors=True)
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -12,6 +12,7 @@ from foveola.errors import ArchiveError
 
 FILE = "archive.sqlite"
 ENCODER = "encoder"
+ENCODER_PARTIAL = "encoder.partial"  # a copy that a kill may have cut short
 BUSY_SECONDS = 5.0  # how long to wait for another process before giving up
 _NEW = ".archive.sqlite."  # a file being created; a killed process may leave one behind
 
@@ -31,7 +32,7 @@ def create(folder: Path, meta: dict[str, str | int]) -> None:
         raise ArchiveError(f"{folder} can't be created: {error.strerror}") from None
     if FILE in names:
         raise ArchiveError(f"{folder} already holds an archive; open it, or give a new folder")
-    if any(name != ENCODER and not name.startswith(_NEW) for name in names):
+    if any(is_foreign(name) for name in names):
         raise ArchiveError(f"{folder} holds other files; give a new or an empty folder")
     try:
         _publish(folder, _empty_database(meta))
@@ -39,6 +40,14 @@ def create(folder: Path, meta: dict[str, str | int]) -> None:
         raise ArchiveError(f"{folder} already holds an archive; open it") from None
     except OSError as error:
         raise ArchiveError(f"{folder} can't be written: {error.strerror}") from None
+
+
+def is_foreign(name: str) -> bool:
+    """Whether a file of this name keeps a folder from becoming an archive.
+
+    What a killed attempt left behind does not: it can be made again.
+    """
+    return name not in (ENCODER, ENCODER_PARTIAL) and not name.startswith(_NEW)
 
 
 def _empty_database(meta: dict[str, str | int]) -> bytes:

@@ -116,10 +116,3 @@ def read_cases(sources: Sequence[Path], collection: str) -> list[Case]:
         else:
             cases += Manifest.read(source, collection=collection).cases()
     return cases
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)

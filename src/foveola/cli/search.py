@@ -16,7 +16,6 @@ from foveola.cli.output import (
     print_json,
     progress,
     read_cases,
-    write_text,
 )
 
 if TYPE_CHECKING:
@@ -66,7 +65,9 @@ def search(
             same_subject=same_subject,
         )  # fmt: skip
     if html is not None:
-        write_text(html, _page(result))
+        from foveola.report import write_page
+
+        write_page(html, _page(result))
     if as_json:
         print_json(_result_json(result))
     else:
@@ -181,9 +182,9 @@ def evaluate(
             bootstrap=bootstrap, progress=advance,
         )  # fmt: skip
     if html is not None:
-        from foveola.report import evaluation_page
+        from foveola.report import evaluation_page, write_page
 
-        write_text(html, evaluation_page(done.evaluation, phantom=done.phantom))
+        write_page(html, evaluation_page(done.evaluation, phantom=done.phantom))
     if as_json:
         print_json({**done.evaluation.to_json(), "failed": failed_json(done.failed)})
     else:

@@ -1,6 +1,14 @@
 """Reports for people: self-contained HTML pages of searches and evaluations."""
 
-from foveola.report.pages import demo_page, evaluation_page, search_page
+from foveola.report.pages import demo_page, evaluation_page, search_page, write_page
 from foveola.report.shapes import HitShape, Images, SearchShape
 
-__all__ = ["HitShape", "Images", "SearchShape", "demo_page", "evaluation_page", "search_page"]
+__all__ = [
+    "HitShape",
+    "Images",
+    "SearchShape",
+    "demo_page",
+    "evaluation_page",
+    "search_page",
+    "write_page",
+]

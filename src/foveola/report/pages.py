@@ -8,6 +8,7 @@ Whatever comes from a manifest is escaped.
 
 from collections.abc import Mapping, Sequence
 from functools import cache
+from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
@@ -90,6 +91,13 @@ def demo_page(
         pictures=sum(view.pictures for view in views),
         card=card_rows(encoder_card),
     )
+
+
+def write_page(path: Path, page: str) -> None:
+    """Write a page whole or not at all."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(page, encoding="utf-8")
+    partial.replace(path)
 
 
 def _evaluation_values(evaluation: Evaluation | None) -> dict[str, object]:
