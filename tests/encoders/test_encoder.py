@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -157,3 +159,30 @@ def test_the_shipped_encoder_has_a_card_that_says_how_good_it_is():
     assert release.card["evaluation"]["rows"]
     size = sum(path.stat().st_size for path in release.folder.iterdir())
     assert size < 12e6
+
+
+# What makes the race certain: the thread that comes first sleeps inside numpy's own interface.
+RACE = """
+import sys, threading, time
+import numpy.lib
+from foveola.encoders.encoder import Encoder
+import numpy as np
+class Slow(numpy.lib.NumpyVersion):
+    def __init__(self, text):
+        time.sleep(0.5)
+        super().__init__(text)
+numpy.lib.NumpyVersion = Slow
+encoder = Encoder.load(threads=2)
+image = np.zeros((1, encoder.contract.size, encoder.contract.size, 3), np.uint8)
+image[:, 50:150, 50:150] = 90
+threads = [threading.Thread(target=encoder.encode, args=(image,)) for _ in range(2)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+"""
+
+
+def test_two_threads_that_start_together_do_not_wait_for_each_other():
+    done = subprocess.run(
+        [sys.executable, "-c", RACE], timeout=60, check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr

@@ -28,6 +28,11 @@ from foveola.images.fundus import Contract, prepare
 Pixels = NDArray[np.uint8]
 Vectors = NDArray[np.float32]
 
+# OpenVINO looks numpy's interface up at its first use, and two threads that come to it together
+# wait for each other for ever (one holds the lock, the other the interpreter). An import happens
+# on one thread only, so the first use is here.
+ov.Tensor(np.zeros(1, np.float32))
+
 
 @dataclass(frozen=True)
 class Encoded:
