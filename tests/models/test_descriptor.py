@@ -93,3 +93,99 @@ def test_normalise_by_hand():
     out = normalise(pixels, torch.tensor([0.5] * 3), torch.tensor([0.25] * 3))
     assert out.shape == (1, 3, 1, 1)
     assert out.flatten().tolist() == [2, -2, 2]
+
+
+def test_encoded_views_are_the_maps_of_the_mirrored_images():
+    model = tiny(attention="mirror", views="encode", gate=True).eval()
+    x = torch.rand(2, 3, 64, 96)
+    original, left_right, up_down = model.maps(x)
+    torch.testing.assert_close(left_right, model.maps(x.flip(-1))[0])
+    torch.testing.assert_close(up_down, model.maps(x.flip(-2))[0])
+    assert not torch.allclose(left_right, original.flip(-1), atol=1e-3)
+
+
+def test_feature_views_mirror_the_map_and_encode_once():
+    model = tiny(attention="mirror", views="feature").eval()
+    calls = []
+    model.backbone.register_forward_hook(lambda *_: calls.append(1))
+    original, left_right, up_down = model.maps(torch.rand(1, 3, 64, 96))
+    assert torch.equal(left_right, original.flip(-1))
+    assert torch.equal(up_down, original.flip(-2))
+    assert len(calls) == 1
+
+
+def test_nobody_encodes_mirrors_that_are_not_looked_at():
+    model = tiny(attention="se", views="encode").eval()
+    calls = []
+    model.backbone.register_forward_hook(lambda *_: calls.append(1))
+    model(torch.rand(1, 3, 64, 64))
+    assert len(calls) == 1
+
+
+def test_the_papers_descriptor_is_both_halves_pooled_and_the_sum_their_sum():
+    x = torch.rand(2, 3, 64, 64)
+    model = tiny(attention="mirror", dimension=None, fusion="concat").eval()
+    halves = [model.pool(each) for each in model.attend(x)]
+    concat = torch.nn.functional.normalize(torch.cat(halves, 1), dim=1)
+    torch.testing.assert_close(model(x).descriptor, concat)
+    assert model.dimension == 2560
+    model.fusion = "sum"
+    total = torch.nn.functional.normalize(halves[0] + halves[1], dim=1)
+    torch.testing.assert_close(model(x).descriptor, total)
+    assert tiny(attention="mirror", dimension=None, fusion="sum").dimension == 1280
+
+
+def test_halves_of_a_new_mirror_model_agree_wholly():
+    model = tiny(attention="mirror").train()
+    a, b = model(torch.rand(4, 3, 64, 64)).descriptor.chunk(2, 1)
+    torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize("attention", ["mirror", "cbam"])
+@pytest.mark.parametrize("fusion", ["concat", "sum"])
+def test_every_parameter_of_a_full_model_gets_a_gradient(attention, fusion):
+    model = tiny(attention=attention, fusion=fusion, gate=True, grades=5, views="encode")
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "attention.out" in name:  # zero at the start, which hides what lies before it
+                parameter.normal_()
+    described = model(torch.rand(4, 3, 64, 64))
+    assert described.grades.shape == (4, 5)
+    weights = torch.arange(16.0)
+    ((described.descriptor * weights).sum() + described.grades.pow(2).sum()).backward()
+    without = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()]
+    assert without == []
+
+
+@pytest.mark.parametrize(
+    ("backbone", "channels", "grid"),
+    [
+        ("test_resnet", 96, (2, 3)),
+        ("test_vit", 64, (4, 6)),
+        ("swin_s3_tiny_224", 768, (7, 7)),
+        ("test_convnext", 64, (2, 3)),
+    ],
+)
+def test_any_timm_backbone_gives_a_map(backbone, channels, grid):
+    options = {"backbone": backbone, "attention": "mirror", "dimension": 8}
+    model = DescriptorModel(**options).eval()
+    x = torch.rand(2, 3, *((224, 224) if "swin" in backbone else (64, 96)))
+    if "vit" in backbone:
+        model.backbone.set_input_size(img_size=(64, 96))
+    assert model.encode(x).shape == (2, channels, *grid)
+    assert model(x).descriptor.shape == (2, 8)
+
+
+def test_a_model_for_one_channel_takes_grey_images():
+    model = tiny(in_channels=1).eval()
+    assert model(torch.rand(2, 1, 64, 64)).descriptor.shape == (2, 16)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_model_of_half_precision_gives_float32_descriptors(dtype):
+    model = tiny(attention="mirror", grades=5).eval().to(dtype)
+    described = model(torch.rand(1, 3, 64, 64).to(dtype))
+    assert described.descriptor.dtype == torch.float32
+    assert described.grades.dtype == torch.float32
+    with torch.autocast("cpu", torch.bfloat16):
+        assert tiny().eval()(torch.rand(1, 3, 64, 64)).descriptor.dtype == torch.float32

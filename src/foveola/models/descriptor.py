@@ -1,53 +1,95 @@
-"""The descriptor model: backbone, GeM, projection, unit vector.
+"""The descriptor model: backbone, attention, GeM, projection, unit vector.
 
-Shapes: B images, C channels of the last feature map, h x w its positions, D of the descriptor.
+Shapes: B images, C channels of the last feature map, h x w its positions, D of the descriptor,
+V maps that the attention returns (2 for mirror attention, else 1).
 """
 
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import timm
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.nn.functional import linear
 from torch.nn.functional import normalize as unit_length
 
+from foveola.models.attention import ATTENTIONS, Attention, SpatialGate
 from foveola.models.pooling import GeM
+
+Views = Literal["encode", "feature"]
+Fusion = Literal["concat", "sum"]
 
 
 class Described(NamedTuple):
     """What the model says of B images."""
 
     descriptor: Tensor  # (B, D) float32, unit length
-    features: Tensor  # (B, C, h, w), the map before pooling
+    features: Tensor  # (B, V C, h, w), the attended maps before pooling
+    grades: Tensor | None = None  # (B, G) logits, where the model has a grade head
 
 
 class DescriptorModel(nn.Module):
-    """Any timm backbone with GeM and a linear projection to a unit descriptor.
+    """Any timm backbone with attention, GeM and a projection to a unit descriptor.
 
-    A model starts with the projection orthonormal, so that before training the descriptor
-    already orders images as the pooled features do.
+    A model starts with the projection orthonormal and the attention as the identity (mirror,
+    self, axial), so that before training the descriptor already orders images as the pooled
+    features do.
 
     Args:
-        backbone: name of a timm model.
-        dimension: D.
+        backbone: name of a timm model: convolutional, or a transformer whose patches lie on a
+            grid (their tokens are laid out as a map, the others left out).
+        dimension: D; None leaves the projection out, as in the mirror-attention paper: D is then
+            V C for fusion "concat" and C for "sum".
         weights: safetensors file of the backbone in timm's naming; None starts at random.
+        attention: name in ATTENTIONS, or one of your own.
+        views: how the mirrors' maps come about, for attention that looks at them: "encode"
+            encodes the mirrored images (three passes, the authors'), "feature" mirrors the
+            image's own map (one pass). They differ as far as the backbone is not symmetric.
+        gate: a SpatialGate on the input.
+        fusion: of the two halves of mirror attention. "concat" projects each half by the same
+            weights into a half of the descriptor, so that the fine triplet loss finds them side
+            by side; "sum" adds them.
+        grades: G of the grade head, on the pooled vector; 0 for none.
+        in_channels: of the image, 3 or 1; a model for 1 takes the luminance of a colour image.
+
+    Raises:
+        ValueError: an unknown attention, views or fusion, or an odd dimension for two halves.
     """
 
     def __init__(
-        self, backbone: str = "mobilenetv2_100", dimension: int = 256, weights: Path | None = None
+        self,
+        backbone: str = "mobilenetv2_100",
+        dimension: int | None = 256,
+        weights: Path | None = None,
+        *,
+        attention: str | Attention = "none",
+        views: Views = "feature",
+        gate: bool = False,
+        fusion: Fusion = "concat",
+        grades: int = 0,
+        in_channels: int = 3,
     ) -> None:
         super().__init__()
-        made: Any = timm.create_model(backbone, num_classes=0, global_pool="")
+        if views not in ("encode", "feature"):
+            raise ValueError(f"views is {views!r}; expected 'encode' or 'feature'")
+        if fusion not in ("concat", "sum"):
+            raise ValueError(f"fusion is {fusion!r}; expected 'concat' or 'sum'")
+        made: Any = timm.create_model(backbone, num_classes=0, global_pool="", in_chans=in_channels)
         self.backbone = made
         if weights is not None:
             load_weights(self.backbone, weights)
         self._frozen: list[nn.Module] = []
+        self._channels_last = getattr(made, "output_fmt", "NCHW") == "NHWC"  # Swin and its kin
+        self.views, self.fusion, self.in_channels = views, fusion, in_channels
         self.channels = int(made.num_features)
+        self.gate = SpatialGate() if gate else nn.Identity()
+        self.attention = _attention(attention, self.channels)
         self.pool = GeM()
-        self.projection = nn.Linear(self.channels, dimension)
-        nn.init.orthogonal_(self.projection.weight)
-        nn.init.zeros_(self.projection.bias)
+        halves = self.attention.outputs if fusion == "concat" else 1
+        self.projection = _projection(self.channels, dimension, halves)
+        self.dimension = halves * self.channels if dimension is None else dimension
+        self.grade_head = nn.Linear(halves * self.channels, grades) if grades else None
 
     def freeze(self, stages: int) -> None:
         """Keep the stem and the first stages of the backbone as they are, for good.
@@ -75,10 +117,72 @@ class DescriptorModel(nn.Module):
         return self
 
     def forward(self, x: Tensor) -> Described:
-        """(B, 3, H, W) normalised images -> descriptor and feature map."""
-        features = self.backbone(x)
-        descriptor = self.projection(self.pool(features).to(self.projection.weight.dtype))
-        return Described(unit_length(descriptor.float(), dim=1), features)
+        """(B, 3, H, W) normalised images -> descriptor, attended maps and grades."""
+        maps = self.attend(x)
+        pooled = [self.pool(each) for each in maps]
+        if self.fusion == "sum":
+            pooled = [torch.stack(pooled).sum(0)]
+        descriptor = torch.cat([_in_float32(self.projection, half) for half in pooled], 1)
+        logits = None
+        if self.grade_head is not None:
+            logits = _in_float32(self.grade_head, torch.cat(pooled, 1))
+        return Described(unit_length(descriptor, dim=1), torch.cat(maps, 1), logits)
+
+    def attend(self, x: Tensor) -> tuple[Tensor, ...]:
+        """(B, 3, H, W) -> the V attended maps, (B, C, h, w) each."""
+        return tuple(self.attention(*self.maps(x)))
+
+    def maps(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(B, 3, H, W) -> maps of the image and of its left-right and up-down mirrors.
+
+        Attention that ignores the mirrors is given the image's own map for them.
+        """
+        if self.in_channels == 1:
+            x = luminance(x)
+        original = self.encode(self.gate(x))
+        if not self.attention.mirrors:
+            return original, original, original
+        if self.views == "feature":
+            return original, original.flip(-1), original.flip(-2)
+        left_right, up_down = (self.encode(self.gate(x.flip(axis))) for axis in (-1, -2))
+        return original, left_right, up_down
+
+    def encode(self, x: Tensor) -> Tensor:
+        """(B, 3, H, W) -> (B, C, h, w), whatever form the backbone gives its features."""
+        features: Tensor = self.backbone(x)
+        if features.ndim == 3:  # tokens of a transformer, class token and registers first
+            tokens = features[:, getattr(self.backbone, "num_prefix_tokens", 0) :]
+            patches: Any = self.backbone.patch_embed
+            height, width = patches.dynamic_feat_size(x.shape[-2:])
+            return tokens.transpose(-2, -1).reshape(len(x), -1, height, width)
+        return features.permute(0, 3, 1, 2) if self._channels_last else features
+
+
+def _in_float32(module: nn.Module, x: Tensor) -> Tensor:
+    """A linear layer (or none) in float32, in a model of half precision or under autocast too."""
+    if not isinstance(module, nn.Linear):
+        return x
+    with torch.autocast(x.device.type, enabled=False):
+        return linear(x.float(), module.weight.float(), module.bias.float())
+
+
+def _attention(chosen: str | Attention, channels: int) -> Attention:
+    if isinstance(chosen, Attention):
+        return chosen
+    if chosen not in ATTENTIONS:
+        raise ValueError(f"attention is {chosen!r}; expected one of {', '.join(ATTENTIONS)}")
+    return ATTENTIONS[chosen](channels)
+
+
+def _projection(channels: int, dimension: int | None, halves: int) -> nn.Module:
+    if dimension is None:
+        return nn.Identity()
+    if dimension % halves:
+        raise ValueError(f"dimension is {dimension}; expected an even number for two halves")
+    projection = nn.Linear(channels, dimension // halves)
+    nn.init.orthogonal_(projection.weight)
+    nn.init.zeros_(projection.bias)
+    return projection
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
@@ -115,6 +219,12 @@ def _has_state(module: nn.Module) -> bool:
     """Whether module has parameters or buffers that are not its children's."""
     own = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
     return bool(own)
+
+
+def luminance(x: Tensor) -> Tensor:
+    """(B, 3, H, W) RGB -> (B, 1, H, W), weighted as in ITU-R BT.601; grey stays as it is."""
+    weights = x.new_tensor([0.299, 0.587, 0.114])
+    return (x * weights[:, None, None]).sum(1, keepdim=True)
 
 
 @torch.no_grad()

@@ -1,0 +1,207 @@
+"""The attention blocks against their equations, written out as loops over positions."""
+
+import pytest
+import torch
+
+from foveola.models.attention import (
+    ATTENTIONS,
+    AxialAttention,
+    MirrorAttention,
+    SelfAttention,
+    SpatialGate,
+)
+from foveola.models.descriptor import DescriptorModel
+
+C, H, W = 6, 3, 4
+
+
+def maps(seed=0, batch=2, dtype=torch.float32):
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(batch, C, H, W, generator=generator).to(dtype) for _ in range(3)]
+
+
+def opened(block, seed=1):
+    """A block whose output projections are no longer zero, in evaluation mode."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in block.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.5)
+        for module in block.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.running_mean.copy_(torch.randn(module.num_features, generator=generator))
+                module.running_var.copy_(torch.rand(module.num_features, generator=generator) + 0.5)
+    return block.eval()
+
+
+def columns(x):
+    """(C, h, w) -> a list of N vectors."""
+    return list(x.flatten(1).T)
+
+
+def softmax_of(query, keys):
+    """Weights of keys for one query, from a loop."""
+    logits = torch.stack([query @ key / len(query) ** 0.5 for key in keys])
+    return logits.exp() / logits.exp().sum()
+
+
+def mirror_by_loops(block, original, mirrored, key, value, out, aggregate):
+    """Equations 1.4 to 1.8 for one image and one mirror, position by position."""
+    p_a = columns(block.query(original[None])[0])
+    p_m = columns(key(mirrored[None])[0])
+    g = columns(value(original[None])[0])
+    a = [softmax_of(p_m[i], p_a) for i in range(H * W)]  # a[i][j]
+    if aggregate == "column":
+        z = [sum(g[i] * a[i][j] for i in range(H * W)) for j in range(H * W)]
+    else:
+        z = [sum(g[j] * a[i][j] for j in range(H * W)) for i in range(H * W)]
+    z = torch.stack(z, 1).reshape(1, -1, H, W)
+    return (out(z) + original)[0]
+
+
+@pytest.mark.parametrize("aggregate", ["column", "row"])
+@pytest.mark.parametrize("shared", [True, False])
+@torch.no_grad()
+def test_mirror_attention_follows_its_equations(aggregate, shared):
+    block = opened(MirrorAttention(C, aggregate=aggregate, shared_keys=shared))
+    original, left_right, up_down = maps()
+    y_h, y_v = block(original, left_right, up_down)
+    for i in range(2):
+        expected_h = mirror_by_loops(
+            block, original[i], left_right[i], block.key, block.value_left_right,
+            block.out_left_right, aggregate,
+        )  # fmt: skip
+        expected_v = mirror_by_loops(
+            block, original[i], up_down[i], block.key if shared else block.key_up_down,
+            block.value_up_down, block.out_up_down, aggregate,
+        )  # fmt: skip
+        torch.testing.assert_close(y_h[i], expected_h, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(y_v[i], expected_v, atol=1e-4, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_self_attention_follows_its_equation():
+    block = opened(SelfAttention(C))
+    x = maps()[0]
+    q, k, g = (columns(part(x[:1])[0]) for part in (block.query, block.key, block.value))
+    z = [sum(w * v for w, v in zip(softmax_of(q[i], k), g, strict=True)) for i in range(H * W)]
+    expected = x[:1] + block.out(torch.stack(z, 1).reshape(1, -1, H, W))
+    torch.testing.assert_close(block.attend(x)[:1], expected, atol=1e-4, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_axial_attention_mixes_rows_then_columns():
+    block = opened(AxialAttention(C))
+    x = maps()[0]
+    rows = torch.stack([block.along_rows.attend(x[:, :, i : i + 1])[:, :, 0] for i in range(H)], 2)
+    expected = torch.stack(
+        [
+            block.along_columns.attend(rows[..., j, None].mT)[:, :, 0]  # a column as one row
+            for j in range(W)
+        ],
+        3,
+    )
+    torch.testing.assert_close(block.attend(x), expected, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["none", "mirror", "self", "axial"])
+def test_a_new_block_is_exactly_the_identity(name):
+    original, left_right, up_down = maps()
+    for out in ATTENTIONS[name](C).train()(original, left_right, up_down):
+        assert torch.equal(out, original)
+
+
+@pytest.mark.parametrize("name", ATTENTIONS)
+def test_every_parameter_of_every_block_gets_a_gradient(name):
+    # in evaluation mode: a bias before a BatchNorm in training has no effect by construction
+    block = opened(ATTENTIONS[name](C), seed=3)
+    x = [m.requires_grad_() for m in maps()]
+    out = block(*x)
+    assert len(out) == block.outputs
+    torch.cat(out).pow(2).sum().backward()
+    names = [n for n, p in block.named_parameters() if p.grad is None or not p.grad.any()]
+    assert names == []
+
+
+def test_rows_of_the_affinity_sum_to_one_so_what_is_received_is_one_on_average():
+    block = opened(MirrorAttention(C))
+    for received in block.received(*maps()):
+        assert received.shape == (2, H, W)
+        assert received.mean((1, 2)).tolist() == pytest.approx([1.0, 1.0], abs=1e-5)
+        assert received.std() > 0.01
+
+
+def test_a_symmetric_map_is_its_own_mirror_and_row_attention_is_then_self_attention():
+    block = opened(MirrorAttention(C, aggregate="row"))
+    x = maps()[0]
+    symmetric = x + x.flip(-1)
+    y_h, _ = block(symmetric, symmetric.flip(-1), symmetric.flip(-2))
+    as_self = SelfAttention(C)
+    # the mirror's positions ask, the image's answer
+    as_self.query, as_self.key = block.key, block.query
+    as_self.value, as_self.out = block.value_left_right, block.out_left_right
+    torch.testing.assert_close(y_h, as_self.attend(symmetric))
+    lopsided, _ = block(x, x.flip(-1), x.flip(-2))
+    assert not torch.allclose(lopsided, as_self.attend(x), atol=1e-3)
+
+
+def test_the_vertical_branch_sees_the_vertical_mirror_and_only_it():
+    block = opened(MirrorAttention(C))
+    original, left_right, up_down = maps()
+    other = maps(seed=9)[0]
+    y_h, y_v = block(original, left_right, up_down)
+    changed_h, changed_v = block(original, left_right, other)
+    assert torch.equal(y_h, changed_h)
+    assert not torch.allclose(y_v, changed_v)
+
+
+@pytest.mark.parametrize("name", ATTENTIONS)
+@pytest.mark.parametrize("size", [(1, 1), (2, 7), (16, 16)])
+def test_blocks_take_maps_of_any_size(name, size):
+    x = torch.randn(1, C, *size)
+    for out in ATTENTIONS[name](C).eval()(x, x.flip(-1), x.flip(-2)):
+        assert out.shape == x.shape
+
+
+@pytest.mark.parametrize("name", ATTENTIONS)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_stays_near_full_and_does_not_overflow(name, dtype):
+    block = opened(ATTENTIONS[name](C))
+    full = block(*maps())
+    half = block.to(dtype)(*maps(dtype=dtype))
+    for a, b in zip(full, half, strict=True):
+        assert b.dtype == dtype
+        torch.testing.assert_close(a, b.float(), atol=0.2, rtol=0.1)
+
+
+def test_large_maps_do_not_overflow_in_float16():
+    large = [m * 3000 for m in maps(dtype=torch.float16)]  # products are beyond 65504
+    for out in MirrorAttention(C).half().eval()(*large):
+        assert out.isfinite().all()
+
+
+def test_the_spatial_gate_by_hand():
+    gate = SpatialGate()
+    with torch.no_grad():
+        gate.conv.weight.zero_()
+        gate.conv.weight[0, 0, 1, 1] = 1.0  # the mean here
+        gate.conv.weight[0, 1, 1, 2] = 2.0  # the maximum one to the right
+    x = torch.tensor([[[[1.0, 2.0]], [[3.0, 6.0]]]])  # means 2 4, maxima 3 6
+    logits = torch.tensor([2 + 2 * 6.0, 4.0])
+    torch.testing.assert_close(gate(x), x * logits.sigmoid())
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda: MirrorAttention(C, aggregate="rows"), "aggregate is 'rows'"),
+        (lambda: MirrorAttention(C, reduction=0), "reduction is 0; expected 1 to 6"),
+        (lambda: SelfAttention(C, reduction=7), "reduction is 7"),
+        (lambda: DescriptorModel(attention="miror"), "attention is 'miror'; expected one of none"),
+        (lambda: DescriptorModel(views="both"), "views is 'both'"),
+        (lambda: DescriptorModel(fusion="max"), "fusion is 'max'"),
+        (lambda: DescriptorModel(attention="mirror", dimension=5), "dimension is 5; expected an"),
+    ],
+)
+def test_wrong_settings_are_named(make, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        make()
