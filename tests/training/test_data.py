@@ -22,7 +22,7 @@ def test_the_label_is_the_grade_or_else_the_rarest_finding():
     rare = [case(n, findings=frozenset("GO")) for n in range(LEAST_IMAGES)]
     graded = [case(n, grade=2, findings=frozenset("DG")) for n in range(LEAST_IMAGES)]
     odd = [case(1), case(2, findings=frozenset({"quality:good"})), case(3, findings=frozenset())]
-    labels, names = training_labels([*many, *rare, *graded, *odd])
+    labels, names, _ = training_labels([*many, *rare, *graded, *odd])
     assert names == ("G", "O", "grade 2")
     expected = [1] * len(many) + [0] * len(rare) + [2] * len(graded) + [-1] * 3
     assert labels.tolist() == expected
@@ -31,7 +31,7 @@ def test_the_label_is_the_grade_or_else_the_rarest_finding():
 def test_a_label_of_too_few_images_is_not_trained_on():
     few = [case(n, grade=4) for n in range(LEAST_IMAGES - 1)]
     enough = [case(n, grade=0) for n in range(LEAST_IMAGES)]
-    labels, names = training_labels([*few, *enough])
+    labels, names, _ = training_labels([*few, *enough])
     assert names == ("grade 0",)
     assert labels.tolist() == [-1] * len(few) + [0] * len(enough)
 
@@ -101,8 +101,58 @@ def test_augmented_lesions_survive():
 
 
 def test_packed_images_give_pixels_and_label():
-    dataset = PackedImages(np.full((2, 36, 36, 3), 50, np.uint8), np.array([4, 7]), 32)
-    pixels, label = dataset[1]
+    images = np.full((2, 36, 36, 3), 50, np.uint8)
+    dataset = PackedImages(images, np.array([4, 7]), np.array([-1, 2]), 32)
+    pixels, label, grade = dataset[1]
     assert tuple(pixels.shape) == (32, 32, 3)
-    assert label == 7
+    assert (label, grade) == (7, 2)
     assert len(dataset) == 2
+
+
+def test_subjects_and_eyes_are_labels_where_they_are_known_and_come_twice():
+    eyes = [
+        ("A", "left"),
+        ("A", "left"),
+        ("A", "right"),
+        ("B", "left"),
+        ("B", None),
+        (None, "left"),
+    ]
+    cases = [case(n, subject=s, eye=e) for n, (s, e) in enumerate(eyes)]
+    assert training_labels(cases, "subject").codes.tolist() == [0, 0, 0, 1, 1, -1]
+    assert training_labels(cases, "eye").codes.tolist() == [0, 0, -1, -1, -1, -1]
+    assert training_labels(cases, "subject").names == ("0", "1")  # no pseudonym in a log
+
+
+def test_equal_pseudonyms_of_two_collections_are_two_subjects():
+    cases = [case(n, subject="1", collection=c) for n, c in enumerate("aabb")]
+    assert training_labels(cases, "subject").codes.tolist() == [0, 0, 1, 1]
+
+
+def test_sets_of_findings_are_targets_and_the_rarest_draws_the_batches():
+    both = [case(n, findings=frozenset("GO")) for n in range(LEAST_IMAGES)]
+    one = [case(n, findings=frozenset("O")) for n in range(LEAST_IMAGES)]
+    codes, names, targets = training_labels([*both, *one, case(0, grade=2)], "findings")
+    assert names == ("G", "O")
+    assert codes.tolist() == [0] * len(both) + [1] * len(one) + [-1]
+    assert targets.tolist() == [[True, True]] * len(both) + [[False, True]] * len(one) + [
+        [False] * 2
+    ]
+
+
+def test_grades_alone_leave_the_ungraded_out():
+    graded = [case(n, grade=2, findings=frozenset("D")) for n in range(LEAST_IMAGES)]
+    other = [case(n, findings=frozenset("G")) for n in range(LEAST_IMAGES)]
+    assert training_labels([*graded, *other], "grade").codes.max() == 0
+    assert training_labels([*graded, *other], "disease").codes.max() == 1
+
+
+def test_mild_augmentation_keeps_sides_and_none_only_scales():
+    image = np.zeros((72, 72, 3), np.uint8)
+    image[:, :30] = 200  # light on the left
+    for seed in range(30):
+        mild = augment(image, 64, np.random.default_rng(seed), "mild")
+        assert mild.shape == (64, 64, 3)
+        assert mild[20:44, 12:18].mean() > mild[20:44, 46:52].mean() + 50
+    plain = augment(image, 36, np.random.default_rng(0), "none")
+    assert (plain == image[::2, ::2]).all()

@@ -177,5 +177,91 @@ def test_too_few_labelled_photographs_are_refused_in_a_sentence(tmp_path):
     (tmp_path / "config.toml").write_text(CONFIG.format(epochs=1))
     refused = foveola("train", "config.toml", "run", folder=tmp_path)
     assert refused.returncode == 1
-    assert "0 labels have 12 images or more; training needs at least 2" in refused.stderr
+    assert "0 labels have 12 images or more; training needs at least 2:" in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+IDENTITY = """
+name = "identity"
+epochs = 4
+patience = 1
+precision = "32-true"
+optimizer = "adam"
+schedule = "constant"
+average_decay = 0.0
+[data]
+manifests = ["phantoms/manifest.csv"]
+held_out = 0.25
+validation = 0.3
+label = "eye"
+augment = "mild"
+[model]
+backbone = "mobilenetv2_050"
+dimension = 8
+image_size = 64
+in_channels = 1
+[batch]
+groups = 4
+images_per_group = 3
+batches_per_epoch = 2
+[loss]
+name = "ada_triplet"
+auto_margin = true
+proxy_weight = 0.0
+"""
+
+MIRROR = """
+name = "mirror"
+epochs = 1
+precision = "32-true"
+[data]
+manifests = ["phantoms/manifest.csv"]
+[model]
+backbone = "mobilenetv2_050"
+dimension = 0
+image_size = 64
+attention = "mirror"
+views = "encode"
+gate = true
+[batch]
+groups = 4
+images_per_group = 2
+batches_per_epoch = 1
+[loss]
+name = "fine_triplet"
+grade_weight = 1.0
+proxy_weight = 0.0
+"""
+
+
+def logged(run):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(run / "log"))
+    events.Reload()
+    return {tag: [e.value for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+
+
+def test_matching_eyes_is_validated_on_other_subjects_and_the_best_epoch_is_released(work):
+    (work / "identity.toml").write_text(IDENTITY)
+    done = foveola("train", "identity.toml", "identity", "--json", folder=work)
+    assert done.returncode == 0, done.stderr
+    scores = logged(work / "identity")["validation/mAP"]
+    assert 1 <= len(scores) <= 4
+    assert all(0 < score <= 1 for score in scores)
+    best = torch.load(work / "identity/checkpoints/best.ckpt", weights_only=True)
+    assert best["epoch"] == int(np.argmax(scores))
+    values = logged(work / "identity")
+    for tag in ("margin", "beta", "similarity/positive", "triplets/active", "gradient"):
+        assert np.isfinite(values[tag]).all(), tag
+    encoder = Encoder.load(work / "identity/encoder")
+    grey = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 1), dtype=np.uint8)
+    assert encoder.encode(np.repeat(grey, 3, axis=3)).shape == (1, 8)
+
+
+def test_the_mirror_paper_trains_and_is_released_with_both_halves(work):
+    (work / "mirror.toml").write_text(MIRROR)
+    done = foveola("train", "mirror.toml", "mirror", "--json", folder=work)
+    assert done.returncode == 0, done.stderr
+    assert Encoder.load(work / "mirror/encoder").dimension == 2 * 1280
+    assert {"loss/fine_triplet", "loss/grade"} <= set(logged(work / "mirror"))

@@ -63,3 +63,21 @@ def test_one_label_is_refused():
 def test_every_image_of_a_label_is_reached():
     drawn = {i for batch in sampler(batches=600) for i in batch}
     assert drawn == set(np.flatnonzero(np.array(LABELS) >= 0).tolist())
+
+
+def test_a_subjects_images_are_all_taken_before_one_comes_again():
+    labels = np.repeat(np.arange(6), 3)  # six subjects of three images, as labels
+    drawn = SubjectSampler(
+        labels, labels, groups=3, images_per_group=3, batches=40, distinct=True, seed=2
+    )
+    for batch in drawn:
+        assert len(set(batch)) == 9  # three subjects, each with its three different images
+        assert len({labels[i] for i in batch}) == 3
+
+
+def test_distinct_labels_are_a_wish_where_there_are_too_few():
+    labels = np.repeat(np.arange(2), 4)
+    drawn = SubjectSampler(
+        labels, np.arange(8), groups=3, images_per_group=2, batches=5, distinct=True
+    )
+    assert all(len(batch) == 6 for batch in drawn)

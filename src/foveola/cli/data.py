@@ -1,7 +1,10 @@
-"""foveola adapt, phantom, train: what comes before an archive."""
+"""foveola adapt, phantom, train, compare: what comes before an archive."""
 
 import logging
+import math
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -116,3 +119,41 @@ def train(config: Path, out: Path, as_json: bool) -> None:
         print_json({"encoder": str(encoder)})
     else:
         click.echo(encoder)
+
+
+@click.command(epilog="Example: foveola compare triplet.toml ada.toml --out runs/ada --seeds 3")
+@click.argument("configs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--out", required=True, type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for the runs and the table.",
+)  # fmt: skip
+@click.option("--seeds", default=3, show_default=True, type=click.IntRange(1, 100))
+@json_option
+@one_line_errors
+def compare(configs: tuple[Path, ...], out: Path, seeds: int, as_json: bool) -> None:
+    """Train each of CONFIGS with several seeds on one split, and print one table.
+
+    Judged on the subjects held out, the same for all. Killed and run again with the same
+    arguments, it goes on where it stopped. The table is also written to OUT as comparison.md,
+    .csv and .png.
+    """
+    try:
+        from foveola.training.compare import compare as run
+        from foveola.training.compare import to_markdown
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(
+            f"training needs {error.name}. Run: pip install 'foveola[train]'"
+        ) from error
+    rows = run(configs, out, seeds=seeds, report=lambda line: click.echo(line, err=True))
+    if as_json:
+        print_json([_without_nan(asdict(row)) for row in rows])
+    else:
+        click.echo(to_markdown(rows))
+
+
+def _without_nan(values: dict[str, Any]) -> dict[str, Any]:
+    """One seed has no standard error: null in JSON."""
+    return {
+        key: None if isinstance(value, float) and math.isnan(value) else value
+        for key, value in values.items()
+    }

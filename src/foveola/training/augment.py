@@ -12,17 +12,23 @@ from numpy.typing import NDArray
 Pixels = NDArray[np.uint8]
 
 
-def augment(image: Pixels, size: int, rng: np.random.Generator) -> Pixels:
+def augment(image: Pixels, size: int, rng: np.random.Generator, kind: str = "fundus") -> Pixels:
     """A random variant of an image.
 
     Args:
         image: (S, S, 3) uint8, a prepared field of view; S above size keeps it sharp.
         size: pixels of each side of the result.
         rng: source of all randomness.
+        kind: "fundus" as above; "mild", what the AdaTriplet paper does (crop, 10 degrees, gamma,
+            noise), which keeps sides and colours apart; "none", the middle of the image.
 
     Returns:
         (size, size, 3) uint8.
     """
+    if kind == "none":
+        return centre(image, size)
+    if kind == "mild":
+        return _mild(image, size, rng)
     changed = _move(image, size, rng)
     changed = _recolour(changed, rng)
     if rng.random() < 0.3:
@@ -32,6 +38,29 @@ def augment(image: Pixels, size: int, rng: np.random.Generator) -> Pixels:
     if rng.random() < 0.2:
         changed = _compress(changed, rng)
     return changed
+
+
+def centre(image: Pixels, size: int) -> Pixels:
+    """(S, S, 3) -> (size, size, 3), the whole image scaled down; what is judged, not trained on."""
+    if image.shape[0] == size:
+        return image
+    return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA).astype(np.uint8)
+
+
+def _mild(image: Pixels, size: int, rng: np.random.Generator) -> Pixels:
+    source = image.shape[0]
+    matrix = cv2.getRotationMatrix2D((source / 2, source / 2), rng.uniform(-10, 10), 1.0)
+    room = source - size  # a crop of the packed image, somewhere
+    x, y = rng.uniform(0, max(room, 1e-9), 2)
+    matrix += np.array([[0, 0, -x], [0, 0, -y]])
+    changed = cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR)
+    if rng.random() < 0.5:
+        table = 255 * (np.arange(256) / 255) ** rng.uniform(0.5, 1.5)
+        changed = cv2.LUT(changed, table.astype(np.uint8))
+    if rng.random() < 0.5:
+        noise = rng.normal(0, 0.3 * rng.random() * 25, changed.shape)
+        changed = np.clip(changed + noise, 0, 255)
+    return changed.astype(np.uint8)
 
 
 def _move(image: Pixels, size: int, rng: np.random.Generator) -> Pixels:

@@ -46,13 +46,15 @@ def _evaluation(evaluation: Mapping[str, Any]) -> str:
     rows = [
         f"{evaluation['protocol']}",
         "",
-        "| data set | queries | macro mAP@10 (95 % interval) | chance | ImageNet features |",
-        "|---|---|---|---|---|",
+        "| data set | queries | macro mAP@10 (95 % interval) | chance | ImageNet features "
+        "| grade classifier |",
+        "|---|---|---|---|---|---|",
     ]
     for row in evaluation["rows"]:
         low, high = row["interval"]
         rows.append(
             f"| {row['collection']} | {row['queries']} | {row['macro_map10']:.3f} "
-            f"({low:.3f}-{high:.3f}) | {row['chance']:.3f} | {row['baseline']:.3f} |"
+            f"({low:.3f}-{high:.3f}) | {row['chance']:.3f} | {row['baseline']:.3f} | "
+            + (f"{row['classifier']:.3f} |" if "classifier" in row else "not measured |")
         )
     return "\n".join([*rows, "", f"Reproduce: `{evaluation['command']}`"])

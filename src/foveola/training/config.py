@@ -3,6 +3,11 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+LossName = Literal[
+    "triplet", "ada_triplet", "fine_triplet", "fine_triplet_hinge",
+    "contrastive", "circle", "sct", "wat", "none",
+]  # fmt: skip
+
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
@@ -12,6 +17,12 @@ class DataConfig:
     collections: tuple[str, ...] = ()  # a name for each manifest; empty: the folders' names
     held_out: float = 0.2  # share of the subjects that training never sees, in [0, 1)
     split_seed: int = 0
+    validation: float = 0.0  # share of the remaining subjects that choose the epoch, in [0, 1)
+    # What makes two images alike. "disease": the grade, or the rarest finding where there is
+    # none; "findings": how far the sets agree (Jaccard); "eye": the same eye of a subject.
+    label: Literal["disease", "grade", "findings", "subject", "eye"] = "disease"
+    # "fundus": framing, side, colour, focus; "mild": crop, 10 degrees, gamma, noise; "none"
+    augment: Literal["fundus", "mild", "none"] = "fundus"
     cache: str = "cache"  # folder of prepared images, relative to the configuration file
 
     def __post_init__(self) -> None:
@@ -23,6 +34,8 @@ class DataConfig:
             )
         if not 0 <= self.held_out < 1:
             raise ValueError(f"held_out is {self.held_out}; expected 0 to below 1")
+        if not 0 <= self.validation < 1:
+            raise ValueError(f"validation is {self.validation}; expected 0 to below 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,13 +44,20 @@ class ModelConfig:
 
     backbone: str = "mobilenetv2_100"  # any timm model
     weights: str | None = None  # safetensors of the backbone; without, it starts at random
-    dimension: int = 256  # of the descriptor
+    dimension: int = 256  # of the descriptor; 0 leaves the projection out
     image_size: int = 256  # pixels, square, of the field of view
     freeze: int = 0  # stages of the backbone that keep their weights
+    attention: Literal["none", "mirror", "self", "axial", "se", "cbam"] = "none"
+    views: Literal["encode", "feature"] = "feature"  # see DescriptorModel
+    gate: bool = False  # a spatial gate on the input
+    fusion: Literal["concat", "sum"] = "concat"  # of the two halves of mirror attention
+    in_channels: Literal[1, 3] = 3  # 1 takes the luminance
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)  # of R, G, B, on the scale 0 to 1
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
 
     def __post_init__(self) -> None:
-        if self.dimension < 2:
-            raise ValueError(f"dimension is {self.dimension}; expected at least 2")
+        if self.dimension < 2 and self.dimension != 0:
+            raise ValueError(f"dimension is {self.dimension}; expected 0 or at least 2")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,12 +76,27 @@ class BatchConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class LossConfig:
-    """Triplet loss on the descriptors, and a softmax over label proxies beside it."""
+    """A loss on the descriptors, and what may stand beside it."""
 
-    margin: float = 0.1  # by which the cosine of a positive should exceed a negative's
-    triplet_weight: float = 1.0
-    proxy_weight: float = 1.0
+    name: LossName = "triplet"
+    weight: float = 1.0
+    margin: float | None = None  # None: the loss's own default, 0.1 for "triplet"
+    mining: Literal["all", "hard", "semihard"] | None = None  # of the triplet losses
+    beta: float = 0.0  # of "ada_triplet"
+    scale: float = 1.0  # of "fine_triplet"
+    symmetric: bool = False  # of "fine_triplet"
+    auto_margin: bool = False  # "triplet" and "ada_triplet": margin (and beta) from each epoch
+    k_margin: float = 2.0
+    k_beta: float = 2.0
+    proxy_weight: float = 1.0  # softmax over a learnt proxy of each label; 0 for none
     proxy_temperature: float = 0.1
+    grade_weight: float = 0.0  # cross-entropy of the grade head; 0 for no head
+
+    def __post_init__(self) -> None:
+        if self.auto_margin and self.name not in ("triplet", "ada_triplet"):
+            raise ValueError(f"auto_margin is for triplet and ada_triplet, not for {self.name}")
+        if min(self.weight, self.proxy_weight, self.grade_weight) < 0:
+            raise ValueError("a weight is below 0; expected 0 or above")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,9 +109,13 @@ class TrainConfig:
     batch: BatchConfig = field(default_factory=BatchConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     epochs: int = 20
-    learning_rate: float = 1e-3  # peak, after warm-up; the backbone takes a third of it
+    optimizer: Literal["adamw", "adam"] = "adamw"
+    schedule: Literal["cosine", "constant"] = "cosine"  # cosine: with warm-up
+    learning_rate: float = 1e-3  # peak
+    backbone_rate: float = 1 / 3  # of the learning rate, for what is pretrained
     weight_decay: float = 0.05
-    average_decay: float = 0.995  # of the running mean of the weights that is released
+    average_decay: float = 0.995  # of the running mean of the weights that is released; 0: none
+    patience: int = 0  # epochs without a better validation mAP before it stops; 0: all epochs
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
     workers: int = 0  # processes that augment; 0 is best on two cores
     seed: int = 0
@@ -88,3 +127,10 @@ class TrainConfig:
             raise ValueError(f"name is {self.name!r}; expected letters, digits, '-', '_', '.'")
         if self.epochs < 1:
             raise ValueError(f"epochs is {self.epochs}; expected 1 or more")
+        if self.patience and not self.data.validation:
+            raise ValueError("patience needs subjects to judge by; set validation under [data]")
+        if self.data.label == "findings" and (self.loss.proxy_weight or self.loss.auto_margin):
+            raise ValueError(
+                "sets of findings have no proxies and no single label; set proxy_weight = 0 and "
+                "leave auto_margin out"
+            )

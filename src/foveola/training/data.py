@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -29,27 +30,68 @@ Pixels = NDArray[np.uint8]
 LEAST_IMAGES = 12
 
 
-def training_labels(cases: Sequence[Case]) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """One label for each case, and the labels' names.
+class Labels(NamedTuple):
+    """What the cases of a training set are labelled with."""
 
-    The label is the grade where there is one; else the rarest of the findings, since it is
-    the one that sets the case apart. A case with neither, or with a label of fewer than
-    LEAST_IMAGES, has -1 and is not trained on.
+    codes: NDArray[np.int64]  # (N,), -1 for a case that is not trained on
+    names: tuple[str, ...]  # of the codes
+    targets: NDArray[np.int64] | NDArray[np.bool_]  # (N,) codes, or (N, L) sets of findings
+
+
+def training_labels(cases: Sequence[Case], kind: str = "disease") -> Labels:
+    """What makes two cases alike; see `DataConfig.label`.
+
+    A disease of fewer than LEAST_IMAGES cases is not trained on, nor a subject or an eye of
+    one image, nor a case whose label is unknown. With "findings" the codes are the rarest
+    findings, by which batches are drawn, and the targets the sets.
     """
-    counts = Counter(f for case in cases for f in case.findings or ())
-    texts = [_label(case, counts) for case in cases]
+    if kind in ("subject", "eye"):
+        return _identities(cases, with_eye=kind == "eye")
+    counts = Counter(f for case in cases for f in _findings(case))
+    if kind == "grade":
+        texts = ["" if case.grade is None else f"grade {case.grade}" for case in cases]
+    elif kind == "findings":
+        texts = [_rarest(case, counts) for case in cases]
+    else:
+        texts = [_label(case, counts) for case in cases]
+    codes, names = _numbered(texts, LEAST_IMAGES)
+    if kind != "findings":
+        return Labels(codes, names, codes)
+    column = {name: i for i, name in enumerate(sorted(counts))}
+    sets = np.zeros((len(cases), len(column)), bool)
+    for row, case in enumerate(cases):
+        sets[row, [column[f] for f in _findings(case)]] = True
+    return Labels(codes, names, sets)
+
+
+def _identities(cases: Sequence[Case], *, with_eye: bool) -> Labels:
+    texts = []
+    for case in cases:
+        known = case.subject is not None and (case.eye is not None or not with_eye)
+        parts = (case.collection, case.subject or "", (case.eye or "") if with_eye else "")
+        texts.append("\0".join(parts) if known else "")
+    codes, names = _numbered(texts, least=2)
+    return Labels(codes, tuple(str(i) for i in range(len(names))), codes)  # no names in logs
+
+
+def _numbered(texts: Sequence[str], least: int) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     sizes = Counter(texts)
-    names = tuple(sorted(text for text in sizes if text and sizes[text] >= LEAST_IMAGES))
+    names = tuple(sorted(text for text in sizes if text and sizes[text] >= least))
     index = {name: i for i, name in enumerate(names)}
     return np.array([index.get(text, -1) for text in texts], np.int64), names
 
 
 def _label(case: Case, counts: Counter[str]) -> str:
-    if case.grade is not None:
-        return f"grade {case.grade}"
-    # image quality is written among the findings of some sets and is no disease
-    findings = [f for f in case.findings or () if not f.startswith("quality:")]
-    return min(findings, key=lambda f: (counts[f], f)) if findings else ""
+    return f"grade {case.grade}" if case.grade is not None else _rarest(case, counts)
+
+
+def _rarest(case: Case, counts: Counter[str]) -> str:
+    return min(_findings(case), key=lambda f: (counts[f], f), default="")
+
+
+def _findings(case: Case) -> list[str]:
+    """Image quality is written among the findings of some sets and is no disease."""
+    return [f for f in case.findings or () if not f.startswith("quality:")]
 
 
 def pack(
@@ -129,28 +171,39 @@ def _cache_key(cases: Sequence[Case], contract: Contract) -> str:
     return digest.hexdigest()[:16]
 
 
-class PackedImages(Dataset[tuple[Tensor, int]]):
-    """Augmented images with their labels.
+class PackedImages(Dataset[tuple[Tensor, Any, int]]):
+    """Augmented images with what the loss compares them by, and their grades.
 
     Args:
         images: (N, S, S, 3) uint8.
-        labels: (N,) int.
+        targets: (N,) int, or (N, L) bool.
+        grades: (N,) int, -1 where unknown.
         size: pixels of each side of what comes out.
         seed: of the augmentation.
+        kind: of the augmentation, see `augment`.
     """
 
-    def __init__(self, images: Pixels, labels: NDArray[np.int64], size: int, seed: int = 0) -> None:
-        self.images, self.labels, self.size = images, labels, size
+    def __init__(
+        self,
+        images: Pixels,
+        targets: NDArray[np.int64] | NDArray[np.bool_],
+        grades: NDArray[np.int64],
+        size: int,
+        seed: int = 0,
+        kind: str = "fundus",
+    ) -> None:
+        self.images, self.targets, self.grades = images, targets, grades
+        self.size, self.kind = size, kind
         self._seed = seed
         self._rng: np.random.Generator | None = None
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.targets)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        """-> (size, size, 3) uint8 and the label."""
+    def __getitem__(self, index: int) -> tuple[Tensor, Any, int]:
+        """-> (size, size, 3) uint8, the target and the grade."""
         if self._rng is None:  # in the worker, so that no two workers draw the same
             worker = torch.utils.data.get_worker_info()
             self._rng = np.random.default_rng([self._seed, worker.id if worker else 0])
-        image = augment(np.asarray(self.images[index]), self.size, self._rng)
-        return torch.from_numpy(image), int(self.labels[index])
+        image = augment(np.asarray(self.images[index]), self.size, self._rng, self.kind)
+        return torch.from_numpy(image), self.targets[index], int(self.grades[index])

@@ -1,31 +1,39 @@
 """The Lightning module that trains a descriptor, and nothing else."""
 
 import math
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import lightning
+import numpy as np
 import torch
-from pytorch_metric_learning.distances import CosineSimilarity
-from pytorch_metric_learning.losses import NormalizedSoftmaxLoss, TripletMarginLoss
-from pytorch_metric_learning.miners import TripletMarginMiner
+from numpy.typing import NDArray
 from torch import Tensor
 
-from foveola.models.descriptor import DescriptorModel, normalise
+from foveola.models.descriptor import Described, DescriptorModel, normalise
 from foveola.training.config import TrainConfig
+from foveola.training.losses import Criterion
+from foveola.training.validation import retrieval_map
+
+LOG_EVERY = 10  # steps
+VALIDATION = "validation/mAP"
 
 
 class DescriptorTraining(lightning.LightningModule):
-    """Triplets on unit descriptors, with a softmax over one proxy a label beside them.
+    """Trains a DescriptorModel by the losses that the configuration names.
 
-    Triplets alone collapse easily on a few thousand photographs with noisy grades; the
-    proxies give every image a gradient towards its own label from the first step on.
+    Triplets alone collapse easily on a few thousand photographs with noisy grades; proxies
+    beside them give every image a gradient towards its own label from the first step on.
 
     Args:
         config: of the run.
         model: what is trained.
         labels: number of labels.
-        mean, std: the contract's, three values each on the scale 0 to 1.
+        mean: the contract's, three values on the scale 0 to 1.
+        std: likewise.
         steps: optimiser steps of the whole run, for the learning rate.
+        validation: targets and subjects of the validation images, in the order they are given
+            to `validation_step`.
     """
 
     def __init__(
@@ -37,62 +45,90 @@ class DescriptorTraining(lightning.LightningModule):
         mean: tuple[float, ...],
         std: tuple[float, ...],
         steps: int,
+        validation: tuple[NDArray[Any], Sequence[Hashable]] | None = None,
     ) -> None:
         super().__init__()
         self.config, self.model, self.steps = config, model, steps
         self.register_buffer("mean", torch.tensor(mean))
         self.register_buffer("std", torch.tensor(std))
-        distance = CosineSimilarity()
-        self.miner = TripletMarginMiner(
-            margin=config.loss.margin, distance=distance, type_of_triplets="all"
-        )
-        self.triplet = TripletMarginLoss(margin=config.loss.margin, distance=distance)
-        self.proxies = NormalizedSoftmaxLoss(
-            labels, config.model.dimension, temperature=config.loss.proxy_temperature
-        )
+        self.criterion = Criterion(config.loss, labels=labels, dimension=model.dimension)
+        self._validation = validation
+        self._judged: list[NDArray[np.float32]] = []
 
-    def forward(self, pixels: Tensor) -> Tensor:
-        """(B, S, S, 3) uint8 -> (B, D) unit descriptors."""
+    def forward(self, pixels: Tensor) -> Described:
+        """(B, S, S, 3) uint8 -> what the model says of them."""
         x = normalise(pixels, self.get_buffer("mean"), self.get_buffer("std"))
         x = x.contiguous(memory_format=torch.channels_last)  # about twice as fast on a CPU
-        descriptor: Tensor = self.model(x).descriptor
-        return descriptor
+        described: Described = self.model(x)
+        return described
 
-    def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
+    def training_step(self, batch: tuple[Tensor, Tensor, Tensor], index: int) -> Tensor:
         """One batch's loss."""
-        pixels, labels = batch
-        descriptors = self(pixels)
-        triplet = self.triplet(descriptors, labels, self.miner(descriptors, labels))
-        proxy = self.proxies(descriptors, labels)
-        loss: Tensor = (
-            self.config.loss.triplet_weight * triplet + self.config.loss.proxy_weight * proxy
-        )
+        pixels, targets, grades = batch
+        described = self(pixels)
+        parts = self.criterion(described.descriptor, targets, described.grades, grades)
+        loss = torch.stack(list(parts.values())).sum()
         self.log("loss", loss, prog_bar=True)
-        self.log("loss/triplet", triplet)
-        self.log("loss/proxy", proxy)
+        for name, value in parts.items():
+            self.log(f"loss/{name}", value)
+        if index % LOG_EVERY == 0:
+            watched = self.criterion.state(described.descriptor, targets)
+            values = {name: torch.as_tensor(v).float() for name, v in watched.items()}
+            self.log_dict(values, on_step=False, on_epoch=True)
         return loss
 
+    def on_before_optimizer_step(self, _: torch.optim.Optimizer) -> None:
+        """Log how long the gradient is."""
+        if self.global_step % LOG_EVERY == 0:
+            gradients = [p.grad.norm() for p in self.parameters() if p.grad is not None]
+            self.log("gradient", torch.stack(gradients).norm(), on_step=False, on_epoch=True)
+
+    def on_train_epoch_end(self) -> None:
+        """Let AutoMargin set the margins of the next epoch."""
+        if self.criterion.auto is not None:
+            self.criterion.auto.step()
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], _: int) -> None:
+        """Keep the descriptors of some validation images; they come in order."""
+        self._judged.append(self(batch[0]).descriptor.float().cpu().numpy())
+
+    def on_validation_epoch_end(self) -> None:
+        """Judge them as a gallery."""
+        descriptors, self._judged = np.concatenate(self._judged), []
+        if self._validation is None or len(descriptors) < len(self._validation[1]):
+            return  # Lightning's trial batch before training
+        targets, subjects = self._validation
+        by_identity = self.config.data.label in ("subject", "eye")
+        value = retrieval_map(descriptors, targets, subjects, by_identity=by_identity)
+        self.log(VALIDATION, value, prog_bar=True)
+
     def configure_optimizers(self) -> Any:
-        """AdamW with warm-up and cosine decay; the pretrained part moves at a third of the rate."""
-        rate, decay = self.config.learning_rate, self.config.weight_decay
-        backbone = [p for p in self.model.backbone.parameters() if p.requires_grad]
-        rest = [*self.model.pool.parameters(), *self.model.projection.parameters()]
+        """Groups of parameters with rates of their own, and the schedule."""
+        config = self.config
+        rate = config.learning_rate
+        pretrained = [p for p in self.model.backbone.parameters() if p.requires_grad]
+        known = {id(p) for p in self.model.backbone.parameters()}
+        rest = [p for p in self.model.parameters() if id(p) not in known]
+        proxies = list(self.criterion.parameters())
         groups = [
-            {"params": backbone, "lr": rate / 3},
+            {"params": pretrained, "lr": rate * config.backbone_rate},
             {"params": rest, "lr": rate},
-            {"params": list(self.proxies.parameters()), "lr": rate * 10, "weight_decay": 0.0},
+            {"params": proxies, "lr": rate * 10, "weight_decay": 0.0},
         ]
-        optimizer = torch.optim.AdamW(groups, weight_decay=decay)
-        warm_up = max(1, self.steps // 20)
-
-        def factor(step: int) -> float:
-            if step < warm_up:
-                return (step + 1) / warm_up
-            done = min(1.0, (step - warm_up) / max(1, self.steps - warm_up))
-            return 0.5 * (1 + math.cos(math.pi * done))
-
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        made = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[config.optimizer]
+        optimizer = made([g for g in groups if g["params"]], weight_decay=config.weight_decay)
+        if config.schedule == "constant":
+            return optimizer
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._factor)
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
+
+    def _factor(self, step: int) -> float:
+        """Warm-up over a twentieth of the run, then a cosine to zero."""
+        warm_up = max(1, self.steps // 20)
+        if step < warm_up:
+            return (step + 1) / warm_up
+        done = min(1.0, (step - warm_up) / max(1, self.steps - warm_up))
+        return 0.5 * (1 + math.cos(math.pi * done))

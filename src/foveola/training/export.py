@@ -80,7 +80,7 @@ def export_encoder(
         "licence": config.licence,
     }
     release = write_release(
-        partial, name=config.name, dimension=config.model.dimension, contract=contract, card=card
+        partial, name=config.name, dimension=model.dimension, contract=contract, card=card
     )
     (partial / "CARD.md").write_text(render_card(release), encoding="utf-8")
     check_parity(released, Encoder(release))

@@ -3,7 +3,8 @@
 The run's folder holds:
     config.toml     what was asked for
     held_out/       one manifest for each data set, of the subjects training never saw
-    checkpoints/    the last two epochs, from which a killed run goes on
+    checkpoints/    the last two epochs, from which a killed run goes on; with validation, the
+                    best epoch, which is the one released
     log/            TensorBoard
     encoder/        the released encoder, once training is done
 """
@@ -17,10 +18,14 @@ from typing import Literal
 
 import lightning
 import numpy as np
-import pandas as pd
 import tomli_w
 import torch
-from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
+from lightning.pytorch.callbacks import (
+    Callback,
+    EarlyStopping,
+    EMAWeightAveraging,
+    ModelCheckpoint,
+)
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader
 
@@ -32,14 +37,24 @@ from foveola.errors import ConfigError, ManifestError
 from foveola.images.fundus import Contract
 from foveola.models.descriptor import DescriptorModel
 from foveola.training.config import TrainConfig
-from foveola.training.data import LEAST_IMAGES, PackedImages, pack, training_labels
-from foveola.training.descriptor import DescriptorTraining
+from foveola.training.data import (
+    LEAST_IMAGES,
+    Labels,
+    PackedImages,
+    pack,
+    training_labels,
+)
+from foveola.training.descriptor import LOG_EVERY, VALIDATION, DescriptorTraining
 from foveola.training.export import export_encoder
 from foveola.training.sampler import SubjectSampler
+from foveola.training.validation import PlainImages
 
 # Prepared images are kept this much larger than the network's input, so that turning and
 # scaling them does not soften what is already at the limit of resolution.
 PACK_SCALE = 1.125
+
+BEST = "best.ckpt"  # of the epoch with the best validation mAP
+GRADES = 5  # ICDR
 
 Report = Callable[[str], None]
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
@@ -47,13 +62,15 @@ Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 
 @dataclass(frozen=True)
 class Prepared:
-    """Everything a run trains on."""
+    """Everything a run trains on and chooses its epoch by."""
 
     images: "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]"
-    labels: "np.ndarray[tuple[int], np.dtype[np.int64]]"
-    names: tuple[str, ...]  # of the labels
+    labels: Labels  # codes are -1 for images of the validation part
+    grades: "np.ndarray[tuple[int], np.dtype[np.int64]]"  # -1 where unknown
     subjects: list[tuple[str, str]]
     counts: dict[str, int]  # images trained on, by collection
+    validation: "np.ndarray[tuple[int], np.dtype[np.int64]]"  # rows of images
+    validation_targets: "np.ndarray[tuple[int, ...], np.dtype[np.generic]]"
 
 
 def train(config_file: Path, out: Path, report: Report = print) -> Path:
@@ -71,12 +88,16 @@ def train(config_file: Path, out: Path, report: Report = print) -> Path:
         ConfigError: the configuration is wrong, or `out` holds another run.
         ManifestError: a manifest is wrong.
     """
-    config = load_config(config_file, TrainConfig)
+    return train_configured(load_config(config_file, TrainConfig), config_file.parent, out, report)
+
+
+def train_configured(config: TrainConfig, base: Path, out: Path, report: Report = print) -> Path:
+    """`train` with a configuration at hand, whose paths are relative to base."""
     _claim(out, config)
     lightning.seed_everything(config.seed, verbose=False)
-    contract = Contract(size=config.model.image_size)
-    prepared = prepare_data(config, config_file.parent, out, report)
-    module = _fit(config, config_file.parent, contract, prepared, out)
+    contract = Contract(size=config.model.image_size, mean=config.model.mean, std=config.model.std)
+    prepared = prepare_data(config, base, out, report)
+    module = _fit(config, base, contract, prepared, out)
     report("exporting the encoder")
     return export_encoder(
         module.model, out / "encoder", config=config, contract=contract, counts=prepared.counts
@@ -98,26 +119,56 @@ def _claim(out: Path, config: TrainConfig) -> None:
 def prepare_data(config: TrainConfig, base: Path, out: Path, report: Report) -> Prepared:
     """Read the manifests, hold subjects back, prepare the images of the others."""
     cases: list[Case] = []
+    judging: list[bool] = []
     for path, collection in zip(_manifests(config, base), _collections(config, base), strict=True):
-        cases += _training_cases(config, path, collection, out)
+        for part, is_validation in zip(
+            _parts(config, path, collection, out), (False, True), strict=True
+        ):
+            cases += part
+            judging += [is_validation] * len(part)
     size = round(config.model.image_size * PACK_SCALE)
     report(f"preparing {len(cases)} images at {size} px")
     images, rows, faults = pack(cases, Contract(size=size), base / config.data.cache)
     for fault in faults:
         report(f"left out: {fault}")
-    cases = [cases[i] for i in rows]
-    labels, names = training_labels(cases)
-    if len(names) < 2:
+    return _prepared(config, images, [cases[i] for i in rows], [judging[i] for i in rows], report)
+
+
+def _prepared(
+    config: TrainConfig,
+    images: "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]",
+    cases: list[Case],
+    judging: list[bool],
+    report: Report,
+) -> Prepared:
+    aside = np.array(judging, bool)
+    every = training_labels(cases, config.data.label)
+    codes = np.where(aside, -1, every.codes)
+    kept = [int((codes == i).sum()) for i in range(len(every.names))]
+    if sum(n > 0 for n in kept) < 2:
+        least = 2 if config.data.label in ("subject", "eye") else LEAST_IMAGES
         raise ManifestError(
-            f"{len(names)} labels have {LEAST_IMAGES} images or more; training needs at least 2: "
-            "give more photographs, or fill in grade or findings"
+            f"{sum(n > 0 for n in kept)} labels have {least} images or more; training needs at "
+            "least 2: give more photographs, or fill in the column that the label "
+            f"{config.data.label!r} is read from"
         )
     counts: dict[str, int] = {}
-    for case, label in zip(cases, labels, strict=True):
-        if label >= 0:
+    for case, code in zip(cases, codes, strict=True):
+        if code >= 0:
             counts[case.collection] = counts.get(case.collection, 0) + 1
-    report(", ".join(f"{n}: {int((labels == i).sum())}" for i, n in enumerate(names)))
-    return Prepared(images, labels, names, [case.identity for case in cases], counts)
+    if config.data.label in ("subject", "eye"):
+        report(f"{sum(n > 0 for n in kept)} of {config.data.label}, {sum(kept)} images")
+    else:
+        report(", ".join(f"{n}: {k}" for n, k in zip(every.names, kept, strict=True)))
+    return Prepared(
+        images=images,
+        labels=Labels(codes, every.names, every.targets),
+        grades=np.array([-1 if case.grade is None else case.grade for case in cases], np.int64),
+        subjects=[case.identity for case in cases],
+        counts=counts,
+        validation=np.flatnonzero(aside),
+        validation_targets=every.targets[aside],
+    )
 
 
 def _manifests(config: TrainConfig, base: Path) -> list[Path]:
@@ -130,47 +181,82 @@ def _collections(config: TrainConfig, base: Path) -> list[str]:
     ]
 
 
-def _training_cases(config: TrainConfig, path: Path, collection: str, out: Path) -> list[Case]:
-    """The cases of one manifest that training may see; the others are written to held_out/."""
+def _parts(
+    config: TrainConfig, path: Path, collection: str, out: Path
+) -> tuple[list[Case], list[Case]]:
+    """Training and validation cases of one manifest; the others are written to held_out/."""
     manifest = Manifest.read(path, collection=collection)
-    held = pd.Series(False, index=manifest.table.index)
-    if config.data.held_out > 0:
-        fractions = {"train": 1 - config.data.held_out, "held_out": config.data.held_out}
-        split = split_by_subject(manifest, fractions, seed=config.data.split_seed)
-        held = (split == "held_out").reset_index(drop=True)
-        kept_out = manifest.table.reset_index(drop=True)[held]
+    rest, held = _split(manifest, config.data.held_out, config.data.split_seed)
+    if held is not None:
         folder = out / "held_out"
         folder.mkdir(exist_ok=True)
-        Manifest(kept_out, manifest.root, collection).write(folder / f"{collection}.csv")
-    return [case for case, is_held in zip(manifest.cases(), held, strict=True) if not is_held]
+        held.write(folder / f"{collection}.csv")
+    trained, judged = _split(rest, config.data.validation, config.data.split_seed + 1)
+    return list(trained.cases()), [] if judged is None else list(judged.cases())
+
+
+def _split(manifest: Manifest, share: float, seed: int) -> tuple[Manifest, Manifest | None]:
+    """The manifest without a share of its subjects, and these."""
+    if share == 0:
+        return manifest, None
+    split = split_by_subject(manifest, {"train": 1 - share, "held_out": share}, seed=seed)
+    aside = (split == "held_out").to_numpy()
+    parts = (manifest.table[mask].reset_index(drop=True) for mask in (~aside, aside))
+    first, second = (Manifest(part, manifest.root, manifest.collection) for part in parts)
+    return first, second
 
 
 def _fit(
     config: TrainConfig, base: Path, contract: Contract, prepared: Prepared, out: Path
 ) -> DescriptorTraining:
-    weights = base / config.model.weights if config.model.weights else None
-    if weights is not None and not weights.exists():
-        raise ConfigError(f"weights: {weights} does not exist")
-    model = DescriptorModel(config.model.backbone, config.model.dimension, weights)
-    model.freeze(config.model.freeze)
     module = DescriptorTraining(
         config,
-        model.to(memory_format=torch.channels_last),
-        labels=len(prepared.names),
+        _model(config, base).to(memory_format=torch.channels_last),
+        labels=len(prepared.labels.names),
         mean=contract.mean,
         std=contract.std,
         steps=config.epochs * config.batch.batches_per_epoch,
+        validation=(
+            prepared.validation_targets,
+            [prepared.subjects[i] for i in prepared.validation],
+        ),
     )
     with redirect_stdout(sys.stderr):  # Lightning's progress; stdout is for results
         _trainer(config, out).fit(
-            module, _loader(config, prepared), ckpt_path=_last(out), weights_only=True
+            module,
+            _loader(config, prepared),
+            _validation_loader(config, prepared),
+            ckpt_path=_last(out),
+            weights_only=True,
         )
+    if config.data.validation:
+        best = torch.load(out / "checkpoints" / BEST, map_location="cpu", weights_only=True)
+        module.load_state_dict(best["state_dict"])
     return module
+
+
+def _model(config: TrainConfig, base: Path) -> DescriptorModel:
+    weights = base / config.model.weights if config.model.weights else None
+    if weights is not None and not weights.exists():
+        raise ConfigError(f"weights: {weights} does not exist")
+    model = DescriptorModel(
+        config.model.backbone,
+        config.model.dimension or None,
+        weights,
+        attention=config.model.attention,
+        views=config.model.views,
+        gate=config.model.gate,
+        fusion=config.model.fusion,
+        grades=GRADES if config.loss.grade_weight else 0,
+        in_channels=config.model.in_channels,
+    )
+    model.freeze(config.model.freeze)
+    return model
 
 
 def _last(out: Path) -> str | None:
     """The newest checkpoint that can be read; a kill may have cut one short."""
-    for checkpoint in sorted((out / "checkpoints").glob("*.ckpt"), reverse=True):
+    for checkpoint in sorted((out / "checkpoints").glob("epoch=*.ckpt"), reverse=True):
         try:
             torch.load(checkpoint, map_location="cpu", weights_only=True)
         except Exception:  # noqa: S112 - torch raises a dozen kinds for a damaged file
@@ -181,39 +267,70 @@ def _last(out: Path) -> str | None:
 
 def _loader(config: TrainConfig, prepared: Prepared) -> "DataLoader[object]":
     sampler = SubjectSampler(
-        prepared.labels,
+        prepared.labels.codes,
         prepared.subjects,
         groups=config.batch.groups,
         images_per_group=config.batch.images_per_group,
         batches=config.batch.batches_per_epoch,
         power=config.batch.label_power,
+        distinct=config.data.label in ("subject", "eye"),
         seed=config.seed,
     )
     dataset = PackedImages(
-        prepared.images, prepared.labels, config.model.image_size, seed=config.seed
+        prepared.images,
+        prepared.labels.targets,
+        prepared.grades,
+        config.model.image_size,
+        seed=config.seed,
+        kind=config.data.augment,
     )
     return DataLoader(dataset, batch_sampler=sampler, num_workers=config.workers)
 
 
+def _validation_loader(config: TrainConfig, prepared: Prepared) -> "DataLoader[object] | None":
+    if not len(prepared.validation):
+        return None
+    dataset = PlainImages(prepared.images, prepared.validation, config.model.image_size)
+    return DataLoader(dataset, batch_size=64, num_workers=config.workers)
+
+
 def _trainer(config: TrainConfig, out: Path) -> lightning.Trainer:
-    checkpoint = ModelCheckpoint(
-        out / "checkpoints",
-        filename="{epoch:04d}",
-        monitor="epoch",
-        mode="max",
-        save_top_k=2,  # the newest, and one more should a kill have cut the newest short
-        save_on_train_epoch_end=True,
-    )
-    average = EMAWeightAveraging(decay=config.average_decay, update_every_n_steps=1)
     return lightning.Trainer(
         max_epochs=config.epochs,
         precision=_precision(config),
-        callbacks=[checkpoint, average],
+        callbacks=_callbacks(config, out),
         logger=TensorBoardLogger(out, name="log", version=""),
-        log_every_n_steps=10,
+        log_every_n_steps=LOG_EVERY,
         enable_model_summary=False,
+        num_sanity_val_steps=0,
         use_distributed_sampler=False,  # ours makes whole batches
     )
+
+
+def _callbacks(config: TrainConfig, out: Path) -> list[Callback]:
+    callbacks: list[Callback] = [
+        ModelCheckpoint(
+            out / "checkpoints",
+            filename="{epoch:04d}",
+            monitor="epoch",
+            mode="max",
+            save_top_k=2,  # the newest, and one more should a kill have cut the newest short
+            save_on_train_epoch_end=True,
+        )
+    ]
+    if config.average_decay:
+        decay = config.average_decay
+        callbacks.append(EMAWeightAveraging(decay=decay, update_every_n_steps=1))
+    if config.data.validation:
+        name = BEST.removesuffix(".ckpt")
+        best = ModelCheckpoint(
+            out / "checkpoints", filename=name, monitor=VALIDATION, mode="max",
+            save_on_train_epoch_end=False, enable_version_counter=False,
+        )  # fmt: skip
+        callbacks.append(best)
+    if config.patience:
+        callbacks.append(EarlyStopping(VALIDATION, mode="max", patience=config.patience))
+    return callbacks
 
 
 def _precision(config: TrainConfig) -> Precision:

@@ -15,7 +15,9 @@ class SubjectSampler(Sampler[list[int]]):
     """Batches of P groups; each has K images of one label from K different subjects.
 
     Labels are drawn with probability count ** power, with replacement, so a frequent one may
-    fill more than one group. A label of fewer than K subjects repeats subjects, then images.
+    fill more than one group; but where the labels are subjects or eyes (`distinct`), each once
+    in a batch. A label of fewer than K subjects repeats subjects, and images only when all of
+    a subject's are taken.
 
     Args:
         labels: (N,) int, -1 for images that are not to be drawn.
@@ -24,6 +26,7 @@ class SubjectSampler(Sampler[list[int]]):
         images_per_group: K.
         batches: number of batches in an epoch.
         power: 1 draws labels as often as they occur, 0 all alike.
+        distinct: no label twice in a batch, as far as there are P of them.
         seed: of the first epoch; `set_epoch` moves on from there.
     """
 
@@ -36,6 +39,7 @@ class SubjectSampler(Sampler[list[int]]):
         images_per_group: int,
         batches: int,
         power: float = 0.5,
+        distinct: bool = False,
         seed: int = 0,
     ) -> None:
         self.groups, self.images_per_group, self.batches = groups, images_per_group, batches
@@ -47,6 +51,7 @@ class SubjectSampler(Sampler[list[int]]):
         counts = [sum(map(len, self._images[label].values())) for label in self._labels]
         weights = np.array(counts, float) ** power
         self._chance = weights / weights.sum()
+        self._distinct = distinct and len(self._labels) >= groups
 
     def set_epoch(self, epoch: int) -> None:
         """Draw other batches in each epoch, and the same ones again when a run is resumed."""
@@ -61,22 +66,32 @@ class SubjectSampler(Sampler[list[int]]):
             yield self._batch(rng)
 
     def _batch(self, rng: np.random.Generator) -> list[int]:
-        chosen = rng.choice(len(self._labels), self.groups, p=self._chance)
+        chosen = self._choose(rng)
         while len(set(chosen)) < 2:  # a batch of one label has no triplet
-            chosen = rng.choice(len(self._labels), self.groups, p=self._chance)
+            chosen = self._choose(rng)
         labels, times = np.unique(chosen, return_counts=True)
         batch: list[int] = []
         for label, n in zip(labels, times, strict=True):
             batch += self._draw(self._labels[label], int(n) * self.images_per_group, rng)
         return batch
 
+    def _choose(self, rng: np.random.Generator) -> NDArray[np.int64]:
+        many = len(self._labels)
+        return rng.choice(many, self.groups, replace=not self._distinct, p=self._chance)
+
     def _draw(self, label: int, count: int, rng: np.random.Generator) -> list[int]:
         """Count images of a label, passing through its subjects before any comes again."""
         people = list(self._images[label].values())
+        left: list[list[int]] = [[] for _ in people]  # images of each not drawn yet
         order: list[int] = []
         while len(order) < count:
-            order += list(rng.permutation(len(people)))
-        return [int(rng.choice(people[person])) for person in order[:count]]
+            order += rng.permutation(len(people)).tolist()
+        drawn = []
+        for person in order[:count]:
+            if not left[person]:
+                left[person] = rng.permutation(people[person]).tolist()
+            drawn.append(left[person].pop())
+        return drawn
 
 
 def _by_label_and_subject(

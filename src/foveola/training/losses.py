@@ -1,0 +1,141 @@
+"""From the names in a configuration to a loss on descriptors."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from pytorch_metric_learning import losses as pml
+from pytorch_metric_learning.distances import CosineSimilarity
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from foveola.losses import (
+    AdaTripletLoss,
+    AutoMargin,
+    FineTripletHingeLoss,
+    FineTripletLoss,
+    SCTLoss,
+    TripletLoss,
+    WATLoss,
+)
+from foveola.losses.pairs import pairs_of
+from foveola.losses.triplet import triplet_sums
+from foveola.training.config import LossConfig
+
+TRIPLET_MARGIN = 0.1  # of "triplet" where the configuration names none
+
+
+class Criterion(nn.Module):
+    """The losses of a run, added up, each under its name for the log.
+
+    Args:
+        config: which losses.
+        labels: number of labels, for the proxies.
+        dimension: D of the descriptors.
+    """
+
+    def __init__(self, config: LossConfig, *, labels: int, dimension: int) -> None:
+        super().__init__()
+        self.config = config
+        self.auto: AutoMargin | None = None
+        if config.auto_margin:
+            margin = 0.25 if config.margin is None else config.margin
+            self.auto = AutoMargin(config.k_margin, config.k_beta, margin, config.beta)
+        self.metric = _metric_loss(config, self.auto)
+        self.proxies: nn.Module | None = None
+        if config.proxy_weight:
+            self.proxies = pml.NormalizedSoftmaxLoss(
+                labels, dimension, temperature=config.proxy_temperature
+            )
+
+    def forward(
+        self, descriptors: Tensor, targets: Tensor, logits: Tensor | None, grades: Tensor | None
+    ) -> dict[str, Tensor]:
+        """(B, D), (B,) or (B, L), (B, G), (B,) -> weighted losses by name.
+
+        A grade of -1 is unknown and counts for nothing.
+        """
+        parts: dict[str, Tensor] = {}
+        if self.metric is not None:
+            parts[self.config.name] = self.config.weight * self.metric(descriptors, targets)
+        if self.proxies is not None:
+            parts["proxy"] = self.config.proxy_weight * self.proxies(descriptors, targets)
+        if logits is not None and grades is not None:
+            parts["grade"] = self.config.grade_weight * _known_cross_entropy(logits, grades)
+        return parts
+
+    @torch.no_grad()
+    def state(self, descriptors: Tensor, targets: Tensor) -> dict[str, Tensor | float]:
+        """What is worth watching: margin, beta, similarities, share of triplets still active."""
+        pairs = pairs_of(descriptors.detach(), targets)
+        watched: dict[str, Tensor | float] = {
+            "similarity/positive": _mean(pairs.similarity, pairs.positive),
+            "similarity/negative": _mean(pairs.similarity, pairs.negative),
+        }
+        margin = self.margin
+        if margin is not None:
+            triplets = (pairs.positive.sum(1) * pairs.negative.sum(1)).sum()
+            _, active = triplet_sums(pairs, margin)
+            watched |= {"margin": margin, "triplets/active": active / triplets.clamp(min=1)}
+        if self.auto is not None:
+            watched["beta"] = self.auto.beta
+        return watched
+
+    @property
+    def margin(self) -> float | None:
+        """The triplet margin in force, where there is one."""
+        if self.auto is not None:
+            return self.auto.margin
+        if self.config.name not in ("triplet", "ada_triplet"):
+            return None
+        if self.config.margin is not None:
+            return self.config.margin
+        return TRIPLET_MARGIN if self.config.name == "triplet" else 0.25
+
+
+class _AutoTriplet(nn.Module):
+    """The triplet loss under AutoMargin: "Triplet-AM" of the AdaTriplet repository."""
+
+    def __init__(self, auto: AutoMargin, settings: dict[str, Any]) -> None:
+        super().__init__()
+        # AdaTriplet without its second term
+        self.loss = AdaTripletLoss(auto, weight=0.0, **settings)
+
+    def forward(self, descriptors: Tensor, targets: Tensor) -> Tensor:
+        loss: Tensor = self.loss(descriptors, targets)
+        return loss
+
+
+def _metric_loss(config: LossConfig, auto: AutoMargin | None) -> nn.Module | None:
+    settings: dict[str, Any] = {} if config.margin is None else {"margin": config.margin}
+    mining: dict[str, Any] = {} if config.mining is None else {"mining": config.mining}
+    fine = settings | {"scale": config.scale, "symmetric": config.symmetric}
+    cosine = {"distance": CosineSimilarity()}
+    if config.name == "triplet" and auto is not None:
+        return _AutoTriplet(auto, {"mining": "all"} | mining)
+    makers: dict[str, Callable[[], nn.Module | None]] = {
+        "none": lambda: None,
+        "triplet": lambda: TripletLoss(**{"margin": TRIPLET_MARGIN} | settings | mining),
+        "ada_triplet": lambda: AdaTripletLoss(auto, beta=config.beta, **settings, **mining),
+        "fine_triplet": lambda: FineTripletLoss(**fine),
+        "fine_triplet_hinge": lambda: FineTripletHingeLoss(**settings),
+        "sct": SCTLoss,
+        "wat": WATLoss,
+        # pytorch-metric-learning's, on cosines: positives above 1 - 0, negatives below margin
+        "contrastive": lambda: pml.ContrastiveLoss(
+            pos_margin=1.0, neg_margin=0.5 if config.margin is None else config.margin, **cosine
+        ),
+        "circle": lambda: pml.CircleLoss(m=0.4 if config.margin is None else config.margin),
+    }
+    return makers[config.name]()
+
+
+def _known_cross_entropy(logits: Tensor, grades: Tensor) -> Tensor:
+    known = grades >= 0
+    if not known.any():
+        return logits.sum() * 0
+    return cross_entropy(logits[known], grades[known])
+
+
+def _mean(values: Tensor, mask: Tensor) -> Tensor:
+    return (values * mask).sum() / mask.sum().clamp(min=1)

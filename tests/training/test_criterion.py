@@ -1,0 +1,100 @@
+"""The losses of a run, by name: each trains, and what is logged is what it says."""
+
+from typing import get_args
+
+import pytest
+import torch
+
+from foveola.losses import ada_triplet_loss, triplet_loss
+from foveola.training.config import DataConfig, LossConfig, LossName, TrainConfig
+from foveola.training.losses import Criterion
+
+GENERATOR = torch.Generator().manual_seed(4)
+DESCRIPTORS = torch.nn.functional.normalize(torch.randn(12, 8, generator=GENERATOR), dim=1)
+TARGETS = torch.arange(3).repeat_interleave(4)
+
+
+def criterion(**settings):
+    return Criterion(LossConfig(**settings), labels=3, dimension=8)
+
+
+@pytest.mark.parametrize("name", [n for n in get_args(LossName) if n != "none"])
+def test_every_name_is_a_loss_that_pulls_descriptors_together(name):
+    loss = criterion(name=name, proxy_weight=0)
+    e = DESCRIPTORS.clone().requires_grad_()
+    optimizer = torch.optim.Adam([e, *loss.parameters()], lr=0.05)
+    before = loss(e, TARGETS, None, None)[name].item()
+    for _ in range(60):
+        optimizer.zero_grad()
+        loss(e, TARGETS, None, None)[name].backward()
+        optimizer.step()
+    assert loss(e, TARGETS, None, None)[name].item() < before
+    state = loss.state(e, TARGETS)
+    assert state["similarity/positive"] > state["similarity/negative"] + 0.3
+
+
+def test_parts_are_weighted_and_named():
+    loss = criterion(weight=2.0, margin=0.3, proxy_weight=0.5, grade_weight=3.0)
+    logits = torch.zeros(12, 5)
+    grades = torch.tensor([0, 1, -1, 4] * 3)
+    parts = loss(DESCRIPTORS, TARGETS, logits, grades)
+    assert set(parts) == {"triplet", "proxy", "grade"}
+    expected = 2 * triplet_loss(DESCRIPTORS, TARGETS, margin=0.3)
+    assert parts["triplet"].item() == pytest.approx(expected.item())
+    assert parts["grade"].item() == pytest.approx(3 * torch.tensor(5.0).log().item())
+
+
+def test_a_batch_without_a_grade_costs_nothing_and_backpropagates():
+    loss = criterion(grade_weight=1.0)
+    logits = torch.zeros(12, 5, requires_grad=True)
+    loss(DESCRIPTORS, TARGETS, logits, torch.full((12,), -1))["grade"].backward()
+    assert not logits.grad.any()
+
+
+def test_auto_margin_takes_over_after_the_first_epoch():
+    loss = criterion(name="ada_triplet", auto_margin=True, proxy_weight=0).train()
+    first = loss(DESCRIPTORS, TARGETS, None, None)["ada_triplet"].item()
+    assert first == pytest.approx(ada_triplet_loss(DESCRIPTORS, TARGETS).item())
+    assert loss.state(DESCRIPTORS, TARGETS)["margin"] == 0.25
+    loss.auto.step()
+    margin, beta = loss.auto.margin, loss.auto.beta
+    assert beta > 0.3
+    assert loss.state(DESCRIPTORS, TARGETS)["beta"] == beta
+    second = loss(DESCRIPTORS, TARGETS, None, None)["ada_triplet"].item()
+    expected = ada_triplet_loss(DESCRIPTORS, TARGETS, margin=margin, beta=beta)
+    assert second == pytest.approx(expected.item())
+
+
+def test_auto_margin_moves_the_plain_triplets_margin_too():
+    loss = criterion(name="triplet", auto_margin=True, margin=0.5, proxy_weight=0).train()
+    value = loss(DESCRIPTORS, TARGETS, None, None)["triplet"].item()
+    assert value == pytest.approx(triplet_loss(DESCRIPTORS, TARGETS, margin=0.5).item())
+    loss.auto.step()
+    assert loss.margin != 0.5
+
+
+def test_active_triplets_are_a_share():
+    e = torch.eye(3).repeat_interleave(4, 0)  # labels apart: nothing is active at margin .25
+    assert criterion(margin=0.25).state(e, TARGETS)["triplets/active"] == 0
+    assert criterion(margin=1.5).state(e, TARGETS)["triplets/active"] == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"loss": {"name": "circle", "auto_margin": True}}, "auto_margin is for triplet and"),
+        ({"loss": {"weight": -1.0}}, "a weight is below 0"),
+        ({"data": {"label": "findings"}}, "set proxy_weight = 0"),
+        ({"patience": 3}, "set validation under"),
+        ({"data": {"validation": 1.0}}, "validation is 1.0; expected 0 to below 1"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_named(settings, sentence):
+    data = {"manifests": ("x.csv",)} | settings.get("data", {})
+    with pytest.raises(ValueError, match=sentence):
+        TrainConfig(
+            name="x",
+            data=DataConfig(**data),
+            loss=LossConfig(**settings.get("loss", {})),
+            patience=settings.get("patience", 0),
+        )
