@@ -8,7 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foveola.images.fundus import Contract, FieldOfView, find_field_of_view, prepare
+from foveola.images.fundus import (
+    ALGORITHM,
+    Contract,
+    FieldOfView,
+    find_field_of_view,
+    prepare,
+)
 
 
 def disc(height, width, x, y, radius, *, inside=(180, 90, 40), outside=(0, 0, 0)):
@@ -141,7 +147,7 @@ def test_a_contract_survives_json():
 
 
 def test_a_contract_of_another_algorithm_or_setting_is_refused():
-    with pytest.raises(ValueError, match="algorithm 99; this program has algorithm 1"):
+    with pytest.raises(ValueError, match=f"algorithm 99; this program has algorithm {ALGORITHM}"):
         Contract.from_mapping({**Contract().to_mapping(), "algorithm": 99})
     with pytest.raises(ValueError, match="unknown preprocessing setting"):
         Contract.from_mapping({**Contract().to_mapping(), "sharpen": True})
@@ -151,3 +157,10 @@ def test_a_contract_of_another_algorithm_or_setting_is_refused():
 def test_a_senseless_contract_is_refused(wrong):
     with pytest.raises(ValueError, match=r"size|std"):
         Contract(**wrong)
+
+
+def test_a_frame_squeezed_to_a_square_is_taken_whole():
+    """A circle fits one side of its ellipse only, and would cut the other side's retina off."""
+    photograph = disc(300, 420, 210, 150, 200)
+    found = find_field_of_view(cv2.resize(photograph, (320, 320)))
+    assert found == FieldOfView(160, 160, 160, round=False)

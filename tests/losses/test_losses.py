@@ -1,19 +1,23 @@
 """The losses against values worked by hand, published vectors, and loops over every triplet."""
 
 import math
+from functools import partial
 
 import pytest
 import slow_losses as slow
 import torch
 from pytorch_metric_learning import miners
 from pytorch_metric_learning.distances import CosineSimilarity
-from pytorch_metric_learning.losses import TripletMarginLoss
+from pytorch_metric_learning.losses import CrossBatchMemory, TripletMarginLoss
 
 from foveola.losses import (
     AdaTripletLoss,
     AutoMargin,
+    FineTripletHingeLoss,
     FineTripletLoss,
+    SCTLoss,
     TripletLoss,
+    WATLoss,
     ada_triplet_loss,
     fine_triplet,
     fine_triplet_hinge_loss,
@@ -22,6 +26,9 @@ from foveola.losses import (
     triplet_loss,
     wat_loss,
 )
+from foveola.losses import triplet as triplet_module
+from foveola.losses.pairs import Pairs
+from foveola.losses.triplet import triplet_sums
 
 MININGS = ("all", "hard", "semihard")
 
@@ -117,10 +124,14 @@ def test_fine_triplet_matches_a_loop_in_value_and_gradient(name, symmetric):
     )
 
 
+REFERENCES = BATCHES["shuffled"][0].repeat(1, 2)[:, :5], BATCHES["shuffled"][1]
+
+
+@pytest.mark.parametrize("anchors", [14, 12])  # 12 are as many as the references
 @pytest.mark.parametrize("mining", MININGS)
-def test_references_take_the_place_of_the_batch(mining):
-    e, labels = BATCHES["grades"]
-    ref, ref_labels = BATCHES["shuffled"][0].repeat(1, 2)[:, :5], BATCHES["shuffled"][1]
+def test_references_take_the_place_of_the_batch(mining, anchors):
+    e, labels = (x[:anchors] for x in BATCHES["grades"])
+    ref, ref_labels = REFERENCES
     for ours, theirs in (
         (
             lambda x: triplet_loss(x, labels, None, ref, ref_labels, mining=mining),
@@ -135,6 +146,66 @@ def test_references_take_the_place_of_the_batch(mining):
         ),
     ):
         agree(ours, theirs, e)
+
+
+def listed(*labels):
+    """All triplets as a miner would return them."""
+    return tuple(torch.tensor(list(slow.triplets(*labels)), dtype=torch.int64).reshape(-1, 3).T)
+
+
+@pytest.mark.parametrize("loss", [triplet_loss, wat_loss])
+@pytest.mark.parametrize("name", BATCHES)
+def test_all_triplets_in_a_list_are_the_triplets_of_the_labels(name, loss):
+    e, labels = BATCHES[name]
+    agree(lambda x: loss(x, None, listed(labels)), lambda x: loss(x, labels), e)
+
+
+@pytest.mark.parametrize("loss", [triplet_loss, wat_loss])
+def test_listed_triplets_point_at_references(loss):
+    e, labels = BATCHES["grades"]
+    ref, ref_labels = REFERENCES
+    agree(
+        lambda x: loss(x, None, listed(labels, ref_labels), ref),
+        lambda x: loss(x, labels, None, ref, ref_labels),
+        e,
+    )
+
+
+def test_a_listed_triplet_at_the_margin_is_no_term():
+    # s_ap = 1 and s_an = 0 in the first, s_ap = 1 and s_an = cos 60 in the second
+    e = torch.cat([torch.eye(2, dtype=torch.float64)[[0, 0, 1]], on_circle(60)])
+    triplets = (torch.tensor([0, 0]), torch.tensor([1, 1]), torch.tensor([2, 3]))
+    assert triplet_loss(e, None, triplets, margin=1.0).item() == pytest.approx(0.5)
+    assert triplet_loss(e, torch.tensor([0, 0, 1, 2]), margin=1.0).item() == pytest.approx(0.5)
+
+
+def test_anchors_are_taken_a_few_at_a_time(monkeypatch):
+    monkeypatch.setattr(triplet_module, "ROWS", 5)
+    for name in ("grades", "shuffled", "single members"):
+        e, labels = BATCHES[name]
+        agree(
+            lambda x, labels=labels: triplet_loss(x, labels, margin=0.6),
+            lambda x, labels=labels: slow.triplet_loss(x, labels, margin=0.6, mining="all"),
+            e,
+        )
+
+
+def test_anchors_are_added_up_in_float64(monkeypatch):
+    # s_an - s_ap is 2^25, 1 and -2^25; float32 has no 2^25 + 1
+    monkeypatch.setattr(triplet_module, "ROWS", 1)
+    s = torch.tensor([[0, 2.0**25], [0, 1], [2.0**25, 0]])
+    positive = torch.tensor([[True, False]] * 3)
+    total, count = triplet_sums(Pairs(s, positive, ~positive), 2.0**26)
+    assert (total.item(), count.item()) == (1, 3)
+
+
+def test_long_rows_of_float32_keep_their_precision():
+    generator = torch.Generator().manual_seed(1)
+    s = 0.9 + 0.1 * torch.rand(4, 3000, generator=generator)
+    positive = torch.rand(s.shape, generator=generator) < 0.02
+    total, _ = triplet_sums(Pairs(s, positive, ~positive), 1.0)
+    exact, _ = triplet_sums(Pairs(s.double(), positive, ~positive), 1.0)
+    assert total.item() == pytest.approx(exact.item(), rel=1e-6)
 
 
 @pytest.mark.parametrize("name", BATCHES)
@@ -161,6 +232,45 @@ def test_a_miners_triplets_and_pairs_are_taken_as_they_are():
     )
 
 
+def test_each_anchor_of_a_miners_pairs_keeps_its_own():
+    # anchor 0 has a positive and no negative, anchor 1 both, anchor 2 a negative alone
+    pairs = (torch.tensor([0, 1]), torch.tensor([1, 0]), torch.tensor([1, 2]), torch.tensor([2, 0]))
+    e, cos30 = on_circle(0, 60, 90), math.cos(math.pi / 6)
+    assert triplet_loss(e, None, pairs).item() == pytest.approx(cos30 - 0.5 + 0.25)
+
+
+@pytest.mark.parametrize("loss", [triplet_loss, ada_triplet_loss, sct_loss, wat_loss])
+def test_a_miner_that_finds_nothing_leaves_nothing_to_learn(loss):
+    nothing = torch.zeros(0, dtype=torch.int64)
+    e = FOUR.clone().requires_grad_()
+    for indices in ((nothing,) * 3, (nothing,) * 4):
+        value = loss(e, None, indices)
+        value.backward()
+        assert value.item() == 0
+    assert not e.grad.any()
+
+
+@pytest.mark.parametrize("module", [TripletLoss(margin=0.2), AdaTripletLoss(AutoMargin())])
+def test_a_cross_batch_memory_takes_our_losses(module):
+    class Memory(CrossBatchMemory):  # which asks losses for their names
+        @staticmethod
+        def supported_losses():
+            return ["TripletLoss", "AdaTripletLoss"]
+
+    e, labels = BATCHES["subjects"]
+    ours = Memory(module, embedding_size=8, memory_size=40)
+    # a memory that holds the batch alone, then one that has gone around
+    assert ours(e, labels).item() == pytest.approx(module(e, labels).item())
+    theirs = TripletMarginLoss(margin=0.2, distance=CosineSimilarity())
+    theirs = CrossBatchMemory(theirs, embedding_size=8, memory_size=40)
+    theirs(e, labels)
+    for step in range(1, 4):
+        batch = (e.roll(step, 0) + 0.1 * step, labels)
+        value, expected = ours(*batch).item(), theirs(*batch).item()
+        if isinstance(module, TripletLoss):
+            assert value == pytest.approx(expected)
+
+
 def test_fine_triplet_reproduces_the_published_vector():
     assert fine_triplet_loss(HALVES, GRADES).item() == pytest.approx(2.301148, abs=1e-5)
 
@@ -168,6 +278,41 @@ def test_fine_triplet_reproduces_the_published_vector():
 def test_without_degrees_fine_triplet_is_the_published_circle_loss(monkeypatch):
     monkeypatch.setattr(fine_triplet, "relevance_degree", lambda *_, **__: torch.ones(4, 4))
     assert fine_triplet_loss(HALVES, GRADES).item() == pytest.approx(2.292314, abs=1e-5)
+
+
+def test_fine_triplet_takes_every_pair_with_references_and_those_of_a_miner_as_they_are():
+    e, _ = BATCHES["subjects"]
+    few, ref = e[:3], e[[4, 1, 9]]  # as many anchors as references
+    few_labels, ref_labels = torch.tensor([0, 1, 1]), torch.tensor([1, 0, 1])
+    s = slow.cosines(few, ref)
+    r, r_ref = (torch.cosine_similarity(x[:, :4], x[:, 4:]).clamp(0.05, 1) for x in (few, ref))
+    pull = -(r_ref[None, :] / r[:, None]) * (1.25 - s).clamp(min=0) * (s - 0.75)
+    push = (s + 0.25).clamp(min=0) * (s - 0.25)
+    same = few_labels[:, None] == ref_labels[None, :]
+    expected = torch.log(1 + pull[same].exp().sum() * push[~same].exp().sum())
+    value = fine_triplet_loss(few, few_labels, None, ref, ref_labels)
+    assert value.item() == pytest.approx(expected.item())
+    # the pairs (2, 0) and (2, 1), whose first image is the later one
+    pairs = tuple(torch.tensor([i]) for i in (2, 0, 2, 1))
+    s = slow.cosines(few)
+    pull = -(r[0] / r[2]) * (1.25 - s[2, 0]) * (s[2, 0] - 0.75)
+    push = (s[2, 1] + 0.25).clamp(min=0) * (s[2, 1] - 0.25)
+    expected = torch.log(1 + (pull + push).exp())
+    assert fine_triplet_loss(few, None, pairs).item() == pytest.approx(expected.item())
+
+
+@pytest.mark.parametrize(("loss", "symmetric"), [
+    (fine_triplet_loss, False), (fine_triplet_hinge_loss, True),
+])  # fmt: skip
+def test_a_detached_degree_is_a_constant(loss, symmetric, monkeypatch):
+    e, labels = BATCHES["subjects"]
+    value, gradient = value_and_gradient(lambda x: loss(x, labels, detach_degree=True), e)
+    attached, other = value_and_gradient(lambda x: loss(x, labels), e)
+    assert value == attached
+    assert (gradient - other).abs().max() > 1e-3
+    degree = fine_triplet.relevance_degree(e, symmetric=symmetric)
+    monkeypatch.setattr(fine_triplet, "relevance_degree", lambda *_, **__: degree)
+    agree(lambda x: loss(x, labels, detach_degree=True), lambda x: loss(x, labels), e)
 
 
 def test_equal_halves_have_degree_one():
@@ -192,6 +337,21 @@ def test_ada_triplet_by_hand():
         mining="all",
     )  # fmt: skip
     assert loss.item() == pytest.approx((cos30 - 0.5 + 0.25) + 2.0 * (cos30 - 0.1))
+
+
+def test_a_negative_pair_at_beta_counts():
+    e = torch.cat([torch.eye(2, dtype=torch.float64), on_circle(60)])  # cosines 0, 1/2, sin 60
+    loss = ada_triplet_loss(e, torch.tensor([0, 1, 2]), beta=0.0)
+    assert loss.item() == pytest.approx((0 + 0.5 + math.sin(math.pi / 3)) / 3)
+
+
+def test_ada_triplet_takes_a_miners_triplets_without_further_mining():
+    # The hard triplet of the anchor 60, listed twice: semihard mining would leave it out. Its
+    # pair of anchor and negative counts once, and the pair of 0 and 90, which is above beta, not.
+    triplets = tuple(torch.tensor([i, i]) for i in (2, 1, 0))
+    cos30 = math.cos(math.pi / 6)
+    loss = ada_triplet_loss(on_circle(90, 0, 60), None, triplets, margin=0.25, beta=-0.5)
+    assert loss.item() == pytest.approx((cos30 - 0.5 + 0.25) + (cos30 + 0.5))
 
 
 def test_semihard_mining_leaves_a_hard_negative_to_the_second_term():
@@ -253,6 +413,41 @@ def test_wat_by_hand():
     assert loss.item() == pytest.approx(terms.mean().item())
 
 
+@pytest.mark.parametrize("name", BATCHES)
+def test_wat_matches_a_loop_whose_margins_are_constants(name):
+    e, labels = BATCHES[name]
+
+    def loop(x):
+        s, terms = slow.cosines(x), []
+        for a, p, n in slow.triplets(labels):
+            d = s[a, p] - s[a, n]
+            margin = ((2 - 2 * d) / 3.9 + 0.1).detach()
+            if margin - d > 0:
+                terms.append(margin - d)
+        return slow.mean(terms, x)
+
+    agree(lambda x: wat_loss(x, labels), loop, e)
+
+
+@pytest.mark.parametrize("anchors", [None, 14, 12])  # None: the batch itself
+def test_sct_matches_a_loop(anchors):
+    def check(e, labels, *ref):
+        def loop(x):
+            s, terms = slow.cosines(x, *ref[:1]), []
+            for a, p, n in slow.triplets(labels, *ref[1:]):
+                easy = torch.log1p(torch.exp((s[a, n] - s[a, p]) / 0.1))
+                terms.append(s[a, n] if s[a, n] > s[a, p] else easy)
+            return slow.mean(terms, x)
+
+        agree(lambda x: sct_loss(x, labels, None, *ref), loop, e)
+
+    if anchors is None:
+        for e, labels in BATCHES.values():
+            check(e, labels)
+    else:
+        check(*(x[:anchors] for x in BATCHES["grades"]), *REFERENCES)
+
+
 def test_sct_by_hand():
     # Anchor 60 has its negative nearer than its positive: its cosine alone. Anchor 0 has not.
     cos30 = math.cos(math.pi / 6)
@@ -272,6 +467,24 @@ def test_the_hinge_reading_by_hand():
     hinge = max(0.0, (1 - s01) - (1 - 0.5))
     expected = (sum(triplets) / len(triplets) if triplets else 0.0) + 3 * hinge
     assert fine_triplet_hinge_loss(e, labels, weight=3).item() == pytest.approx(expected)
+
+
+def test_the_hinge_reading_matches_a_loop():
+    e, labels = BATCHES["subjects"]
+
+    def loop(x):
+        s = slow.cosines(x)
+        a, b = x.chunk(2, dim=1)
+        r = torch.cosine_similarity(a, b).clamp(0.05, 1)
+        beyond = [
+            (torch.minimum(r[i], r[j]) / torch.maximum(r[i], r[j]) - s[i, j]).clamp(min=0)
+            for i in range(len(x))
+            for j in range(len(x))
+            if i != j and labels[i] == labels[j]
+        ]
+        return slow.triplet_loss(x, labels, margin=0.6, mining="all") + slow.mean(beyond, x)
+
+    agree(lambda x: fine_triplet_hinge_loss(x, labels, margin=0.6), loop, e)
 
 
 def test_half_precision_and_any_length_give_the_value_of_unit_descriptors():
@@ -316,6 +529,30 @@ def test_findings_are_alike_from_a_jaccard_index():
     assert strict.item() == 0  # no two sets are equal, so nothing is alike
 
 
+SIX = (
+    triplet_loss,
+    partial(ada_triplet_loss, mining="all"),  # no triplet of the test's is semihard
+    fine_triplet_loss,
+    fine_triplet_hinge_loss,
+    sct_loss,
+    wat_loss,
+)
+
+
+@pytest.mark.parametrize("loss", SIX)
+def test_half_of_the_findings_in_common_make_two_alike_by_default(loss):
+    # {A, B} and {A}: 1/2. {A, B, C} and {A, B, D, E}: 2/5. The third shares nothing with either.
+    half = torch.tensor([[1, 1, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 1]]).bool()
+    less = torch.tensor([[1, 1, 1, 0, 0, 0], [1, 1, 0, 1, 1, 0], [0, 0, 0, 0, 0, 1]]).bool()
+    e = BATCHES["subjects"][0][:3]
+    alike = loss(e, torch.tensor([0, 0, 1])).item()
+    assert loss(e, half).item() == pytest.approx(alike)
+    assert loss(e, less).item() != pytest.approx(alike)
+    if loss not in (sct_loss, wat_loss):
+        assert loss(e, less, positive_from=0.4).item() == pytest.approx(alike)
+        assert loss(e, half, positive_from=0.6).item() == loss(e, less).item()
+
+
 def test_an_image_without_findings_is_neither_alike_nor_unlike():
     findings = torch.tensor([[1, 0], [1, 0], [0, 1], [0, 0]], dtype=torch.bool)
     e = on_circle(0, 50, 20, 10)
@@ -332,6 +569,8 @@ def test_an_image_without_findings_is_neither_alike_nor_unlike():
         (lambda e: triplet_loss(e, None), "expected labels, or indices_tuple"),
         (lambda e: triplet_loss(e, GRADES, mining="easy"), "mining is 'easy'"),
         (lambda e: triplet_loss(e, GRADES, margin=float("nan")), "margin is nan"),
+        (lambda e: triplet_loss(e, GRADES, margin=-0.1), "margin is -0.1; expected 0 or above"),
+        (lambda e: triplet_loss(e, torch.zeros(4, 1, 1)), r"and \(4, 1, 1\)"),
         (lambda e: triplet_loss(e, GRADES, None, e), r"expected ref_labels \(4,\)"),
         (lambda e: triplet_loss(e, GRADES, None, e[:, :1], GRADES), r"expected ref_emb \(R, 2\)"),
         (lambda e: triplet_loss(e, GRADES, (GRADES, GRADES)), "3 or 4 index tensors"),
@@ -351,12 +590,37 @@ def test_modules_call_the_functions_with_their_settings():
             triplet_loss(e, labels, margin=0.4, mining="hard"),
         ),
         (FineTripletLoss(scale=2.0), fine_triplet_loss(e, labels, scale=2.0)),
+        (FineTripletHingeLoss(weight=2.0), fine_triplet_hinge_loss(e, labels, weight=2.0)),
         (AdaTripletLoss(beta=0.2), ada_triplet_loss(e, labels, beta=0.2)),
+        (SCTLoss(temperature=0.2), sct_loss(e, labels, temperature=0.2)),
+        (WATLoss(least=0.3), wat_loss(e, labels, least=0.3)),
     ):
         assert module(e, labels).item() == expected.item()
     assert repr(TripletLoss(margin=0.4)) == "TripletLoss(margin=0.4)"
     with pytest.raises(TypeError, match=r"unknown settings \['marign'\]; expected some of"):
         TripletLoss(marign=0.4)
+
+
+@pytest.mark.parametrize(
+    ("module", "function"), [(TripletLoss(), triplet_loss), (AdaTripletLoss(), ada_triplet_loss)]
+)
+def test_modules_hand_on_indices_and_references(module, function):
+    e, labels = BATCHES["grades"]
+    few = tuple(x[::3] for x in listed(labels))
+    assert module(e, labels, few).item() == function(e, labels, few).item()
+    assert module(e, labels, few).item() != function(e, labels).item()
+    arguments = (e, labels, None, *REFERENCES)
+    assert module(*arguments).item() == function(*arguments).item()
+    assert module(*arguments).item() != function(e, labels).item()
+
+
+def test_auto_margin_takes_the_place_of_the_settings_and_needs_labels():
+    criterion = AdaTripletLoss(AutoMargin(margin=0.1, beta=0.2), margin=0.5, beta=0.4)
+    triplets = listed(GRADES)
+    expected = ada_triplet_loss(FOUR, None, triplets, margin=0.1, beta=0.2)
+    assert criterion(FOUR, None, triplets).item() == expected.item()
+    criterion.auto.step()  # without labels nothing was collected
+    assert (criterion.auto.margin, criterion.auto.beta) == (0.1, 0.2)
 
 
 def test_ada_triplet_with_auto_margin_learns_from_training_batches_only():

@@ -36,7 +36,7 @@ proxy_weight = 0.0
 @pytest.fixture(scope="module")
 def work(tmp_path_factory):
     folder = tmp_path_factory.mktemp("compare")
-    generate(folder / "phantoms", subjects=12, visits=2, seed=3, size=96, masks=False)
+    generate(folder / "phantoms", subjects=12, visits=2, seed=3, size=128, masks=False)
     for name, loss, held_out in (
         ("one", "triplet", 0.5), ("two", "ada_triplet", 0.5), ("other", "triplet", 0.4),
     ):  # fmt: skip

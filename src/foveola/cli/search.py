@@ -17,6 +17,7 @@ from foveola.cli.output import (
     progress,
     read_cases,
 )
+from foveola.cli.startup import import_openvino_runtime
 
 if TYPE_CHECKING:
     from foveola.retrieval import SearchResult
@@ -57,6 +58,7 @@ def search(
     Images of the query's own subject are left out, and counted, unless --same-subject is
     given: they are alike for reasons other than disease.
     """
+    import_openvino_runtime()
     from foveola.retrieval import Retriever
 
     with Retriever.open(archive) as retriever:

@@ -51,6 +51,9 @@ class DescriptorModel(nn.Module):
             weights into a half of the descriptor, so that the fine triplet loss finds them side
             by side; "sum" adds them.
         grades: G of the grade head, on the pooled vector; 0 for none.
+        output_stride: pixels of the image to one position of the map; None is the backbone's own,
+            mostly 32. Convolutional backbones of timm take 8 or 16 too: a finer map of the same
+            weights, for small lesions, at more cost.
         in_channels: of the image, 3 or 1; a model for 1 takes the luminance of a colour image.
 
     Raises:
@@ -68,6 +71,7 @@ class DescriptorModel(nn.Module):
         gate: bool = False,
         fusion: Fusion = "concat",
         grades: int = 0,
+        output_stride: int | None = None,
         in_channels: int = 3,
     ) -> None:
         super().__init__()
@@ -75,7 +79,10 @@ class DescriptorModel(nn.Module):
             raise ValueError(f"views is {views!r}; expected 'encode' or 'feature'")
         if fusion not in ("concat", "sum"):
             raise ValueError(f"fusion is {fusion!r}; expected 'concat' or 'sum'")
-        made: Any = timm.create_model(backbone, num_classes=0, global_pool="", in_chans=in_channels)
+        finer: dict[str, Any] = {} if output_stride is None else {"output_stride": output_stride}
+        made: Any = timm.create_model(
+            backbone, num_classes=0, global_pool="", in_chans=in_channels, **finer
+        )
         self.backbone = made
         if weights is not None:
             load_weights(self.backbone, weights)

@@ -51,6 +51,7 @@ class ModelConfig:
     views: Literal["encode", "feature"] = "feature"  # see DescriptorModel
     gate: bool = False  # a spatial gate on the input
     fusion: Literal["concat", "sum"] = "concat"  # of the two halves of mirror attention
+    output_stride: int | None = None  # pixels to a position of the map; 8 or 16 see finer
     in_channels: Literal[1, 3] = 3  # 1 takes the luminance
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)  # of R, G, B, on the scale 0 to 1
     std: tuple[float, ...] = (0.229, 0.224, 0.225)

@@ -248,6 +248,7 @@ def _model(config: TrainConfig, base: Path) -> DescriptorModel:
         gate=config.model.gate,
         fusion=config.model.fusion,
         grades=GRADES if config.loss.grade_weight else 0,
+        output_stride=config.model.output_stride,
         in_channels=config.model.in_channels,
     )
     model.freeze(config.model.freeze)
