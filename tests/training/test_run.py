@@ -150,6 +150,22 @@ def test_an_export_that_differs_from_the_model_is_refused(tmp_path):
         check_parity(Released(other, Contract(size=64)).eval(), encoder)
 
 
+def test_weights_that_half_precision_would_spoil_are_kept_in_single(tmp_path):
+    model = small_model().eval()
+    with torch.no_grad():
+        features = model(torch.rand(16, 3, 64, 64)).features.mean((0, 2, 3))
+        common = features / features.norm()
+        # what is left when the part that all images share cancels: rounding shows a lot
+        model.projection.weight -= model.projection.weight @ common[:, None] @ common[None]
+    config = TrainConfig(
+        name="x", data=DataConfig(manifests=("m",)), model=ModelConfig(dimension=8)
+    )
+    contract = Contract(size=64)
+    folder = export_encoder(model, tmp_path / "e", config=config, contract=contract, counts={})
+    assert check_parity(Released(model, contract).eval(), Encoder.load(folder)) > 0.9999
+    assert (folder / "model.bin").stat().st_size > 3 * sum(p.numel() for p in model.parameters())
+
+
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [

@@ -301,7 +301,7 @@ def _trainer(config: TrainConfig, out: Path) -> lightning.Trainer:
         precision=_precision(config),
         callbacks=_callbacks(config, out),
         logger=TensorBoardLogger(out, name="log", version=""),
-        log_every_n_steps=LOG_EVERY,
+        log_every_n_steps=min(LOG_EVERY, config.batch.batches_per_epoch),
         enable_model_summary=False,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,  # ours makes whole batches
