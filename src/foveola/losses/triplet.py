@@ -25,6 +25,10 @@ Mining = Literal["all", "hard", "semihard"]
 # Anchors taken at a time; bounds the temporary tensors at B = 4096 to some 100 MB.
 ROWS = 256
 
+# Up to this many positives an anchor, a comparison of each with every negative is cheaper than a
+# sort: by half at 3 positives and B = 512, not at 15.
+FEW = 12
+
 
 def triplet_loss(
     embeddings: Tensor,
@@ -140,8 +144,39 @@ def _rows(
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Sum and number of terms of some anchors; their gradient is written into `gradient`."""
     at_p, p = _compact(s, positive)  # (a, P)
-    at_n, n = _compact(s, negative)  # (a, N)
-    n, order = n.sort(dim=1)
+    one = _few_positives if p.shape[1] <= FEW else _many_positives
+    total, terms = one(s, p, negative, margin, mining, gradient)
+    if gradient is not None:
+        gradient.scatter_add_(1, at_p, -terms.to(s.dtype))
+    return total, terms.sum()
+
+
+def _few_positives(
+    s: Tensor, p: Tensor, negative: Tensor, margin: float, mining: Mining, gradient: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Sum of the terms and their number for each positive, (a, P); by comparison with each s."""
+    total, terms = s.new_zeros((), dtype=torch.float64), []
+    n = s.masked_fill(~negative, -torch.inf)  # below everything: no term
+    for at in range(p.shape[1]):
+        level = p[:, at : at + 1]
+        counted = n > level - margin
+        if mining == "hard":
+            counted &= n >= level
+        elif mining == "semihard":
+            counted &= n < level
+        # summed along a row in float32, whose terms are small, and over the rows in float64
+        total += (n - level).masked_fill(~counted, 0).sum(1).double().sum()
+        terms.append(counted.sum(1, keepdim=True))
+        if gradient is not None:
+            gradient += counted
+    return total, torch.cat(terms, 1) if terms else p.long()
+
+
+def _many_positives(
+    s: Tensor, p: Tensor, negative: Tensor, margin: float, mining: Mining, gradient: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """The same by sorting each anchor's negatives."""
+    n, order = s.masked_fill(~negative, torch.inf).sort(dim=1)
     low, high = _interval(p, n, negative.sum(1, keepdim=True), margin, mining)
     known = torch.isfinite(p)
     terms = torch.where(known, high - low, 0)
@@ -154,10 +189,8 @@ def _rows(
         # where it ends, summed up along the row.
         steps = s.new_zeros(len(s), n.shape[1] + 1)
         steps.scatter_add_(1, low, known.to(s.dtype)).scatter_add_(1, high, -known.to(s.dtype))
-        counts = steps.cumsum(1)[:, :-1] * torch.isfinite(n)
-        gradient.scatter_add_(1, at_n.gather(1, order), counts)
-        gradient.scatter_add_(1, at_p, -terms.to(s.dtype))
-    return total, terms.sum()
+        gradient.scatter_add_(1, order, steps.cumsum(1)[:, :-1] * torch.isfinite(n))
+    return total, terms
 
 
 def _compact(s: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
