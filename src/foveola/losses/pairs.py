@@ -58,9 +58,8 @@ def pairs_of(
     assert labels is not None  # noqa: S101 - _check saw to it
     other = labels if ref_labels is None else ref_labels
     alike, unlike = relevance(labels, other, positive_from)
-    if ref_emb is None:  # nobody is their own positive, and an unlabelled image is no negative
-        alike.fill_diagonal_(False)
-        unlike.fill_diagonal_(False)
+    if ref_emb is None:
+        alike.fill_diagonal_(False)  # nobody is their own positive; nor their negative, as they are
     return Pairs(similarity, alike, unlike)
 
 
