@@ -15,6 +15,8 @@ from foveola.models.attention import MirrorAttention
 
 
 class MirrorNet(nn.Module):
+    """A backbone of timm, the attention, a head for two classes."""
+
     def __init__(self) -> None:
         super().__init__()
         self.backbone = timm.create_model("test_resnet", num_classes=0, global_pool="")
@@ -22,6 +24,7 @@ class MirrorNet(nn.Module):
         self.head = nn.Linear(2 * self.backbone.num_features, 2)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, 3, H, W) -> (B, 2) logits."""
         maps = self.backbone(x)  # (B, C, h, w); its mirrors cost no second pass
         horizontal, vertical = self.attention(maps, maps.flip(-1), maps.flip(-2))
         return self.head(torch.cat([horizontal, vertical], 1).mean((-2, -1)))

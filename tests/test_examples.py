@@ -15,7 +15,7 @@ def printed(example):
         capture_output=True, text=True, check=False, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    return out
+    return done.stdout
 
 
 def test_attention_in_a_timm_model_learns_what_only_one_side_has():
