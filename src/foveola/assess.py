@@ -10,7 +10,7 @@ from foveola.archive import Archive
 from foveola.cases import Case
 from foveola.encoders.encoder import Encoded, Encoder, Failed
 from foveola.errors import ArchiveError, ImageError
-from foveola.evaluation import Evaluation, Side, evaluate
+from foveola.evaluation import Evaluation, Exclude, Side, evaluate
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,8 @@ def assess(
     *,
     label: str = "grade",
     ks: Sequence[int] = (1, 5, 10, 20, 50),
-    same_subject: bool = False,
+    exclude: Exclude = "subject",
+    by: Sequence[str] = (),
     bootstrap: int = 1000,
     progress: Callable[[int], None] | None = None,
 ) -> Assessment:
@@ -46,7 +47,9 @@ def assess(
         label: "grade", "findings" or a further column; equal values count as relevant,
             findings when at least one is shared.
         ks: ranks at which the metrics are taken.
-        same_subject: leave photographs of the query's own subject in its ranking.
+        exclude: what of the query's own subject is left out of its ranking: "subject", "eye",
+            "visit" or "none".
+        by: columns of the queries by which the result is split, such as camera.
         bootstrap: resamples for the intervals, 0 for none.
         progress: called with the number of queries just encoded.
 
@@ -61,7 +64,7 @@ def assess(
         encoder_folder, fingerprint = archive.encoder_folder, archive.fingerprint
     if not len(ids):
         raise ArchiveError(f"{folder} is empty; index photographs into it first")
-    gallery = Side.from_cases(vectors, cases, label)
+    gallery = Side.from_cases(vectors, cases, label, () if queries else by)
     asked: Side | None = None
     failed: tuple[Failed, ...] = ()
     asked_cases: list[Case] = []
@@ -73,12 +76,12 @@ def assess(
         if not asked_cases:
             first = f"; first: {failed[0].reason}" if failed else ""
             raise ImageError(f"none of the {len(queries)} queries can be used{first}")
-        asked = Side.from_cases(descriptors, asked_cases, label)
+        asked = Side.from_cases(descriptors, asked_cases, label, by)
     evaluation = evaluate(
         asked or gallery,
         gallery if asked else None,
         ks=ks,
-        exclude_same_subject=not same_subject,
+        exclude=exclude,
         bootstrap=bootstrap,
     )
     phantom = any(case.extra.get("phantom") for case in [*cases, *asked_cases])

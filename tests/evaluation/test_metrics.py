@@ -4,15 +4,27 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import average_precision_score
+from sklearn.metrics import average_precision_score, ndcg_score
 
-from foveola.evaluation.metrics import (
-    average_precision_at_r,
-    average_precision_author,
+from foveola.evaluation.chance import (
+    expected_average_precision,
     expected_average_precision_at_r,
     expected_average_precision_author,
+    expected_average_precision_per_hit,
     expected_hit_ratio,
+    expected_ndcg,
+    expected_r_precision,
+    expected_reciprocal_rank,
+)
+from foveola.evaluation.metrics import (
+    average_precision,
+    average_precision_at_r,
+    average_precision_author,
+    average_precision_per_hit,
     hit_ratio,
+    ndcg,
+    r_precision,
+    reciprocal_rank,
 )
 
 GOLDEN = np.array([[1, 0, 1, 1, 0]], dtype=bool)  # methods.md, section 5, vector 4
@@ -49,14 +61,52 @@ def test_a_short_ranking_is_still_divided_by_k():
     assert average_precision_author(empty, 5).tolist() == [0.0, 0.0]
 
 
-def test_average_precision_of_the_whole_ranking_is_that_of_scikit_learn():
+def test_the_golden_vector_by_the_other_metrics():
+    # hits at ranks 1, 3, 4 of precision 1, 2/3, 3/4
+    assert average_precision_per_hit(GOLDEN, 5) == pytest.approx([(1 + 2 / 3 + 3 / 4) / 3])
+    assert average_precision_per_hit(GOLDEN, 3) == pytest.approx([(1 + 2 / 3) / 2])
+    assert average_precision(GOLDEN, [3]) == pytest.approx([(1 + 2 / 3 + 3 / 4) / 3])
+    assert average_precision(GOLDEN, [4]) == pytest.approx([(1 + 2 / 3 + 3 / 4) / 4])
+    assert r_precision(GOLDEN, [3]) == pytest.approx([2 / 3])
+    assert reciprocal_rank(GOLDEN[:, 1:], [2]) == pytest.approx([1 / 2])
+
+
+def test_queries_without_a_hit_do_not_shift_those_of_others():
+    ranked = np.array([[0, 0, 0], [0, 1, 0], [0, 0, 0], [1, 0, 1], [0, 0, 0]], dtype=bool)
+    relevant = [0, 1, 1, 2, 0]
+    ours = reciprocal_rank(ranked, relevant), average_precision(ranked, relevant)
+    assert ours[0] == pytest.approx([np.nan, 0.5, 0, 1, np.nan], nan_ok=True)
+    assert ours[1] == pytest.approx([np.nan, 0.5, 0, (1 + 2 / 3) / 2, np.nan], nan_ok=True)
+
+
+def test_average_precision_is_that_of_scikit_learn_also_for_negative_similarities():
     generator = np.random.default_rng(3)
     for _ in range(20):
-        ranked = generator.random((1, 30)) < 0.3
-        ranked[0, 7] = True
-        ours = average_precision_author(ranked, 30) * 30 / ranked.sum()
-        theirs = average_precision_score(ranked[0], -np.arange(30.0))
-        assert ours == pytest.approx([theirs])
+        similarity = -generator.random(30)
+        relevant = generator.random(30) < 0.3
+        relevant[7] = True
+        ranked = relevant[np.argsort(-similarity)][None]
+        theirs = pytest.approx([average_precision_score(relevant, similarity)])
+        assert average_precision(ranked, [relevant.sum()]) == theirs
+        assert average_precision_author(ranked, 30) * 30 / relevant.sum() == theirs
+
+
+def test_ndcg_is_that_of_scikit_learn():
+    generator = np.random.default_rng(4)
+    for k in (1, 3, 30, 40):
+        gains, similarity = generator.integers(0, 5, 30) / 4, generator.normal(size=30)
+        ranked = gains[np.argsort(-similarity)][None]
+        ideal = np.sort(gains)[::-1][None]
+        theirs = ndcg_score(gains[None], similarity[None], k=k)
+        assert ndcg(ranked, ideal, k) == pytest.approx([theirs])
+
+
+def test_ndcg_by_hand():
+    best = 1 + 0.5 / np.log2(3)
+    assert ndcg([[0.5, 1.0]], [[1.0, 0.5]], 2) == pytest.approx([(0.5 + 1 / np.log2(3)) / best])
+    assert np.isnan(ndcg([[0.0]], [[0.0]], 1)).all()
+    with pytest.raises(ValueError, match="k must be at least 1"):
+        ndcg([[1.0]], [[1.0]], 0)
 
 
 @pytest.mark.parametrize("k", [0, -3])
@@ -75,7 +125,7 @@ def test_more_relevant_than_ranked_is_refused():
         expected_hit_ratio([3], [2], 1)
 
 
-@given(n=st.integers(1, 7), data=st.data())
+@given(n=st.integers(1, 6), data=st.data())
 def test_chance_is_the_mean_over_all_orders(n, data):
     relevant = data.draw(st.integers(0, n))
     k = data.draw(st.integers(1, 9))
@@ -86,15 +136,31 @@ def test_chance_is_the_mean_over_all_orders(n, data):
     assert expected_hit_ratio(R, N, k) == pytest.approx([hit_ratio(orders, k).mean()])
     ours = expected_average_precision_author(R, N, k)
     assert ours == pytest.approx([average_precision_author(orders, k).mean()])
+    ours = expected_average_precision_per_hit(R, N, k)
+    assert ours == pytest.approx([average_precision_per_hit(orders, k).mean()])
     if relevant:
         depth = np.full(len(orders), relevant)
         mean = average_precision_at_r(orders, depth).mean()
         assert expected_average_precision_at_r(R, N) == pytest.approx([mean])
+        for expected, metric in (
+            (expected_average_precision, average_precision),
+            (expected_r_precision, r_precision),
+            (expected_reciprocal_rank, reciprocal_rank),
+        ):
+            assert expected(R, N) == pytest.approx([metric(orders, depth).mean()])
+    gains = data.draw(st.lists(st.sampled_from([0.0, 0.25, 1.0]), min_size=n, max_size=n))
+    ranked = np.array(list(itertools.permutations(gains)))
+    ideal = np.sort(ranked, axis=1)[:, ::-1]
+    ours = expected_ndcg([np.mean(gains)], N, ideal[:1], k)
+    assert ours == pytest.approx([ndcg(ranked, ideal, k).mean()], nan_ok=True)
 
 
 def test_chance_against_an_empty_gallery_is_zero():
     assert expected_hit_ratio([0], [0], 5) == [0.0]
     assert expected_average_precision_author([0], [0], 5) == [0.0]
+    assert expected_average_precision_per_hit([0], [0], 5) == [0.0]
+    for expected in (expected_average_precision, expected_r_precision, expected_reciprocal_rank):
+        assert np.isnan(expected([0], [0])).all()
 
 
 def test_chance_of_the_published_split():

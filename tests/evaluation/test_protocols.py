@@ -15,7 +15,28 @@ from foveola.evaluation import Side, evaluate
 KS = (1, 3, 7)
 
 
-def slow(queries, gallery, same_subject_out=True):
+def left_out(exclude, one, other, queries, gallery):
+    if exclude == "none" or queries.identities[one] != gallery.identities[other]:
+        return False
+    if exclude == "subject":
+        return True
+    a, b = getattr(queries, f"{exclude}s")[one], getattr(gallery, f"{exclude}s")[other]
+    return a is None or b is None or a == b
+
+
+def gain(a, b, names, label):
+    """Of two label sets, as one would say it."""
+    one, other = ({name for name, has in zip(names, row, strict=True) if has} for row in (a, b))
+    if label == "grade":
+        return 1 - abs(int(*one) - int(*other)) / 4
+    return len(one & other) / len(one | other)
+
+
+def dcg(gains, k):
+    return sum(g / math.log2(i + 2) for i, g in enumerate(gains[:k]))
+
+
+def slow(queries, gallery, exclude="subject"):
     """Per query and metric by plain loops; queries is gallery for leave-one-out."""
     rows = []
     for q in range(len(queries.identities)):
@@ -23,27 +44,39 @@ def slow(queries, gallery, same_subject_out=True):
         for g in range(len(gallery.identities)):
             if gallery is queries and g == q:
                 continue
-            if same_subject_out and gallery.identities[g] == queries.identities[q]:
+            if left_out(exclude, q, g, queries, gallery):
                 continue
             a, b = queries.descriptors[q].astype(float), gallery.descriptors[g].astype(float)
             cosine = round(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)), 9)
             left.append((-cosine, g, bool((queries.labels[q] & gallery.labels[g]).any())))
-        hits = [relevant for _, _, relevant in sorted(left)]
+        order = sorted(left)
+        hits = [relevant for _, _, relevant in order]
+        gains = [
+            gain(queries.labels[q], gallery.labels[g], queries.label_names, queries.label)
+            for _, g, _ in order
+        ]
+        sums = [
+            sum(hits[i] * sum(hits[: i + 1]) / (i + 1) for i in range(min(k, len(hits))))
+            for k in range(len(hits) + max(KS) + 1)
+        ]
         row = {}
         for k in KS:
             row[f"mHR@{k}"] = sum(hits[:k]) / k
-            row[f"mAP@{k}"] = (
-                sum(hits[i] * sum(hits[: i + 1]) / (i + 1) for i in range(min(k, len(hits)))) / k
-            )
+            row[f"mAP@{k}"] = sums[k] / k
+            row[f"mAP@{k} per hit"] = sums[k] / max(1, sum(hits[:k]))
+            best = dcg(sorted(gains, reverse=True), k)
+            row[f"nDCG@{k}"] = dcg(gains, k) / best if best else math.nan
         R = sum(hits)
-        row["mAP@R"] = (
-            sum(hits[i] * sum(hits[: i + 1]) / (i + 1) for i in range(R)) / R if R else math.nan
-        )
+        row["mAP"] = sums[len(hits)] / R if R else math.nan
+        row["mAP@R"] = sums[R] / R if R else math.nan
+        row["R-precision"] = sum(hits[:R]) / R if R else math.nan
+        row["MRR"] = 1 / (hits.index(True) + 1) if R else math.nan
         rows.append(row)
     return rows
 
 
 def check(evaluation, queries, rows):
+    assert set(evaluation.metrics) == set(rows[0])
     for name, metric in evaluation.metrics.items():
         values = np.array([row[name] for row in rows])
         known = ~np.isnan(values)
@@ -67,22 +100,29 @@ def sides(draw, names=("a", "b", "c")):
     rows = draw(hnp.arrays(np.float32, (n, 2), elements=st.sampled_from([-2.0, -1.0, 1.0, 2.0])))
     labels = draw(hnp.arrays(bool, (n, len(names))))
     labels[0, 0] = labels[1, 0] = True
-    identities = draw(st.lists(st.integers(0, 5), min_size=n, max_size=n))
-    return Side(rows, labels, identities, tuple(names))
+    identities, eyes, visits = (
+        draw(st.lists(st.sampled_from(values), min_size=n, max_size=n))
+        for values in (range(6), ("left", "right", None), (0.0, 12.0, None))
+    )
+    return Side(rows, labels, identities, tuple(names), eyes=eyes, visits=visits)
 
 
 @settings(deadline=None, max_examples=40)
-@given(side=sides(), out=st.booleans())
+@given(side=sides(), out=st.sampled_from(["subject", "eye", "visit", "none"]))
 def test_leave_one_out_matches_slow_loops(side, out):
-    got = evaluate(side, ks=KS, exclude_same_subject=out, bootstrap=0)
+    got = evaluate(side, ks=KS, exclude=out, bootstrap=0)
     asked = side.labelled()
     check(got, asked, slow(asked, asked, out))
 
 
 @settings(deadline=None, max_examples=40)
-@given(queries=sides(), gallery=sides(("c", "d", "a")), out=st.booleans())
+@given(
+    queries=sides(),
+    gallery=sides(("c", "d", "a")),
+    out=st.sampled_from(["subject", "eye", "visit", "none"]),
+)
 def test_two_sides_with_differing_label_names_match_slow_loops(queries, gallery, out):
-    got = evaluate(queries, gallery, ks=KS, exclude_same_subject=out, bootstrap=0)
+    got = evaluate(queries, gallery, ks=KS, exclude=out, bootstrap=0)
     names = ("a", "b", "c", "d")
     wide = []
     for side in (queries.labelled(), gallery.labelled()):
@@ -92,7 +132,7 @@ def test_two_sides_with_differing_label_names_match_slow_loops(queries, gallery,
             else np.zeros(len(side.labels), bool)
             for n in names
         ]
-        wide.append(Side(side.descriptors, np.column_stack(columns), side.identities, names))
+        wide.append(dataclasses.replace(side, labels=np.column_stack(columns), label_names=names))
     check(got, wide[0], slow(*wide, out))
 
 
@@ -133,7 +173,7 @@ def test_descriptors_that_are_the_labels_are_perfect(crowd):
     got = evaluate(
         dataclasses.replace(crowd, descriptors=np.eye(5, dtype=np.float32)[codes]), ks=(5,)
     )
-    assert [m.value.macro for m in got.metrics.values()] == pytest.approx([1, 1, 1])
+    assert [m.value.macro for m in got.metrics.values()] == pytest.approx([1] * 8)
     assert got.metrics["mAP@R"].interval() == pytest.approx((1, 1))
 
 
@@ -161,7 +201,7 @@ def test_the_same_subject_is_left_out_and_counted():
 
 
 def test_the_same_subject_is_ranked_on_request_but_never_the_query_itself():
-    got = evaluate(four(), ks=(1,), bootstrap=0, exclude_same_subject=False)
+    got = evaluate(four(), ks=(1,), bootstrap=0, exclude="none")
     assert got.metrics["mHR@1"].value.micro == pytest.approx(2 / 4)  # 0 and 10 meet each other
     assert (got.excluded_pairs, got.queries_with_exclusions) == (0, 0)
     assert "NOT excluded" in got.to_text()
@@ -296,6 +336,8 @@ def test_a_gallery_without_any_label_is_refused(count):
         ({"ks": (0,)}, "ks must"),
         ({"confidence": 95}, "confidence"),
         ({"bootstrap": -1}, "bootstrap"),
+        ({"exclude": "person"}, "exclude is 'person'; expected subject, eye, visit, none"),
+        ({"exclude": "eye"}, "a side has no eyes"),
     ],
 )
 def test_arguments_out_of_range_are_refused(arguments, words):
@@ -303,9 +345,67 @@ def test_arguments_out_of_range_are_refused(arguments, words):
         evaluate(four(), **arguments)
 
 
+def test_grades_are_graded_by_their_distance_in_ndcg():
+    # The query of grade 1 finds grades 2 and 4: gains 3/4 and 1/4, in the best order.
+    angles = np.radians([0, 10, 20])
+    side = Side(
+        np.column_stack([np.cos(angles), np.sin(angles)]), np.array([0, 1, 2]), "abc",
+        ("1", "2", "4"), label="grade",
+    )  # fmt: skip
+    got = evaluate(side, ks=(1, 2), bootstrap=0).metrics["nDCG@2"]
+    assert got.value.per_label["1"] == 1
+    # grade 4 finds 2, then 1: gains 1/2 and 1/4, again in the best order; grade 2, in the middle,
+    # has a tie of which 1 comes first: 3/4 and 1/2
+    assert got.value.per_label == pytest.approx({"1": 1, "2": 1, "4": 1})
+    both = (0.75 + 0.25) / 2 * (1 + 1 / math.log2(3))
+    assert got.chance.per_label["1"] == pytest.approx(both / (0.75 + 0.25 / math.log2(3)))
+
+
+def test_subgroups_are_the_evaluation_of_their_queries():
+    generator = np.random.default_rng(2)
+    cameras = ["A" if i % 3 else None for i in range(60)]
+    side = Side(
+        generator.normal(size=(60, 4)).astype(np.float32), generator.integers(2, size=60),
+        generator.integers(30, size=60).tolist(), columns={"camera": cameras},
+    )  # fmt: skip
+    got = evaluate(side, ks=(5,), bootstrap=100)
+    assert list(got.subgroups["camera"]) == ["A", "unknown"]
+    for value, name in (("A", "A"), (None, "unknown")):
+        rows = np.array([camera == value for camera in cameras])
+        for m, metric in enumerate(got.subgroups["camera"][name].values()):
+            found = np.nanmean(got.per_query.values[rows, m])
+            assert metric.value.micro == pytest.approx(found)
+            assert metric.low.micro <= found <= metric.high.micro
+        assert metric.total == rows.sum()
+    assert "mAP@5 of the queries by camera:" in got.to_text()
+
+
+def test_what_was_found_is_told_by_label():
+    got = evaluate(four(people="abcd"), ks=(2,), bootstrap=0)
+    # 0 degrees finds 10 and 20 (1, 0), 10 finds 0 and 20 (1, 0), 90 finds 20 and 10 (0, 1);
+    # 20, the only grade 0, finds 10 and 0
+    assert got.retrieved == {"0": {"0": 0, "1": 1}, "1": {"0": 0.5, "1": 0.5}}
+    assert got.retrieved_at == 2
+
+
+def test_columns_of_cases_are_kept_and_ages_banded():
+    cases = [
+        Case(image=f"{i}", path=f"/{i}", grade=1, eye="left", extra={"age": 20 + i, "camera": "K"})
+        for i in range(13)
+    ]
+    cases.append(Case(image="x", path="/x", grade=1, extra={"age": ""}))
+    side = Side.from_cases(np.ones((14, 2)), cases, "grade", by=("age", "camera", "eye"))
+    assert side.columns["age"] == ["20-29"] * 10 + ["30-39"] * 3 + [None]
+    assert side.columns["camera"] == ["K"] * 13 + [None]
+    assert side.columns["eye"][-2:] == ["left", None]
+    with pytest.raises(FoveolaError, match="no image has a column 'site'"):
+        Side.from_cases(np.ones((14, 2)), cases, "grade", by=("site",))
+
+
 def test_ranks_are_sorted_and_counted_once():
     assert list(evaluate(four(), ks=(5, 1, 5), bootstrap=0).metrics) == [
-        *("mHR@1", "mHR@5", "mAP@1", "mAP@5", "mAP@R")
+        *("mHR@1", "mHR@5", "mAP@1", "mAP@5", "mAP@1 per hit", "mAP@5 per hit"),
+        *("nDCG@1", "nDCG@5", "mAP", "mAP@R", "R-precision", "MRR"),
     ]
 
 
@@ -319,8 +419,9 @@ def test_json_has_every_key_and_no_nan(crowd):
     got = json.loads(json.dumps(evaluate(crowd, bootstrap=50).to_json(), allow_nan=False))
     assert got["label"] == "grade"
     assert set(got["excluded_same_subject"]) == {"pairs", "queries"}
-    expected = [f"mHR@{k}" for k in (1, 5, 10, 20, 50)] + [f"mAP@{k}" for k in (1, 5, 10, 20, 50)]
-    assert list(got["metrics"]) == [*expected, "mAP@R"]
+    at = ("mHR@{}", "mAP@{}", "mAP@{} per hit", "nDCG@{}")
+    expected = [name.format(k) for name in at for k in (1, 5, 10, 20, 50)]
+    assert list(got["metrics"]) == [*expected, "mAP", "mAP@R", "R-precision", "MRR"]
     for metric in got["metrics"].values():
         assert set(metric) == {"micro", "macro", "per_grade", "chance", "interval", "queries"}
         for part in (metric, metric["chance"], metric["interval"]):

@@ -20,6 +20,7 @@ from foveola.cli.output import (
 from foveola.cli.startup import import_openvino_runtime
 
 if TYPE_CHECKING:
+    from foveola.evaluation import Exclude
     from foveola.retrieval import SearchResult
 
 
@@ -143,7 +144,14 @@ def _columns(case: Case) -> str:
     help="Rank; may be repeated.",
 )
 @click.option("--collection", default="", help="Name space of the queries' subjects.")
-@click.option("--same-subject", is_flag=True, help="Leave a query's own subject in its ranking.")
+@click.option(
+    "--exclude",
+    type=click.Choice(["subject", "eye", "visit", "none"]),
+    default="subject",
+    show_default=True,
+    help="What of the query's own subject is left out of its ranking.",
+)
+@click.option("--by", multiple=True, help="Column to split the result by; may be repeated.")
 @click.option(
     "--bootstrap",
     default=1000,
@@ -164,23 +172,24 @@ def evaluate(
     label: str,
     ks: tuple[int, ...],
     collection: str,
-    same_subject: bool,
+    exclude: "Exclude",
+    by: tuple[str, ...],
     bootstrap: int,
     html: Path | None,
     as_json: bool,
 ) -> None:
     """Measure how well ARCHIVE finds cases with the same label.
 
-    Prints mHR@K, mAP@K and mAP@R over all queries (micro), as the mean over label values
-    (macro) and for each value, with intervals and the level that chance reaches. A query's own
-    subject is left out of its ranking unless --same-subject is given.
+    Prints precision, average precision, nDCG and others over all queries (micro), as the mean
+    over label values (macro) and for each value, with intervals and the level that chance
+    reaches. A query's own subject is left out of its ranking unless --exclude says otherwise.
     """
     from foveola.assess import assess
 
     asked = None if queries is None else read_cases([queries], collection)
     with progress("encoding queries", len(asked or ())) as advance:
         done = assess(
-            archive, asked, label=label, ks=ks, same_subject=same_subject,
+            archive, asked, label=label, ks=ks, exclude=exclude, by=by,
             bootstrap=bootstrap, progress=advance,
         )  # fmt: skip
     if html is not None:

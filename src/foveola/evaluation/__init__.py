@@ -1,6 +1,19 @@
 """How good a descriptor is: rankings judged, with chance level and intervals."""
 
-from foveola.evaluation.protocols import DEFAULT_KS, Side, evaluate
-from foveola.evaluation.result import Estimate, Evaluation, Metric, Settings
+from foveola.evaluation.estimates import Estimate, Metric, PerQuery
+from foveola.evaluation.protocols import DEFAULT_KS, evaluate
+from foveola.evaluation.result import Evaluation
+from foveola.evaluation.settings import Exclude, Settings
+from foveola.evaluation.sides import Side
 
-__all__ = ["DEFAULT_KS", "Estimate", "Evaluation", "Metric", "Settings", "Side", "evaluate"]
+__all__ = [
+    "DEFAULT_KS",
+    "Estimate",
+    "Evaluation",
+    "Exclude",
+    "Metric",
+    "PerQuery",
+    "Settings",
+    "Side",
+    "evaluate",
+]

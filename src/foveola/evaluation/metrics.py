@@ -1,20 +1,51 @@
-"""How good one ranking is, and how good a random one would be.
+"""How good one ranking is.
 
 Pure functions on ranked relevance: row q holds, best first, whether the image at each
 rank is relevant to query q. Letters: Q queries, K ranks looked at, N images that could be
-ranked for a query, R of them relevant. All results are float64 (Q,), one value a query.
+ranked for a query, R of them relevant, H hits of all queries. All results are float64 (Q,),
+one value a query; what a random ranking would reach is in `chance`.
 
 A ranking shorter than K has no image at its last ranks, and no image is a miss: the sums
 are still divided by K, as the definitions say.
 """
 
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Bools: TypeAlias = NDArray[np.bool_]
 Floats: TypeAlias = NDArray[np.float64]
+
+
+class Hits(NamedTuple):
+    """Where the relevant images of Q rankings stand; query by query, best first.
+
+    Attributes:
+        queries: Q.
+        depth: ranks that were looked at.
+        query: int64 (H,), whose hit it is.
+        rank: int64 (H,), 1 is best.
+        precision: float64 (H,), of the ranking down to this hit.
+    """
+
+    queries: int
+    depth: int
+    query: NDArray[np.int64]
+    rank: NDArray[np.int64]
+    precision: Floats
+
+
+def find_hits(relevance: ArrayLike) -> Hits:
+    """Hits of rankings, bool (Q, N). Metrics over whole rankings share them."""
+    ranked = np.asarray(relevance, dtype=bool)
+    Q, N = ranked.shape
+    places = np.flatnonzero(ranked)
+    counts = np.count_nonzero(ranked, axis=1)
+    query = np.repeat(np.arange(Q), counts)
+    rank = places - query * N + 1
+    nth = np.arange(1, len(places) + 1) - np.repeat(np.cumsum(counts) - counts, counts)
+    return Hits(Q, N, query, rank, nth / rank)
 
 
 def hit_ratio(relevance: ArrayLike, k: int) -> Floats:
@@ -49,7 +80,41 @@ def average_precision_author(relevance: ArrayLike, k: int) -> Floats:
     return sums[:, -1] / k if sums.shape[1] else np.zeros(len(sums))
 
 
-def average_precision_at_r(relevance: ArrayLike, relevant: ArrayLike) -> Floats:
+def average_precision_per_hit(relevance: ArrayLike, k: int) -> Floats:
+    """Average precision over the hits among the first k.
+
+        AP@k = sum_{i<=k} rel_i * precision@i / max(1, sum_{i<=k} rel_i)
+
+    The other published form (Y-Net, arXiv 2105.08872, and much of the hashing literature): one
+    hit at rank 1 and nothing else is 1. Larger than `average_precision_author`; the two must
+    not be compared.
+
+    Args:
+        relevance: bool (Q, any), best first.
+        k: ranks looked at, at least 1.
+    """
+    head = _head(relevance, k)
+    if not head.shape[1]:
+        return np.zeros(len(head))
+    return np.asarray(_precision_sums(head)[:, -1] / np.maximum(head.sum(axis=1), 1))
+
+
+def average_precision(relevance: ArrayLike | Hits, relevant: ArrayLike) -> Floats:
+    """Average precision over the whole ranking: mean precision at the relevant images.
+
+        AP = (1/R) sum_i rel_i * precision@i
+
+    That of scikit-learn where nothing is tied.
+
+    Args:
+        relevance: bool (Q, N), best first, or its hits.
+        relevant: int (Q,), R of each query. Where it is 0 the result is NaN.
+    """
+    found = _as_hits(relevance)
+    return _per_relevant(_sum_by_query(found, found.precision), relevant)
+
+
+def average_precision_at_r(relevance: ArrayLike | Hits, relevant: ArrayLike) -> Floats:
     """Average precision over as many ranks as there are relevant images.
 
         AP@R = (1/R) sum_{i<=R} rel_i * precision@i
@@ -58,62 +123,68 @@ def average_precision_at_r(relevance: ArrayLike, relevant: ArrayLike) -> Floats:
     relevant image comes before every other one.
 
     Args:
-        relevance: bool (Q, at least max R), best first.
+        relevance: bool (Q, at least max R), best first, or its hits.
         relevant: int (Q,), R of each query. Where it is 0 the result is NaN.
 
     Raises:
         ValueError: rankings end before rank R.
     """
-    counts = np.asarray(relevant, dtype=np.int64)
-    deepest = int(counts.max(initial=0))
-    ranked = np.asarray(relevance, dtype=bool)[:, :deepest]
-    if ranked.shape[1] < deepest:
-        raise ValueError(f"expected rankings of at least R = {deepest}, got {ranked.shape[1]}")
-    result = np.full(len(counts), np.nan)
-    asked = np.flatnonzero(counts)
-    result[asked] = _precision_sums(ranked)[asked, counts[asked] - 1] / counts[asked]
-    return result
+    found, early = _until_r(relevance, relevant)
+    return _per_relevant(_sum_by_query(found, found.precision * early), relevant)
 
 
-def expected_hit_ratio(relevant: ArrayLike, ranked: ArrayLike, k: int) -> Floats:
-    """Mean of `hit_ratio` over all orders of N images, R of them relevant.
+def r_precision(relevance: ArrayLike | Hits, relevant: ArrayLike) -> Floats:
+    """Share of the first R that is relevant, R being the number of relevant images.
 
-    Each rank holds a relevant image with probability R/N, so E HR@k = (R/N) min(k, N) / k.
+    Arguments and errors as for `average_precision_at_r`.
+    """
+    found, early = _until_r(relevance, relevant)
+    return _per_relevant(_sum_by_query(found, early.astype(np.float64)), relevant)
+
+
+def reciprocal_rank(relevance: ArrayLike | Hits, relevant: ArrayLike) -> Floats:
+    """1 / rank of the first relevant image; its mean over queries is the MRR.
 
     Args:
-        relevant: int (Q,), R.
-        ranked: int (Q,), N; where it is 0 the result is 0.
-        k: ranks looked at, at least 1.
+        relevance: bool (Q, N), best first, or its hits.
+        relevant: int (Q,), R of each query. Where it is 0 the result is NaN.
     """
-    R, N = _counts(relevant, ranked)
-    return R / np.maximum(N, 1) * np.minimum(k, N) / k
+    found = _as_hits(relevance)
+    first = np.concatenate([[True], found.query[1:] != found.query[:-1]])[: len(found.query)]
+    result = np.zeros(found.queries)
+    result[found.query[first]] = 1 / found.rank[first]
+    return np.where(np.asarray(relevant) > 0, result, np.nan)
 
 
-def expected_average_precision_author(relevant: ArrayLike, ranked: ArrayLike, k: int) -> Floats:
-    """Mean of `average_precision_author` over all orders of N images, R of them relevant.
+def ndcg(gains: ArrayLike, ideal: ArrayLike, k: int) -> Floats:
+    """Discounted cumulative gain over that of the best order.
 
-    With p = R/N, and q = (R-1)/(N-1) for a second place once one is known to be relevant,
-    rank i gives E[rel_i * precision@i] = (p/i) (1 + (i-1) q), and with n = min(k, N) and the
-    harmonic number H_n the sum over ranks is
+        DCG@k = sum_{i<=k} gain_i / log2(i + 1)        nDCG@k = DCG@k / DCG@k of the best order
 
-        E AP@k = (p/k) (H_n + q (n - H_n))
+    Gains enter as they are, not as powers of two. Source: Jarvelin and Kekalainen, ACM TOIS
+    2002; that of scikit-learn where nothing is tied.
 
     Args:
-        relevant: int (Q,), R.
-        ranked: int (Q,), N; where it is 0 the result is 0.
+        gains: float (Q, any), 0 or above, by rank.
+        ideal: float (Q, any), the greatest gains that the gallery has for a query, falling.
+            Where all are 0 the result is NaN.
         k: ranks looked at, at least 1.
     """
-    R, N = _counts(relevant, ranked)
-    return _expected_precision_sum(R, N, np.minimum(k, N)) / k
+    if k < 1:
+        raise ValueError(f"k must be at least 1, got {k}")
+    return _divide(discounted(gains, k), discounted(ideal, k))
 
 
-def expected_average_precision_at_r(relevant: ArrayLike, ranked: ArrayLike) -> Floats:
-    """Mean of `average_precision_at_r` over all orders; NaN where nothing is relevant.
+def discounted(gains: ArrayLike, k: int) -> Floats:
+    """DCG@k of float (Q, any)."""
+    head = np.asarray(gains, dtype=np.float64)[:, :k]
+    # not as a product of matrices, whose last bit depends on how many rows there are
+    return np.asarray((head * discounts(k)[: head.shape[1]]).sum(axis=1))
 
-    The sum of `expected_average_precision_author` with R ranks, divided by R.
-    """
-    R, N = _counts(relevant, ranked)
-    return np.where(R > 0, _expected_precision_sum(R, N, R) / np.maximum(R, 1), np.nan)
+
+def discounts(k: int) -> Floats:
+    """(k,): 1 / log2(i + 1) of the ranks i."""
+    return np.asarray(1 / np.log2(np.arange(2, k + 2)))
 
 
 def _head(relevance: ArrayLike, k: int) -> Bools:
@@ -133,17 +204,30 @@ def _precision_sums(relevance: Bools) -> Floats:
     return np.cumsum(sums, axis=1, out=sums)
 
 
-def _counts(relevant: ArrayLike, ranked: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    R, N = np.asarray(relevant, dtype=np.int64), np.asarray(ranked, dtype=np.int64)
-    if np.any(R > N) or np.any(R < 0):
-        raise ValueError("expected 0 <= relevant <= ranked for every query")
-    return R, N
+def _as_hits(relevance: ArrayLike | Hits) -> Hits:
+    return relevance if isinstance(relevance, Hits) else find_hits(relevance)
 
 
-def _expected_precision_sum(
-    R: NDArray[np.int64], N: NDArray[np.int64], ranks: NDArray[np.int64]
-) -> Floats:
-    harmonic = np.concatenate([[0.0], np.cumsum(1.0 / np.arange(1, ranks.max(initial=0) + 1))])
-    H = harmonic[ranks]
-    second = (R - 1) / np.maximum(N - 1, 1)
-    return np.asarray(R / np.maximum(N, 1) * (H + second * (ranks - H)), dtype=np.float64)
+def _until_r(relevance: ArrayLike | Hits, relevant: ArrayLike) -> tuple[Hits, Bools]:
+    """The hits, and which of them (H,) stand at rank R or before."""
+    found, counts = _as_hits(relevance), np.asarray(relevant, dtype=np.int64)
+    deepest = int(counts.max(initial=0))
+    if found.depth < deepest:
+        raise ValueError(f"expected rankings of at least R = {deepest}, got {found.depth}")
+    return found, found.rank <= counts[found.query]
+
+
+def _sum_by_query(found: Hits, values: Floats) -> Floats:
+    sums = np.bincount(found.query, weights=values, minlength=found.queries)
+    return np.asarray(sums, dtype=np.float64)
+
+
+def _per_relevant(sums: Floats, relevant: ArrayLike) -> Floats:
+    return _divide(sums, np.asarray(relevant, dtype=np.float64))
+
+
+def _divide(above: Floats, below: Floats) -> Floats:
+    """NaN where below is 0."""
+    result = np.full(len(below), np.nan)
+    np.divide(above, below, out=result, where=below > 0)
+    return result

@@ -1,10 +1,11 @@
 """Rankings of a gallery for many queries, a block of queries at a time.
 
-Letters: B queries of a block, N gallery images, D width of a descriptor. Nothing of the
-size queries x gallery is ever kept.
+Letters: B queries of a block, N gallery images, D width of a descriptor, K first ranks. Nothing
+of the size queries x gallery is ever kept.
 """
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +13,22 @@ from numpy.typing import NDArray
 from foveola.evaluation.metrics import Bools, Floats
 
 _BLOCK_BYTES = 64 << 20
-_BYTES_PER_PAIR = 40  # cosine, its step, its place, relevance, exclusion, sums over ranks
+_BYTES_PER_PAIR = 40  # cosine, its sort key, relevance, exclusion, hits
 _STEPS = 2**30
+_LAST = 2**31 - 1  # step of what is excluded, behind every cosine
+
+
+class Ranking(NamedTuple):
+    """What stands at each rank.
+
+    Attributes:
+        relevance: bool (B, N), by rank; excluded images come last and are not relevant.
+        first: int64 (B, K), position in the gallery of what stands at the first K ranks; -1
+            where the ranking is shorter.
+    """
+
+    relevance: Bools
+    first: NDArray[np.int64]
 
 
 def query_blocks(queries: int, gallery: int, block: int | None = None) -> Iterator[slice]:
@@ -30,35 +45,53 @@ def unit_rows(descriptors: NDArray[np.float32]) -> Floats:
     return rows
 
 
-def cosines(queries: NDArray[np.float32], gallery: NDArray[np.float32]) -> Floats:
-    """Cosine of each pair in double precision, (B, D) and (N, D) -> (B, N)."""
-    B, N, D = len(queries), len(gallery), gallery.shape[1]
-    unit = unit_rows(queries)
-    result = np.empty((B, N))
-    tile = max(1, _BLOCK_BYTES // (16 * max(D, 1)))
-    for start in range(0, N, tile):
-        part = slice(start, start + tile)
-        result[:, part] = unit @ unit_rows(gallery[part]).T
-    return result
+class Gallery:
+    """Descriptors to compare with, their lengths divided out once where memory allows.
+
+    Args:
+        descriptors: float32 (N, D).
+    """
+
+    def __init__(self, descriptors: NDArray[np.float32]) -> None:
+        self._descriptors = descriptors
+        self._unit = unit_rows(descriptors) if 8 * descriptors.size <= 4 * _BLOCK_BYTES else None
+
+    def cosines(self, queries: NDArray[np.float32]) -> Floats:
+        """Cosine of each pair in double precision, (B, D) -> (B, N)."""
+        unit = unit_rows(queries)
+        if self._unit is not None:
+            return np.asarray(unit @ self._unit.T)
+        N, D = self._descriptors.shape
+        result = np.empty((len(queries), N))
+        tile = max(1, _BLOCK_BYTES // (16 * max(D, 1)))
+        for start in range(0, N, tile):
+            part = slice(start, start + tile)
+            result[:, part] = unit @ unit_rows(self._descriptors[part]).T
+        return result
 
 
-def rank_relevance(similarity: Floats, relevance: Bools, excluded: Bools) -> Bools:
-    """Relevance in the order of the ranking; most similar first.
+def rank(similarity: Floats, relevance: Bools, excluded: Bools, first: int = 0) -> Ranking:
+    """Most similar first.
 
     Similarities are compared in steps of 2^-30, and equal ones keep the order of the
     gallery. Without steps the last bit would break ties, and that bit of a matrix product
-    depends on where in the matrix a pair stands. Excluded images come last and count as
-    not relevant.
+    depends on where in the matrix a pair stands.
 
     Args:
         similarity: float64 (B, N), from -1 to 1.
         relevance: bool (B, N), by position in the gallery.
         excluded: bool (B, N), what to leave out of each ranking.
-
-    Returns:
-        bool (B, N), by rank.
+        first: K.
     """
-    steps = np.rint(similarity * -_STEPS).astype(np.int32)
-    steps[excluded] = np.iinfo(np.int32).max
-    order = np.argsort(steps, axis=1, kind="stable")
-    return np.asarray(np.take_along_axis(relevance & ~excluded, order, axis=1))
+    # One number for each pair, (step, position, relevance) from the highest bit down, so that a
+    # plain sort orders by all three and carries the relevance along: 8 times as fast as sorting
+    # positions and looking their relevance up.
+    keys = np.rint(similarity * -_STEPS).astype(np.int64)
+    keys[excluded] = _LAST
+    keys <<= 32
+    keys |= np.arange(similarity.shape[1], dtype=np.int64) << 1
+    keys |= relevance & ~excluded
+    keys.sort(axis=1)
+    head = keys[:, :first]
+    positions = np.where(head >> 32 == _LAST, -1, (head & 0xFFFFFFFF) >> 1)
+    return Ranking((keys & 1).astype(bool), positions)

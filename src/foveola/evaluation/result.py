@@ -1,122 +1,13 @@
 """What an evaluation found, as a value, as JSON, as Markdown and as text."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 
-import numpy as np
-from numpy.typing import NDArray
+from foveola.evaluation.estimates import Interval, Metric, PerQuery
+from foveola.evaluation.settings import Settings
 
-from foveola.evaluation.uncertainty import Means
-
-Interval = tuple[float, float]
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How it was evaluated; see `foveola.evaluation.evaluate`.
-
-    Raises:
-        ValueError: a number is out of range.
-    """
-
-    ks: tuple[int, ...]
-    exclude_same_subject: bool
-    leave_one_out: bool
-    bootstrap: int
-    confidence: float
-    seed: int
-
-    def __post_init__(self) -> None:
-        if not self.ks or min(self.ks) < 1:
-            raise ValueError(f"ks must be at least 1, got {self.ks}")
-        if not 0 < self.confidence < 1:
-            raise ValueError(f"confidence must lie between 0 and 1, got {self.confidence}")
-        if self.bootstrap < 0:
-            raise ValueError(f"bootstrap must not be negative, got {self.bootstrap}")
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """One number over all queries, one over label values, one for each label value.
-
-    Attributes:
-        micro: mean over the queries.
-        macro: unweighted mean over the label values that have queries.
-        per_label: mean over the queries of a label value; NaN where there is none.
-    """
-
-    micro: float
-    macro: float
-    per_label: Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A metric with its chance level and interval.
-
-    Attributes:
-        value: what was measured.
-        chance: exact mean of the same over all orders of each query's gallery.
-        low, high: ends of the interval, NaN where there is none.
-        queries: number of queries behind each label value.
-    """
-
-    value: Estimate
-    chance: Estimate
-    low: Estimate
-    high: Estimate
-    queries: Mapping[str, int]
-
-    @classmethod
-    def from_means(
-        cls,
-        m: int,
-        names: tuple[str, ...],
-        value: Means,
-        chance: Means,
-        interval: Means,
-        queries: NDArray[np.int64],
-    ) -> "Metric":
-        """The m-th metric of tables of means; names and queries are those of the L values."""
-        asked = dict(zip(names, (int(n) for n in queries), strict=True))
-
-        def estimate(table: Means, end: int | None = None) -> Estimate:
-            def pick(numbers: NDArray[np.float64]) -> float:
-                return float(numbers if end is None else numbers[end])
-
-            per_label = {
-                name: pick(table.per_label[m, i]) for i, name in enumerate(names) if asked[name]
-            }
-            return Estimate(pick(table.micro[m]), pick(table.macro[m]), per_label)
-
-        return cls(
-            value=estimate(value),
-            chance=estimate(chance),
-            low=estimate(interval, 0),
-            high=estimate(interval, 1),
-            queries={name: count for name, count in asked.items() if count},
-        )
-
-    def interval(self, label: str | None = None) -> Interval:
-        """Interval of one label value, or of the micro mean."""
-        if label is None:
-            return self.low.micro, self.high.micro
-        return self.low.per_label[label], self.high.per_label[label]
-
-    def to_json(self, key: str) -> dict[str, object]:
-        """Plain types; key is the name of the entry that is by label value."""
-        ends = {name: _ends(*self.interval(name)) for name in self.queries}
-        return {
-            **_estimate_json(self.value, key),
-            "chance": _estimate_json(self.chance, key),
-            "interval": {
-                "micro": _ends(*self.interval()),
-                "macro": _ends(self.low.macro, self.high.macro),
-                key: ends,
-            },
-            "queries": dict(self.queries),
-        }
+Rows = list[list[str]]
 
 
 @dataclass(frozen=True)
@@ -132,7 +23,13 @@ class Evaluation:
         queries_with_exclusions: queries with at least one such image.
         queries_without_relevant: queries whose remaining gallery holds no relevant image.
         settings: how it was done.
-        metrics: by name: mHR@K, mAP@K for each K, and mAP@R.
+        metrics: by name: mHR@K, mAP@K, mAP@K per hit and nDCG@K for each K; mAP, mAP@R,
+            R-precision, MRR.
+        subgroups: the same for the queries of each value of each column asked for.
+        retrieved: for queries of a label value, the mean share of the first `retrieved_at` that
+            carries each label value.
+        retrieved_at: K of those shares.
+        per_query: what the means are of.
     """
 
     label: str
@@ -145,6 +42,10 @@ class Evaluation:
     queries_without_relevant: int
     settings: Settings
     metrics: Mapping[str, Metric]
+    subgroups: Mapping[str, Mapping[str, Mapping[str, Metric]]]
+    retrieved: Mapping[str, Mapping[str, float]]
+    retrieved_at: int
+    per_query: PerQuery = field(compare=False, repr=False)
 
     def to_json(self) -> dict[str, object]:
         """Plain types for json.dumps; what is unknown is None."""
@@ -162,27 +63,48 @@ class Evaluation:
             "queries_without_relevant": self.queries_without_relevant,
             "settings": {**asdict(self.settings), "ks": list(self.settings.ks)},
             "metrics": {name: metric.to_json(key) for name, metric in self.metrics.items()},
+            "subgroups": {
+                column: {
+                    value: {name: metric.to_json(key) for name, metric in found.items()}
+                    for value, found in groups.items()
+                }
+                for column, groups in self.subgroups.items()
+            },
+            "retrieved": {"at": self.retrieved_at, "shares": self.retrieved},
         }
 
     def to_text(self) -> str:
-        """Two tables for a terminal: means with interval and chance, then by label value."""
-        parts = [self.summary(), _aligned(self.mean_rows()), self._caption()]
-        return "\n\n".join([*parts, _aligned(self.label_rows())])
+        """Tables for a terminal: means with interval and chance, by label value, by subgroup."""
+        return "\n\n".join(self._parts(_aligned))
 
     def to_markdown(self) -> str:
-        """The same two tables in Markdown."""
-        parts = [self.summary(), _piped(self.mean_rows()), self._caption()]
-        return "\n\n".join([*parts, _piped(self.label_rows())])
+        """The same tables in Markdown."""
+        return "\n\n".join(self._parts(_piped))
+
+    def _parts(self, table: Callable[[Rows], str]) -> list[str]:
+        parts = [self.summary(), table(self.mean_rows()), f"By {self.label}, chance in brackets:"]
+        parts.append(table(self.label_rows()))
+        parts.append(f"Share of the first {self.retrieved_at} by {self.label}:")
+        parts.append(table(self.retrieved_rows()))
+        for column in self.subgroups:
+            parts += [f"{self.headline()} of the queries by {column}:"]
+            parts.append(table(self.subgroup_rows(column)))
+        return parts
+
+    def headline(self) -> str:
+        """mAP@10, or the deepest mAP@K if 10 is not among the K."""
+        return "mAP@10" if 10 in self.settings.ks else f"mAP@{max(self.settings.ks)}"
 
     def summary(self) -> str:
         """One paragraph: what was asked, what was ranked, what was left out."""
         out = [f"{self.queries:,} queries against {self.gallery:,} images by {self.label}"]
         if self.settings.leave_one_out:
             out[0] += ", each against all others"
-        if self.settings.exclude_same_subject:
-            out.append(f"{self.excluded_pairs:,} same-subject pairs excluded")
-        else:
-            out.append("same-subject images were NOT excluded")
+        if self.settings.exclude != "none":
+            out.append(f"{self.excluded_pairs:,} same-{self.settings.exclude} pairs excluded")
+        if self.settings.exclude != "subject":
+            of = "" if self.settings.exclude == "none" else "other "
+            out.append(f"{of}images of the same subject were NOT excluded")
         for count, words in (
             (self.unlabelled_queries, "unlabelled queries not asked"),
             (
@@ -195,7 +117,7 @@ class Evaluation:
                 out.append(f"{count:,} {words}")
         return "; ".join(out) + "."
 
-    def mean_rows(self) -> list[list[str]]:
+    def mean_rows(self) -> Rows:
         """Header and rows: metric, micro and macro with interval and chance."""
         level = f"{100 * self.settings.confidence:g} % interval"
         rows = [["metric", "micro", level, "chance", "macro", level, "chance"]]
@@ -207,7 +129,7 @@ class Evaluation:
             )
         return rows
 
-    def label_rows(self) -> list[list[str]]:
+    def label_rows(self) -> Rows:
         """Header and rows: for each label value its queries and each metric (chance)."""
         counts = next(iter(self.metrics.values())).queries
         rows = [[self.label, *counts], ["queries", *(f"{count:,}" for count in counts.values())]]
@@ -219,21 +141,26 @@ class Evaluation:
             rows.append([metric, *cells])
         return rows
 
-    def _caption(self) -> str:
-        return f"By {self.label}, chance in brackets:"
+    def retrieved_rows(self) -> Rows:
+        """Header and rows: for queries of each label value, what stands in their first ranks."""
+        names = sorted({name for row in self.retrieved.values() for name in row})
+        rows = [["query \\ found", *names]]
+        for label, shares in self.retrieved.items():
+            rows.append([label, *(_number(shares.get(name)) for name in names)])
+        return rows
 
-
-def _estimate_json(estimate: Estimate, key: str) -> dict[str, object]:
-    per_label = {name: _known(value) for name, value in estimate.per_label.items()}
-    return {"micro": _known(estimate.micro), "macro": _known(estimate.macro), key: per_label}
-
-
-def _ends(low: float, high: float) -> list[float] | None:
-    return None if math.isnan(low) else [low, high]
-
-
-def _known(value: float) -> float | None:
-    return None if math.isnan(value) else value
+    def subgroup_rows(self, column: str) -> Rows:
+        """Header and rows: for each value of a column its queries and the headline metric."""
+        level = f"{100 * self.settings.confidence:g} % interval"
+        rows = [[column, "queries", "micro", level, "chance", "macro", level, "chance"]]
+        for value, found in self.subgroups[column].items():
+            m = found[self.headline()]
+            rows.append([
+                value, f"{found[self.headline()].total:,}", _number(m.value.micro),
+                _range(m.interval()), _number(m.chance.micro), _number(m.value.macro),
+                _range((m.low.macro, m.high.macro)), _number(m.chance.macro),
+            ])  # fmt: skip
+        return rows
 
 
 def _number(value: float | None) -> str:

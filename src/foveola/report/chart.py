@@ -56,7 +56,7 @@ def chart(evaluation: Evaluation, metric: str | None = None) -> Chart:
     Raises:
         ValueError: the evaluation has no such metric.
     """
-    name = metric or _headline(evaluation)
+    name = metric or evaluation.headline()
     if name not in evaluation.metrics:
         raise ValueError(f"no metric {name!r}; there are {', '.join(evaluation.metrics)}")
     found = evaluation.metrics[name]
@@ -93,13 +93,6 @@ def _scale(found: Metric) -> float:
     parts = [*found.value.per_label.values(), *found.chance.per_label.values()]
     parts += [end for end in found.high.per_label.values() if not math.isnan(end)]
     return min(edge for edge in (0.1, 0.25, 0.5, 1.0) if edge >= min(max(parts, default=1), 1))
-
-
-def _headline(evaluation: Evaluation) -> str:
-    """mAP@10, or the deepest mAP@K if 10 is not among the K."""
-    if "mAP@10" in evaluation.metrics:
-        return "mAP@10"
-    return f"mAP@{max(evaluation.settings.ks)}"
 
 
 def _height(value: float, scale: float) -> float:

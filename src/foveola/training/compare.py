@@ -143,7 +143,7 @@ def held_out_scores(run: Path, label: str) -> dict[str, float]:
     descriptors = np.stack([item.descriptor for item in encoded])
     by_identity = label in ("subject", "eye")
     side = _side(descriptors, [item.case for item in encoded], label, by_identity=by_identity)
-    done = evaluate(side, ks=(1, 10), exclude_same_subject=not by_identity, bootstrap=0)
+    done = evaluate(side, ks=(1, 10), exclude="none" if by_identity else "subject", bootstrap=0)
     names = ("mAP@R", "mAP@10", "mHR@1")
     values = {name: done.metrics[name].value for name in names}
     return {name: v.micro if by_identity else v.macro for name, v in values.items()}
