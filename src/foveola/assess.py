@@ -9,8 +9,8 @@ import numpy as np
 from foveola.archive import Archive
 from foveola.cases import Case
 from foveola.encoders.encoder import Encoded, Encoder, Failed
-from foveola.errors import ArchiveError, ImageError
-from foveola.evaluation import Evaluation, Exclude, Side, evaluate
+from foveola.errors import ArchiveError, FoveolaError, ImageError
+from foveola.evaluation import Difference, Evaluation, Exclude, Side, difference, evaluate
 
 
 @dataclass(frozen=True)
@@ -58,25 +58,7 @@ def assess(
         ImageError: none of the queries can be used.
         FoveolaError: nothing is labelled.
     """
-    with Archive.open(folder, read_only=True) as archive:
-        ids, vectors = archive.vectors()
-        cases = [case for _, case in archive.cases()]
-        encoder_folder, fingerprint = archive.encoder_folder, archive.fingerprint
-    if not len(ids):
-        raise ArchiveError(f"{folder} is empty; index photographs into it first")
-    gallery = Side.from_cases(vectors, cases, label, () if queries else by)
-    asked: Side | None = None
-    failed: tuple[Failed, ...] = ()
-    asked_cases: list[Case] = []
-    if queries is not None:
-        encoder = Encoder.load(encoder_folder)
-        if encoder.fingerprint != fingerprint:
-            raise ArchiveError(f"the encoder inside {folder} is not the one that made it")
-        asked_cases, descriptors, failed = _encode(encoder, queries, progress)
-        if not asked_cases:
-            first = f"; first: {failed[0].reason}" if failed else ""
-            raise ImageError(f"none of the {len(queries)} queries can be used{first}")
-        asked = Side.from_cases(descriptors, asked_cases, label, by)
+    gallery, asked, failed, phantom = _sides(folder, queries, label, by, progress)
     evaluation = evaluate(
         asked or gallery,
         gallery if asked else None,
@@ -84,8 +66,52 @@ def assess(
         exclude=exclude,
         bootstrap=bootstrap,
     )
-    phantom = any(case.extra.get("phantom") for case in [*cases, *asked_cases])
     return Assessment(evaluation, failed, phantom)
+
+
+def contrast(first: Assessment, second: Assessment) -> Difference:
+    """What the second archive's encoder reaches beyond the first's, query by query.
+
+    Raises:
+        FoveolaError: they were not asked the same queries in the same way.
+    """
+    try:
+        return difference(first.evaluation, second.evaluation)
+    except ValueError as error:
+        raise FoveolaError(
+            f"{error}; expected two archives of the same photographs with the same labels"
+        ) from None
+
+
+def _sides(
+    folder: Path,
+    queries: Sequence[Case] | None,
+    label: str,
+    by: Sequence[str],
+    progress: Callable[[int], None] | None,
+) -> tuple[Side, Side | None, tuple[Failed, ...], bool]:
+    """Gallery, queries if there are any, those that failed, and whether phantoms are in it."""
+    with Archive.open(folder, read_only=True) as archive:
+        _, vectors = archive.vectors()
+        cases = [case for _, case in archive.cases()]
+        encoder_folder, fingerprint = archive.encoder_folder, archive.fingerprint
+    if not cases:
+        raise ArchiveError(f"{folder} is empty; index photographs into it first")
+    # by path, so that two archives of the same photographs ask and rank them in the same order
+    order = sorted(range(len(cases)), key=lambda i: cases[i].path)
+    cases = [cases[i] for i in order]
+    phantom = any(case.extra.get("phantom") for case in [*cases, *(queries or ())])
+    gallery = Side.from_cases(vectors[order], cases, label, () if queries else by)
+    if queries is None:
+        return gallery, None, (), phantom
+    encoder = Encoder.load(encoder_folder)
+    if encoder.fingerprint != fingerprint:
+        raise ArchiveError(f"the encoder inside {folder} is not the one that made it")
+    asked, descriptors, failed = _encode(encoder, queries, progress)
+    if not asked:
+        first = f"; first: {failed[0].reason}" if failed else ""
+        raise ImageError(f"none of the {len(queries)} queries can be used{first}")
+    return gallery, Side.from_cases(descriptors, asked, label, by), failed, phantom
 
 
 def _encode(

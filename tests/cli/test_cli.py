@@ -104,6 +104,29 @@ def test_evaluate_prints_a_table_and_writes_a_page(archive, tmp_path):
     assert "phantom" in (tmp_path / "e.html").read_text().lower()
 
 
+def test_evaluate_splits_by_a_column_and_leaves_out_an_eye_alone(archive):
+    result = foveola("evaluate", archive, "--by", "camera", "--exclude", "eye", "--json")
+    values = json.loads(result.stdout)
+    cameras = values["subgroups"]["camera"]
+    assert len(cameras) >= 2
+    asked = [sum(found["mHR@1"]["queries"].values()) for found in cameras.values()]
+    assert sum(asked) == 32
+    assert values["settings"]["exclude"] == "eye"
+    assert values["excluded_same_subject"]["pairs"] == 32  # one other visit of each eye
+
+
+def test_evaluate_against_another_archive_takes_differences(archive, tmp_path):
+    copy = Path(shutil.copytree(archive, tmp_path / "copy"))
+    result = foveola("evaluate", archive, "--against", copy, "--json")
+    assert result.returncode == 0, result.stderr
+    found = json.loads(result.stdout)["difference"]["metrics"]["mAP@10"]
+    assert (found["micro"], found["interval"]["macro"]) == (0, [0, 0])
+    assert "beyond" in foveola("evaluate", archive, "--against", copy).stdout
+    foveola("remove", copy, "--subject", "P00003")
+    refused = said(foveola("evaluate", archive, "--against", copy))
+    assert "asked other queries (32 and 28)" in refused
+
+
 def test_info_and_remove(archive, tmp_path):
     copy = Path(shutil.copytree(archive, tmp_path / "copy"))
     before = json.loads(foveola("info", copy, "--json").stdout)
@@ -215,6 +238,7 @@ BAD = [
     (["index", "{new}", "{query}", "--encoder", "nonsense"], "is no encoder"),
     (["index", "{archive}", "{query}", "--encoder", "nonsense"], "is no encoder"),
     (["evaluate", "{archive}", "--label", "shoe"], "shoe"),
+    (["evaluate", "{archive}", "--by", "shoe"], "no image has a column 'shoe' with a value"),
     (["evaluate", "{archive}", "--queries", "{cut}"], "none of the 1 queries can be used"),
     (["remove", "{archive}", "--image", "nobody.jpg"], "no "),
     (["info", "{empty}"], "archive"),

@@ -20,6 +20,7 @@ from foveola.cli.output import (
 from foveola.cli.startup import import_openvino_runtime
 
 if TYPE_CHECKING:
+    from foveola.assess import Assessment
     from foveola.evaluation import Exclude
     from foveola.retrieval import SearchResult
 
@@ -153,6 +154,11 @@ def _columns(case: Case) -> str:
 )
 @click.option("--by", multiple=True, help="Column to split the result by; may be repeated.")
 @click.option(
+    "--against",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Archive of the same photographs by another encoder; prints what it reaches beyond.",
+)
+@click.option(
     "--bootstrap",
     default=1000,
     show_default=True,
@@ -174,6 +180,7 @@ def evaluate(
     collection: str,
     exclude: "Exclude",
     by: tuple[str, ...],
+    against: Path | None,
     bootstrap: int,
     html: Path | None,
     as_json: bool,
@@ -184,22 +191,30 @@ def evaluate(
     over label values (macro) and for each value, with intervals and the level that chance
     reaches. A query's own subject is left out of its ranking unless --exclude says otherwise.
     """
-    from foveola.assess import assess
+    from foveola.assess import assess, contrast
 
     asked = None if queries is None else read_cases([queries], collection)
-    with progress("encoding queries", len(asked or ())) as advance:
-        done = assess(
-            archive, asked, label=label, ks=ks, exclude=exclude, by=by,
-            bootstrap=bootstrap, progress=advance,
-        )  # fmt: skip
+
+    def judge(folder: Path) -> "Assessment":
+        with progress("encoding queries", len(asked or ())) as advance:
+            return assess(
+                folder, asked, label=label, ks=ks, exclude=exclude, by=by,
+                bootstrap=bootstrap, progress=advance,
+            )  # fmt: skip
+
+    done = judge(archive)
+    beyond = contrast(done, judge(against)) if against is not None else None
     if html is not None:
         from foveola.report import evaluation_page, write_page
 
         write_page(html, evaluation_page(done.evaluation, phantom=done.phantom))
     if as_json:
-        print_json({**done.evaluation.to_json(), "failed": failed_json(done.failed)})
+        found = {**done.evaluation.to_json(), "failed": failed_json(done.failed)}
+        print_json(found | ({"difference": beyond.to_json()} if beyond else {}))
     else:
         click.echo(done.evaluation.to_text())
+        if beyond:
+            click.echo(f"\n{against} beyond {archive}: {beyond.to_text()}")
     list_failed(done.failed)
     if done.failed:
         ctx.exit(PARTLY)

@@ -1,5 +1,6 @@
 """How good a descriptor is: rankings judged, with chance level and intervals."""
 
+from foveola.evaluation.difference import Difference, difference
 from foveola.evaluation.estimates import Estimate, Metric, PerQuery
 from foveola.evaluation.protocols import DEFAULT_KS, evaluate
 from foveola.evaluation.result import Evaluation
@@ -8,6 +9,7 @@ from foveola.evaluation.sides import Side
 
 __all__ = [
     "DEFAULT_KS",
+    "Difference",
     "Estimate",
     "Evaluation",
     "Exclude",
@@ -15,5 +17,6 @@ __all__ = [
     "PerQuery",
     "Settings",
     "Side",
+    "difference",
     "evaluate",
 ]

@@ -23,17 +23,23 @@ class PerQuery:
         chance: float64 (Q, M), what a random order reaches.
         subjects: int64 (Q,), equal for queries of one person.
         members: bool (Q, L), the label values a query has.
+        names: of the L label values.
     """
 
     values: Floats
     chance: Floats
     subjects: NDArray[np.int64]
     members: Bools
+    names: tuple[str, ...]
 
     def of(self, rows: Bools) -> "PerQuery":
         """The queries that rows (Q,) chooses."""
         return PerQuery(
-            self.values[rows], self.chance[rows], self.subjects[rows], self.members[rows]
+            self.values[rows],
+            self.chance[rows],
+            self.subjects[rows],
+            self.members[rows],
+            self.names,
         )
 
 
@@ -125,7 +131,7 @@ class Metric:
         }
 
 
-def summarise(table: PerQuery, names: tuple[str, ...], settings: Settings) -> dict[str, Metric]:
+def summarise(table: PerQuery, settings: Settings) -> dict[str, Metric]:
     """Means with intervals of every metric, by its name."""
     value, chance = means(table.values, table.members), means(table.chance, table.members)
     interval = subject_bootstrap(
@@ -140,7 +146,7 @@ def summarise(table: PerQuery, names: tuple[str, ...], settings: Settings) -> di
     for m, name in enumerate(metric_names(settings.ks)):
         known = ~np.isnan(table.values[:, m])
         queries = table.members[known].sum(axis=0)
-        result[name] = Metric.from_means(m, names, value, chance, interval, queries)
+        result[name] = Metric.from_means(m, table.names, value, chance, interval, queries)
     return result
 
 

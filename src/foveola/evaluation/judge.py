@@ -46,7 +46,9 @@ def judge(asked: Side, ranked: Side, settings: Settings, block: int | None) -> J
         values, ndcg, R, N, excluded, retrieved = (np.concatenate(each) for each in columns)
     people, _ = _shared_codes(asked.identities, ranked.identities)
     expected = _expect(R, N, ndcg, settings.ks)
-    table = PerQuery(values, expected, people, np.asarray(asked.labels, dtype=bool))
+    table = PerQuery(
+        values, expected, people, np.asarray(asked.labels, dtype=bool), asked.label_names
+    )
     return Judged(table, R, excluded, retrieved)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from foveola.errors import FoveolaError
 from foveola.evaluation.estimates import Metric, PerQuery, summarise
 from foveola.evaluation.judge import judge, retrieved_at
-from foveola.evaluation.metrics import Bools, Floats
+from foveola.evaluation.metrics import Floats
 from foveola.evaluation.result import Evaluation
 from foveola.evaluation.settings import Exclude, Settings
 from foveola.evaluation.sides import Side
@@ -74,9 +74,9 @@ def evaluate(
         queries_with_exclusions=int(np.count_nonzero(judged.excluded)),
         queries_without_relevant=int(np.count_nonzero(judged.relevant == 0)),
         settings=settings,
-        metrics=summarise(table, asked.label_names, settings),
+        metrics=summarise(table, settings),
         subgroups={name: _split(table, asked, name, settings) for name in asked.columns},
-        retrieved=_shares(judged.retrieved, table.members, asked.label_names),
+        retrieved=_shares(judged.retrieved, table),
         retrieved_at=retrieved_at(settings.ks),
         per_query=table,
     )
@@ -87,19 +87,17 @@ def _split(
 ) -> dict[str, dict[str, Metric]]:
     values = ["unknown" if value is None else str(value) for value in asked.columns[column]]
     return {
-        value: summarise(table.of(np.array(values) == value), asked.label_names, settings)
+        value: summarise(table.of(np.array(values) == value), settings)
         for value in sorted(set(values))
     }
 
 
-def _shares(
-    retrieved: Floats, members: Bools, names: tuple[str, ...]
-) -> dict[str, dict[str, float]]:
+def _shares(retrieved: Floats, table: PerQuery) -> dict[str, dict[str, float]]:
     """Mean share of the first ranks by label value, for the queries of each."""
     return {
-        name: dict(zip(names, retrieved[members[:, i]].mean(axis=0).tolist(), strict=True))
-        for i, name in enumerate(names)
-        if members[:, i].any()
+        name: dict(zip(table.names, retrieved[of].mean(axis=0).tolist(), strict=True))
+        for name, of in zip(table.names, table.members.T, strict=True)
+        if of.any()
     }
 
 

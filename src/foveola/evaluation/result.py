@@ -1,13 +1,11 @@
 """What an evaluation found, as a value, as JSON, as Markdown and as text."""
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 
-from foveola.evaluation.estimates import Interval, Metric, PerQuery
+from foveola.evaluation.estimates import Metric, PerQuery
 from foveola.evaluation.settings import Settings
-
-Rows = list[list[str]]
+from foveola.evaluation.tables import Rows, aligned, number, piped, ranged
 
 
 @dataclass(frozen=True)
@@ -75,11 +73,11 @@ class Evaluation:
 
     def to_text(self) -> str:
         """Tables for a terminal: means with interval and chance, by label value, by subgroup."""
-        return "\n\n".join(self._parts(_aligned))
+        return "\n\n".join(self._parts(aligned))
 
     def to_markdown(self) -> str:
         """The same tables in Markdown."""
-        return "\n\n".join(self._parts(_piped))
+        return "\n\n".join(self._parts(piped))
 
     def _parts(self, table: Callable[[Rows], str]) -> list[str]:
         parts = [self.summary(), table(self.mean_rows()), f"By {self.label}, chance in brackets:"]
@@ -122,11 +120,9 @@ class Evaluation:
         level = f"{100 * self.settings.confidence:g} % interval"
         rows = [["metric", "micro", level, "chance", "macro", level, "chance"]]
         for name, m in self.metrics.items():
-            micro = [_number(m.value.micro), _range(m.interval()), _number(m.chance.micro)]
+            micro = [number(m.value.micro), ranged(m.interval()), number(m.chance.micro)]
             ends = (m.low.macro, m.high.macro)
-            rows.append(
-                [name, *micro, _number(m.value.macro), _range(ends), _number(m.chance.macro)]
-            )
+            rows.append([name, *micro, number(m.value.macro), ranged(ends), number(m.chance.macro)])
         return rows
 
     def label_rows(self) -> Rows:
@@ -135,7 +131,7 @@ class Evaluation:
         rows = [[self.label, *counts], ["queries", *(f"{count:,}" for count in counts.values())]]
         for metric, m in self.metrics.items():
             cells = (
-                f"{_number(m.value.per_label.get(name))} ({_number(m.chance.per_label.get(name))})"
+                f"{number(m.value.per_label.get(name))} ({number(m.chance.per_label.get(name))})"
                 for name in counts
             )
             rows.append([metric, *cells])
@@ -146,7 +142,7 @@ class Evaluation:
         names = sorted({name for row in self.retrieved.values() for name in row})
         rows = [["query \\ found", *names]]
         for label, shares in self.retrieved.items():
-            rows.append([label, *(_number(shares.get(name)) for name in names)])
+            rows.append([label, *(number(shares.get(name)) for name in names)])
         return rows
 
     def subgroup_rows(self, column: str) -> Rows:
@@ -156,30 +152,8 @@ class Evaluation:
         for value, found in self.subgroups[column].items():
             m = found[self.headline()]
             rows.append([
-                value, f"{found[self.headline()].total:,}", _number(m.value.micro),
-                _range(m.interval()), _number(m.chance.micro), _number(m.value.macro),
-                _range((m.low.macro, m.high.macro)), _number(m.chance.macro),
+                value, f"{found[self.headline()].total:,}", number(m.value.micro),
+                ranged(m.interval()), number(m.chance.micro), number(m.value.macro),
+                ranged((m.low.macro, m.high.macro)), number(m.chance.macro),
             ])  # fmt: skip
         return rows
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None or math.isnan(value) else f"{value:.3f}"
-
-
-def _range(ends: Interval) -> str:
-    return "-" if math.isnan(ends[0]) else f"{ends[0]:.3f} to {ends[1]:.3f}"
-
-
-def _aligned(rows: list[list[str]]) -> str:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = (
-        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows
-    )
-    return "\n".join(line.rstrip() for line in lines)
-
-
-def _piped(rows: list[list[str]]) -> str:
-    cells = [[cell.replace("|", r"\|") for cell in row] for row in rows]
-    rule = ["---"] + ["---:"] * (len(rows[0]) - 1)
-    return "\n".join("| " + " | ".join(row) + " |" for row in [cells[0], rule, *cells[1:]])

@@ -1,0 +1,34 @@
+"""Tables of numbers as text and as Markdown: a header row, then rows of cells."""
+
+import math
+
+Rows = list[list[str]]
+
+
+def number(value: float | None, *, sign: bool = False) -> str:
+    """Three decimals; "-" for what is unknown."""
+    if value is None or math.isnan(value):
+        return "-"
+    return f"{value:+.3f}" if sign else f"{value:.3f}"
+
+
+def ranged(ends: tuple[float, float], *, sign: bool = False) -> str:
+    """An interval; "-" where there is none."""
+    low, high = (number(end, sign=sign) for end in ends)
+    return "-" if math.isnan(ends[0]) else f"{low} to {high}"
+
+
+def aligned(rows: Rows) -> str:
+    """For a terminal: the first column to the left, numbers to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = (
+        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows
+    )
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def piped(rows: Rows) -> str:
+    """Markdown."""
+    cells = [[cell.replace("|", r"\|") for cell in row] for row in rows]
+    rule = ["---"] + ["---:"] * (len(rows[0]) - 1)
+    return "\n".join("| " + " | ".join(row) + " |" for row in [cells[0], rule, *cells[1:]])
