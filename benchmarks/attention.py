@@ -2,6 +2,8 @@
 
     python benchmarks/attention.py [--backbones densenet121 resnet50] [--sizes 256 512] [--batch 4]
 
+The batch is that at 256 px; at other sizes it holds as many pixels.
+
 Each variant runs in a process of its own, which reports its peak memory; its times are taken in
 turns with those of the plain model in the same process, so the ratio does not depend on what
 else the machine does. Weights are random: they do not change the time.
@@ -52,7 +54,7 @@ def measure(backbone: str, size: int, batch: int, variant: str) -> None:
     seconds = statistics.median(a for a, _ in pairs)
     ratio = statistics.median(a / b for a, b in pairs)
     print(
-        f"{backbone:12} {size:4} px  {variant:16} {seconds:7.2f} s  {ratio:5.2f} x plain  "
+        f"{backbone:12} {size:4} px x {batch}  {variant:16} {seconds:7.2f} s  {ratio:5.2f} x plain  "
         f"{own_memory:6.0f} MiB",
         flush=True,
     )
@@ -69,11 +71,12 @@ def main() -> None:
         backbone, size, batch, variant = options.one
         measure(backbone, int(size), int(batch), variant)
         return
-    print(f"batch {options.batch}, {torch.get_num_threads()} threads")
+    print(f"{torch.get_num_threads()} threads")
     for backbone in options.backbones:
         for size in options.sizes:
             for variant in VARIANTS:
-                one = [backbone, str(size), str(options.batch), variant]
+                batch = max(1, options.batch * 256**2 // size**2)
+                one = [backbone, str(size), str(batch), variant]
                 subprocess.run([sys.executable, __file__, "--one", *one], check=True)
 
 
