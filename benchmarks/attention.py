@@ -54,8 +54,8 @@ def measure(backbone: str, size: int, batch: int, variant: str) -> None:
     seconds = statistics.median(a for a, _ in pairs)
     ratio = statistics.median(a / b for a, b in pairs)
     print(
-        f"{backbone:12} {size:4} px x {batch}  {variant:16} {seconds:7.2f} s  {ratio:5.2f} x plain  "
-        f"{own_memory:6.0f} MiB",
+        f"{backbone:12} {size:4} px x {batch}  {variant:16} {seconds:7.2f} s  "
+        f"{ratio:5.2f} x plain  {own_memory:6.0f} MiB",
         flush=True,
     )
 

@@ -62,7 +62,7 @@ def drawn(folder: Path, subjects: int, seed: int) -> Set:
 def model(seed: int = 0) -> DescriptorModel:
     torch.manual_seed(seed)
     return DescriptorModel(
-        "mobilenetv2_050", 64, attention="mirror", views="feature", grades=5, output_stride=8
+        "mobilenetv2_050", 64, attention="mirror", views="feature", grades=5, output_stride=16
     )
 
 
@@ -165,7 +165,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("out", type=Path)
     parser.add_argument("--subjects", type=int, default=120)
-    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--steps", type=int, default=300)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         learnt = drawn(Path(folder) / "train", options.subjects, seed=1)
