@@ -13,7 +13,19 @@ from typing import Literal
 
 import pandas as pd
 
-from foveola.datasets.adapters import aptos, deepdrid, eyepacs, idrid, messidor2, odir, rfmid
+from foveola.datasets.adapters import (
+    aptos,
+    brset,
+    ddr,
+    deepdrid,
+    eyepacs,
+    eyeq,
+    idrid,
+    messidor2,
+    odir,
+    papila,
+    rfmid,
+)
 from foveola.datasets.adapters.base import Adapter, Layout, Record, find_duplicates
 from foveola.datasets.manifest import Manifest
 from foveola.datasets.tables import table_of_frame
@@ -21,8 +33,11 @@ from foveola.errors import ManifestError
 
 ADAPTERS: dict[str, Adapter] = {
     module.ADAPTER.name: module.ADAPTER
-    for module in (aptos, deepdrid, eyepacs, idrid, messidor2, odir, rfmid)
-}
+    for module in (
+        aptos, brset, ddr, deepdrid, eyepacs, eyeq,
+        idrid, messidor2, odir, papila, rfmid,
+    )
+}  # fmt: skip
 
 LABELS = ("grade", "findings", "dme")
 

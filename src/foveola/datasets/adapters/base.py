@@ -249,4 +249,5 @@ def _excel_lines(path: Path) -> list[list[str]]:
         lines = [["" if v is None else str(v).strip() for v in line] for line in book.active.values]
     finally:
         book.close()
-    return [line for line in lines if any(line)]
+    width = max(map(len, lines), default=0)  # sheets without a stated size have ragged rows
+    return [line + [""] * (width - len(line)) for line in lines if any(line)]

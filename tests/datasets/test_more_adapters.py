@@ -1,0 +1,164 @@
+"""Official layouts made up in small, continued: see test_adapters.py."""
+
+import openpyxl
+import pytest
+
+from foveola.datasets.adapters import read_dataset
+from foveola.datasets.adapters.base import Layout
+from foveola.errors import ManifestError
+
+DDR = "DDR-dataset/DR_grading"
+
+
+@pytest.fixture
+def ddr(photograph, text):
+    photograph(f"{DDR}/train/007-0004-000.jpg", f"{DDR}/train/007-0007-000.jpg")
+    photograph(f"{DDR}/valid/007-0001-000.jpg", f"{DDR}/test/007-0002-000.jpg")
+    photograph("DDR-dataset/lesion_segmentation/train/image/007-0004-000.jpg")
+    text(f"{DDR}/train.txt", "007-0004-000.jpg 0\n007-0007-000.jpg 5\n\n")
+    text(f"{DDR}/valid.txt", "007-0001-000.jpg 4\n")
+    text(f"{DDR}/test.txt", "007-0002-000.jpg 2\n")
+    text("DDR-dataset/aesion_detection/train.txt", "another list\n")  # sorts before, is passed over
+
+
+DDR_TOLD = {
+    "train/007-0004-000.jpg": (None, 0, "train", 1),
+    "train/007-0007-000.jpg": (None, None, "train", 0),
+    "valid/007-0001-000.jpg": (None, 4, "val", 1),
+    "test/007-0002-000.jpg": (None, 2, "test", 1),
+}
+
+
+def test_ddr_has_no_grade_where_it_could_not_be_graded(ddr, tmp_path, told):
+    names = ("subject", "grade", "split", "gradable")
+    assert told(read_dataset("ddr", tmp_path).manifest, *names) == {
+        f"{DDR}/{path}": fields for path, fields in DDR_TOLD.items()
+    }
+    assert told(read_dataset("ddr", tmp_path / DDR).manifest, *names) == DDR_TOLD
+
+
+@pytest.mark.parametrize("line", ["007-0004-000.jpg 6", "007-0004-000.jpg", "5"])
+def test_ddr_names_a_line_it_cannot_read(ddr, text, tmp_path, line):
+    text(f"{DDR}/valid.txt", f"007-0001-000.jpg 4\n{line}\n")
+    with pytest.raises(ManifestError, match=rf"valid\.txt, line 2: '{line}'; expected the name"):
+        read_dataset("ddr", tmp_path)
+
+
+def test_ddr_without_one_of_its_lists(ddr, tmp_path):
+    (tmp_path / DDR / "test.txt").unlink()
+    with pytest.raises(ManifestError, match=r"found no DR_grading/test\.txt; expected the folder"):
+        read_dataset("ddr", tmp_path)
+
+
+BRSET_HEADER = (
+    "image_id,patient_id,camera,patient_age,comorbidities,diabetes_time_y,insuline,patient_sex,"
+    "exam_eye,diabetes,nationality,optic_disc,vessels,macula,DR_SDRG,DR_ICDR,focus,Illuminaton,"
+    "image_field,artifacts,diabetic_retinopathy,macular_edema,scar,nevus,amd,vascular_occlusion,"
+    "hypertensive_retinopathy,drusens,hemorrhage,retinal_detachment,myopic_fundus,"
+    "increased_cup_disc,other,quality\n"
+)
+
+
+def test_brset(photograph, text, tmp_path, told):
+    photograph("fundus_photos/img00001.jpg", "fundus_photos/img00002.jpg")
+    text(
+        "labels_brset.csv",
+        BRSET_HEADER
+        + "img00001,1,Canon CR,48.0,diabetes1,12,yes,1,1,yes,Brazil,1,1,1,2,3,1,1,1,1,"
+        + "1.0,1,0,0,0,0,0,0,0,0,0,0,0,Adequate\n"
+        + "img00002,1.0,Canon CR,,,,,2.0,2.0,no,Brazil,1,1,1,0,0,1,1,1,1,"
+        + "0,0,0,0,0,0,0,0,0,0,0,0,0,Inadequate\n",
+    )
+    names = ("subject", "eye", "grade", "findings", "age", "sex", "camera", "quality")
+    found = {"diabetic_retinopathy", "macular_edema"}
+    assert told(read_dataset("brset", tmp_path).manifest, *names) == {
+        "fundus_photos/img00001.jpg": (
+            "1", "right", 3, found, 48, "male", "Canon CR", "Adequate",
+        ),
+        "fundus_photos/img00002.jpg": (
+            "1", "left", 0, frozenset(), None, "female", "Canon CR", "Inadequate",
+        ),
+    }  # fmt: skip
+
+
+PAPILA_HEADER = (
+    [None, "Age", "Gender", "Diagnosis", "Refractive_Defect", None, None, "IOP", None],
+    [None, None, None, None, "dioptre_1", "dioptre_2", "astigmatism", "Pneumatic", "Perkins"],
+    ["ID"],
+)
+
+
+@pytest.fixture
+def papila(photograph, sheet):
+    photograph(*(f"FundusImages/RET00{n}{eye}.jpg" for n in (2, 4) for eye in ("OD", "OS")))
+    right = [["#002", 47, 0, 2, 0.75], ["#004", 58, 1, 1, 1.5]]
+    sheet("ClinicalData/patient_data_od.xlsx", *PAPILA_HEADER, *right)
+    left = [["#002", 47, 0, 0, 0.75], ["#004", 58, 1, None, 1.5]]
+    sheet("ClinicalData/patient_data_os.xlsx", *PAPILA_HEADER, *left)
+
+
+def test_papila_under_its_header_of_three_rows(papila, tmp_path, told):
+    names = ("subject", "eye", "grade", "findings", "age", "sex")
+    assert told(read_dataset("papila", tmp_path).manifest, *names) == {
+        "FundusImages/RET002OD.jpg": ("002", "right", None, {"glaucoma suspect"}, 47, "male"),
+        "FundusImages/RET004OD.jpg": ("004", "right", None, {"glaucoma"}, 58, "female"),
+        "FundusImages/RET002OS.jpg": ("002", "left", None, {"normal"}, 47, "male"),
+        "FundusImages/RET004OS.jpg": ("004", "left", None, None, 58, "female"),
+    }
+
+
+def test_papila_refuses_another_diagnosis_or_header(papila, sheet, tmp_path):
+    sheet("ClinicalData/patient_data_os.xlsx", *PAPILA_HEADER, ["#002", 47, 0, 3])
+    with pytest.raises(ManifestError, match=r"_os\.xlsx: diagnosis '3' of #002; expected 0, 1"):
+        read_dataset("papila", tmp_path)
+    sheet("ClinicalData/patient_data_os.xlsx", ["Id", "Age", "Gender"], ["#002", 47, 0])
+    with pytest.raises(ManifestError, match=r"_os\.xlsx has no column 'Diagnosis' above"):
+        read_dataset("papila", tmp_path)
+
+
+def test_eyeq(photograph, text, tmp_path, told):
+    photograph("train/10009_left.jpeg", "train/10014_left.jpeg", "test/1_right.jpeg")
+    header = ",image,quality,DR_grade\n"
+    text("Label_EyeQ_train.csv", f"{header}0,10009_left.jpeg,0,0\n2,10014_left.jpeg,2,0\n")
+    text("Label_EyeQ_test.csv", f"{header}0,1_right.jpeg,1,4\n")
+    names = ("subject", "eye", "grade", "split", "quality")
+    assert told(read_dataset("eyeq", tmp_path).manifest, *names) == {
+        "train/10009_left.jpeg": ("10009", "left", 0, "train", "good"),
+        "train/10014_left.jpeg": ("10014", "left", 0, "train", "reject"),
+        "test/1_right.jpeg": ("1", "right", 4, "test", "usable"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("0,1.jpeg,1,4", r"Label_EyeQ_test\.csv: image '1\.jpeg'; expected such as 10_left"),
+        ("0,1_left.jpeg,3,4", r"test\.csv: quality '3' of 1_left\.jpeg; expected 0, 1 or 2"),
+    ],
+)
+def test_eyeq_refuses_other_names_and_qualities(text, tmp_path, row, message):
+    text("Label_EyeQ_train.csv", ",image,quality,DR_grade\n")
+    text("Label_EyeQ_test.csv", f",image,quality,DR_grade\n{row}\n")
+    with pytest.raises(ManifestError, match=message):
+        read_dataset("eyeq", tmp_path)
+
+
+# the view of a folder
+
+
+def test_a_photograph_within_folders_in_a_row(photograph, tmp_path):
+    photograph("a/Train/1.png", "b/train/1.png", "train/b/1.png")
+    layout = Layout(tmp_path)
+    assert layout.image("1", within="A/train") == "a/Train/1.png"
+    assert layout.photographs() == ["a/Train/1.png", "b/train/1.png", "train/b/1.png"]
+    with pytest.raises(ManifestError, match="two photographs are called 1"):
+        layout.image("1", within="train")
+
+
+def test_a_sheet_without_a_stated_size_has_rows_of_one_length(tmp_path):
+    book = openpyxl.Workbook(write_only=True)
+    sheet = book.create_sheet()
+    for row in (["a"], [], ["b", None, 3]):
+        sheet.append(row)
+    book.save(tmp_path / "a.xlsx")
+    assert Layout(tmp_path).sheet("a.xlsx") == [["a", "", ""], ["b", "", "3"]]
