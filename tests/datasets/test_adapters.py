@@ -377,7 +377,7 @@ def test_a_wrong_grade_in_the_official_table(photograph, text, tmp_path):
     ("name", "message"),
     [
         ("Idrid2", "unknown data set 'Idrid2'; did you mean 'idrid'"),
-        ("xyz", "unknown data set 'xyz'; expected one of aptos, brset, ddr"),
+        ("xyz", "unknown data set 'xyz'; expected one of aptos, brset, chase"),
     ],
 )
 def test_an_unknown_name_gets_a_guess(tmp_path, name, message):

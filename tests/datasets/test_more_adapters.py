@@ -5,6 +5,7 @@ import pytest
 
 from foveola.datasets.adapters import read_dataset
 from foveola.datasets.adapters.base import Layout
+from foveola.datasets.manifest import Manifest
 from foveola.errors import ManifestError
 
 DDR = "DDR-dataset/DR_grading"
@@ -141,6 +142,56 @@ def test_eyeq_refuses_other_names_and_qualities(text, tmp_path, row, message):
     text("Label_EyeQ_test.csv", f",image,quality,DR_grade\n{row}\n")
     with pytest.raises(ManifestError, match=message):
         read_dataset("eyeq", tmp_path)
+
+
+# vessels
+
+
+def test_chase_knows_child_and_eye_by_the_name(photograph, tmp_path, told):
+    photograph("Image_01L.jpg", "Image_01R.jpg", "Image_14L.jpg")
+    photograph("Image_01L_1stHO.png", "Image_01L_2ndHO.png", "Image_01R_1stHO.png")
+    names = ("subject", "eye", "vessel_mask", "vessel_mask_2")
+    assert told(read_dataset("chase", tmp_path).manifest, *names) == {
+        "Image_01L.jpg": ("01", "left", "Image_01L_1stHO.png", "Image_01L_2ndHO.png"),
+        "Image_01R.jpg": ("01", "right", "Image_01R_1stHO.png", None),
+        "Image_14L.jpg": ("14", "left", None, None),
+    }
+
+
+def test_chase_agrees_with_the_shared_photographs(shared_data, told):
+    names = ("eye", "vessel_mask", "vessel_mask_2")
+    folder = shared_data / "chase_db1"
+    labels = told(Manifest.read(folder / "labels.csv"), *names)
+    assert told(read_dataset("chase", folder).manifest, *names) == labels
+
+
+def test_drive(photograph, text, tmp_path, told):
+    photograph("training/images/21_training.tif", "test/images/01_test.tif")
+    for part, mask in (("training", "1st_manual/21_manual1"), ("test", "1st_manual/01_manual1")):
+        text(f"{part}/{mask}.gif", "GIF89a")
+    text("test/2nd_manual/01_manual2.gif", "GIF89a")
+    text("test/mask/01_test_mask.gif", "GIF89a")
+    names = ("subject", "eye", "split", "vessel_mask", "vessel_mask_2")
+    first = ("training/1st_manual/21_manual1.gif", None)
+    both = ("test/1st_manual/01_manual1.gif", "test/2nd_manual/01_manual2.gif")
+    assert told(read_dataset("drive", tmp_path).manifest, *names) == {
+        "training/images/21_training.tif": (None, None, "train", *first),
+        "test/images/01_test.tif": (None, None, "test", *both),
+    }
+
+
+def test_stare_needs_its_ppm_files_converted(photograph, text, tmp_path, told):
+    text("stare-images/im0001.ppm", "P6")
+    text("labels-ah/im0001.ah.ppm", "P6")
+    text("labels-vk/im0001.vk.ppm", "P6")
+    with pytest.raises(ManifestError, match=r"are \.ppm files, which .* convert them to \.png"):
+        read_dataset("stare", tmp_path)
+    photograph("png/im0001.png", "png/im0002.png", "png/im0002.ah.png")
+    names = ("subject", "vessel_mask", "vessel_mask_2")
+    assert told(read_dataset("stare", tmp_path).manifest, *names) == {
+        "png/im0001.png": (None, "labels-ah/im0001.ah.ppm", "labels-vk/im0001.vk.ppm"),
+        "png/im0002.png": (None, "png/im0002.ah.png", None),
+    }
 
 
 # the view of a folder

@@ -16,8 +16,10 @@ import pandas as pd
 from foveola.datasets.adapters import (
     aptos,
     brset,
+    chase,
     ddr,
     deepdrid,
+    drive,
     eyepacs,
     eyeq,
     idrid,
@@ -25,6 +27,7 @@ from foveola.datasets.adapters import (
     odir,
     papila,
     rfmid,
+    stare,
 )
 from foveola.datasets.adapters.base import Adapter, Layout, Record, find_duplicates
 from foveola.datasets.manifest import Manifest
@@ -34,8 +37,8 @@ from foveola.errors import ManifestError
 ADAPTERS: dict[str, Adapter] = {
     module.ADAPTER.name: module.ADAPTER
     for module in (
-        aptos, brset, ddr, deepdrid, eyepacs, eyeq,
-        idrid, messidor2, odir, papila, rfmid,
+        aptos, brset, chase, ddr, deepdrid, drive, eyepacs, eyeq,
+        idrid, messidor2, odir, papila, rfmid, stare,
     )
 }  # fmt: skip
 
