@@ -194,6 +194,59 @@ def test_stare_needs_its_ppm_files_converted(photograph, text, tmp_path, told):
     }
 
 
+# one folder per class
+
+
+def test_jsiec_takes_each_photograph_once(photograph, tmp_path, told):
+    photograph("1000images/0.0.Normal/a.jpg", "1000images/1000images/0.0.Normal/a.jpg", colour=1)
+    photograph(
+        "1000images/29.1.Blur fundus with suspected PDR/a.JPG", "1000images/6.Maculopathy/b.jpg"
+    )
+    photograph("1000images/readme.png")
+    assert told(read_dataset("jsiec", tmp_path).manifest, "subject", "grade", "findings") == {
+        "1000images/0.0.Normal/a.jpg": (None, 0, {"Normal"}),
+        "1000images/29.1.Blur fundus with suspected PDR/a.JPG": (
+            None, None, {"Blur fundus with suspected PDR"},
+        ),
+        "1000images/6.Maculopathy/b.jpg": (None, None, {"Maculopathy"}),
+    }  # fmt: skip
+
+
+def test_folders_named_after_findings(photograph, tmp_path, told):
+    photograph("normal/a.jpg", "macular hole/a.jpg")
+    manifest = read_dataset("folders", tmp_path).manifest
+    assert told(manifest, "subject", "grade", "findings") == {
+        "normal/a.jpg": (None, None, {"normal"}),
+        "macular hole/a.jpg": (None, None, {"macular hole"}),
+    }
+    assert "split" not in manifest.table
+
+
+def test_folders_named_after_grades_below_their_splits(photograph, tmp_path, told):
+    photograph("all/Training/0/a.jpg", "all/valid/2/b.jpg", "all/test/4/c.jpg")
+    names = ("grade", "findings", "split")
+    assert told(read_dataset("folders", tmp_path).manifest, *names) == {
+        "all/Training/0/a.jpg": (0, None, "train"),
+        "all/valid/2/b.jpg": (2, None, "val"),
+        "all/test/4/c.jpg": (4, None, "test"),
+    }
+
+
+@pytest.mark.parametrize("classes", ["01", "045"])
+def test_folders_of_numbers_that_are_no_grades_are_findings(photograph, tmp_path, told, classes):
+    photograph(*(f"{name}/a.jpg" for name in classes))
+    assert told(read_dataset("folders", tmp_path).manifest, "grade", "findings") == {
+        f"{name}/a.jpg": (None, {name}) for name in classes
+    }
+
+
+@pytest.mark.parametrize("path", ["a.jpg", "train/a.jpg"])
+def test_folders_refuse_a_photograph_without_a_class(photograph, tmp_path, path):
+    photograph("normal/b.jpg", path)
+    with pytest.raises(ManifestError, match=rf"{path} is in no folder of a class; expected such"):
+        read_dataset("folders", tmp_path)
+
+
 # the view of a folder
 
 

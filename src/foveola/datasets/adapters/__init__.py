@@ -22,7 +22,9 @@ from foveola.datasets.adapters import (
     drive,
     eyepacs,
     eyeq,
+    folders,
     idrid,
+    jsiec,
     messidor2,
     odir,
     papila,
@@ -37,8 +39,8 @@ from foveola.errors import ManifestError
 ADAPTERS: dict[str, Adapter] = {
     module.ADAPTER.name: module.ADAPTER
     for module in (
-        aptos, brset, chase, ddr, deepdrid, drive, eyepacs, eyeq,
-        idrid, messidor2, odir, papila, rfmid, stare,
+        aptos, brset, chase, ddr, deepdrid, drive, eyepacs, eyeq, folders,
+        idrid, jsiec, messidor2, odir, papila, rfmid, stare,
     )
 }  # fmt: skip
 
