@@ -247,6 +247,80 @@ def test_folders_refuse_a_photograph_without_a_class(photograph, tmp_path, path)
         read_dataset("folders", tmp_path)
 
 
+# chest radiographs
+
+CHEST_HEADER = (
+    "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,"
+    "OriginalImage[Width,Height],OriginalImagePixelSpacing[x,y],\n"
+)
+
+
+@pytest.fixture
+def chest(photograph, text):
+    def _chest(*rows: tuple[str, str, int, int, str], header: str = CHEST_HEADER) -> None:
+        photograph(*(f"images_001/images/{name}" for name, *_ in rows))
+        lines = (f"{','.join(map(str, row))},M,PA,2682,2749,0.143,0.143,\n" for row in rows)
+        text("Data_Entry_2017.csv", header + "".join(lines))
+
+    return _chest
+
+
+def test_chestxray14_counts_visits_in_years_since_the_first_radiograph(chest, text, tmp_path, told):
+    chest(
+        ("00000001_001.png", "Cardiomegaly|Emphysema", 1, 1, "060"),
+        ("00000001_000.png", "Cardiomegaly", 0, 1, "58"),
+        ("00000001_002.png", "Hernia", 2, 1, "57"),  # younger than at first
+        ("00000002_000.png", "No Finding", 0, 2, "414"),  # as in the first release
+        ("00000003_000.png", "No Finding", 0, 3, "081Y"),
+    )
+    text("train_val_list.txt", "00000001_000.png\n00000001_001.png\n00000001_002.png\n\n")
+    text("test_list.txt", "00000002_000.png\n\n")
+    names = ("subject", "visit", "findings", "split", "follow_up", "age", "sex", "view")
+    folder = "images_001/images"
+    assert told(read_dataset("chestxray14", tmp_path).manifest, *names) == {
+        f"{folder}/00000001_001.png": (
+            "1", 24, {"Cardiomegaly", "Emphysema"}, "train", 1, 60, "M", "PA",
+        ),
+        f"{folder}/00000001_000.png": ("1", 0, {"Cardiomegaly"}, "train", 0, 58, "M", "PA"),
+        f"{folder}/00000001_002.png": ("1", None, {"Hernia"}, "train", 2, 57, "M", "PA"),
+        f"{folder}/00000002_000.png": ("2", None, {"normal"}, "test", 0, None, "M", "PA"),
+        f"{folder}/00000003_000.png": ("3", 0, {"normal"}, None, 0, 81, "M", "PA"),
+    }  # fmt: skip
+
+
+def test_chestxray14_of_2020_without_lists_has_no_split(chest, tmp_path, told):
+    header = CHEST_HEADER.replace("Patient Gender", "Patient Sex")
+    chest(("00000001_000.png", "Mass", 0, 1, "58"), header=header)
+    (tmp_path / "Data_Entry_2017.csv").rename(tmp_path / "Data_Entry_2017_v2020.csv")
+    manifest = read_dataset("chestxray14", tmp_path).manifest
+    assert told(manifest, "sex") == {"images_001/images/00000001_000.png": ("M",)}
+    assert "split" not in manifest.table
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        ("00000001_001.png", "one subject in two splits, 'train' in row 2 and 'test' here"),
+        (
+            "00000001_000.png",
+            r"_000\.png is in train_val_list\.txt and test_list\.txt; expected",
+        ),
+    ],
+)
+def test_chestxray14_refuses_a_patient_in_two_splits(chest, text, tmp_path, image, message):
+    chest(("00000001_000.png", "Mass", 0, 1, "58"), ("00000001_001.png", "Mass", 1, 1, "59"))
+    text("train_val_list.txt", "00000001_000.png\n")
+    text("test_list.txt", f"{image}\n")
+    with pytest.raises(ManifestError, match=message):
+        read_dataset("chestxray14", tmp_path)
+
+
+def test_chestxray14_refuses_a_follow_up_that_is_no_number(chest, tmp_path):
+    chest(("00000001_000.png", "Mass", "first", 1, "58"))
+    with pytest.raises(ManifestError, match="Follow-up # 'first' in the table; expected a whole"):
+        read_dataset("chestxray14", tmp_path)
+
+
 # the view of a folder
 
 

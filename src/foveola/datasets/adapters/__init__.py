@@ -17,6 +17,7 @@ from foveola.datasets.adapters import (
     aptos,
     brset,
     chase,
+    chestxray14,
     ddr,
     deepdrid,
     drive,
@@ -39,7 +40,7 @@ from foveola.errors import ManifestError
 ADAPTERS: dict[str, Adapter] = {
     module.ADAPTER.name: module.ADAPTER
     for module in (
-        aptos, brset, chase, ddr, deepdrid, drive, eyepacs, eyeq, folders,
+        aptos, brset, chase, chestxray14, ddr, deepdrid, drive, eyepacs, eyeq, folders,
         idrid, jsiec, messidor2, odir, papila, rfmid, stare,
     )
 }  # fmt: skip
