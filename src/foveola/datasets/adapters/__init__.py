@@ -13,7 +13,25 @@ from typing import Literal
 
 import pandas as pd
 
-from foveola.datasets.adapters import aptos, deepdrid, eyepacs, idrid, messidor2, odir, rfmid
+from foveola.datasets.adapters import (
+    aptos,
+    brset,
+    chase,
+    chestxray14,
+    ddr,
+    deepdrid,
+    drive,
+    eyepacs,
+    eyeq,
+    folders,
+    idrid,
+    jsiec,
+    messidor2,
+    odir,
+    papila,
+    rfmid,
+    stare,
+)
 from foveola.datasets.adapters.base import Adapter, Layout, Record, find_duplicates
 from foveola.datasets.manifest import Manifest
 from foveola.datasets.tables import table_of_frame
@@ -21,8 +39,11 @@ from foveola.errors import ManifestError
 
 ADAPTERS: dict[str, Adapter] = {
     module.ADAPTER.name: module.ADAPTER
-    for module in (aptos, deepdrid, eyepacs, idrid, messidor2, odir, rfmid)
-}
+    for module in (
+        aptos, brset, chase, chestxray14, ddr, deepdrid, drive, eyepacs, eyeq, folders,
+        idrid, jsiec, messidor2, odir, papila, rfmid, stare,
+    )
+}  # fmt: skip
 
 LABELS = ("grade", "findings", "dme")
 

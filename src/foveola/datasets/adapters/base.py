@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import zipfile
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -71,10 +72,7 @@ class Layout:
         """
         rows = self.table_if_there(*names)
         if rows is None:
-            raise ManifestError(
-                f"{self.folder}: found no {' or '.join(names)}; expected the folder in which "
-                "the data set was unpacked"
-            )
+            raise self.without(" or ".join(names))
         return rows
 
     def table_if_there(self, *names: str) -> list[dict[str, str]] | None:
@@ -92,13 +90,61 @@ class Layout:
             return None
         return path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
 
+    def sheet(self, name: str) -> list[list[str]]:
+        """The filled rows of an Excel file whose header is no single row, every cell as text.
+
+        Raises:
+            ManifestError: it is not in the folder or below.
+        """
+        path = self._find(name)
+        if path is None:
+            raise self.without(name)
+        return _excel_lines(path)
+
+    def file(self, name: str) -> str | None:
+        """Path of a file that is no photograph, such as a mask, relative to the folder.
+
+        Args:
+            name: "*" and "?" are wild cards; None where there is no such file.
+        """
+        path = self._find(name)
+        return None if path is None else path.relative_to(self.folder).as_posix()
+
+    def without(self, what: str) -> ManifestError:
+        """The error for a folder that lacks what the layout is known by."""
+        return ManifestError(
+            f"{self.folder}: found no {what}; expected the folder in which "
+            "the data set was unpacked"
+        )
+
+    def photographs(self) -> list[str]:
+        """Every photograph, by path relative to the folder and in its order."""
+        return sorted(path for paths in self._photographs.values() for path in paths)
+
+    def named(self, pattern: str, example: str) -> list[tuple[str, re.Match[str]]]:
+        """Photographs of a set without a table, in order of name, each with its match.
+
+        Args:
+            pattern: fits the whole name without its suffix, in small letters.
+            example: a name as published, for the error.
+
+        Raises:
+            ManifestError: none fits, or two go by one name.
+        """
+        matches = (re.fullmatch(pattern, stem) for stem in sorted(self._photographs))
+        found = [(self.image(match.string), match) for match in matches if match]
+        if not found:
+            raise self.without(example)
+        return [(path, match) for path, match in found if path is not None]
+
     def image(self, name: str, *, within: str = "") -> str | None:
         """Path of the photograph called name, relative to the folder; None, noted, if missing.
 
         Args:
             name: with or without a suffix; the case of letters and the suffix may differ,
                 as copies of data sets are often converted.
-            within: a word that one of the folders on the path contains, such as "train".
+            within: a word that one of the folders on the path contains, such as "train", or
+                several in a row, such as "DR_grading/train".
 
         Raises:
             ManifestError: two photographs go by that name.
@@ -171,7 +217,7 @@ def text_set(items: Iterable[str]) -> str:
 
 
 def _is_within(path: str, word: str) -> bool:
-    return not word or any(word in part.lower() for part in Path(path).parts[:-1])
+    return word.lower() in path.lower().rpartition("/")[0]
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
@@ -183,6 +229,11 @@ def _rows(path: Path) -> list[dict[str, str]]:
 
 
 def _excel_rows(path: Path) -> list[dict[str, str]]:
+    header, *body = _excel_lines(path) or [[]]
+    return [dict(zip(header, line, strict=False)) for line in body]
+
+
+def _excel_lines(path: Path) -> list[list[str]]:
     try:
         import openpyxl  # type: ignore[import-untyped]
     except ImportError:
@@ -198,5 +249,5 @@ def _excel_rows(path: Path) -> list[dict[str, str]]:
         lines = [["" if v is None else str(v).strip() for v in line] for line in book.active.values]
     finally:
         book.close()
-    header, *body = [line for line in lines if any(line)] or [[]]
-    return [dict(zip(header, line, strict=False)) for line in body]
+    width = max(map(len, lines), default=0)  # sheets without a stated size have ragged rows
+    return [line + [""] * (width - len(line)) for line in lines if any(line)]

@@ -1,0 +1,57 @@
+"""Any photographs sorted into one folder per class, below train, val and test or not."""
+
+from pathlib import PurePosixPath
+
+from foveola.datasets.adapters.base import Adapter, Layout, Record
+from foveola.errors import ManifestError
+
+SPLITS = {
+    "train": "train", "training": "train",
+    "val": "val", "valid": "val", "validation": "val",
+    "test": "test", "testing": "test",
+}  # fmt: skip
+GRADES = {"0", "1", "2", "3", "4"}
+
+
+def _read(layout: Layout) -> list[Record]:
+    paths = layout.photographs()
+    if not paths:
+        raise layout.without("photograph in the folder of its class, such as normal/a.jpg")
+    classes = [_class(layout, path) for path in paths]
+    graded = set(classes) <= GRADES and not set(classes) <= {"0", "1"}  # these mean no and yes
+    label = "grade" if graded else "findings"
+    split = dict(zip(paths, map(_split, paths), strict=True))
+    return [
+        {"image": path, label: name, **({"split": split[path]} if any(split.values()) else {})}
+        for path, name in zip(paths, classes, strict=True)
+    ]
+
+
+def _class(layout: Layout, path: str) -> str:
+    name = PurePosixPath(path).parent.name
+    if not name or name.lower() in SPLITS:
+        raise ManifestError(
+            f"{layout.folder}: {path} is in no folder of a class; "
+            "expected such as normal/a.jpg or train/normal/a.jpg"
+        )
+    return name
+
+
+def _split(path: str) -> str | None:
+    return SPLITS.get(PurePosixPath(path).parent.parent.name.lower())
+
+
+ADAPTER = Adapter(
+    name="folders",
+    title="any photographs, one folder per class",
+    licence="that of your photographs",
+    source="your own photographs",
+    citation="none",
+    subject_rule="unknown: every image counts as its own subject",
+    eye_rule="unknown",
+    label_meaning="grade where all folders are called 0 to 4 and some not 0 or 1, else findings: "
+    "the name of the folder; split: the folder above, if it is called train, val or test",
+    known_duplicates="the check by content names byte-identical ones",
+    unverified="nothing: there is no official layout",
+    read=_read,
+)
