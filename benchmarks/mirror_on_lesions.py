@@ -1,6 +1,6 @@
 """Where mirror attention looks on phantoms, whose lesions are known to the pixel.
 
-    python benchmarks/mirror_on_lesions.py docs/images/mirror_attention.png
+    python benchmarks/mirror_on_lesions.py docs/images/mirror_attention.jpg [--aggregate row]
 
 Trains a small model with mirror attention to tell grades of phantoms apart, then asks on other
 subjects how much attention positions with a lesion receive beside positions without one. The
@@ -59,10 +59,11 @@ def drawn(folder: Path, subjects: int, seed: int) -> Set:
     )
 
 
-def model(seed: int = 0) -> DescriptorModel:
+def model(aggregate: str, seed: int = 0) -> DescriptorModel:
     torch.manual_seed(seed)
+    block = MirrorAttention(1280, aggregate=aggregate)
     return DescriptorModel(
-        "mobilenetv2_050", 64, attention="mirror", views="feature", grades=5, output_stride=16
+        "mobilenetv2_050", 64, attention=block, views="feature", grades=5, output_stride=16
     )
 
 
@@ -70,9 +71,11 @@ def network_input(pixels: Tensor) -> Tensor:
     return normalise(pixels, torch.tensor(CONTRACT.mean), torch.tensor(CONTRACT.std))
 
 
-def trained(data: Set, steps: int, seed: int = 0, batch: int = 20) -> DescriptorModel:
+def trained(
+    data: Set, steps: int, aggregate: str, seed: int = 0, batch: int = 20
+) -> DescriptorModel:
     """Fine triplet loss with the grade head beside it, on batches that hold all grades alike."""
-    made = model(seed).train()
+    made = model(aggregate, seed).train()
     optimizer = torch.optim.AdamW(made.parameters(), lr=2e-3, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps)
     rng = np.random.default_rng(seed)
@@ -127,7 +130,7 @@ def untrained_block(made: DescriptorModel, seed: int) -> DescriptorModel:
     """The same backbone with a new block."""
     other = copy.deepcopy(made)
     torch.manual_seed(seed)
-    other.attention = MirrorAttention(made.channels).eval()
+    other.attention = MirrorAttention(made.channels, aggregate=made.attention.aggregate).eval()
     return other
 
 
@@ -166,11 +169,12 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--subjects", type=int, default=120)
     parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--aggregate", choices=("column", "row"), default="column")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         learnt = drawn(Path(folder) / "train", options.subjects, seed=1)
         other = drawn(Path(folder) / "test", 40, seed=2)
-    made = trained(learnt, options.steps)
+    made = trained(learnt, options.steps, options.aggregate)
     with torch.no_grad():
         guessed = made(network_input(other.pixels)).grades.argmax(1)
     print(f"grades right on other subjects: {(guessed == other.grades).float().mean():.2f}")
@@ -179,7 +183,7 @@ def main() -> None:
     print("attention at lesions / elsewhere in the field of view, images of other subjects:")
     print(f"  trained block {ratio(after, other):.2f}")
     print(f"  untrained block {', '.join(f'{ratio(each, other):.2f}' for each in fresh)}")
-    print(f"  untrained model {ratio(received(model().eval(), other), other):.2f}")
+    print(f"  untrained model {ratio(received(model(options.aggregate).eval(), other), other):.2f}")
     figure(options.out, other, fresh[0], after)
 
 

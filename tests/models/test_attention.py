@@ -130,6 +130,17 @@ def test_rows_of_the_affinity_sum_to_one_so_what_is_received_is_one_on_average()
         assert received.std() > 0.01
 
 
+@pytest.mark.parametrize(("aggregate", "learns"), [("column", False), ("row", True)])
+def test_under_an_average_the_affinities_learn_by_row_only(aggregate, learns):
+    # Rows of A sum to 1, so the sum over all columns of G A is that of G, whatever A is: with the
+    # authors' aggregation attention shows only through a pooling that is no average.
+    block = opened(MirrorAttention(C, aggregate=aggregate))
+    torch.cat(block(*maps()), 1).mean((-2, -1)).square().sum().backward()
+    gradient = block.query[0].weight.grad.abs().max()
+    assert (gradient > 1e-4) == learns
+    assert block.value_left_right.weight.grad.abs().max() > 1e-2
+
+
 def test_a_symmetric_map_is_its_own_mirror_and_row_attention_is_then_self_attention():
     block = opened(MirrorAttention(C, aggregate="row"))
     x = maps()[0]
