@@ -22,16 +22,14 @@ class Hits(NamedTuple):
     """Where the relevant images of Q rankings stand; query by query, best first.
 
     Attributes:
-        queries: Q.
         depth: ranks that were looked at.
-        query: int64 (H,), whose hit it is.
+        start: int64 (Q + 1,), where each query's hits start, and the end of the last.
         rank: int64 (H,), 1 is best.
         precision: float64 (H,), of the ranking down to this hit.
     """
 
-    queries: int
     depth: int
-    query: NDArray[np.int64]
+    start: NDArray[np.int64]
     rank: NDArray[np.int64]
     precision: Floats
 
@@ -39,13 +37,13 @@ class Hits(NamedTuple):
 def find_hits(relevance: ArrayLike) -> Hits:
     """Hits of rankings, bool (Q, N). Metrics over whole rankings share them."""
     ranked = np.asarray(relevance, dtype=bool)
-    Q, N = ranked.shape
-    places = np.flatnonzero(ranked)
-    counts = np.count_nonzero(ranked, axis=1)
-    query = np.repeat(np.arange(Q), counts)
-    rank = places - query * N + 1
-    nth = np.arange(1, len(places) + 1) - np.repeat(np.cumsum(counts) - counts, counts)
-    return Hits(Q, N, query, rank, nth / rank)
+    start = np.concatenate([[0], np.cumsum(np.count_nonzero(ranked, axis=1))])
+    rank, precision = np.empty(start[-1], dtype=np.int64), np.empty(start[-1])
+    nth = np.arange(1, int(np.diff(start).max(initial=0)) + 1)
+    for row, one, end in zip(ranked, start[:-1], start[1:], strict=True):
+        np.add(np.flatnonzero(row), 1, out=rank[one:end])
+        np.divide(nth[: end - one], rank[one:end], out=precision[one:end])
+    return Hits(ranked.shape[1], start, rank, precision)
 
 
 def hit_ratio(relevance: ArrayLike, k: int) -> Floats:
@@ -111,7 +109,7 @@ def average_precision(relevance: ArrayLike | Hits, relevant: ArrayLike) -> Float
         relevant: int (Q,), R of each query. Where it is 0 the result is NaN.
     """
     found = _as_hits(relevance)
-    return _per_relevant(_sum_by_query(found, found.precision), relevant)
+    return _per_relevant(_precision_until(found, found.start[1:]), relevant)
 
 
 def average_precision_at_r(relevance: ArrayLike | Hits, relevant: ArrayLike) -> Floats:
@@ -129,8 +127,8 @@ def average_precision_at_r(relevance: ArrayLike | Hits, relevant: ArrayLike) -> 
     Raises:
         ValueError: rankings end before rank R.
     """
-    found, early = _until_r(relevance, relevant)
-    return _per_relevant(_sum_by_query(found, found.precision * early), relevant)
+    found = _as_hits(relevance)
+    return _per_relevant(_precision_until(found, _end_of_r(found, relevant)), relevant)
 
 
 def r_precision(relevance: ArrayLike | Hits, relevant: ArrayLike) -> Floats:
@@ -138,8 +136,9 @@ def r_precision(relevance: ArrayLike | Hits, relevant: ArrayLike) -> Floats:
 
     Arguments and errors as for `average_precision_at_r`.
     """
-    found, early = _until_r(relevance, relevant)
-    return _per_relevant(_sum_by_query(found, early.astype(np.float64)), relevant)
+    found = _as_hits(relevance)
+    hits = _end_of_r(found, relevant) - found.start[:-1]
+    return _per_relevant(hits.astype(np.float64), relevant)
 
 
 def reciprocal_rank(relevance: ArrayLike | Hits, relevant: ArrayLike) -> Floats:
@@ -150,9 +149,9 @@ def reciprocal_rank(relevance: ArrayLike | Hits, relevant: ArrayLike) -> Floats:
         relevant: int (Q,), R of each query. Where it is 0 the result is NaN.
     """
     found = _as_hits(relevance)
-    first = np.concatenate([[True], found.query[1:] != found.query[:-1]])[: len(found.query)]
-    result = np.zeros(found.queries)
-    result[found.query[first]] = 1 / found.rank[first]
+    some = np.flatnonzero(np.diff(found.start))
+    result = np.zeros(len(found.start) - 1)
+    result[some] = 1 / found.rank[found.start[some]]
     return np.where(np.asarray(relevant) > 0, result, np.nan)
 
 
@@ -208,18 +207,23 @@ def _as_hits(relevance: ArrayLike | Hits) -> Hits:
     return relevance if isinstance(relevance, Hits) else find_hits(relevance)
 
 
-def _until_r(relevance: ArrayLike | Hits, relevant: ArrayLike) -> tuple[Hits, Bools]:
-    """The hits, and which of them (H,) stand at rank R or before."""
-    found, counts = _as_hits(relevance), np.asarray(relevant, dtype=np.int64)
+def _end_of_r(found: Hits, relevant: ArrayLike) -> NDArray[np.int64]:
+    """(Q,): where in the hits those at rank R or before end."""
+    counts = np.asarray(relevant, dtype=np.int64)
     deepest = int(counts.max(initial=0))
     if found.depth < deepest:
         raise ValueError(f"expected rankings of at least R = {deepest}, got {found.depth}")
-    return found, found.rank <= counts[found.query]
+    within = [
+        start + np.searchsorted(found.rank[start:end], count, side="right")
+        for start, end, count in zip(found.start[:-1], found.start[1:], counts, strict=True)
+    ]
+    return np.array(within, dtype=np.int64)
 
 
-def _sum_by_query(found: Hits, values: Floats) -> Floats:
-    sums = np.bincount(found.query, weights=values, minlength=found.queries)
-    return np.asarray(sums, dtype=np.float64)
+def _precision_until(found: Hits, ends: NDArray[np.int64]) -> Floats:
+    """(Q,): sum of each query's precisions from its first hit up to `ends`."""
+    sums = [found.precision[one:end].sum() for one, end in zip(found.start[:-1], ends, strict=True)]
+    return np.array(sums, dtype=np.float64)
 
 
 def _per_relevant(sums: Floats, relevant: ArrayLike) -> Floats:

@@ -15,6 +15,7 @@ from foveola.evaluation.metrics import Bools, Floats
 _BLOCK_BYTES = 64 << 20
 _BYTES_PER_PAIR = 40  # cosine, its sort key, relevance, exclusion, hits
 _STEPS = 2**30
+_CACHED = 1 << 16  # pairs sorted at a time: half a megabyte stays in a core's own cache
 _LAST = 2**31 - 1  # step of what is excluded, behind every cosine
 
 
@@ -83,15 +84,32 @@ def rank(similarity: Floats, relevance: Bools, excluded: Bools, first: int = 0) 
         excluded: bool (B, N), what to leave out of each ranking.
         first: K.
     """
-    # One number for each pair, (step, position, relevance) from the highest bit down, so that a
-    # plain sort orders by all three and carries the relevance along: 8 times as fast as sorting
-    # positions and looking their relevance up.
-    keys = np.rint(similarity * -_STEPS).astype(np.int64)
+    B, N = similarity.shape
+    ranking = Ranking(np.empty((B, N), dtype=bool), np.empty((B, min(first, N)), dtype=np.int64))
+    places = np.arange(N, dtype=np.int64) << 1
+    some = max(1, _CACHED // max(N, 1))
+    for start in range(0, B, some):
+        part = slice(start, start + some)
+        keys = _keys(similarity[part], relevance[part], excluded[part], places)
+        keys.sort(axis=1)
+        ranking.relevance[part] = keys & 1
+        head = keys[:, :first]
+        ranking.first[part] = np.where(head >> 32 == _LAST, -1, (head & 0xFFFFFFFF) >> 1)
+    return ranking
+
+
+def _keys(
+    similarity: Floats, relevance: Bools, excluded: Bools, places: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """One number for each pair: (step, position, relevance) from the highest bit down.
+
+    A plain sort then orders by all three and carries the relevance along, several times as fast
+    as sorting positions and looking their relevance up.
+    """
+    scaled = similarity * -_STEPS
+    keys = np.rint(scaled, out=scaled).astype(np.int64)
     keys[excluded] = _LAST
     keys <<= 32
-    keys |= np.arange(similarity.shape[1], dtype=np.int64) << 1
+    keys |= places
     keys |= relevance & ~excluded
-    keys.sort(axis=1)
-    head = keys[:, :first]
-    positions = np.where(head >> 32 == _LAST, -1, (head & 0xFFFFFFFF) >> 1)
-    return Ranking((keys & 1).astype(bool), positions)
+    return keys
