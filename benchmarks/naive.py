@@ -25,7 +25,7 @@ from foveola.images.fundus import Contract
 from foveola.models.descriptor import load_weights, normalise
 from foveola.training.config import TrainConfig
 from foveola.training.data import PackedImages
-from foveola.training.run import prepare_data
+from foveola.training.prepared import prepare_data
 
 SIZE, EPOCHS, BATCH, RATE = 224, 6, 32, 5e-4
 

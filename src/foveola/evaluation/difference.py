@@ -8,9 +8,8 @@ wanted: would other people have shown the same difference?
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
-from foveola.evaluation.estimates import Metric, PerQuery, summarise
+from foveola.evaluation.estimates import Metric, summarise
+from foveola.evaluation.folds import paired
 from foveola.evaluation.result import Evaluation
 from foveola.evaluation.tables import Rows, aligned, number, piped, ranged
 
@@ -79,16 +78,7 @@ def difference(first: Evaluation, second: Evaluation) -> Difference:
     """
     if (first.settings, first.label) != (second.settings, second.label):
         raise ValueError("the evaluations have other settings or labels; evaluate both alike")
-    a, b = first.per_query, second.per_query
-    same = a.names == b.names and all(
-        np.array_equal(x, y) for x, y in ((a.subjects, b.subjects), (a.members, b.members))
-    )
-    if not same:
-        raise ValueError(
-            f"the evaluations asked other queries ({len(a.subjects)} and {len(b.subjects)}); "
-            "ask the same, in the same order"
-        )
-    table = PerQuery(b.values - a.values, b.chance - a.chance, a.subjects, a.members, a.names)
+    table = paired(first.per_query, second.per_query)
     return Difference(
         first.label, first.queries, first.settings.confidence, summarise(table, first.settings)
     )

@@ -87,6 +87,7 @@ class DescriptorModel(nn.Module):
         if weights is not None:
             load_weights(self.backbone, weights)
         self._frozen: list[nn.Module] = []
+        self.frozen_end: str | None = None  # name of the last frozen module of the backbone
         self._channels_last = getattr(made, "output_fmt", "NCHW") == "NHWC"  # Swin and its kin
         self.views, self.fusion, self.in_channels = views, fusion, in_channels
         self.channels = int(made.num_features)
@@ -111,7 +112,8 @@ class DescriptorModel(nn.Module):
         ends = [info["module"] for info in stages_info]
         if not 0 <= stages <= len(ends):
             raise ValueError(f"freeze is {stages}; the backbone has {len(ends)} stages")
-        self._frozen = _modules_up_to(self.backbone, ends[stages - 1]) if stages else []
+        self.frozen_end = ends[stages - 1] if stages else None
+        self._frozen = _modules_up_to(self.backbone, self.frozen_end) if self.frozen_end else []
         for module in self._frozen:
             module.requires_grad_(False)
         self.train(self.training)
@@ -125,7 +127,11 @@ class DescriptorModel(nn.Module):
 
     def forward(self, x: Tensor) -> Described:
         """(B, 3, H, W) normalised images -> descriptor, attended maps and grades."""
-        maps = self.attend(x)
+        return self.describe(*self.maps(x))
+
+    def describe(self, original: Tensor, left_right: Tensor, up_down: Tensor) -> Described:
+        """Maps (B, C, h, w) of the image and its mirrors -> descriptor, attended maps, grades."""
+        maps = tuple(self.attention(original, left_right, up_down))
         pooled = [self.pool(each) for each in maps]
         if self.fusion == "sum":
             pooled = [torch.stack(pooled).sum(0)]
@@ -144,15 +150,24 @@ class DescriptorModel(nn.Module):
 
         Attention that ignores the mirrors is given the image's own map for them.
         """
-        if self.in_channels == 1:
-            x = luminance(x)
-        original = self.encode(self.gate(x))
+        x = self.input(x)
+        encoded = [self.encode(self.gate(x))]
+        if self.attention.mirrors and self.views == "encode":
+            encoded += [self.encode(self.gate(x.flip(axis))) for axis in (-1, -2)]
+        return self.with_mirrors(encoded)
+
+    def input(self, x: Tensor) -> Tensor:
+        """(B, 3, H, W) -> (B, in_channels, H, W)."""
+        return luminance(x) if self.in_channels == 1 else x
+
+    def with_mirrors(self, encoded: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """Maps of the image, and of its mirrors where they were encoded -> those of all three."""
+        if len(encoded) == 3:
+            return encoded[0], encoded[1], encoded[2]
+        original = encoded[0]
         if not self.attention.mirrors:
             return original, original, original
-        if self.views == "feature":
-            return original, original.flip(-1), original.flip(-2)
-        left_right, up_down = (self.encode(self.gate(x.flip(axis))) for axis in (-1, -2))
-        return original, left_right, up_down
+        return original, original.flip(-1), original.flip(-2)
 
     def encode(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, C, h, w), whatever form the backbone gives its features."""

@@ -17,12 +17,16 @@ class DataConfig:
     collections: tuple[str, ...] = ()  # a name for each manifest; empty: the folders' names
     held_out: float = 0.2  # share of the subjects that training never sees, in [0, 1)
     split_seed: int = 0
+    fold: int | None = None  # hold out this one of the 1 / held_out folds of subjects instead
     validation: float = 0.0  # share of the remaining subjects that choose the epoch, in [0, 1)
     # What makes two images alike. "disease": the grade, or the rarest finding where there is
     # none; "findings": how far the sets agree (Jaccard); "eye": the same eye of a subject.
     label: Literal["disease", "grade", "findings", "subject", "eye"] = "disease"
     # "fundus": framing, side, colour, focus; "mild": crop, 10 degrees, gamma, noise; "none"
     augment: Literal["fundus", "mild", "none"] = "fundus"
+    # Above 0: the frozen stages see that many variants of each image, once, and their maps are
+    # kept in the cache for every epoch. Many times faster; 0 makes a new variant each time.
+    variants: int = 0
     cache: str = "cache"  # folder of prepared images, relative to the configuration file
 
     def __post_init__(self) -> None:
@@ -34,6 +38,14 @@ class DataConfig:
             )
         if not 0 <= self.held_out < 1:
             raise ValueError(f"held_out is {self.held_out}; expected 0 to below 1")
+        if self.fold is not None and not (
+            self.held_out and 0 <= self.fold < round(1 / self.held_out)
+        ):
+            raise ValueError(
+                f"fold is {self.fold}; expected 0 to below 1 / held_out, and held_out above 0"
+            )
+        if self.variants < 0:
+            raise ValueError(f"variants is {self.variants}; expected 0 or above")
         if not 0 <= self.validation < 1:
             raise ValueError(f"validation is {self.validation}; expected 0 to below 1")
 
@@ -128,6 +140,8 @@ class TrainConfig:
             raise ValueError(f"name is {self.name!r}; expected letters, digits, '-', '_', '.'")
         if self.epochs < 1:
             raise ValueError(f"epochs is {self.epochs}; expected 1 or more")
+        if self.data.variants and (not self.model.freeze or self.model.gate):
+            raise ValueError("variants keeps the maps of frozen stages; set freeze, and no gate")
         if self.patience and not self.data.validation:
             raise ValueError("patience needs subjects to judge by; set validation under [data]")
         if self.data.label == "findings" and (self.loss.proxy_weight or self.loss.auto_margin):

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from foveola.models.descriptor import Described, DescriptorModel, normalise
+from foveola.models.trunk import Trunk
 from foveola.training.config import TrainConfig
 from foveola.training.losses import Criterion
 from foveola.training.validation import retrieval_map
@@ -56,7 +57,9 @@ class DescriptorTraining(lightning.LightningModule):
         self._judged: list[NDArray[np.float32]] = []
 
     def forward(self, pixels: Tensor) -> Described:
-        """(B, S, S, 3) uint8 -> what the model says of them."""
+        """(B, S, S, 3) uint8, or kept maps (B, U, c, h, w) -> what the model says of them."""
+        if pixels.ndim == 5:
+            return Trunk(self.model).describe(pixels.float())
         x = normalise(pixels, self.get_buffer("mean"), self.get_buffer("std"))
         x = x.contiguous(memory_format=torch.channels_last)  # about twice as fast on a CPU
         described: Described = self.model(x)

@@ -1,0 +1,242 @@
+"""The comparison of methods on real photographs, from training to tables.
+
+    python benchmarks/evidence.py recipes/evidence.toml runs/evidence [--folds 3] [--table-only]
+
+Trains what is not there yet, row by row on three of five folds of subjects; each fold's people
+ask, the other people of the same data set are the gallery, and each fold has a seed of its own.
+Then judges all by macro mAP@10 of the grades, with 95 % intervals by resampling people, and
+writes evidence.md and evidence.json into the folder; `--table-only` trains nothing and takes
+the rows that are complete. docs/evidence.md explains it.
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from camera_like import features, groups
+
+from foveola.cases import Case
+from foveola.datasets.manifest import Manifest
+from foveola.evaluation import Side, evaluate
+from foveola.evaluation.estimates import Metric, PerQuery, summarise
+from foveola.evaluation.folds import paired, pooled
+from foveola.evaluation.settings import Settings
+from foveola.training.evidence import Row, folder_of, read_rows, train_rows
+
+METRIC = "mAP@10"
+SETTINGS = Settings((10,), "subject", False, 1000, 0.95, 0)
+CAMERA = "camera"  # the row of camera-like features
+PAIRS = (
+    ("mirror-fine", "triplet"),
+    ("mirror-fine", "self"),
+    ("mirror-fine", "cbam"),
+    ("mirror-triplet", "triplet"),
+    ("fine-triplet", "triplet"),
+    ("ada-triplet", "triplet"),
+)
+
+
+class Fold(NamedTuple):
+    """The photographs of a fold."""
+
+    cases: list[Case]
+    held: np.ndarray  # (N,) bool
+    group: np.ndarray  # (N,) camera-like group within the data set
+
+
+class Judged(NamedTuple):
+    """A row, judged: its queries by data set, then all of them with a cell a set and grade."""
+
+    title: str
+    sets: dict[str, PerQuery]
+    every: PerQuery
+
+
+def known_cases(rows: Sequence[Row], base: Path) -> dict[tuple[str, str], Case]:
+    """Every case of the manifests, by collection and image."""
+    found = {}
+    for name in rows[0].config.data.manifests:
+        path = base / name
+        for case in Manifest.read(path, collection=path.resolve().parent.name).cases():
+            found[case.collection, case.image] = case
+    return found
+
+
+def fold_of(folder: Path, known: dict[tuple[str, str], Case], camera: np.ndarray) -> Fold:
+    entries = json.loads((folder / "cases.json").read_text(encoding="utf-8"))
+    keys = [(entry["collection"], entry["image"]) for entry in entries]
+    number = {key: i for i, key in enumerate(known)}
+    return Fold(
+        [known[key] for key in keys],
+        np.array([entry["held"] for entry in entries]),
+        camera[[number[key] for key in keys]],
+    )
+
+
+def judge(title: str, descriptors: Sequence[np.ndarray], folds: Sequence[Fold]) -> Judged:
+    """Each fold's people asked of the other people of their data set."""
+    names = list(dict.fromkeys(case.collection for case in folds[0].cases))
+    sets = {}
+    for name in names:
+        tables = []
+        for rows, fold in zip(descriptors, folds, strict=True):
+            of = np.array([c.collection == name and c.grade is not None for c in fold.cases])
+            sides = [
+                Side.from_cases(rows[m], [fold.cases[i] for i in np.flatnonzero(m)], "grade")
+                for m in (of & fold.held, of & ~fold.held)
+            ]
+            tables.append(evaluate(*sides, ks=(10,), bootstrap=0).per_query)
+        sets[name] = pooled(tables)
+    return Judged(title, sets, together(sets))
+
+
+def together(sets: dict[str, PerQuery]) -> PerQuery:
+    """All data sets in one table, with a label value for each set and grade."""
+    names = tuple(f"{of} {name}" for of, table in sets.items() for name in table.names)
+    wide, start = [], 0
+    for table in sets.values():
+        members = np.zeros((len(table.members), len(names)), bool)
+        members[:, start : start + len(table.names)] = table.members
+        start += len(table.names)
+        wide.append(PerQuery(table.values, table.chance, table.subjects, members, names))
+    return pooled(wide)
+
+
+def metric(table: PerQuery) -> Metric:
+    return summarise(table, SETTINGS)[METRIC]
+
+
+def cell(m: Metric, sign: str = "") -> str:
+    return f"{m.value.macro:{sign}.3f} ({m.low.macro:{sign}.3f} to {m.high.macro:{sign}.3f})"
+
+
+def main_table(judged: Sequence[Judged]) -> list[str]:
+    names = list(judged[0].sets)
+    lines = [f"| descriptor | {' | '.join(names)} | all |", "|---" * (len(names) + 2) + "|"]
+    for row in judged:
+        cells = [cell(metric(table)) for table in (*row.sets.values(), row.every)]
+        lines.append(f"| {row.title} | {' | '.join(cells)} |")
+    chance = [metric(t).chance.macro for t in (*judged[0].sets.values(), judged[0].every)]
+    return [*lines, f"| chance | {' | '.join(f'{c:.3f}' for c in chance)} |"]
+
+
+def grade_table(judged: Sequence[Judged]) -> list[str]:
+    """Mean over the data sets for each grade."""
+    grades = list(judged[0].sets["odir"].names)
+    lines = [f"| descriptor | {' | '.join(f'grade {g}' for g in grades)} |"]
+    lines.append("|---" * (len(grades) + 1) + "|")
+
+    def means(row: Judged, chance: bool) -> list[str]:
+        found = [metric(t) for t in row.sets.values()]
+        of = [(m.chance if chance else m.value).per_label for m in found]
+        return [f"{np.mean([p[g] for p in of if g in p]):.3f}" for g in grades]
+
+    lines += [f"| {row.title} | {' | '.join(means(row, False))} |" for row in judged]
+    return [*lines, f"| chance | {' | '.join(means(judged[0], True))} |"]
+
+
+def pair_table(judged: dict[str, Judged]) -> list[str]:
+    names = list(next(iter(judged.values())).sets)
+    lines = [f"| difference | {' | '.join(names)} | all |", "|---" * (len(names) + 2) + "|"]
+    for one, other in PAIRS:
+        if one in judged and other in judged:
+            a, b = judged[one], judged[other]
+            tables = [paired(b.sets[n], a.sets[n]) for n in names] + [paired(b.every, a.every)]
+            cells = " | ".join(cell(metric(table), "+") for table in tables)
+            lines.append(f"| {a.title} less {b.title} | {cells} |")
+    return lines
+
+
+def camera_table(judged: Sequence[Judged], folds: Sequence[Fold]) -> list[str]:
+    """ODIR by camera-like group of the query."""
+    asked = np.concatenate([
+        fold.group[[i for i, c in enumerate(fold.cases) if fold.held[i] and c.collection == "odir"]]
+        for fold in folds
+    ])  # fmt: skip
+    kept = [g for g in np.unique(asked) if (asked == g).sum() >= 30]
+    counts = [f"group {g + 1} ({(asked == g).sum()} queries)" for g in kept]
+    lines = [f"| descriptor | {' | '.join(counts)} |", "|---" * (len(kept) + 1) + "|"]
+    for row in judged:
+        table = row.sets["odir"]
+        cells = [cell(metric(table.of(asked == g))) for g in kept]
+        lines.append(f"| {row.title} | {' | '.join(cells)} |")
+    chance = [metric(judged[0].sets["odir"].of(asked == g)).chance.macro for g in kept]
+    return [*lines, f"| chance | {' | '.join(f'{c:.3f}' for c in chance)} |"]
+
+
+def as_json(judged: dict[str, Judged]) -> dict[str, object]:
+    return {
+        name: {
+            "title": row.title,
+            "sets": {of: metric(t).to_json("per_grade") for of, t in row.sets.items()},
+            "all": metric(row.every).to_json("per_cell"),
+        }
+        for name, row in judged.items()
+    }
+
+
+def complete(rows: Sequence[Row], out: Path, folds: int) -> list[Row]:
+    return [
+        row
+        for row in rows
+        if all((folder_of(out, row, f) / "descriptors.npy").exists() for f in range(folds))
+    ]
+
+
+def write(rows: Sequence[Row], base: Path, out: Path, count: int) -> None:
+    rows = complete(rows, out, count)
+    known = known_cases(rows, base)
+    seen = features(list(known.values()))
+    of = np.array([case.collection for case in known.values()])
+    camera = np.zeros(len(of), int)
+    for name in np.unique(of):
+        camera[of == name] = groups(seen[of == name])
+    folds = [fold_of(folder_of(out, rows[0], f), known, camera) for f in range(count)]
+    number = {key: i for i, key in enumerate(known)}
+    judged = {
+        CAMERA: judge(
+            "camera-like features alone (8 numbers)",
+            [seen[[number[c.collection, c.image] for c in fold.cases]] for fold in folds],
+            folds,
+        )
+    }
+    for row in rows:
+        loaded = [
+            np.load(folder_of(out, row, f) / "descriptors.npy").astype(np.float32)
+            for f in range(count)
+        ]
+        judged[row.name] = judge(row.title, loaded, folds)
+    every = list(judged.values())
+    ends = [judged[n] for n in (CAMERA, "untrained", "frozen", "classifier") if n in judged]
+    ends += [max(every, key=lambda row: metric(row.every).value.macro)]
+    parts = {
+        "Macro mAP@10 of the grade": main_table(every),
+        "By grade, mean over the data sets": grade_table(every),
+        "Paired differences": pair_table(judged),
+        "ODIR by camera-like group of the query": camera_table(ends, folds),
+    }
+    text = "\n\n".join(f"### {name}\n\n" + "\n".join(lines) for name, lines in parts.items())
+    (out / "evidence.md").write_text(text + "\n", encoding="utf-8")
+    (out / "evidence.json").write_text(json.dumps(as_json(judged), indent=1), encoding="utf-8")
+    print(text)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("rows", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--folds", type=int, default=3)
+    parser.add_argument("--table-only", action="store_true")
+    options = parser.parse_args()
+    rows = read_rows(options.rows)
+    if not options.table_only:
+        for _ in train_rows(options.rows, options.out, options.folds):
+            pass
+    write(rows, options.rows.parent, options.out, options.folds)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,155 @@
+"""The comparison of methods: rows of a table, trained on folds of subjects and kept.
+
+A file of rows says what all have in common and in what each differs:
+
+    [common]                  # any part of a TrainConfig
+    [[rows]]
+    name = "mirror"           # of the folder
+    title = "mirror attention, fine triplet"
+    model = { attention = "mirror" }
+
+Row R trained for fold F is OUT/R/fold-F, with model.safetensors and descriptors.npy, one
+descriptor for every labelled photograph. What is there is not made again.
+"""
+
+import json
+import shutil
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import lightning
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.torch import save_file
+
+from foveola.config import from_mapping
+from foveola.errors import ConfigError
+from foveola.models.descriptor import DescriptorModel
+from foveola.training.config import TrainConfig
+from foveola.training.maps import describe_all
+from foveola.training.prepared import Prepared, prepare_data
+from foveola.training.run import build_model, contract_of, fit
+
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the table.
+
+    Attributes:
+        name: of its folder.
+        title: in the table.
+        config: how it is trained; its fold is set for each run.
+        trained: False for a network taken as it is.
+    """
+
+    name: str
+    title: str
+    config: TrainConfig
+    trained: bool = True
+
+
+def read_rows(path: Path) -> list[Row]:
+    """The rows of a file.
+
+    Raises:
+        ConfigError: it can't be read, a row is wrong, or two have one name.
+    """
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+    rows = [_row(table.get("common", {}), values, path) for values in table.get("rows", [])]
+    names = [row.name for row in rows]
+    if not rows or len(set(names)) < len(names):
+        raise ConfigError(f"{path}: expected [[rows]], each with a name of its own, got {names}")
+    return rows
+
+
+def _row(common: Mapping[str, Any], values: dict[str, Any], path: Path) -> Row:
+    own = {key: value for key, value in values.items() if key not in ("title", "trained")}
+    where = f"{path}: row {values.get('name', '?')}"
+    config = from_mapping(TrainConfig, _merged(common, own), where=where)
+    return Row(config.name, values.get("title", config.name), config, values.get("trained", True))
+
+
+def _merged(common: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """The common values, with a row's own in their place, table by table."""
+    merged = dict(common)
+    for key, value in own.items():
+        inner = merged.get(key)
+        both = isinstance(inner, Mapping) and isinstance(value, Mapping)
+        merged[key] = _merged(inner, value) if both else value  # type: ignore[arg-type]
+    return merged
+
+
+def folder_of(out: Path, row: Row, fold: int) -> Path:
+    """Where a row keeps what it made of a fold."""
+    return out / row.name / f"fold-{fold}"
+
+
+def train_row(row: Row, fold: int, base: Path, out: Path, report: Report = print) -> Path:
+    """Train a row on all folds but one, describe every photograph, and keep both.
+
+    Args:
+        row: which.
+        fold: held out; also the seed of the run.
+        base: folder that the configuration's paths are relative to.
+        out: folder of the table.
+        report: receives one line at each step.
+
+    Returns:
+        Its folder. `descriptors.npy` (N, D) float16 goes with `cases.json`: of each of the N
+        its collection, image, and whether it was held out.
+    """
+    folder = folder_of(out, row, fold)
+    if (folder / "descriptors.npy").exists():
+        return folder
+    data = replace(row.config.data, fold=fold)
+    config = replace(row.config, data=data, seed=row.config.seed + fold)
+    folder.mkdir(parents=True, exist_ok=True)
+    report(f"{row.name}, fold {fold}")
+    if row.trained:
+        prepared, model = fit(config, base, folder, report)
+    else:
+        lightning.seed_everything(config.seed, verbose=False)
+        prepared = prepare_data(config, base, folder, lambda _: None)
+        model = build_model(config, base)
+    cache = base / data.cache if data.variants else None
+    made = describe_all(model, prepared.images, contract_of(config), cache, report)
+    _keep(folder, model, made, prepared)
+    return folder
+
+
+def _keep(
+    folder: Path, model: DescriptorModel, made: NDArray[np.float32], prepared: Prepared
+) -> None:
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    save_file({k: v.contiguous() for k, v in model.state_dict().items()}, _weights(folder))
+    held = set(prepared.held.tolist())
+    cases = [
+        {"collection": case.collection, "image": case.image, "held": i in held}
+        for i, case in enumerate(prepared.cases)
+    ]
+    (folder / "cases.json").write_text(json.dumps(cases), encoding="utf-8")
+    partial = folder / "descriptors.partial.npy"
+    np.save(partial, made.astype(np.float16))
+    partial.rename(folder / "descriptors.npy")  # last: its presence says all is there
+
+
+def _weights(folder: Path) -> Path:
+    return folder / "model.safetensors"
+
+
+def train_rows(
+    path: Path, out: Path, folds: int = 3, report: Report = print
+) -> Iterator[tuple[Row, int, Path]]:
+    """Train what is not there yet, all rows of a fold before the next fold."""
+    rows = read_rows(path)
+    for fold in range(folds):
+        for row in rows:
+            yield row, fold, train_row(row, fold, path.parent, out, report)

@@ -1,0 +1,182 @@
+"""What the frozen stages make of the training images, computed once and kept on disk.
+
+Decoding, augmenting and the first stages take most of a training step on a processor, and for
+frozen stages their result never changes. So some variants of each image go through them once.
+The file is a cache: named after all that went into it, it can be deleted at any time.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from foveola.images.fundus import Contract
+from foveola.models.descriptor import DescriptorModel, normalise
+from foveola.models.trunk import Trunk
+from foveola.training.augment import augment
+
+Pixels = NDArray[np.uint8]
+Maps = NDArray[np.float16]
+
+BATCH = 32
+
+
+def pack_maps(
+    model: DescriptorModel,
+    images: Pixels,
+    contract: Contract,
+    cache: Path,
+    *,
+    kind: str,
+    variants: int,
+    report: Callable[[str], None] = print,
+) -> Maps:
+    """Run variants of every image through the frozen stages.
+
+    Args:
+        model: with frozen stages.
+        images: (N, S, S, 3) uint8, prepared.
+        contract: the model's, for size and normalisation.
+        cache: folder that keeps the result.
+        kind: of the augmentation, see `augment`. The same variants are drawn every time.
+        variants: V, of each image.
+        report: receives a line when there is something to do.
+
+    Returns:
+        (N, V, U, c, h, w) float16, mapped from disk; for U see `Trunk`.
+    """
+    model.eval()
+    trunk = Trunk(model)
+    kept = cache / f"{_key(trunk, images, contract, kind, variants)}-maps.npy"
+    if not kept.exists():
+        report(f"frozen stages: {variants} variants of {len(images)} images")
+        _fill(kept, trunk, images, contract, kind, variants)
+    maps: Maps = np.load(kept, mmap_mode="r")
+    return maps
+
+
+def _key(trunk: Trunk, images: Pixels, contract: Contract, kind: str, variants: int) -> str:
+    digest = hashlib.blake2b(f"{contract.hash} {kind} {variants} {trunk.views}".encode())
+    digest.update(f"{images.shape} {trunk.model.frozen_end} {trunk.model.in_channels}".encode())
+    for name, value in trunk.model.backbone.state_dict().items():
+        digest.update(name.encode() + value.numpy().tobytes())
+    for image in images:
+        digest.update(np.ascontiguousarray(image).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _fill(
+    path: Path, trunk: Trunk, images: Pixels, contract: Contract, kind: str, variants: int
+) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial.npy")
+    one = _run(trunk, np.zeros((1, contract.size, contract.size, 3), np.uint8), contract)
+    shape = (len(images), variants, *one.shape[1:])
+    maps = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=shape)
+    flat, row = maps.reshape(-1, *one.shape[1:]), 0
+    for batch in _batches(images, contract.size, kind, variants):
+        flat[row : row + len(batch)] = _run(trunk, batch, contract)
+        row += len(batch)
+    maps.flush()
+    partial.rename(path)
+
+
+def _batches(images: Pixels, size: int, kind: str, variants: int) -> Iterator[Pixels]:
+    """(B, size, size, 3) variants, image by image; each is drawn by its own number alone."""
+
+    def drawn(number: int) -> Pixels:
+        image = np.asarray(images[number // variants])
+        return augment(image, size, np.random.default_rng([number, variants]), kind)
+
+    count = len(images) * variants
+    with ThreadPoolExecutor() as pool:
+        for start in range(0, count, BATCH):
+            yield np.stack(list(pool.map(drawn, range(start, min(start + BATCH, count)))))
+
+
+def _run(trunk: Trunk, pixels: Pixels, contract: Contract) -> Maps:
+    mean, std = torch.tensor(contract.mean), torch.tensor(contract.std)
+    x = normalise(torch.from_numpy(pixels), mean, std)
+    with _autocast():
+        maps = trunk(x.contiguous(memory_format=torch.channels_last))
+    made: Maps = maps.half().numpy()
+    return made
+
+
+def _autocast() -> torch.autocast:
+    """bf16 where it pays, as in training: what is kept is rounded to half precision anyhow."""
+    return torch.autocast("cpu", torch.bfloat16, enabled=torch.cpu._is_avx512_bf16_supported())
+
+
+class PackedMaps(Dataset[tuple[Tensor, Any, int]]):
+    """Maps of a random variant of an image, with its target and grade, as `PackedImages`.
+
+    Args:
+        maps: (N, V, U, c, h, w) float16.
+        targets: (N,) int, or (N, L) bool.
+        grades: (N,) int, -1 where unknown.
+        seed: of the choice of variants.
+    """
+
+    def __init__(
+        self,
+        maps: Maps,
+        targets: NDArray[np.int64] | NDArray[np.bool_],
+        grades: NDArray[np.int64],
+        seed: int = 0,
+    ) -> None:
+        self.maps, self.targets, self.grades = maps, targets, grades
+        self._rng = np.random.default_rng(seed)
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Any, int]:
+        """-> (U, c, h, w) float16, the target and the grade."""
+        variant = int(self._rng.integers(self.maps.shape[1]))
+        chosen = np.array(self.maps[index, variant])
+        return torch.from_numpy(chosen), self.targets[index], int(self.grades[index])
+
+
+def describe_all(
+    model: DescriptorModel,
+    images: Pixels,
+    contract: Contract,
+    cache: Path | None = None,
+    report: Callable[[str], None] = print,
+) -> NDArray[np.float32]:
+    """Descriptors of prepared images, scaled down but not augmented.
+
+    Args:
+        model: trained.
+        images: (N, S, S, 3) uint8, prepared.
+        contract: the model's.
+        cache: keep the maps of the frozen stages there; None computes all anew.
+        report: receives a line when there is something to do.
+
+    Returns:
+        (N, D) float32, unit length.
+    """
+    model.eval()
+    rows = []
+    with torch.inference_mode(), _autocast():
+        if cache is not None:
+            maps = pack_maps(model, images, contract, cache, kind="none", variants=1, report=report)
+            trunk = Trunk(model)
+            for start in range(0, len(maps), BATCH):
+                some = torch.from_numpy(np.array(maps[start : start + BATCH, 0]))
+                rows.append(trunk.describe(some.float()).descriptor.float().numpy())
+        else:
+            mean, std = torch.tensor(contract.mean), torch.tensor(contract.std)
+            for batch in _batches(images, contract.size, "none", 1):
+                x = normalise(torch.from_numpy(batch), mean, std)
+                x = x.contiguous(memory_format=torch.channels_last)
+                rows.append(model(x).descriptor.float().numpy())
+    return np.concatenate(rows)

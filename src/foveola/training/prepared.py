@@ -1,0 +1,166 @@
+"""What a run trains on: manifests read, subjects held back, photographs prepared once."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from foveola.cases import Case
+from foveola.datasets.manifest import Manifest
+from foveola.datasets.splits import folds_by_subject, split_by_subject
+from foveola.errors import ManifestError
+from foveola.images.fundus import Contract
+from foveola.training.config import DataConfig, TrainConfig
+from foveola.training.data import LEAST_IMAGES, Labels, pack, training_labels
+
+# Prepared images are kept this much larger than the network's input, so that turning and
+# scaling them does not soften what is already at the limit of resolution.
+PACK_SCALE = 1.125
+
+Report = Callable[[str], None]
+
+
+TRAINED, JUDGED, HELD = "trained", "judged", "held"  # the parts of a data set
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Everything a run trains on and chooses its epoch by."""
+
+    images: "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]"  # (N, S, S, 3)
+    cases: list[Case]  # of the images
+    labels: Labels  # codes are -1 for images that are not trained on
+    grades: "np.ndarray[tuple[int], np.dtype[np.int64]]"  # -1 where unknown
+    counts: dict[str, int]  # images trained on, by collection
+    validation: "np.ndarray[tuple[int], np.dtype[np.int64]]"  # rows of images
+    held: "np.ndarray[tuple[int], np.dtype[np.int64]]"  # likewise; empty without folds
+
+    @property
+    def subjects(self) -> list[tuple[str, str]]:
+        """Whose each image is."""
+        return [case.identity for case in self.cases]
+
+
+def prepare_data(config: TrainConfig, base: Path, out: Path, report: Report) -> Prepared:
+    """Read the manifests, hold subjects back, prepare the labelled images of the others.
+
+    Where the held-out subjects are one fold of several, their images are prepared too, so that
+    the runs of all folds share one cache.
+    """
+    cases: list[Case] = []
+    parts: list[str] = []
+    for path, collection in zip(_manifests(config, base), _collections(config, base), strict=True):
+        for part, of in _parts(config, path, collection, out).items():
+            if part != HELD or config.data.fold is not None:
+                cases += of
+                parts += [part] * len(of)
+    every = training_labels(cases, config.data.label)
+    _kept(config, np.where(np.array(parts) == TRAINED, every.codes, -1), every.names)
+    kept = np.flatnonzero(every.codes >= 0)
+    size = round(config.model.image_size * PACK_SCALE)
+    report(f"preparing {len(kept)} images at {size} px")
+    images, rows, faults = pack(
+        [cases[i] for i in kept], Contract(size=size), base / config.data.cache
+    )
+    for fault in faults:
+        report(f"left out: {fault}")
+    read = kept[rows]
+    return _prepared(config, images, [cases[i] for i in read], [parts[i] for i in read], report)
+
+
+def _prepared(
+    config: TrainConfig,
+    images: "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]",
+    cases: list[Case],
+    parts: list[str],
+    report: Report,
+) -> Prepared:
+    every = training_labels(cases, config.data.label)
+    part = np.array(parts)
+    codes = np.where(part == TRAINED, every.codes, -1)
+    kept = _kept(config, codes, every.names)
+    counts: dict[str, int] = {}
+    for case, code in zip(cases, codes, strict=True):
+        if code >= 0:
+            counts[case.collection] = counts.get(case.collection, 0) + 1
+    if config.data.label in ("subject", "eye"):
+        report(f"{sum(n > 0 for n in kept)} of {config.data.label}, {sum(kept)} images")
+    else:
+        report(", ".join(f"{n}: {k}" for n, k in zip(every.names, kept, strict=True)))
+    return Prepared(
+        images=images,
+        cases=cases,
+        labels=Labels(codes, every.names, every.targets),
+        grades=np.array([-1 if case.grade is None else case.grade for case in cases], np.int64),
+        counts=counts,
+        validation=np.flatnonzero(part == JUDGED),
+        held=np.flatnonzero(part == HELD),
+    )
+
+
+def _kept(
+    config: TrainConfig, codes: "np.ndarray[tuple[int], np.dtype[np.int64]]", names: tuple[str, ...]
+) -> list[int]:
+    """Images trained on by label; fewer than two labels are refused."""
+    kept = [int((codes == i).sum()) for i in range(len(names))]
+    if sum(n > 0 for n in kept) < 2:
+        least = 2 if config.data.label in ("subject", "eye") else LEAST_IMAGES
+        raise ManifestError(
+            f"{sum(n > 0 for n in kept)} labels have {least} images or more; training needs at "
+            "least 2: give more photographs, or fill in the column that the label "
+            f"{config.data.label!r} is read from"
+        )
+    return kept
+
+
+def _manifests(config: TrainConfig, base: Path) -> list[Path]:
+    return [base / name for name in config.data.manifests]
+
+
+def _collections(config: TrainConfig, base: Path) -> list[str]:
+    return list(config.data.collections) or [
+        path.resolve().parent.name for path in _manifests(config, base)
+    ]
+
+
+def _parts(config: TrainConfig, path: Path, collection: str, out: Path) -> dict[str, list[Case]]:
+    """The cases of one manifest by part; those held out are written to held_out/ besides."""
+    manifest = Manifest.read(path, collection=collection)
+    rest, held = _divided(manifest, held_back(manifest, config.data))
+    if held is not None:
+        folder = out / "held_out"
+        folder.mkdir(exist_ok=True)
+        held.write(folder / f"{collection}.csv")
+    share, seed = config.data.validation, config.data.split_seed + 1
+    trained, judged = _divided(rest, _share(rest, share, seed))
+    parts = {TRAINED: trained, JUDGED: judged, HELD: held}
+    return {name: [] if of is None else list(of.cases()) for name, of in parts.items()}
+
+
+def held_back(manifest: Manifest, data: DataConfig) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
+    """Which rows of a manifest are of subjects that training never sees: (N,) bool."""
+    if data.fold is None:
+        return _share(manifest, data.held_out, data.split_seed)
+    folds = folds_by_subject(manifest, round(1 / data.held_out), seed=data.split_seed)
+    return np.asarray(folds == data.fold)
+
+
+def _share(
+    manifest: Manifest, share: float, seed: int
+) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
+    if share == 0:
+        return np.zeros(len(manifest.table), bool)
+    split = split_by_subject(manifest, {"rest": 1 - share, "aside": share}, seed=seed)
+    return np.asarray(split == "aside")
+
+
+def _divided(
+    manifest: Manifest, aside: "np.ndarray[tuple[int], np.dtype[np.bool_]]"
+) -> tuple[Manifest, Manifest | None]:
+    """The manifest without some rows, and these."""
+    if not aside.any():
+        return manifest, None
+    parts = (manifest.table[mask].reset_index(drop=True) for mask in (~aside, aside))
+    first, second = (Manifest(part, manifest.root, manifest.collection) for part in parts)
+    return first, second
