@@ -21,15 +21,17 @@ from foveola.cases import Case
 from foveola.config import load_config
 from foveola.datasets.manifest import Manifest
 from foveola.datasets.splits import split_by_subject
+from foveola.encoders.card import render_card
 from foveola.encoders.encoder import Encoded, Encoder
 from foveola.encoders.release import DEFAULT, read_release, write_release
-from foveola.evaluation import Side, evaluate
+from foveola.evaluation import Metric, Side, evaluate
 from foveola.images.decode import decode
 from foveola.images.fundus import Contract, prepare
 from foveola.models.descriptor import load_weights, normalise
-from foveola.training.card import render_card
 from foveola.training.config import TrainConfig
 
+COLUMNS = ("eye", "sex", "age")
+LEAST_QUERIES = 20  # in a group; fewer say nothing
 PROTOCOL = (
     "Held-out subjects ask, the training part of the same data set is the gallery; "
     "relevant is the same ICDR grade; same-subject photographs left out. The recipe was settled "
@@ -58,19 +60,45 @@ def pooled_features(cases: list[Case], weights: Path) -> np.ndarray:
     return np.concatenate(rows)
 
 
-def judge(descriptors: np.ndarray, cases: list[Case], held: np.ndarray) -> dict[str, object]:
+def judge(
+    descriptors: np.ndarray, cases: list[Case], held: np.ndarray, by: tuple[str, ...] = ()
+) -> tuple[dict[str, object], list[dict[str, object]]]:
+    """The figures of a data set, and those of the queries of each value of each column."""
     sides = [
-        Side.from_cases(descriptors[m], [c for c, k in zip(cases, m, strict=True) if k], "grade")
+        Side.from_cases(
+            descriptors[m], [c for c, k in zip(cases, m, strict=True) if k], "grade", by
+        )
         for m in (held, ~held)
     ]
     done = evaluate(*sides, ks=(10,))
-    value = done.to_json()["metrics"]["mAP@10"]
+    groups = [
+        {"column": column, "value": value} | figures(found["mAP@10"])
+        for column, of in done.subgroups.items()
+        for value, found in of.items()
+        if found["mAP@10"].total >= LEAST_QUERIES
+    ]
+    return figures(done.metrics["mAP@10"]), groups
+
+
+def figures(found: Metric) -> dict[str, object]:
+    value = found.to_json("per_grade")
     return {
-        "queries": done.queries,
+        "queries": found.total,
         "macro_map10": value["macro"],
         "interval": value["interval"]["macro"],
         "chance": value["chance"]["macro"],
+        "per_grade": value["per_grade"],
+        "chance_per_grade": value["chance"]["per_grade"],
     }
+
+
+def columns(cases: list[Case]) -> tuple[str, ...]:
+    """Those of COLUMNS that the data set has."""
+    return tuple(
+        name
+        for name in COLUMNS
+        if any((case.eye if name == "eye" else case.extra.get(name)) for case in cases)
+    )
 
 
 def shown(row: dict[str, object]) -> str:
@@ -88,7 +116,7 @@ def main() -> None:
     options = parser.parse_args()
     config, base = load_config(options.recipe, TrainConfig), options.recipe.parent
     encoder = Encoder.load(options.encoder)
-    rows = []
+    rows, subgroups = [], []
     for name in config.data.manifests:
         path = base / name
         manifest = Manifest.read(path, collection=path.resolve().parent.name)
@@ -103,15 +131,18 @@ def main() -> None:
         encoded = list(encoder.encode_cases(cases))
         if not all(isinstance(item, Encoded) for item in encoded):
             raise SystemExit(f"{manifest.collection}: some photographs can't be read")
-        row = judge(np.stack([item.descriptor for item in encoded]), cases, is_held)
-        frozen = judge(pooled_features(cases, base / str(config.model.weights)), cases, is_held)
+        descriptors = np.stack([item.descriptor for item in encoded])
+        row, groups = judge(descriptors, cases, is_held, columns(cases))
+        subgroups += [{"collection": manifest.collection} | group for group in groups]
+        weights = base / str(config.model.weights)
+        frozen, _ = judge(pooled_features(cases, weights), cases, is_held)
         row |= {"collection": manifest.collection, "baseline": frozen["macro_map10"]}
         text = (
             f"{row['collection']:8} {row['queries']:4} queries  macro mAP@10 {shown(row)}  "
             f"chance {row['chance']:.3f}  ImageNet {shown(frozen)}"
         )
         if options.naive:
-            naive = judge(pooled_features(cases, options.naive), cases, is_held)
+            naive, _ = judge(pooled_features(cases, options.naive), cases, is_held)
             row["classifier"] = naive["macro_map10"]
             text += f"  classifier {shown(naive)}"
         rows.append(row)
@@ -122,7 +153,12 @@ def main() -> None:
         command = f"python benchmarks/descriptor.py {options.recipe}{naive}"
         card = {
             **release.card,
-            "evaluation": {"protocol": PROTOCOL, "rows": rows, "command": command},
+            "evaluation": {
+                "protocol": PROTOCOL,
+                "rows": rows,
+                "subgroups": subgroups,
+                "command": command,
+            },
         }
         written = write_release(
             release.folder,

@@ -138,6 +138,9 @@ def test_maps_are_kept_for_the_same_frozen_stages_and_images_alone(images, tmp_p
     assert pack(model(freeze=2))
     assert pack(model(), variants=3)
     assert pack(model(), kind="none")
+    later = model()
+    torch.nn.init.zeros_(later.backbone.conv_head.weight)  # not frozen: trained by then
+    assert not pack(later)
     other = images.copy()
     other[0, 0, 0] ^= 1
     assert pack(model(), other)
@@ -155,3 +158,13 @@ def test_a_random_variant_of_the_right_image_is_trained_on(images, tmp_path):
         assert (target, grade) == (2, 1)
         seen |= {v for v in range(3) if np.array_equal(maps[2, v], chosen.numpy())}
     assert seen == {0, 1, 2}
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_keeping_maps_leaves_the_model_in_its_mode(images, tmp_path, training):
+    made = model().train(training)
+    pack_maps(
+        made, images, Contract(size=64), tmp_path, kind="none", variants=1, report=lambda _: None
+    )
+    assert made.training == training
+    assert made.projection.training == training

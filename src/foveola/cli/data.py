@@ -55,6 +55,41 @@ def adapt(
         click.echo(path)
 
 
+@click.command(epilog="Example: foveola card fundus-similarity-1")
+@click.argument("source")
+@json_option
+@one_line_errors
+def card(source: str, as_json: bool) -> None:
+    """Print the card of SOURCE: an encoder (its name or folder), or a manifest.
+
+    Of an encoder: what it was trained on, how good it is on whom, its limits and terms. Of a
+    manifest: how many photographs, people, grades and findings it has. Markdown; nothing that
+    names a subject.
+    """
+    from foveola.datasets.manifest import Manifest
+    from foveola.datasets.summary import render_data_card, summarise
+    from foveola.encoders.card import render_card
+    from foveola.encoders.release import read_release
+
+    if Path(source).is_file():
+        manifest = Manifest.read(Path(source), check_files=False)
+        summary = summarise(list(manifest.cases()))
+        if as_json:
+            print_json(summary)
+        else:
+            click.echo(render_data_card(Path(source).resolve().parent.name, summary), nl=False)
+        return
+    release = read_release(source)
+    if as_json:
+        print_json({
+            "name": release.name, "dimension": release.dimension,
+            "fingerprint": release.fingerprint, "contract": release.contract.to_mapping(),
+            "card": dict(release.card),
+        })  # fmt: skip
+    else:
+        click.echo(render_card(release), nl=False)
+
+
 @click.command(epilog="Example: foveola phantom phantoms/ --subjects 20 --visits 3 --seed 1")
 @click.argument("out", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--subjects", default=20, show_default=True, type=click.IntRange(1), help="People.")

@@ -86,7 +86,7 @@ class DescriptorModel(nn.Module):
         self.backbone = made
         if weights is not None:
             load_weights(self.backbone, weights)
-        self._frozen: list[nn.Module] = []
+        self.frozen: list[nn.Module] = []  # those with weights or statistics of their own
         self.frozen_end: str | None = None  # name of the last frozen module of the backbone
         self._channels_last = getattr(made, "output_fmt", "NCHW") == "NHWC"  # Swin and its kin
         self.views, self.fusion, self.in_channels = views, fusion, in_channels
@@ -113,15 +113,15 @@ class DescriptorModel(nn.Module):
         if not 0 <= stages <= len(ends):
             raise ValueError(f"freeze is {stages}; the backbone has {len(ends)} stages")
         self.frozen_end = ends[stages - 1] if stages else None
-        self._frozen = _modules_up_to(self.backbone, self.frozen_end) if self.frozen_end else []
-        for module in self._frozen:
+        self.frozen = _modules_up_to(self.backbone, self.frozen_end) if self.frozen_end else []
+        for module in self.frozen:
             module.requires_grad_(False)
         self.train(self.training)
 
     def train(self, mode: bool = True) -> Self:
         """Like nn.Module.train, but what is frozen stays in evaluation mode."""
         super().train(mode)
-        for module in self._frozen:
+        for module in self.frozen:
             module.eval()
         return self
 

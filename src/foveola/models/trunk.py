@@ -8,6 +8,7 @@ Shapes: B images, U views (3 where attention encodes the mirrored images, else 1
 the frozen part's last map, h x w its positions.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -41,6 +42,12 @@ class Trunk:
         self._end: nn.Module = model.backbone.get_submodule(model.frozen_end)
         mirrored = model.attention.mirrors and model.views == "encode"
         self.views: tuple[int | None, ...] = (None, -1, -2) if mirrored else (None,)
+
+    def weights(self) -> Iterator[Tensor]:
+        """All that the kept maps depend on, in a fixed order: weights and statistics."""
+        for module in self.model.frozen:
+            own = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
+            yield from (value.detach() for value in own)
 
     @torch.no_grad()
     def __call__(self, x: Tensor) -> Tensor:

@@ -2,20 +2,21 @@
 
 import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import openvino as ov
 import torch
 from torch import Tensor, nn
 
+from foveola.encoders.card import render_card
 from foveola.encoders.encoder import Encoder
 from foveola.encoders.release import write_release
 from foveola.errors import EncoderError
 from foveola.images.fundus import Contract
 from foveola.models.descriptor import DescriptorModel, normalise
-from foveola.training.card import render_card
 from foveola.training.config import TrainConfig
 
 PARITY = 0.9999  # the least cosine between torch's descriptor and the released encoder's
@@ -43,6 +44,7 @@ def export_encoder(
     config: TrainConfig,
     contract: Contract,
     counts: Mapping[str, int],
+    data: Sequence[Mapping[str, Any]] = (),
 ) -> Path:
     """Write a released encoder and check that it computes what the model does.
 
@@ -55,6 +57,7 @@ def export_encoder(
         config: of the run.
         contract: what was done to the photographs.
         counts: images trained on, by collection.
+        data: what each part of each data set holds, for the card.
 
     Returns:
         folder.
@@ -75,6 +78,7 @@ def export_encoder(
         output.get_tensor().set_names({name})
     card = {
         "training": {"images": dict(counts), "seed": config.seed, "epochs": config.epochs},
+        "data": list(data),
         "backbone": config.model.backbone,
         "notes": config.notes,
         "licence": config.licence,

@@ -52,12 +52,14 @@ def pack_maps(
     Returns:
         (N, V, U, c, h, w) float16, mapped from disk; for U see `Trunk`.
     """
-    model.eval()
     trunk = Trunk(model)
     kept = cache / f"{_key(trunk, images, contract, kind, variants)}-maps.npy"
     if not kept.exists():
         report(f"frozen stages: {variants} variants of {len(images)} images")
+        was_training = model.training
+        model.eval()  # statistics of the frozen stages stay; so must those of an untrained rest
         _fill(kept, trunk, images, contract, kind, variants)
+        model.train(was_training)
     maps: Maps = np.load(kept, mmap_mode="r")
     return maps
 
@@ -65,8 +67,8 @@ def pack_maps(
 def _key(trunk: Trunk, images: Pixels, contract: Contract, kind: str, variants: int) -> str:
     digest = hashlib.blake2b(f"{contract.hash} {kind} {variants} {trunk.views}".encode())
     digest.update(f"{images.shape} {trunk.model.frozen_end} {trunk.model.in_channels}".encode())
-    for name, value in trunk.model.backbone.state_dict().items():
-        digest.update(name.encode() + value.numpy().tobytes())
+    for value in trunk.weights():
+        digest.update(value.numpy().tobytes())
     for image in images:
         digest.update(np.ascontiguousarray(image).tobytes())
     return digest.hexdigest()[:16]

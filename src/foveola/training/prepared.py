@@ -3,12 +3,14 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from foveola.cases import Case
 from foveola.datasets.manifest import Manifest
 from foveola.datasets.splits import folds_by_subject, split_by_subject
+from foveola.datasets.summary import summarise
 from foveola.errors import ManifestError
 from foveola.images.fundus import Contract
 from foveola.training.config import DataConfig, TrainConfig
@@ -35,6 +37,7 @@ class Prepared:
     counts: dict[str, int]  # images trained on, by collection
     validation: "np.ndarray[tuple[int], np.dtype[np.int64]]"  # rows of images
     held: "np.ndarray[tuple[int], np.dtype[np.int64]]"  # likewise; empty without folds
+    data: list[dict[str, Any]]  # what each part of each data set holds, for the card
 
     @property
     def subjects(self) -> list[tuple[str, str]]:
@@ -50,8 +53,11 @@ def prepare_data(config: TrainConfig, base: Path, out: Path, report: Report) -> 
     """
     cases: list[Case] = []
     parts: list[str] = []
+    data: list[dict[str, Any]] = []
     for path, collection in zip(_manifests(config, base), _collections(config, base), strict=True):
         for part, of in _parts(config, path, collection, out).items():
+            if of:
+                data.append({"collection": collection, "part": part} | summarise(of))
             if part != HELD or config.data.fold is not None:
                 cases += of
                 parts += [part] * len(of)
@@ -66,7 +72,9 @@ def prepare_data(config: TrainConfig, base: Path, out: Path, report: Report) -> 
     for fault in faults:
         report(f"left out: {fault}")
     read = kept[rows]
-    return _prepared(config, images, [cases[i] for i in read], [parts[i] for i in read], report)
+    return _prepared(
+        config, images, [cases[i] for i in read], [parts[i] for i in read], data, report
+    )
 
 
 def _prepared(
@@ -74,6 +82,7 @@ def _prepared(
     images: "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]",
     cases: list[Case],
     parts: list[str],
+    data: list[dict[str, Any]],
     report: Report,
 ) -> Prepared:
     every = training_labels(cases, config.data.label)
@@ -96,6 +105,7 @@ def _prepared(
         counts=counts,
         validation=np.flatnonzero(part == JUDGED),
         held=np.flatnonzero(part == HELD),
+        data=data,
     )
 
 

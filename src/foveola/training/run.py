@@ -69,8 +69,9 @@ def train_configured(config: TrainConfig, base: Path, out: Path, report: Report 
     prepared, model = fit(config, base, out, report)
     report("exporting the encoder")
     return export_encoder(
-        model, out / "encoder", config=config, contract=contract, counts=prepared.counts
-    )
+        model, out / "encoder", config=config, contract=contract, counts=prepared.counts,
+        data=prepared.data,
+    )  # fmt: skip
 
 
 def contract_of(config: TrainConfig) -> Contract:

@@ -1,0 +1,147 @@
+"""The model card: what an encoder was trained on, how good it is, and what it is not for.
+
+In the order of Mitchell et al., "Model cards for model reporting" (FAT* 2019).
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from foveola.encoders.release import Release
+
+_INTENDED = """\
+- To find cases of an archive that look like a photograph, for a clinician or a researcher who
+  then looks at them and judges.
+- To find images whose grade disagrees with those of their nearest cases, for a reading centre.
+- As a baseline, or a start, for descriptors of your own."""
+
+_NOT_FOR = """\
+- Stating a diagnosis or a grade, triage, screening without a reader, or any decision about a
+  patient that nobody reviews. It is no medical device.
+- Finding out whose eye it is. It was not made for that, but photographs of one eye do come out
+  alike: treat descriptors as personal data.
+- Photographs that are not colour fundus photographs; it ranks those too, and says nothing."""
+
+_LIMITS = """\
+- Grades in public data sets are noisy; severe grades (3, 4) are rare in them, so figures for
+  those rest on few people: look at the intervals.
+- Public sets leak disease through the camera. Part of every figure is the camera's, and a
+  camera it never saw can be ranked badly, as can children's eyes and diseases it never saw.
+- Small lesions are lost at the size it sees: grade 1, microaneurysms alone, is hardly told
+  from grade 0.
+- Photographs of the same person are alike for reasons other than disease: leave them out of
+  a search, as Foveola does unless told otherwise."""
+
+
+def render_card(release: Release) -> str:
+    """Markdown for people, from what encoder.json holds."""
+    card = release.card
+    parts = [
+        f"# {release.name}",
+        f"Fundus photograph in, unit descriptor of {release.dimension} numbers out. "
+        f"Fingerprint `{release.fingerprint}`.",
+        *("## Intended use", _INTENDED),
+        *("## What it must not be used for", _NOT_FOR),
+        *("## Input", _contract(release)),
+        *("## Training", _training(card), _data(card), str(card.get("notes", ""))),
+    ]
+    if card.get("evaluation"):
+        parts += ["## How good it is", _evaluation(card["evaluation"])]
+    parts += ["## Terms", str(card.get("licence") or "not stated"), "## Limits", _LIMITS]
+    return "\n\n".join(part.strip() for part in parts if part.strip()) + "\n"
+
+
+def _contract(release: Release) -> str:
+    contract = release.contract
+    steps = ["RGB, 8 bits"]
+    steps.append("cut to the circle of the field of view" if contract.crop else "padded square")
+    if contract.mask:
+        steps.append("what lies outside it blackened")
+    if contract.orient:
+        steps.append("left eyes mirrored")
+    steps.append(f"{contract.size} x {contract.size} px")
+    return f"{', '.join(steps)}; contract `{contract.hash}`."
+
+
+def _training(card: Mapping[str, Any]) -> str:
+    training = card["training"]
+    rows = ["| data set | labelled images |", "|---|---|"]
+    rows += [f"| {name} | {count} |" for name, count in training["images"].items()]
+    head = f"Backbone {card['backbone']}, {training['epochs']} epochs, seed {training['seed']}."
+    return head + "\n\n" + "\n".join(rows)
+
+
+def _data(card: Mapping[str, Any]) -> str:
+    """Who was in which part; the mark lets others check that they split alike."""
+    if not card.get("data"):
+        return ""
+    rows = [
+        "| data set | part | images | subjects | grade 0 / 1 / 2 / 3 / 4 / unknown | mark |",
+        "|---|---|---|---|---|---|",
+    ]
+    for entry in card["data"]:
+        grades = entry["grades"]
+        counts = " / ".join(str(grades.get(g, 0)) for g in ("0", "1", "2", "3", "4", "unknown"))
+        rows.append(
+            f"| {entry['collection']} | {entry['part']} | {entry['images']} | "
+            f"{entry['subjects'] or 'unknown'} | {counts} | `{entry['mark']}` |"
+        )
+    return "\n".join(rows)
+
+
+def _evaluation(evaluation: Mapping[str, Any]) -> str:
+    parts = [evaluation["protocol"], _main_table(evaluation["rows"])]
+    if any("per_grade" in row for row in evaluation["rows"]):
+        parts += ["By grade, chance in brackets:", _grade_table(evaluation["rows"])]
+    if evaluation.get("subgroups"):
+        parts += ["By group of the query:", _group_table(evaluation["subgroups"])]
+    return "\n\n".join([*parts, f"Reproduce: `{evaluation['command']}`"])
+
+
+def _main_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    lines = [
+        "| data set | queries | macro mAP@10 (95 % interval) | chance | ImageNet features "
+        "| grade classifier |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        classifier = f"{row['classifier']:.3f}" if "classifier" in row else "not measured"
+        lines.append(
+            f"| {row['collection']} | {row['queries']} | {_ranged(row)} | {row['chance']:.3f} | "
+            f"{row['baseline']:.3f} | {classifier} |"
+        )
+    return "\n".join(lines)
+
+
+def _grade_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    grades = sorted({grade for row in rows for grade in row.get("per_grade", {})})
+    lines = [f"| data set | {' | '.join(f'grade {g}' for g in grades)} |"]
+    lines.append("|---" * (len(grades) + 1) + "|")
+    for row in rows:
+        cells = (
+            f"{row['per_grade'][g]:.2f} ({row['chance_per_grade'][g]:.2f})"
+            if g in row.get("per_grade", {})
+            else "none"
+            for g in grades
+        )
+        lines.append(f"| {row['collection']} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _group_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    lines = [
+        "| data set | group | queries | macro mAP@10 (95 % interval) | chance |",
+        "|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {row['collection']} | {row['column']} {row['value']} | {row['queries']} | "
+        f"{_ranged(row)} | {row['chance']:.3f} |"
+        for row in rows
+    ]
+    return "\n".join(lines)
+
+
+def _ranged(row: Mapping[str, Any]) -> str:
+    if not row["interval"]:
+        return f"{row['macro_map10']:.3f}"
+    low, high = row["interval"]
+    return f"{row['macro_map10']:.3f} ({low:.3f}-{high:.3f})"

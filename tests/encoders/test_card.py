@@ -1,0 +1,76 @@
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from foveola.encoders.card import render_card
+from foveola.encoders.release import DEFAULT, read_release
+
+ROW = {
+    "collection": "clinic", "queries": 40, "macro_map10": 0.4, "interval": [0.3, 0.5],
+    "chance": 0.1, "baseline": 0.2, "per_grade": {"0": 0.7, "4": 0.25},
+    "chance_per_grade": {"0": 0.4, "4": 0.05},
+}  # fmt: skip
+DATA = {
+    "collection": "clinic", "part": "held", "images": 40, "subjects": 20,
+    "grades": {"0": 30, "4": 6, "unknown": 4}, "mark": "0123456789abcdef",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def release():
+    return read_release(DEFAULT)
+
+
+def test_the_card_holds_what_was_measured(release):
+    evaluation = {
+        "protocol": "People ask.", "rows": [ROW], "command": "python x.py",
+        "subgroups": [ROW | {"column": "sex", "value": "Female", "interval": None}],
+    }  # fmt: skip
+    card = render_card(
+        replace(release, card={**release.card, "data": [DATA], "evaluation": evaluation})
+    )
+    assert "| clinic | 40 | 0.400 (0.300-0.500) | 0.100 | 0.200 | not measured |" in card
+    assert "| clinic | 0.70 (0.40) | 0.25 (0.05) |" in card
+    assert "| clinic | sex Female | 40 | 0.400 | 0.100 |" in card
+    assert "| clinic | held | 40 | 20 | 30 / 0 / 0 / 0 / 6 / 4 | `0123456789abcdef` |" in card
+    assert f"`{release.contract.hash}`" in card
+    assert f"`{release.fingerprint}`" in card
+    for part in ("Intended use", "must not be used for", "Limits", "Terms", "no medical device"):
+        assert part in card
+
+
+def test_a_card_without_figures_claims_none(release):
+    card = render_card(replace(release, card={**release.card, "evaluation": None}))
+    assert "How good it is" not in card
+
+
+def run(*arguments, cwd=None):
+    return subprocess.run(
+        [sys.executable, "-m", "foveola", "card", *arguments],
+        cwd=cwd, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+
+
+def test_the_shipped_card_is_the_one_that_is_made(release):
+    done = run(DEFAULT)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == (release.folder / "CARD.md").read_text(encoding="utf-8")
+    assert json.loads(run(DEFAULT, "--json").stdout)["fingerprint"] == release.fingerprint
+
+
+def test_the_card_of_a_manifest(tmp_path):
+    (tmp_path / "labels.csv").write_text("image,subject,grade\na.jpg,mary,0\nb.jpg,mary,1\n")
+    done = run("labels.csv", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "2 photographs of 1 subjects" in done.stdout
+    assert "mary" not in done.stdout + done.stderr
+
+
+def test_neither_encoder_nor_manifest(tmp_path):
+    done = run("nothing", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "nothing is no encoder" in done.stderr
+    assert "Traceback" not in done.stderr
