@@ -92,16 +92,16 @@ def dilated(mask: Bools, radius: float) -> Bools:
     if radius < 0:
         raise ValueError(f"radius is {radius}; expected 0 or above")
     height, width = mask.shape
-    counts = np.zeros((height, width + 1), dtype=np.int64)
-    np.cumsum(mask, axis=1, out=counts[:, 1:])
-    columns, result = np.arange(width), np.zeros_like(mask, dtype=bool)
-    for dy in range(-min(int(radius), height - 1), min(int(radius), height - 1) + 1):
+    whole = int(radius)
+    counts = np.pad(np.cumsum(mask, axis=1, dtype=np.int32), ((0, 0), (whole + 1, 0)))
+    counts = np.pad(counts, ((0, 0), (0, whole)), mode="edge")  # as many up to column x - whole - 1
+    result = np.zeros(mask.shape, dtype=bool)
+    for dy in range(min(whole, height - 1) + 1):
         reach = int(np.sqrt(radius**2 - dy**2))
-        left, right = np.maximum(columns - reach, 0), np.minimum(columns + reach + 1, width)
-        near = counts[:, right] > counts[:, left]
-        into = slice(max(dy, 0), height + min(dy, 0))
-        out_of = slice(max(-dy, 0), height + min(-dy, 0))
-        result[into] |= near[out_of]
+        before, up_to = whole - reach, whole + reach + 1
+        near = counts[:, up_to : up_to + width] > counts[:, before : before + width]
+        result[dy:] |= near[: height - dy]
+        result[: height - dy] |= near[dy:]
     return result
 
 
