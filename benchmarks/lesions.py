@@ -105,9 +105,10 @@ def rows_of(
     centre prior.
     """
     averaged = {key: np.mean(values, axis=0) for key, values in group.values.items()}
-    unseen = (
-        np.ones(len(next(iter(averaged.values()))), bool) if group.seen is None else ~group.seen
-    )
+    images = len(next(iter(averaged.values())))
+    subsets = {"all": np.ones(images, bool)}
+    if group.seen is not None and not group.seen.all():
+        subsets["unseen"] = ~group.seen
     rows = []
     for (state, heat), values in averaged.items():
         rivals = {other: v for (other, n), v in averaged.items() if n == heat and other != state}
@@ -115,17 +116,13 @@ def rows_of(
             rivals["trained without attention"] = np.mean(plain.values[state, heat], axis=0)
         if centre is not None:
             rivals["centre"] = centre
-        for subset, rows_in in (("all", np.ones(len(values), bool)), ("unseen", unseen)):
-            if rows_in.any():
-                entry = {"model": name, "attention": group.attention, "state": state, "map": heat}
-                entry |= {"seeds": len(group.seeds), "subset": subset}
-                entry |= {"images": int(rows_in.sum()), "kinds": by_kind(values[rows_in])}
-                entry["beyond"] = {
-                    other: beyond(values[rows_in], v[rows_in])
-                    for other, v in rivals.items()
-                    if state == "trained"
-                }
-                rows.append(entry)
+        for subset, of in subsets.items():
+            entry = {"model": name, "attention": group.attention, "state": state, "map": heat}
+            entry |= {"seeds": len(group.seeds), "subset": subset, "images": int(of.sum())}
+            entry["kinds"] = by_kind(values[of])
+            compared = rivals if state == "trained" else {}
+            entry["beyond"] = {n: beyond(values[of], rival[of]) for n, rival in compared.items()}
+            rows.append(entry)
     return rows
 
 
