@@ -172,3 +172,10 @@ def test_the_interval_holds_the_true_mean_about_as_often_as_it_says():
 def test_what_does_not_fit_is_refused(call, sentence):
     with pytest.raises(ValueError, match=sentence):
         call()
+
+
+def test_a_lesion_outside_the_field_does_not_reach_into_it():
+    field = ALL.copy()
+    field[:, 2:] = False
+    # (3, 2) lies outside, beside (3, 1); of the other lesion 3 of the field's 8 pixels are near
+    assert target(spot((0, 0), (3, 2)), field, 1).chance == pytest.approx(3 / 8)
