@@ -1,0 +1,127 @@
+"""Why two photographs are alike to a model: their cosine, written as a sum over positions.
+
+The descriptor is the pooled map, projected and brought to unit length, so the cosine with
+another descriptor is linear in what each position gives to the pooled values. Nothing is
+approximated: the map and the constant sum to the cosine. It needs numpy, not torch.
+
+Shapes: C channels, h x w positions, D of the descriptor, V maps of the attention (2 for mirror
+attention, else 1).
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Head:
+    """What follows the attended maps in a model: GeM, the projection, the fusion of halves.
+
+    Attributes:
+        p: GeM's exponent, above 0; 1 is the average.
+        eps: GeM's floor of the activations, above 0.
+        weight: (D / V, C) for fusion "concat", (D, C) for "sum"; None: no projection.
+        bias: (D / V,) or (D,); None: no bias.
+        fusion: how V maps become one descriptor: "concat" projects each by the same weights
+            into a part of it, "sum" adds what is pooled.
+    """
+
+    p: float = 3.0
+    eps: float = 1e-6
+    weight: ArrayLike | None = None
+    bias: ArrayLike | None = None
+    fusion: Literal["concat", "sum"] = "concat"
+
+    def __post_init__(self) -> None:
+        if self.p <= 0 or self.eps <= 0:
+            raise ValueError(f"p is {self.p} and eps {self.eps}; expected both above 0")
+        if self.fusion not in ("concat", "sum"):
+            raise ValueError(f"fusion is {self.fusion!r}; expected 'concat' or 'sum'")
+
+
+@dataclass(frozen=True, eq=False)
+class SimilarityMap:
+    """A cosine and where in the image it comes from.
+
+    Attributes:
+        contributions: (h, w) float64, what each position adds; negative where it speaks against.
+        constant: what the projection's bias adds, which lies nowhere in the image.
+    """
+
+    contributions: Floats
+    constant: float
+
+    @property
+    def cosine(self) -> float:
+        """Of the two descriptors."""
+        return float(self.contributions.sum() + self.constant)
+
+
+def similarity_map(maps: ArrayLike, other: ArrayLike, head: Head) -> SimilarityMap:
+    """The cosine of an image with another descriptor, position by position.
+
+    Position i gives to channel c of the pooled map y the share x_ci^p / sum_j x_cj^p of y_c, with x
+    raised to eps as in GeM. With y = (mean_i x_i^p)^(1/p), q = W y + b and a = W' o:
+
+        cos(q, o) = sum_i sum_c a_c y_c x_ci^p / sum_j x_cj^p / |q|  +  b . o / |q|
+
+    For p = 1 the share is that of the average itself, x_ci / (h w); for another p it is one way
+    to share out a sum that is not linear: that of the powers, which GeM averages. The maps of
+    both halves of mirror attention are added.
+
+    The length |q| is the whole image's, so a contribution says what the position adds to the
+    similarity of this image, not what would be left of it without the position.
+
+    Args:
+        maps: (V, C, h, w) or (C, h, w), attended maps before pooling.
+        other: (D,) descriptor of the other image, of unit length.
+        head: of the model.
+
+    Raises:
+        ValueError: the shapes don't fit one another.
+    """
+    x = np.asarray(maps, dtype=np.float64)
+    x = x[None] if x.ndim == 3 else x
+    if x.ndim != 4 or not x.size:
+        raise ValueError(f"expected maps (V, C, h, w), got {x.shape}")
+    pooled, shares = _pooled(x, head)
+    given = np.asarray(other, dtype=np.float64)
+    own, asked = _projected(pooled, head, given)
+    length = float(np.linalg.norm(own))
+    contributions = np.einsum("vc,vchw->hw", asked * pooled, shares) / length
+    return SimilarityMap(contributions, _constant(head, given) / length)
+
+
+def _pooled(x: Floats, head: Head) -> tuple[Floats, Floats]:
+    """GeM, (V, C), and each position's share of it, (V, C, h, w), summing to 1."""
+    x = np.maximum(x, head.eps)
+    most = x.max(axis=(2, 3), keepdims=True)
+    powers = (x / most) ** head.p  # of values up to 1: no exponent is too large
+    pooled = most[..., 0, 0] * powers.mean(axis=(2, 3)) ** (1 / head.p)
+    return pooled, powers / powers.sum(axis=(2, 3), keepdims=True)
+
+
+def _projected(pooled: Floats, head: Head, other: Floats) -> tuple[Floats, Floats]:
+    """The image's descriptor before unit length, (D,), and W' o, (V, C)."""
+    V, C = pooled.shape
+    weight = np.eye(C) if head.weight is None else np.asarray(head.weight, dtype=np.float64)
+    bias = np.zeros(len(weight)) if head.bias is None else np.asarray(head.bias, dtype=np.float64)
+    halves = V if head.fusion == "concat" else 1
+    if weight.shape[1:] != (C,) or bias.shape != weight.shape[:1]:
+        raise ValueError(f"maps of {C} channels don't fit weights {weight.shape}, {bias.shape}")
+    if other.shape != (halves * len(weight),):
+        raise ValueError(f"expected a descriptor ({halves * len(weight)},), got {other.shape}")
+    summed = pooled if head.fusion == "concat" else pooled.sum(axis=0, keepdims=True)
+    own = (summed @ weight.T + bias).ravel()
+    return own, np.broadcast_to(other.reshape(halves, -1) @ weight, (V, C))
+
+
+def _constant(head: Head, other: Floats) -> float:
+    if head.bias is None:
+        return 0.0
+    bias = np.asarray(head.bias, dtype=np.float64)
+    return float((other.reshape(-1, len(bias)) @ bias).sum())
