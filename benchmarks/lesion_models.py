@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ import numpy as np
 import torch
 from lesion_photos import Photo, prepared
 from numpy.typing import NDArray
+from safetensors.torch import load_file
 
 from foveola.encoders.encoder import Encoder
 from foveola.explain import Head, similarity_map
@@ -16,7 +18,7 @@ from foveola.images.fundus import Contract
 from foveola.models.descriptor import DescriptorModel, normalise
 from foveola.models.maps import attention_maps, head_arrays
 from foveola.training.config import TrainConfig
-from foveola.training.run import BEST, GRADES
+from foveola.training.run import BEST, build_model
 
 PARITY = 0.999  # the least cosine between the checkpoint's descriptor and the run's encoder's
 FLAT = 1e-4  # a map that varies less, beside its size, says nothing: attention as the identity
@@ -35,33 +37,24 @@ class Gallery(NamedTuple):
 
 def states(run: Path, config: TrainConfig, base: Path) -> Iterator[tuple[str, DescriptorModel]]:
     """The run's model, and the rivals that tell what its training did."""
-    model = made(config, None)
+    model = made(config, base)
     model.load_state_dict(weights_of(run, config))
     yield "trained", model.eval()
     if config.model.attention != "none":
         fresh = copy.deepcopy(model)
-        fresh.attention = made(config, None).attention
+        fresh.attention = made(config, base).attention
         yield "trained, fresh attention", fresh.eval()
     if config.model.weights:
-        yield "pretrained backbone", made(config, base / config.model.weights).eval()
-    yield "random backbone", made(config, None).eval()
+        yield "pretrained backbone", made(config, base, pretrained=True).eval()
+    yield "random backbone", made(config, base).eval()
 
 
-def made(config: TrainConfig, weights: Path | None) -> DescriptorModel:
+def made(config: TrainConfig, base: Path, *, pretrained: bool = False) -> DescriptorModel:
     """A new model, drawn by the run's seed."""
     torch.manual_seed(config.seed)
-    return DescriptorModel(
-        config.model.backbone,
-        config.model.dimension or None,
-        weights,
-        attention=config.model.attention,
-        views=config.model.views,
-        gate=config.model.gate,
-        fusion=config.model.fusion,
-        grades=GRADES if config.loss.grade_weight else 0,
-        output_stride=config.model.output_stride,
-        in_channels=config.model.in_channels,
-    )
+    if not pretrained:
+        config = replace(config, model=replace(config.model, weights=None))
+    return build_model(config, base)
 
 
 def weights_of(run: Path, config: TrainConfig) -> dict[str, torch.Tensor]:
@@ -69,6 +62,9 @@ def weights_of(run: Path, config: TrainConfig) -> dict[str, torch.Tensor]:
 
     Where the run keeps a running mean of its weights, a checkpoint's state_dict is that mean.
     """
+    kept = run / "model.safetensors"  # of a run of benchmarks/evidence.py
+    if kept.exists():
+        return load_file(kept)
     found = sorted((run / "checkpoints").glob("epoch=*.ckpt"))
     file = run / "checkpoints" / BEST if config.data.validation else (found or [run / "none"])[-1]
     if not file.exists():
