@@ -180,3 +180,10 @@ def test_chance_of_the_published_counts(tmp_path):
         assert np.average(hits, weights=asked) == pytest.approx(0.5711, abs=5e-5)
         ours = np.average(expected_average_precision_author(gallery, ranked, k), weights=asked)
         assert ours == pytest.approx(published, abs=6e-5)
+
+
+def test_too_few_subjects_for_two_sides_are_refused(tmp_path):
+    for part, image in zip(PARTS, ("1_left", "1_right", "2_left"), strict=True):
+        (tmp_path / f"{part}.txt").write_text(line(image, 0))
+    with pytest.raises(ManifestError, match="hold 2 subjects, too few for two sides"):
+        SplitFiles.read(tmp_path).by_subject()

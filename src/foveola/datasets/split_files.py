@@ -104,7 +104,8 @@ class SplitFiles:
         anew on this train part.
 
         Raises:
-            ManifestError: an image's name does not end in _left or _right.
+            ManifestError: an image's name does not end in _left or _right, or there are too few
+                subjects for two sides.
         """
         for file in dict.fromkeys(entry.file for entry in self.entries):
             faults = Faults()
@@ -116,9 +117,14 @@ class SplitFiles:
         table = pd.DataFrame(rows, columns=["subject", "image", "grade"])
         shares = {part: len(self.of([part])) / len(self.entries) for part in PARTS}
         parts = split_by_subject(table, shares, seed=seed)
-        return type(self)(
+        split = type(self)(
             tuple(replace(e, part=part) for e, part in zip(self.entries, parts, strict=True))
         )
+        if not split.of(GALLERY) or not split.of(QUERIES):
+            raise ManifestError(
+                f"the split files hold {table.subject.nunique()} subjects, too few for two sides"
+            )
+        return split
 
     def write(self, folder: Path) -> None:
         """Write the three files, to train on; the folder is made."""
