@@ -11,6 +11,7 @@ from foveola.archive import Archive
 from foveola.assess import assess
 from foveola.cases import Case
 from foveola.datasets.manifest import Manifest
+from foveola.datasets.split_files import SplitFiles
 from foveola.encoders.encoder import Encoder
 from foveola.encoders.release import DEFAULT, find, write_release
 from foveola.errors import ArchiveError, EncoderError, FilterError, ImageError
@@ -195,6 +196,41 @@ def test_assessing_leave_one_out_and_with_other_queries(archive, cases):
     outside = assess(archive, cases[:6], label="sex", bootstrap=0)
     assert outside.evaluation.queries == 6
     assert outside.evaluation.to_json()["excluded_same_subject"]["pairs"] == 6 * 4
+
+
+def test_assessing_by_split_files_asks_and_ranks_what_they_say(archive, cases, tmp_path):
+    # every photograph but one asks or is ranked, in any order; grades are the archive's own
+    chosen = [cases[i] for i in np.random.default_rng(1).permutation(32)[:31]]
+    names = [Path(case.image).stem for case in chosen]
+    bounds = {"train": (0, 20), "val": (20, 24), "test": (24, 31)}
+    for part, (start, end) in bounds.items():
+        lines = [
+            " ".join([name, *(str(int(case.grade == g)) for g in range(5))])
+            for name, case in zip(names[start:end], chosen[start:end], strict=True)
+        ]
+        (tmp_path / f"{part}.txt").write_text("\n".join(lines))
+    split = SplitFiles.read(tmp_path)
+    done = assess(archive, split=split, exclude="none", by=("camera",), bootstrap=0)
+    assert (done.evaluation.queries, done.evaluation.gallery, done.left_out) == (7, 24, 1)
+    with Archive.open(archive, read_only=True) as opened:
+        _, vectors = opened.vectors()
+        stored = [case for _, case in opened.cases()]
+    vector = {Path(case.image).stem: row for case, row in zip(stored, vectors, strict=True)}
+    grade = {Path(case.image).stem: case.grade for case in stored}
+    nearest = [max(names[:24], key=lambda g: vector[g] @ vector[q]) for q in names[24:31]]
+    right = [grade[g] == grade[q] for g, q in zip(nearest, names[24:31], strict=True)]
+    assert done.evaluation.metrics["mHR@1"].value.micro == pytest.approx(np.mean(right))
+    assert list(done.gallery.columns) == ["camera"]
+    assert done.phantom
+    with pytest.raises(ValueError, match="either queries or a split"):
+        assess(archive, cases, split=split)
+
+
+def test_a_column_that_only_queries_have_splits_the_result_but_not_the_gallery(archive, cases):
+    asked = [replace(case, extra={**case.extra, "ward": "A"}) for case in cases[:4]]
+    done = assess(archive, asked, by=("ward", "camera"), bootstrap=0)
+    assert list(done.evaluation.subgroups) == ["ward", "camera"]
+    assert list(done.gallery.columns) == ["camera"]
 
 
 def test_a_query_that_cannot_be_read_is_reported_and_not_counted(archive, cases, tmp_path):

@@ -1,16 +1,22 @@
-"""How well an archive answers: its cases as queries, or those of another manifest."""
+"""How well an archive answers: its cases as queries, those of a split, or of another manifest."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from foveola.archive import Archive
 from foveola.cases import Case
 from foveola.encoders.encoder import Encoded, Encoder, Failed
 from foveola.errors import ArchiveError, FoveolaError, ImageError
 from foveola.evaluation import Difference, Evaluation, Exclude, Side, difference, evaluate
+from foveola.evaluation.sides import known_columns
+
+if TYPE_CHECKING:  # pandas, which a search can do without
+    from foveola.datasets.split_files import SplitFiles
 
 
 @dataclass(frozen=True)
@@ -21,17 +27,39 @@ class Assessment:
         evaluation: the numbers.
         failed: queries whose file can't be used.
         phantom: whether any photograph of either side is a phantom.
+        gallery: the images that were ranked, for a map of them.
+        left_out: cases of the archive that the split files do not name.
     """
 
     evaluation: Evaluation
     failed: tuple[Failed, ...]
     phantom: bool
+    gallery: Side = field(repr=False, compare=False)
+    left_out: int = 0
+
+
+class _Sides(NamedTuple):
+    gallery: Side
+    asked: Side | None = None
+    failed: tuple[Failed, ...] = ()
+    phantom: bool = False
+    left_out: int = 0
+
+
+class _Stored(NamedTuple):
+    """What an archive holds, by path: two archives of the same photographs agree in order."""
+
+    cases: list[Case]
+    descriptors: NDArray[np.float32]
+    encoder: Path
+    fingerprint: str
 
 
 def assess(
     folder: Path,
     queries: Sequence[Case] | None = None,
     *,
+    split: "SplitFiles | None" = None,
     label: str = "grade",
     ks: Sequence[int] = (1, 5, 10, 20, 50),
     exclude: Exclude = "subject",
@@ -44,6 +72,8 @@ def assess(
     Args:
         folder: the archive; its cases are the gallery.
         queries: photographs that ask; None asks each case of the archive against the others.
+        split: files that say which cases ask and which are ranked, and their grades; cases they
+            do not name play no part.
         label: "grade", "findings" or a further column; equal values count as relevant,
             findings when at least one is shared.
         ks: ranks at which the metrics are taken.
@@ -56,17 +86,28 @@ def assess(
     Raises:
         ArchiveError: no archive, or it is empty.
         ImageError: none of the queries can be used.
+        ManifestError: the split files name an image that the archive lacks, or another grade.
         FoveolaError: nothing is labelled.
+        ValueError: both queries and a split are given.
     """
-    gallery, asked, failed, phantom = _sides(folder, queries, label, by, progress)
+    if queries is not None and split is not None:
+        raise ValueError("give either queries or a split")
+    stored = _stored(folder)
+    if split is not None:
+        sides = _split_sides(stored, split, label, by)
+    elif queries is not None:
+        sides = _asked_sides(folder, stored, queries, label, by, progress)
+    else:
+        gallery = Side.from_cases(stored.descriptors, stored.cases, label, by)
+        sides = _Sides(gallery, phantom=_any_phantom(stored.cases))
     evaluation = evaluate(
-        asked or gallery,
-        gallery if asked else None,
+        sides.asked or sides.gallery,
+        sides.gallery if sides.asked else None,
         ks=ks,
         exclude=exclude,
         bootstrap=bootstrap,
     )
-    return Assessment(evaluation, failed, phantom)
+    return Assessment(evaluation, sides.failed, sides.phantom, sides.gallery, sides.left_out)
 
 
 def contrast(first: Assessment, second: Assessment) -> Difference:
@@ -83,40 +124,65 @@ def contrast(first: Assessment, second: Assessment) -> Difference:
         ) from None
 
 
-def _sides(
-    folder: Path,
-    queries: Sequence[Case] | None,
-    label: str,
-    by: Sequence[str],
-    progress: Callable[[int], None] | None,
-) -> tuple[Side, Side | None, tuple[Failed, ...], bool]:
-    """Gallery, queries if there are any, those that failed, and whether phantoms are in it."""
+def _stored(folder: Path) -> _Stored:
     with Archive.open(folder, read_only=True) as archive:
         _, vectors = archive.vectors()
         cases = [case for _, case in archive.cases()]
-        encoder_folder, fingerprint = archive.encoder_folder, archive.fingerprint
+        encoder, fingerprint = archive.encoder_folder, archive.fingerprint
     if not cases:
         raise ArchiveError(f"{folder} is empty; index photographs into it first")
-    # by path, so that two archives of the same photographs ask and rank them in the same order
     order = sorted(range(len(cases)), key=lambda i: cases[i].path)
-    cases = [cases[i] for i in order]
-    phantom = any(case.extra.get("phantom") for case in [*cases, *(queries or ())])
-    gallery = Side.from_cases(vectors[order], cases, label, () if queries else by)
-    if queries is None:
-        return gallery, None, (), phantom
-    encoder = Encoder.load(encoder_folder)
-    if encoder.fingerprint != fingerprint:
+    return _Stored([cases[i] for i in order], vectors[order], encoder, fingerprint)
+
+
+def _split_sides(stored: _Stored, split: "SplitFiles", label: str, by: Sequence[str]) -> _Sides:
+    from foveola.datasets.split_files import GALLERY, QUERIES
+
+    found = split.find(stored.cases)
+
+    def of(parts: Sequence[str]) -> tuple[NDArray[np.float32], tuple[Case, ...]]:
+        places, cases = zip(*(pair for part in parts for pair in found[part]), strict=True)
+        return stored.descriptors[list(places)], cases
+
+    ranked, asked = of(GALLERY), of(QUERIES)
+    return _Sides(
+        Side.from_cases(*ranked, label, known_columns(ranked[1], by)),
+        Side.from_cases(*asked, label, by),
+        phantom=_any_phantom([*ranked[1], *asked[1]]),
+        left_out=len(stored.cases) - sum(map(len, found.values())),
+    )
+
+
+def _asked_sides(
+    folder: Path,
+    stored: _Stored,
+    queries: Sequence[Case],
+    label: str,
+    by: Sequence[str],
+    progress: Callable[[int], None] | None,
+) -> _Sides:
+    """Gallery and freshly encoded queries, and those that failed."""
+    gallery = Side.from_cases(
+        stored.descriptors, stored.cases, label, known_columns(stored.cases, by)
+    )
+    encoder = Encoder.load(stored.encoder)
+    if encoder.fingerprint != stored.fingerprint:
         raise ArchiveError(f"the encoder inside {folder} is not the one that made it")
     asked, descriptors, failed = _encode(encoder, queries, progress)
     if not asked:
         first = f"; first: {failed[0].reason}" if failed else ""
         raise ImageError(f"none of the {len(queries)} queries can be used{first}")
-    return gallery, Side.from_cases(descriptors, asked, label, by), failed, phantom
+    side = Side.from_cases(descriptors, asked, label, by)
+    return _Sides(gallery, side, failed, _any_phantom([*stored.cases, *queries]))
+
+
+def _any_phantom(cases: Sequence[Case]) -> bool:
+    return any(case.extra.get("phantom") for case in cases)
 
 
 def _encode(
     encoder: Encoder, queries: Sequence[Case], progress: Callable[[int], None] | None
-) -> tuple[list[Case], "np.ndarray[tuple[int, int], np.dtype[np.float32]]", tuple[Failed, ...]]:
+) -> tuple[list[Case], NDArray[np.float32], tuple[Failed, ...]]:
     good: list[Encoded] = []
     failed: list[Failed] = []
     for result in encoder.encode_cases(queries):

@@ -11,7 +11,7 @@ COMMANDS = {
     "card": ("foveola.cli.data", "Print the card of an encoder, or of a data set."),
     "compare": ("foveola.cli.data", "Train several configurations and put them in one table."),
     "demo": ("foveola.cli.demo", "See it work: phantoms, an archive, searches, a report."),
-    "evaluate": ("foveola.cli.search", "Measure how well an archive answers."),
+    "evaluate": ("foveola.cli.evaluate", "Measure how well an archive answers."),
     "index": ("foveola.cli.archive", "Put photographs into an archive."),
     "info": ("foveola.cli.archive", "Say what an archive holds."),
     "phantom": ("foveola.cli.data", "Draw phantom fundus photographs with known truth."),

@@ -123,6 +123,11 @@ class Side:
         return given | (dict(self.columns) if columns else {})
 
 
+def known_columns(cases: Sequence[Case], names: Iterable[str]) -> list[str]:
+    """Those of the names for which some case has a value, as `Side.from_cases` asks for."""
+    return [name for name in names if any(v not in (None, "") for v in _values(cases, name))]
+
+
 def _indicator(labels: NDArray[np.generic], width: int) -> Bools:
     """Codes (N,) or indicators (N, L) -> bool (N, L)."""
     if labels.ndim == 2 and labels.dtype == bool:
@@ -156,9 +161,7 @@ def _label_values(case: Case, label: str) -> frozenset[str]:
 
 def _column(cases: Sequence[Case], name: str) -> list[Hashable]:
     """Values of a column; ages and other numbers of many values in bands of ten."""
-    values: list[Any] = [
-        getattr(case, name) if name in _FIELDS else case.extra.get(name) for case in cases
-    ]
+    values = _values(cases, name)
     known = {value for value in values if value not in (None, "")}
     if not known:
         raise FoveolaError(f"no image has a column {name!r} with a value; see `foveola info`")
@@ -168,6 +171,10 @@ def _column(cases: Sequence[Case], name: str) -> list[Hashable]:
     if numbers and len(known) > _MOST_VALUES:
         return [None if v in (None, "") else _band(v) for v in values]
     return [None if v in (None, "") else str(v) for v in values]
+
+
+def _values(cases: Sequence[Case], name: str) -> list[Any]:
+    return [getattr(case, name) if name in _FIELDS else case.extra.get(name) for case in cases]
 
 
 def _band(value: float) -> str:

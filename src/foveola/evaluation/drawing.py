@@ -1,0 +1,86 @@
+"""What all figures share: matplotlib where it is installed, colours, sizes, files.
+
+Colours stay apart for colour-blind readers: those without order are of Okabe and Ito (2008), those
+with an order run through viridis from light to dark. Figures are 1000 pixels wide.
+"""
+
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from foveola.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+CHOICE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D1F")
+MARKERS = "os^Dv*XP"
+GREY, PALE = "#8c8c8c", "#c4c4c4"
+_LIGHTEST, _DARKEST = 0.92, 0.0  # of viridis; its last tenth is too pale on white
+_WIDTH, _DPI = 10.0, 100  # inches, pixels an inch
+_LAYOUT: dict[str, Any] = {"w_pad": 0.1, "h_pad": 0.08, "wspace": 0.03, "hspace": 0.04}
+
+
+def check_matplotlib() -> None:
+    """Say so before an hour of work is done if nothing can be drawn.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    try:
+        import_module("matplotlib")
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(
+            "figures need matplotlib, which is not installed. Run: pip install 'foveola[train]'"
+        ) from error
+
+
+def panels(
+    rows: int, columns: int, height: float, *, sharex: bool = False, sharey: bool = False
+) -> tuple["Figure", list["Axes"]]:
+    """A figure 10 inches wide with a grid of axes, row by row; height in inches."""
+    check_matplotlib()
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(_WIDTH, height), dpi=_DPI, layout="constrained")
+    figure.get_layout_engine().set(**_LAYOUT)  # type: ignore[union-attr]  # it was just chosen
+    grid: Any = figure.subplots(rows, columns, squeeze=False, sharex=sharex, sharey=sharey)
+    axes: list[Axes] = list(grid.ravel())
+    for one in axes:
+        one.spines[["top", "right"]].set_visible(False)
+        one.set_axisbelow(True)
+    return figure, axes
+
+
+def ordinal_colours(count: int) -> list[str]:
+    """Colours from light to dark for values with an order, such as grades."""
+    check_matplotlib()
+    from matplotlib import colormaps
+    from matplotlib.colors import to_hex
+
+    steps = [i / max(count - 1, 1) for i in range(count)]
+    return [to_hex(colormaps["viridis"](_LIGHTEST + (_DARKEST - _LIGHTEST) * s)) for s in steps]
+
+
+def one_legend(figure: "Figure", axes: "Axes") -> None:
+    """The legend of one of the axes, for the whole figure, below it."""
+    handles, names = axes.get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=4, frameon=False)
+
+
+def finish(figure: "Figure", title: str, note: str = "") -> "Figure":
+    """Title, and a note of what a reader must not overlook, such as that it is phantoms."""
+    figure.suptitle(f"{title}\n{note}" if note else title, fontsize=12)
+    return figure
+
+
+def save(figure: "Figure", path: Path) -> Path:
+    """Write a PNG without the time of writing, so that equal figures are equal files."""
+    figure.savefig(path, metadata={"Software": None})
+    return path
+
+
+def counted(count: int, one: str, many: str | None = None) -> str:
+    """Number and word, as in "1,031 queries"; many is one with an s unless given."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
