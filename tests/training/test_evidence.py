@@ -168,3 +168,24 @@ def test_keeping_maps_leaves_the_model_in_its_mode(images, tmp_path, training):
     )
     assert made.training == training
     assert made.projection.training == training
+
+
+@pytest.mark.filterwarnings("ignore")  # Lightning's advice
+@pytest.mark.parametrize("variants", [0, 2])
+def test_a_row_with_a_label_part_finds_its_own_training_images_labels(work, variants):
+    text = ROWS.split("[[rows]]")[0].replace("variants = 2", f"variants = {variants}")
+    text += '[[rows]]\nname = "labels"\nmodel = { label_share = 0.9 }\n'
+    path = work / f"labels-{variants}.toml"
+    path.write_text(text)
+    ((_, _, folder),) = train_rows(path, work / f"out-{variants}", 1, lambda _: None)
+    rows = np.load(folder / "descriptors.npy").astype(float)
+    assert rows.shape[1] > 8 + 2
+    assert np.allclose((rows**2).sum(1), 1, atol=5e-3)
+    assert np.allclose((rows[:, 8:] ** 2).sum(1), 0.9, atol=5e-3)
+    cases = json.loads((folder / "cases.json").read_text())
+    grades = {c.image: c.grade for c in Manifest.read(work / "phantoms/manifest.csv").cases()}
+    said = rows[:, 8:].argmax(1)
+    trained = [i for i, c in enumerate(cases) if not c["held"]]
+    known = sorted({grades[cases[i]["image"]] for i in trained})
+    right = [known[said[i]] == grades[cases[i]["image"]] for i in trained]
+    assert np.mean(right) > 2 / len(known)  # well beyond chance, on what it was fitted to

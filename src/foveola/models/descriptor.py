@@ -15,6 +15,7 @@ from torch.nn.functional import linear
 from torch.nn.functional import normalize as unit_length
 
 from foveola.models.attention import ATTENTIONS, Attention, SpatialGate
+from foveola.models.labels import LabelPart
 from foveola.models.pooling import GeM
 
 Views = Literal["encode", "feature"]
@@ -26,6 +27,7 @@ class Described(NamedTuple):
 
     descriptor: Tensor  # (B, D) float32, unit length
     features: Tensor  # (B, V C, h, w), the attended maps before pooling
+    pooled: Tensor  # (B, V C), or (B, C) for fusion "sum": what the heads see
     grades: Tensor | None = None  # (B, G) logits, where the model has a grade head
 
 
@@ -98,6 +100,7 @@ class DescriptorModel(nn.Module):
         self.projection = _projection(self.channels, dimension, halves)
         self.dimension = halves * self.channels if dimension is None else dimension
         self.grade_head = nn.Linear(halves * self.channels, grades) if grades else None
+        self.labels: LabelPart | None = None
 
     def freeze(self, stages: int) -> None:
         """Keep the stem and the first stages of the backbone as they are, for good.
@@ -125,6 +128,14 @@ class DescriptorModel(nn.Module):
             module.eval()
         return self
 
+    def add_labels(self, part: LabelPart) -> None:
+        """Put a part that says which labels are likely at the descriptor's end, for good.
+
+        Done after training: the losses shape the visual part.
+        """
+        self.labels = part
+        self.dimension += len(part.names)
+
     def forward(self, x: Tensor) -> Described:
         """(B, 3, H, W) normalised images -> descriptor, attended maps and grades."""
         return self.describe(*self.maps(x))
@@ -135,11 +146,13 @@ class DescriptorModel(nn.Module):
         pooled = [self.pool(each) for each in maps]
         if self.fusion == "sum":
             pooled = [torch.stack(pooled).sum(0)]
+        every = torch.cat(pooled, 1)
         descriptor = torch.cat([_in_float32(self.projection, half) for half in pooled], 1)
-        logits = None
-        if self.grade_head is not None:
-            logits = _in_float32(self.grade_head, torch.cat(pooled, 1))
-        return Described(unit_length(descriptor, dim=1), torch.cat(maps, 1), logits)
+        descriptor = unit_length(descriptor, dim=1)
+        if self.labels is not None:
+            descriptor = self.labels(descriptor, every)
+        logits = None if self.grade_head is None else _in_float32(self.grade_head, every)
+        return Described(descriptor, torch.cat(maps, 1), every, logits)
 
     def attend(self, x: Tensor) -> tuple[Tensor, ...]:
         """(B, 3, H, W) -> the V attended maps, (B, C, h, w) each."""

@@ -58,6 +58,8 @@ class ModelConfig:
     weights: str | None = None  # safetensors of the backbone; without, it starts at random
     dimension: int = 256  # of the descriptor; 0 leaves the projection out
     image_size: int = 256  # pixels, square, of the field of view
+    # After training: the share of the descriptor that says which labels are likely, see LabelPart
+    label_share: float = 0.0
     freeze: int = 0  # stages of the backbone that keep their weights
     attention: Literal["none", "mirror", "self", "axial", "se", "cbam"] = "none"
     views: Literal["encode", "feature"] = "feature"  # see DescriptorModel
@@ -71,6 +73,8 @@ class ModelConfig:
     def __post_init__(self) -> None:
         if self.dimension < 2 and self.dimension != 0:
             raise ValueError(f"dimension is {self.dimension}; expected 0 or at least 2")
+        if not 0 <= self.label_share < 1:
+            raise ValueError(f"label_share is {self.label_share}; expected 0 to below 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,6 +144,10 @@ class TrainConfig:
             raise ValueError(f"name is {self.name!r}; expected letters, digits, '-', '_', '.'")
         if self.epochs < 1:
             raise ValueError(f"epochs is {self.epochs}; expected 1 or more")
+        if self.model.label_share and self.data.label not in ("disease", "grade"):
+            raise ValueError(
+                f"label_share is for the labels disease and grade, not for {self.data.label}"
+            )
         if self.data.variants and (not self.model.freeze or self.model.gate):
             raise ValueError("variants keeps the maps of frozen stages; set freeze, and no gate")
         if self.patience and not self.data.validation:

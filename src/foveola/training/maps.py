@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from foveola.images.fundus import Contract
-from foveola.models.descriptor import DescriptorModel, normalise
+from foveola.models.descriptor import Described, DescriptorModel, normalise
 from foveola.models.trunk import Trunk
 from foveola.training.augment import augment
 
@@ -166,19 +166,39 @@ def describe_all(
     Returns:
         (N, D) float32, unit length.
     """
+    parts = _described(model, images, contract, cache, report)
+    return np.concatenate([part.descriptor.float().numpy() for part in parts])
+
+
+def pool_all(
+    model: DescriptorModel,
+    images: Pixels,
+    contract: Contract,
+    cache: Path | None = None,
+    report: Callable[[str], None] = print,
+) -> Tensor:
+    """Like `describe_all`, but (N, C) what the model's heads see."""
+    parts = _described(model, images, contract, cache, report)
+    return torch.cat([part.pooled.float() for part in parts])
+
+
+def _described(
+    model: DescriptorModel,
+    images: Pixels,
+    contract: Contract,
+    cache: Path | None,
+    report: Callable[[str], None],
+) -> Iterator[Described]:
     model.eval()
-    rows = []
+    mean, std = torch.tensor(contract.mean), torch.tensor(contract.std)
     with torch.inference_mode(), _autocast():
-        if cache is not None:
-            maps = pack_maps(model, images, contract, cache, kind="none", variants=1, report=report)
-            trunk = Trunk(model)
-            for start in range(0, len(maps), BATCH):
-                some = torch.from_numpy(np.array(maps[start : start + BATCH, 0]))
-                rows.append(trunk.describe(some.float()).descriptor.float().numpy())
-        else:
-            mean, std = torch.tensor(contract.mean), torch.tensor(contract.std)
+        if cache is None:
             for batch in _batches(images, contract.size, "none", 1):
                 x = normalise(torch.from_numpy(batch), mean, std)
-                x = x.contiguous(memory_format=torch.channels_last)
-                rows.append(model(x).descriptor.float().numpy())
-    return np.concatenate(rows)
+                yield model(x.contiguous(memory_format=torch.channels_last))
+            return
+        maps = pack_maps(model, images, contract, cache, kind="none", variants=1, report=report)
+        trunk = Trunk(model)
+        for start in range(0, len(maps), BATCH):
+            some = torch.from_numpy(np.array(maps[start : start + BATCH, 0]))
+            yield trunk.describe(some.float())

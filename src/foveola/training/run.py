@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 import lightning
+import numpy as np
 import tomli_w
 import torch
 from lightning.pytorch.callbacks import (
@@ -30,11 +31,12 @@ from foveola.config import load_config, to_mapping
 from foveola.errors import ConfigError
 from foveola.images.fundus import Contract
 from foveola.models.descriptor import DescriptorModel
+from foveola.models.labels import LabelPart, fit_classifier
 from foveola.training.config import TrainConfig
 from foveola.training.data import PackedImages
 from foveola.training.descriptor import LOG_EVERY, VALIDATION, DescriptorTraining
 from foveola.training.export import export_encoder
-from foveola.training.maps import PackedMaps, pack_maps
+from foveola.training.maps import PackedMaps, pack_maps, pool_all
 from foveola.training.prepared import Prepared, Report, prepare_data
 from foveola.training.sampler import SubjectSampler
 from foveola.training.validation import PlainImages
@@ -86,7 +88,29 @@ def fit(
     _claim(out, config)
     lightning.seed_everything(config.seed, verbose=False)
     prepared = prepare_data(config, base, out, report)
-    return prepared, _fit(config, base, prepared, out, report).model
+    model = _fit(config, base, prepared, out, report).model
+    if config.model.label_share:
+        add_labels(config, base, model, prepared, report)
+    return prepared, model
+
+
+def add_labels(
+    config: TrainConfig, base: Path, model: DescriptorModel, prepared: Prepared, report: Report
+) -> None:
+    """Fit what says which labels are likely to the trained images as they are, and add it."""
+    codes, names, _ = prepared.labels
+    rows = np.flatnonzero(codes >= 0)
+    kept = np.unique(codes[rows])  # a label may be held out as a whole
+    features = pool_all(
+        model, prepared.images, contract_of(config),
+        base / config.data.cache if config.data.variants else None, report,
+    )[rows]  # fmt: skip
+    part = LabelPart(features.shape[1], [names[i] for i in kept], config.model.label_share)
+    right = fit_classifier(
+        part.classifier, features, torch.from_numpy(np.searchsorted(kept, codes[rows]))
+    )
+    report(f"labels: {right:.3f} of the images trained on, mean over {len(kept)} labels")
+    model.add_labels(part)
 
 
 def _claim(out: Path, config: TrainConfig) -> None:
