@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 from camera_like import features, groups
+from derived import DERIVED, Fold
 
 from foveola.cases import Case
 from foveola.datasets.manifest import Manifest
@@ -36,15 +37,8 @@ PAIRS = (
     ("mirror-triplet", "triplet"),
     ("fine-triplet", "triplet"),
     ("ada-triplet", "triplet"),
+    ("classifier-labels", "classifier"),
 )
-
-
-class Fold(NamedTuple):
-    """The photographs of a fold."""
-
-    cases: list[Case]
-    held: np.ndarray  # (N,) bool
-    group: np.ndarray  # (N,) camera-like group within the data set
 
 
 class Judged(NamedTuple):
@@ -186,6 +180,12 @@ def complete(rows: Sequence[Row], out: Path, folds: int) -> list[Row]:
     ]
 
 
+def loaded(out: Path, row: Row, count: int) -> list[np.ndarray]:
+    """Its descriptors, fold by fold."""
+    files = [folder_of(out, row, f) / "descriptors.npy" for f in range(count)]
+    return [np.load(file).astype(np.float32) for file in files]
+
+
 def write(rows: Sequence[Row], base: Path, out: Path, count: int) -> None:
     rows = complete(rows, out, count)
     known = known_cases(rows, base)
@@ -203,12 +203,13 @@ def write(rows: Sequence[Row], base: Path, out: Path, count: int) -> None:
             folds,
         )
     }
+    made = {row.name: loaded(out, row, count) for row in rows}
     for row in rows:
-        loaded = [
-            np.load(folder_of(out, row, f) / "descriptors.npy").astype(np.float32)
-            for f in range(count)
-        ]
-        judged[row.name] = judge(row.title, loaded, folds)
+        judged[row.name] = judge(row.title, made[row.name], folds)
+    for name, of_row, what, change in DERIVED:
+        if of_row in made:
+            changed = [change(d, fold) for d, fold in zip(made[of_row], folds, strict=True)]
+            judged[name] = judge(f"{judged[of_row].title} + {what}", changed, folds)
     every = list(judged.values())
     ends = [judged[n] for n in (CAMERA, "untrained", "frozen", "classifier") if n in judged]
     ends += [max(every, key=lambda row: metric(row.every).value.macro)]

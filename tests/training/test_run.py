@@ -1,6 +1,7 @@
 """A whole small training run: from phantoms to a released encoder, killed and resumed."""
 
 import json
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -11,6 +12,7 @@ import torch
 
 from foveola.datasets.manifest import Manifest
 from foveola.encoders.encoder import Encoder
+from foveola.encoders.release import read_release
 from foveola.errors import ConfigError, EncoderError
 from foveola.images.fundus import Contract
 from foveola.models.descriptor import DescriptorModel
@@ -84,6 +86,15 @@ def test_a_killed_run_goes_on_from_its_last_epoch(trained):
     checkpoint = torch.load(newest, weights_only=True)
     assert checkpoint["epoch"] == 2
     assert checkpoint["global_step"] == 6  # 3 epochs of 2 batches: none was done twice
+
+
+def test_a_run_killed_in_the_export_releases_the_same_encoder(trained, work):
+    shutil.copytree(work / "run", work / "again")
+    shutil.rmtree(work / "again/encoder")
+    done = foveola("train", "config.toml", "again", folder=work)
+    assert done.returncode == 0, done.stderr
+    first, second = (read_release(work / f"{name}/encoder") for name in ("run", "again"))
+    assert first.fingerprint == second.fingerprint
 
 
 def test_the_released_encoder_gives_unit_descriptors(trained):

@@ -150,9 +150,12 @@ def _fit(
             ckpt_path=_last(out),
             weights_only=True,
         )
-    if config.data.validation:
-        best = torch.load(out / "checkpoints" / BEST, map_location="cpu", weights_only=True)
-        module.load_state_dict(best["state_dict"])
+    # The weights that are released are read back: Lightning puts their running mean into the
+    # module at the end of a run, but not when a run that was killed after its last epoch goes on.
+    released = out / "checkpoints" / BEST if config.data.validation else _last(out)
+    if released is not None:
+        kept = torch.load(released, map_location="cpu", weights_only=True)
+        module.load_state_dict(kept["state_dict"])
     return module
 
 
