@@ -5,8 +5,8 @@
 Trains what is not there yet, row by row on three of five folds of subjects; each fold's people
 ask, the other people of the same data set are the gallery, and each fold has a seed of its own.
 Then judges all by macro mAP@10 of the grades, with 95 % intervals by resampling people, and
-writes evidence.md and evidence.json into the folder; `--table-only` trains nothing and takes
-the rows that are complete. docs/evidence.md explains it.
+writes evidence.md, .json and .png into the folder; `--table-only` trains nothing and takes the
+rows that are complete, `--page` puts the tables into docs/evidence.md, which explains them.
 """
 
 import argparse
@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from camera_like import features, groups
 from derived import DERIVED, Fold
+from evidence_docs import forest, put_between
 
 from foveola.cases import Case
 from foveola.datasets.manifest import Manifest
@@ -47,6 +48,7 @@ class Judged(NamedTuple):
     title: str
     sets: dict[str, PerQuery]
     every: PerQuery
+    folds: list[PerQuery]  # as `every`, fold by fold
 
 
 def known_cases(rows: Sequence[Row], base: Path) -> dict[tuple[str, str], Case]:
@@ -72,19 +74,21 @@ def fold_of(folder: Path, known: dict[tuple[str, str], Case], camera: np.ndarray
 
 def judge(title: str, descriptors: Sequence[np.ndarray], folds: Sequence[Fold]) -> Judged:
     """Each fold's people asked of the other people of their data set."""
-    names = list(dict.fromkeys(case.collection for case in folds[0].cases))
-    sets = {}
-    for name in names:
-        tables = []
-        for rows, fold in zip(descriptors, folds, strict=True):
-            of = np.array([c.collection == name and c.grade is not None for c in fold.cases])
-            sides = [
-                Side.from_cases(rows[m], [fold.cases[i] for i in np.flatnonzero(m)], "grade")
-                for m in (of & fold.held, of & ~fold.held)
-            ]
-            tables.append(evaluate(*sides, ks=(10,), bootstrap=0).per_query)
-        sets[name] = pooled(tables)
-    return Judged(title, sets, together(sets))
+    parts = [by_set(rows, fold) for rows, fold in zip(descriptors, folds, strict=True)]
+    sets = {name: pooled([part[name] for part in parts]) for name in parts[0]}
+    return Judged(title, sets, together(sets), [together(part) for part in parts])
+
+
+def by_set(rows: np.ndarray, fold: Fold) -> dict[str, PerQuery]:
+    found = {}
+    for name in dict.fromkeys(case.collection for case in fold.cases):
+        of = np.array([c.collection == name and c.grade is not None for c in fold.cases])
+        sides = [
+            Side.from_cases(rows[m], [fold.cases[i] for i in np.flatnonzero(m)], "grade")
+            for m in (of & fold.held, of & ~fold.held)
+        ]
+        found[name] = evaluate(*sides, ks=(10,), bootstrap=0).per_query
+    return found
 
 
 def together(sets: dict[str, PerQuery]) -> PerQuery:
@@ -130,6 +134,19 @@ def grade_table(judged: Sequence[Judged]) -> list[str]:
 
     lines += [f"| {row.title} | {' | '.join(means(row, False))} |" for row in judged]
     return [*lines, f"| chance | {' | '.join(means(judged[0], True))} |"]
+
+
+def fold_table(judged: Sequence[Judged]) -> list[str]:
+    """All sets together, for each fold and its seed, with the standard error of their mean."""
+    count = len(judged[0].folds)
+    lines = [f"| descriptor | {' | '.join(f'fold {i}' for i in range(count))} | mean |"]
+    lines.append("|---" * (count + 2) + "|")
+    for row in judged:
+        values = np.array([metric(table).value.macro for table in row.folds])
+        error = f" ± {values.std(ddof=1) / count**0.5:.3f}" if count > 1 else ""
+        cells = " | ".join(f"{value:.3f}" for value in values)
+        lines.append(f"| {row.title} | {cells} | {values.mean():.3f}{error} |")
+    return lines
 
 
 def pair_table(judged: dict[str, Judged]) -> list[str]:
@@ -186,7 +203,7 @@ def loaded(out: Path, row: Row, count: int) -> list[np.ndarray]:
     return [np.load(file).astype(np.float32) for file in files]
 
 
-def write(rows: Sequence[Row], base: Path, out: Path, count: int) -> None:
+def write(rows: Sequence[Row], base: Path, out: Path, count: int, page: Path | None = None) -> None:
     rows = complete(rows, out, count)
     known = known_cases(rows, base)
     seen = features(list(known.values()))
@@ -217,12 +234,17 @@ def write(rows: Sequence[Row], base: Path, out: Path, count: int) -> None:
         "Macro mAP@10 of the grade": main_table(every),
         "By grade, mean over the data sets": grade_table(every),
         "Paired differences": pair_table(judged),
+        "Each fold has a seed of its own": fold_table(every),
         "ODIR by camera-like group of the query": camera_table(ends, folds),
     }
     text = "\n\n".join(f"### {name}\n\n" + "\n".join(lines) for name, lines in parts.items())
     (out / "evidence.md").write_text(text + "\n", encoding="utf-8")
-    (out / "evidence.json").write_text(json.dumps(as_json(judged), indent=1), encoding="utf-8")
+    values = as_json(judged)
+    (out / "evidence.json").write_text(json.dumps(values, indent=1), encoding="utf-8")
+    forest(out / "evidence.png", values, list(every[0].sets))
     print(text)
+    if page is not None:
+        put_between(page, text)
 
 
 def main() -> None:
@@ -231,12 +253,13 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--folds", type=int, default=3)
     parser.add_argument("--table-only", action="store_true")
+    parser.add_argument("--page", type=Path, help="Markdown with the marks of evidence_docs.py")
     options = parser.parse_args()
     rows = read_rows(options.rows)
     if not options.table_only:
         for _ in train_rows(options.rows, options.out, options.folds):
             pass
-    write(rows, options.rows.parent, options.out, options.folds)
+    write(rows, options.rows.parent, options.out, options.folds, options.page)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The rival any descriptor of ours must beat: a plain classifier of DR grades.
 
-    python benchmarks/naive.py recipes/fundus-similarity-1.toml runs/naive.safetensors
+    python benchmarks/naive.py recipes/fundus-similarity-2.toml runs/naive.safetensors
 
 MobileNetV2 from ImageNet, every layer trained with cross-entropy on the graded photographs
 that the recipe trains on, 6 epochs at 224 px; its average-pooled features are the descriptor.

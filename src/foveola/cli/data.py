@@ -55,7 +55,7 @@ def adapt(
         click.echo(path)
 
 
-@click.command(epilog="Example: foveola card fundus-similarity-1")
+@click.command(epilog="Example: foveola card fundus-similarity-2")
 @click.argument("source")
 @json_option
 @one_line_errors
@@ -129,7 +129,7 @@ def phantom(
         click.echo(manifest)
 
 
-@click.command(epilog="Example: foveola train recipes/fundus-similarity-1.toml runs/one")
+@click.command(epilog="Example: foveola train recipes/fundus-similarity-2.toml runs/one")
 @click.argument("config", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(file_okay=False, path_type=Path))
 @json_option

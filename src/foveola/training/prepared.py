@@ -63,7 +63,10 @@ def prepare_data(config: TrainConfig, base: Path, out: Path, report: Report) -> 
                 parts += [part] * len(of)
     every = training_labels(cases, config.data.label)
     _kept(config, np.where(np.array(parts) == TRAINED, every.codes, -1), every.names)
-    kept = np.flatnonzero(every.codes >= 0)
+    # in one order whatever the fold, for what is cached of them
+    kept = np.array(
+        sorted(np.flatnonzero(every.codes >= 0), key=lambda i: cases[i].path), dtype=np.int64
+    )
     size = round(config.model.image_size * PACK_SCALE)
     report(f"preparing {len(kept)} images at {size} px")
     images, rows, faults = pack(

@@ -33,7 +33,7 @@ from foveola.images.fundus import Contract
 from foveola.models.descriptor import DescriptorModel
 from foveola.models.labels import LabelPart, fit_classifier
 from foveola.training.config import TrainConfig
-from foveola.training.data import PackedImages
+from foveola.training.data import PackedImages, pack
 from foveola.training.descriptor import LOG_EVERY, VALIDATION, DescriptorTraining
 from foveola.training.export import export_encoder
 from foveola.training.maps import PackedMaps, pack_maps, pool_all
@@ -97,14 +97,18 @@ def fit(
 def add_labels(
     config: TrainConfig, base: Path, model: DescriptorModel, prepared: Prepared, report: Report
 ) -> None:
-    """Fit what says which labels are likely to the trained images as they are, and add it."""
-    codes, names, _ = prepared.labels
-    rows = np.flatnonzero(codes >= 0)
+    """Fit what says which labels are likely to the trained images, and add it.
+
+    To the images as an archive encodes them: packed ones are scaled once more, and what is
+    fitted closely to those misses the images of a gallery by what that blurs.
+    """
+    contract, codes = contract_of(config), prepared.labels.codes
+    trained = np.flatnonzero(codes >= 0)
+    cases = [prepared.cases[i] for i in trained]
+    images, read, _ = pack(cases, contract, base / config.data.cache)
+    features, rows = pool_all(model, images, contract, report=report), trained[read]
     kept = np.unique(codes[rows])  # a label may be held out as a whole
-    features = pool_all(
-        model, prepared.images, contract_of(config),
-        base / config.data.cache if config.data.variants else None, report,
-    )[rows]  # fmt: skip
+    names = prepared.labels.names
     part = LabelPart(features.shape[1], [names[i] for i in kept], config.model.label_share)
     right = fit_classifier(
         part.classifier, features, torch.from_numpy(np.searchsorted(kept, codes[rows]))
