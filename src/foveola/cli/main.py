@@ -10,6 +10,7 @@ COMMANDS = {
     "adapt": ("foveola.cli.data", "Turn an official data set's folder into a manifest."),
     "compare": ("foveola.cli.data", "Train several configurations and put them in one table."),
     "demo": ("foveola.cli.demo", "See it work: phantoms, an archive, searches, a report."),
+    "duplicates": ("foveola.cli.duplicates", "Find copies and photographs of one eye."),
     "evaluate": ("foveola.cli.search", "Measure how well an archive answers."),
     "index": ("foveola.cli.archive", "Put photographs into an archive."),
     "info": ("foveola.cli.archive", "Say what an archive holds."),
