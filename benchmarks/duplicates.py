@@ -70,7 +70,7 @@ def main(data: Path, altered: int) -> None:
         seconds = time.perf_counter() - begin
     print(f"{len(cases)} images, {found.candidates} candidates, {seconds:.0f} s\n")
     known = same_eyes(data, cases)
-    recall(cases, found, copies)
+    recall(found, copies)
     print_same_eyes(found, known)
     alarms(cases, found, copies, known)
     strangers(cases, rng)
@@ -118,9 +118,7 @@ def encode(cases: Sequence[Case]) -> NDArray[np.float32]:
     return np.stack([r.descriptor for r in results if isinstance(r, Encoded)])
 
 
-def recall(
-    cases: Sequence[Case], found: Found, copies: dict[tuple[int, int], tuple[str, str]]
-) -> None:
+def recall(found: Found, copies: dict[tuple[int, int], tuple[str, str]]) -> None:
     kinds = {(pair.first, pair.second): pair.kind for pair in found.pairs}
     counts = Counter((what, kinds.get(ends, "-")) for ends, what in copies.items())
     totals = Counter(copies.values())

@@ -132,7 +132,7 @@ def compare(a: Pixels, b: Pixels, affine: Vectors) -> Comparison:
     both = (mask_a > 0) & (shown > 0)
     # areas in pixels of a; that of b shrinks or grows with the map
     scale = abs(float(np.linalg.det(affine[:, :2])))
-    smaller = min(np.count_nonzero(mask_a), np.count_nonzero(mask_b) * scale)
+    smaller = max(1.0, min(float(np.count_nonzero(mask_a)), np.count_nonzero(mask_b) * scale))
     shared = np.count_nonzero(both)
     if shared < 0.02 * SIDE * SIDE:
         return NOTHING
@@ -140,21 +140,24 @@ def compare(a: Pixels, b: Pixels, affine: Vectors) -> Comparison:
     x, y = _smooth(green_a, weight), _smooth(moved, weight)
     wide_x, wide_y = _wide(green_a, weight), _wide(moved, weight)
     detail_x, detail_y = (x - wide_x)[both], (y - wide_y)[both]
-    correlation = float(np.corrcoef(_even(x - wide_x, weight)[both],
-                                    _even(y - wide_y, weight)[both])[0, 1])  # fmt: skip
+    even_x, even_y = _even(x - wide_x, weight)[both], _even(y - wide_y, weight)[both]
+    correlation = float(np.corrcoef(even_x, even_y)[0, 1])
     clear = both & _unclipped(green_a) & _unclipped(moved)
-    contrast_x, contrast_y = (max(float(np.std(d)), 0.5) for d in (detail_x, detail_y))
     light = min(
-        _unexplained(wide_x[clear], wide_y[clear]) / contrast_x,
-        _unexplained(wide_y[clear], wide_x[clear]) / contrast_y,
+        _unexplained(wide_x[clear], wide_y[clear]) / _contrast(detail_x),
+        _unexplained(wide_y[clear], wide_x[clear]) / _contrast(detail_y),
     )
-    return Comparison(correlation, light, min(1.0, shared / max(smaller, 1.0)))
+    return Comparison(correlation, light, min(1.0, shared / smaller))
 
 
 def _unclipped(green: Vectors) -> NDArray[np.bool_]:
     """Away from what is clipped, as the light around it is known too low or too high."""
     clipped = ((green < _CLIPPED[0]) | (green > _CLIPPED[1])).astype(np.uint8)
     return np.asarray(cv2.dilate(clipped, np.ones((25, 25), np.uint8)) == 0)
+
+
+def _contrast(detail: Vectors) -> float:
+    return max(float(detail.std()), 0.5)  # grey levels; an even picture has nothing to divide by
 
 
 def _unexplained(x: Vectors, y: Vectors) -> float:
