@@ -201,7 +201,7 @@ HAND = [
     case("3", subject="u", eye="left"),
     case("4", subject="u", eye="left", grade=2),  # another visit of 3: no flaw
     case("5", subject="v", findings=frozenset("D")),
-    case("6", "b", subject="v", findings=frozenset("X")),  # a copy of 5 in another data set
+    case("6", "b", subject="w", findings=frozenset("X")),  # a copy of 5 in another data set
 ]
 PAIRS = [
     Pair(3, 4, "eye", inliers=90),
@@ -239,6 +239,15 @@ def test_findings_of_one_data_set_contradict():
     (only,) = group(two, [Pair(0, 1, "file")])
     assert only.contradictions == ("findings",)
     assert not only.across_subjects  # both are unknown
+
+
+def test_one_eye_of_unknown_subjects_is_not_expected_as_a_split_may_part_it():
+    unknown, known = [case("0"), case("1")], [case(n, subject="s") for n in "01"]
+    (apart,), (together,) = (
+        group(two, [Pair(0, 1, "eye", inliers=50)]) for two in (unknown, known)
+    )
+    assert (apart.unknown_subjects, apart.expected) == (True, False)
+    assert (together.unknown_subjects, together.expected) == (False, True)
 
 
 def test_the_summary_counts_pairs_by_two_data_sets_and_kind():

@@ -33,11 +33,11 @@ if TYPE_CHECKING:
     help="Candidates of each photograph, by descriptor and by fingerprint.",
 )  # fmt: skip
 @click.option(
-    "--inliers", default=14, show_default=True, type=click.IntRange(4),
+    "--inliers", default=16, show_default=True, type=click.IntRange(4),
     help="Local features that must agree before two photographs show one eye.",
 )  # fmt: skip
 @click.option(
-    "--light", default=0.1, show_default=True, type=click.FloatRange(0),
+    "--light", default=0.09, show_default=True, type=click.FloatRange(0),
     help="Difference in illumination up to which one eye is one photograph.",
 )  # fmt: skip
 @click.option(

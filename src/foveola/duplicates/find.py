@@ -51,9 +51,9 @@ class Settings:
     neighbours: int = 5
     cosine: float = 0.8
     likeness: float = 0.6
-    inliers: int = 14
+    inliers: int = 16
     correlation: float = 0.5
-    light: float = 0.1
+    light: float = 0.09
 
     def __post_init__(self) -> None:
         if self.neighbours < 1 or self.inliers < 4:

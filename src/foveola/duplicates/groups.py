@@ -31,6 +31,7 @@ class Group:
         contradictions: what copies disagree on: "eye", "findings", "grade".
         across_splits: whether copies or photographs of one eye lie in two splits.
         across_subjects: whether two known subjects of one collection are in it.
+        unknown_subjects: whether the subject of any is unknown, so that a split may part them.
         across_collections: whether two collections are in it.
     """
 
@@ -40,19 +41,21 @@ class Group:
     contradictions: tuple[str, ...]
     across_splits: bool
     across_subjects: bool
+    unknown_subjects: bool
     across_collections: bool
 
     @property
     def expected(self) -> bool:
         """Several photographs of one eye of one subject: what a second visit looks like."""
-        flaw = self.contradictions or self.across_subjects or self.across_collections
-        return self.kind == "eye" and not flaw and not self.across_splits
+        apart = self.across_splits or self.across_subjects or self.across_collections
+        flaw = apart or self.unknown_subjects or self.contradictions
+        return self.kind == "eye" and not flaw
 
     @property
     def order(self) -> tuple[int, int, int, int]:
         """Sorts the worst first."""
         doubt = 2 * self.across_splits + bool(self.contradictions)
-        wide = self.across_subjects + self.across_collections
+        wide = self.across_subjects + self.unknown_subjects + self.across_collections
         return -doubt, KINDS.index(self.kind), -wide, -self.pairs[0].inliers
 
 
@@ -111,6 +114,7 @@ def _group_json(cases: Sequence[Case], one: Group) -> dict[str, Any]:
         "contradictions": list(one.contradictions),
         "across_splits": one.across_splits,
         "across_subjects": one.across_subjects,
+        "unknown_subjects": one.unknown_subjects,
         "across_collections": one.across_collections,
         "expected": one.expected,
         "images": names,
@@ -154,6 +158,7 @@ def _lines(cases: Sequence[Case], number: int, one: Group) -> Iterator[str]:
     flaws = [f"labels contradict ({', '.join(one.contradictions)})"] if one.contradictions else []
     flaws += ["across splits"] if one.across_splits else []
     flaws += ["other subject"] if one.across_subjects else []
+    flaws += ["subject unknown"] if one.unknown_subjects else []
     flaws += ["other data set"] if one.across_collections else []
     yield f"{number}. {'; '.join([WORDS[one.kind], *flaws])}"
     for i in one.members:
@@ -206,6 +211,7 @@ def _group(cases: Sequence[Case], found: Sequence[Pair]) -> Group:
         contradictions=tuple(sorted(flaws)),
         across_splits=any(_other_split(a, b) for a, b in sides),
         across_subjects=any(_other_subject(a, b) for a, b in sides),
+        unknown_subjects=any(a.subject is None or b.subject is None for a, b in sides),
         across_collections=any(a.collection != b.collection for a, b in sides),
     )
 
