@@ -16,7 +16,7 @@ FLOORS = (
     ("models", "losses"),
     ("config", "datasets", "images", "archive"),
     ("evaluation", "phantom", "encoders"),
-    ("training", "indexing", "retrieval", "assess", "reading", "explain"),
+    ("training", "indexing", "retrieval", "assess", "duplicates", "reading", "explain"),
     ("matching", "report"),
     ("service", "demo"),
     ("__init__",),  # the public names of `import foveola`

@@ -12,6 +12,8 @@ COMMANDS = {
     "compare": ("foveola.cli.data", "Train several configurations and put them in one table."),
     "demo": ("foveola.cli.demo", "See it work: phantoms, an archive, searches, a report."),
     "evaluate": ("foveola.cli.evaluate", "Measure how well an archive answers."),
+    "duplicates": ("foveola.cli.duplicates", "Find copies and photographs of one eye."),
+    "evaluate": ("foveola.cli.search", "Measure how well an archive answers."),
     "index": ("foveola.cli.archive", "Put photographs into an archive."),
     "info": ("foveola.cli.archive", "Say what an archive holds."),
     "phantom": ("foveola.cli.data", "Draw phantom fundus photographs with known truth."),

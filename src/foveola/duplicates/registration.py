@@ -1,0 +1,251 @@
+"""Whether two photographs show the same retina: local features, one affine map, the pixels.
+
+    features(square) -> Features      of the prepared field of view, small enough to keep
+    agree(a, b)      -> Agreement     how many features agree on one affine map
+    compare(a, b)    -> Comparison    the pixels under that map: correlation and light
+
+Features are RootSIFT (Arandjelovic and Zisserman, CVPR 2012: the square root of SIFT divided by
+its sum) of the green channel, where vessels show best, after CLAHE. Those near the rim of the
+field of view are left out: the rim belongs to the camera, and two eyes share it.
+
+A copy and another photograph of the same eye correlate alike when the copy was compressed hard.
+The light tells them apart: it moves with the camera, not with the retina. After alignment and
+one tone curve for the whole picture, a copy is lit as its original is, another photograph not.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from foveola.images.fundus import Contract, find_field_of_view, prepare
+
+Pixels = NDArray[np.uint8]
+Vectors = NDArray[np.float32]
+
+SIDE = 384  # pixels of the prepared field of view; SIFT on 512 takes 1.8 times as long
+FEATURES = 400  # strongest of each photograph
+_RIM = 10  # pixels left out within the edge of the field of view
+_BACKGROUND = 12.0  # pixels, sigma: what is wider is light, what is narrower vessel or lesion
+_NOISE = 2.0  # pixels, sigma: what is narrower is grain and compression
+_RATIO = 0.85  # best to second best distance, above which a feature is ambiguous
+_WITHIN = 3.0  # pixels at which a matched pair agrees with the map
+_SCALES = 0.4, 2.5  # of a believable map
+_STRETCH = 1.5  # longer to shorter axis of a believable map: copies may be squeezed a little
+_LEAST = 8  # matched features below which no map is looked for
+_CLIPPED = 4, 251  # grey levels beyond which the sensor, or an editor, cut the light off
+
+
+@dataclass(frozen=True)
+class Features:
+    """The local features of one photograph.
+
+    Attributes:
+        points: (F, 2) float32, x, y in pixels of the prepared field of view.
+        vectors: (F, 128) uint8, RootSIFT times 512: a fourth of the memory of float32.
+    """
+
+    points: Vectors
+    vectors: Pixels
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """One map that features agree on.
+
+    Attributes:
+        inliers: features that agree, 0 where no believable map was found.
+        affine: (2, 3) float32, from the second photograph to the first.
+    """
+
+    inliers: int
+    affine: Vectors
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two aligned photographs, pixel by pixel, where both show retina.
+
+    Attributes:
+        correlation: of vessels and lesions, without grain and illumination, in [-1, 1].
+        light: what one tone curve leaves of the difference in illumination, as a multiple of
+            the contrast of vessels and lesions, from 0 (lit alike) up.
+        overlap: share of the smaller retina that both show, in [0, 1].
+    """
+
+    correlation: float
+    light: float
+    overlap: float
+
+
+NOTHING = Comparison(0.0, float("inf"), 0.0)
+
+
+def square(image: Pixels) -> Pixels:
+    """(H, W, 3) uint8 RGB as decoded -> (SIDE, SIDE, 3) uint8, its field of view."""
+    return prepare(image, Contract(size=SIDE), view=find_field_of_view(image))
+
+
+def features(prepared: Pixels) -> Features:
+    """Features of a (SIDE, SIDE, 3) uint8 field of view."""
+    green = np.ascontiguousarray(prepared[..., 1])
+    enhanced = cv2.createCLAHE(clipLimit=3.0, tileGridSize=(8, 8)).apply(green)
+    sift = cv2.SIFT.create(nfeatures=FEATURES, contrastThreshold=0.02, edgeThreshold=20)
+    keypoints, vectors = sift.detectAndCompute(enhanced, _inside(prepared))
+    if vectors is None or not len(keypoints):
+        return Features(np.empty((0, 2), np.float32), np.empty((0, 128), np.uint8))
+    root = np.sqrt(vectors / np.maximum(vectors.sum(axis=1, keepdims=True), 1e-9))
+    points = np.array([key.pt for key in keypoints], np.float32)
+    # OpenCV keeps more than asked for where responses tie
+    return Features(points[:FEATURES], np.minimum(512 * root, 255).astype(np.uint8)[:FEATURES])
+
+
+def agree(a: Features, b: Features) -> Agreement:
+    """The affine map from b to a that most features agree on; 2 ms on one core."""
+    nowhere = Agreement(0, np.eye(2, 3, dtype=np.float32))
+    first, second = _matched(a, b)
+    if len(first) < _LEAST:
+        return nowhere
+    found, good = cv2.estimateAffine2D(
+        second, first, method=cv2.RANSAC, ransacReprojThreshold=_WITHIN, maxIters=2000
+    )
+    if found is None or not _believable(found):
+        return nowhere
+    return Agreement(int(good.sum()), found.astype(np.float32))
+
+
+def compare(a: Pixels, b: Pixels, affine: Vectors) -> Comparison:
+    """Lay b over a and compare; 100 ms on one core.
+
+    Args:
+        a: (SIDE, SIDE, 3) uint8 field of view.
+        b: the other, of the same shape.
+        affine: (2, 3) float32 from b to a, a few pixels off at most; it is refined here.
+    """
+    mask_a, mask_b = _inside(a), _inside(b)
+    green_a, green_b = (np.ascontiguousarray(x[..., 1]).astype(np.float32) for x in (a, b))
+    affine = _refined(_flat(green_a, mask_a), _flat(green_b, mask_b), mask_a, affine)
+    moved = cv2.warpAffine(green_b, affine, (SIDE, SIDE)).astype(np.float32, copy=False)
+    shown = cv2.warpAffine(mask_b, affine, (SIDE, SIDE), flags=cv2.INTER_NEAREST)
+    both = (mask_a > 0) & (shown > 0)
+    # areas in pixels of a; that of b shrinks or grows with the map
+    scale = abs(float(np.linalg.det(affine[:, :2])))
+    smaller = max(1.0, min(float(np.count_nonzero(mask_a)), np.count_nonzero(mask_b) * scale))
+    shared = np.count_nonzero(both)
+    if shared < 0.02 * SIDE * SIDE:
+        return NOTHING
+    weight = both.astype(np.float32)
+    x, y = _smooth(green_a, weight), _smooth(moved, weight)
+    wide_x, wide_y = _wide(green_a, weight), _wide(moved, weight)
+    detail_x, detail_y = (x - wide_x)[both], (y - wide_y)[both]
+    even_x, even_y = _even(x - wide_x, weight)[both], _even(y - wide_y, weight)[both]
+    correlation = float(np.corrcoef(even_x, even_y)[0, 1])
+    clear = both & _unclipped(green_a) & _unclipped(moved)
+    light = min(
+        _unexplained(wide_x[clear], wide_y[clear]) / _contrast(detail_x),
+        _unexplained(wide_y[clear], wide_x[clear]) / _contrast(detail_y),
+    )
+    return Comparison(correlation, light, min(1.0, shared / smaller))
+
+
+def _unclipped(green: Vectors) -> NDArray[np.bool_]:
+    """Away from what is clipped, as the light around it is known too low or too high."""
+    clipped = ((green < _CLIPPED[0]) | (green > _CLIPPED[1])).astype(np.uint8)
+    return np.asarray(cv2.dilate(clipped, np.ones((25, 25), np.uint8)) == 0)
+
+
+def _contrast(detail: Vectors) -> float:
+    return max(float(detail.std()), 0.5)  # grey levels; an even picture has nothing to divide by
+
+
+def _unexplained(x: Vectors, y: Vectors) -> float:
+    """Standard deviation of what a cubic tone curve of y leaves of x, in grey levels."""
+    if len(x) < 1000 or float(np.ptp(y)) < 1.0:
+        return float("inf")
+    curve = np.polynomial.Polynomial.fit(y.astype(np.float64), x.astype(np.float64), 3)
+    return float((x - curve(y)).std())
+
+
+def _inside(square: Pixels) -> Pixels:
+    """What is retina: not black, and not within the rim."""
+    bright = (square.max(axis=2) > 12).astype(np.uint8) * 255
+    closed = cv2.morphologyEx(bright, cv2.MORPH_CLOSE, np.ones((9, 9), np.uint8))
+    closed = cv2.copyMakeBorder(closed, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
+    kernel = np.ones((2 * _RIM + 1, 2 * _RIM + 1), np.uint8)
+    return cv2.erode(closed, kernel, borderValue=0)[1:-1, 1:-1].astype(np.uint8)
+
+
+def _matched(a: Features, b: Features) -> tuple[Vectors, Vectors]:
+    """Points of a and of b whose features are each other's nearest, by far."""
+    if min(len(a.points), len(b.points)) < _LEAST:
+        return np.empty((0, 2), np.float32), np.empty((0, 2), np.float32)
+    x, y = a.vectors.astype(np.float32), b.vectors.astype(np.float32)
+    squared = (x * x).sum(1)[:, None] + (y * y).sum(1) - 2 * (x @ y.T)
+    nearest = squared.argmin(axis=1)
+    two = np.partition(squared, 1, axis=1)[:, :2]
+    rows = np.arange(len(x))
+    good = (two[:, 0] < _RATIO**2 * two[:, 1]) & (squared.argmin(axis=0)[nearest] == rows)
+    return a.points[good], b.points[nearest[good]]
+
+
+def _believable(affine: NDArray[Any]) -> bool:
+    """Not turned inside out, and neither scaled nor squeezed beyond reason."""
+    large, small = np.linalg.svd(affine[:, :2], compute_uv=False)
+    turned = float(np.linalg.det(affine[:, :2])) <= 0
+    return not turned and _SCALES[0] < small <= large < _SCALES[1] and large / small < _STRETCH
+
+
+def _smooth(green: Vectors, weight: Vectors) -> Vectors:
+    """Without grain and compression; blind to what has no weight."""
+    return _blur(green * weight, _NOISE) / (_blur(weight, _NOISE) + 1e-6)
+
+
+def _wide(green: Vectors, weight: Vectors) -> Vectors:
+    """The light alone: what is wider than vessels and lesions."""
+    return _blur(green * weight, _BACKGROUND) / (_blur(weight, _BACKGROUND) + 1e-6)
+
+
+def _even(detail: Vectors, weight: Vectors) -> Vectors:
+    """Detail divided by its local deviation, so that no one bright spot decides."""
+    squares = _blur(detail * detail * weight, _BACKGROUND) / (_blur(weight, _BACKGROUND) + 1e-6)
+    # 2 grey levels, so that an even patch is not blown up to a texture
+    return np.clip(detail / (np.sqrt(squares) + 2.0), -4, 4)
+
+
+def _flat(green: Vectors, inside: Pixels) -> Vectors:
+    weight = (inside > 0).astype(np.float32)
+    return _even((green - _wide(green, weight)) * weight, weight)
+
+
+def _blur(values: Vectors, sigma: float) -> Vectors:
+    return cv2.GaussianBlur(values, (0, 0), sigma).astype(np.float32, copy=False)
+
+
+def _refined(a: Vectors, b: Vectors, inside: Pixels, affine: Vectors) -> Vectors:
+    """The map that correlates the pixels best, from one that is a pixel or two off.
+
+    Source: Evangelidis and Psarakis, TPAMI 2008 (ECC). Its map leads from a to b, hence the
+    inverses.
+    """
+    start = cv2.invertAffineTransform(affine).astype(np.float32)
+    stop = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 1e-5)
+    try:
+        _, found = cv2.findTransformECC(a, b, start, cv2.MOTION_AFFINE, stop, inside, 5)
+    except cv2.error:  # it did not converge: the features' own map stands
+        return affine
+    return cv2.invertAffineTransform(found).astype(np.float32)
+
+
+def mirrored(of: Features) -> Features:
+    """The features that the mirrored photograph would have, without looking for them again.
+
+    A SIFT vector is 4 rows x 4 columns x 8 directions in the frame of its keypoint, along and
+    across the dominant gradient. A mirror swaps what lies across: rows, and directions' signs.
+    """
+    points = of.points.copy()
+    points[:, 0] = SIDE - 1 - points[:, 0]
+    cells = of.vectors.reshape(-1, 4, 4, 8)[:, ::-1]
+    turned = cells[..., (-np.arange(8)) % 8]
+    return Features(points, np.ascontiguousarray(turned.reshape(-1, 128)))
