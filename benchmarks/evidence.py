@@ -49,6 +49,7 @@ class Judged(NamedTuple):
     sets: dict[str, PerQuery]
     every: PerQuery
     folds: list[PerQuery]  # as `every`, fold by fold
+    unseen: dict[str, PerQuery]  # as `sets`, but the gallery is held out too
 
 
 def known_cases(rows: Sequence[Row], base: Path) -> dict[tuple[str, str], Case]:
@@ -73,13 +74,17 @@ def fold_of(folder: Path, known: dict[tuple[str, str], Case], camera: np.ndarray
 
 
 def judge(title: str, descriptors: Sequence[np.ndarray], folds: Sequence[Fold]) -> Judged:
-    """Each fold's people asked of the other people of their data set."""
-    parts = [by_set(rows, fold) for rows, fold in zip(descriptors, folds, strict=True)]
+    """Each fold's people asked of the other people of their data set, and of one another."""
+    pairs = list(zip(descriptors, folds, strict=True))
+    parts = [by_set(rows, fold) for rows, fold in pairs]
+    apart = [by_set(rows, fold, unseen=True) for rows, fold in pairs]
     sets = {name: pooled([part[name] for part in parts]) for name in parts[0]}
-    return Judged(title, sets, together(sets), [together(part) for part in parts])
+    unseen = {name: pooled([part[name] for part in apart]) for name in apart[0]}
+    return Judged(title, sets, together(sets), [together(part) for part in parts], unseen)
 
 
-def by_set(rows: np.ndarray, fold: Fold) -> dict[str, PerQuery]:
+def by_set(rows: np.ndarray, fold: Fold, *, unseen: bool = False) -> dict[str, PerQuery]:
+    """The held-out people of each data set ask its training part, or one another."""
     found = {}
     for name in dict.fromkeys(case.collection for case in fold.cases):
         of = np.array([c.collection == name and c.grade is not None for c in fold.cases])
@@ -87,7 +92,8 @@ def by_set(rows: np.ndarray, fold: Fold) -> dict[str, PerQuery]:
             Side.from_cases(rows[m], [fold.cases[i] for i in np.flatnonzero(m)], "grade")
             for m in (of & fold.held, of & ~fold.held)
         ]
-        found[name] = evaluate(*sides, ks=(10,), bootstrap=0).per_query
+        asked = evaluate(*(sides[:1] if unseen else sides), ks=(10,), bootstrap=0)
+        found[name] = asked.per_query
     return found
 
 
@@ -111,13 +117,17 @@ def cell(m: Metric, sign: str = "") -> str:
     return f"{m.value.macro:{sign}.3f} ({m.low.macro:{sign}.3f} to {m.high.macro:{sign}.3f})"
 
 
-def main_table(judged: Sequence[Judged]) -> list[str]:
+def main_table(judged: Sequence[Judged], *, unseen: bool = False) -> list[str]:
+    def tables(row: Judged) -> list[PerQuery]:
+        sets = row.unseen if unseen else row.sets
+        return [*sets.values(), together(sets)]
+
     names = list(judged[0].sets)
     lines = [f"| descriptor | {' | '.join(names)} | all |", "|---" * (len(names) + 2) + "|"]
     for row in judged:
-        cells = [cell(metric(table)) for table in (*row.sets.values(), row.every)]
+        cells = [cell(metric(table)) for table in tables(row)]
         lines.append(f"| {row.title} | {' | '.join(cells)} |")
-    chance = [metric(t).chance.macro for t in (*judged[0].sets.values(), judged[0].every)]
+    chance = [metric(t).chance.macro for t in tables(judged[0])]
     return [*lines, f"| chance | {' | '.join(f'{c:.3f}' for c in chance)} |"]
 
 
@@ -184,6 +194,8 @@ def as_json(judged: dict[str, Judged]) -> dict[str, object]:
             "title": row.title,
             "sets": {of: metric(t).to_json("per_grade") for of, t in row.sets.items()},
             "all": metric(row.every).to_json("per_cell"),
+            "unseen": {of: metric(t).to_json("per_grade") for of, t in row.unseen.items()},
+            "all_unseen": metric(together(row.unseen)).to_json("per_cell"),
         }
         for name, row in judged.items()
     }
@@ -231,7 +243,8 @@ def write(rows: Sequence[Row], base: Path, out: Path, count: int, page: Path | N
     ends = [judged[n] for n in (CAMERA, "untrained", "frozen", "classifier") if n in judged]
     ends += [max(every, key=lambda row: metric(row.every).value.macro)]
     parts = {
-        "Macro mAP@10 of the grade": main_table(every),
+        "Gallery: the people it was trained on": main_table(every),
+        "Gallery: people it never saw": main_table(every, unseen=True),
         "By grade, mean over the data sets": grade_table(every),
         "Paired differences": pair_table(judged),
         "Each fold has a seed of its own": fold_table(every),

@@ -7,6 +7,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 BEGIN = "<!-- tables of benchmarks/evidence.py: begin -->"
+UNSEEN = "all_unseen"  # key of evidence.json
 END = "<!-- tables of benchmarks/evidence.py: end -->"
 
 
@@ -21,18 +22,18 @@ def put_between(page: Path, text: str) -> None:
 
 
 def forest(path: Path, rows: Mapping[str, Any], sets: Sequence[str]) -> None:
-    """Every row's macro mAP@10 with its interval: all cells together, then each data set."""
-    panels = ["all", *sets]
+    """Every row's macro mAP@10 with its interval: all cells, each data set, unseen gallery."""
+    panels = {"all": "all", **{name: name for name in sets}, UNSEEN: "all, unseen gallery"}
     figure = Figure(figsize=(2.1 * len(panels) + 3.4, 0.3 * len(rows) + 1.2), dpi=110)
     axes: Any = figure.subplots(1, len(panels), sharey=True)
-    for axis, panel in zip(axes, panels, strict=True):
-        found = [row["all"] if panel == "all" else row["sets"][panel] for row in rows.values()]
+    for axis, (panel, title) in zip(axes, panels.items(), strict=True):
+        found = [row[panel] if panel in row else row["sets"][panel] for row in rows.values()]
         for y, one in enumerate(found):
             low, high = one["interval"]["macro"]
             axis.plot([low, high], [y, y], color="#0072b2", linewidth=1.6)
             axis.plot(one["macro"], y, "o", color="#0072b2", markersize=4.5)
         axis.axvline(found[0]["chance"]["macro"], color="#767676", linestyle=":", linewidth=1.2)
-        axis.set_title(panel, fontsize=10)
+        axis.set_title(title, fontsize=10)
         axis.grid(axis="x", color="#e6e6e6")
         axis.set_axisbelow(True)
         axis.tick_params(labelsize=8)

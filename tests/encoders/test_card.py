@@ -12,6 +12,7 @@ ROW = {
     "collection": "clinic", "queries": 40, "macro_map10": 0.4, "interval": [0.3, 0.5],
     "chance": 0.1, "baseline": 0.2, "per_grade": {"0": 0.7, "4": 0.25},
     "chance_per_grade": {"0": 0.4, "4": 0.05},
+    "unseen": {"macro_map10": 0.33, "interval": [0.2, 0.4], "chance": 0.11, "baseline": 0.22},
 }  # fmt: skip
 DATA = {
     "collection": "clinic", "part": "held", "images": 40, "subjects": 20,
@@ -33,6 +34,7 @@ def test_the_card_holds_what_was_measured(release):
         replace(release, card={**release.card, "data": [DATA], "evaluation": evaluation})
     )
     assert "| clinic | 40 | 0.400 (0.300-0.500) | 0.100 | 0.200 | not measured |" in card
+    assert "| clinic | 40 | 0.330 (0.200-0.400) | 0.110 | 0.220 | not measured |" in card
     assert "| clinic | 0.70 (0.40) | 0.25 (0.05) |" in card
     assert "| clinic | sex Female | 40 | 0.400 | 0.100 |" in card
     assert "| clinic | held | 40 | 20 | 30 / 0 / 0 / 0 / 6 / 4 | `0123456789abcdef` |" in card
@@ -40,6 +42,16 @@ def test_the_card_holds_what_was_measured(release):
     assert f"`{release.fingerprint}`" in card
     for part in ("Intended use", "must not be used for", "Limits", "Terms", "no medical device"):
         assert part in card
+
+
+def test_the_card_names_the_labels_in_the_descriptor(release):
+    labels = {"names": ["grade 0", "grade 1"], "share": 0.75}
+    card = render_card(replace(release, card={**release.card, "labels": labels}))
+    assert "The last 2 numbers" in card
+    assert "grade 0, grade 1, in that order; 0.75 of the cosine" in card
+    assert "Labels in the" not in render_card(
+        replace(release, card={**release.card, "labels": None})
+    )
 
 
 def test_a_card_without_figures_claims_none(release):

@@ -42,6 +42,7 @@ def render_card(release: Release) -> str:
         *("## Intended use", _INTENDED),
         *("## What it must not be used for", _NOT_FOR),
         *("## Input", _contract(release)),
+        _labels(card),
         *("## Training", _training(card), _data(card), str(card.get("notes", ""))),
     ]
     if card.get("evaluation"):
@@ -60,6 +61,19 @@ def _contract(release: Release) -> str:
         steps.append("left eyes mirrored")
     steps.append(f"{contract.size} x {contract.size} px")
     return f"{', '.join(steps)}; contract `{contract.hash}`."
+
+
+def _labels(card: Mapping[str, Any]) -> str:
+    """The part of the descriptor that says which labels are likely, where there is one."""
+    if not card.get("labels"):
+        return ""
+    names, share = card["labels"]["names"], card["labels"]["share"]
+    return (
+        f"## Labels in the descriptor\n\nThe last {len(names)} numbers are the square roots of "
+        f"the probabilities of {', '.join(names)}, in that order; {share:g} of the cosine comes "
+        "from them, the rest from the look of the photograph. They order cases and are no "
+        "diagnosis; they were not calibrated."
+    )
 
 
 def _training(card: Mapping[str, Any]) -> str:
@@ -89,7 +103,11 @@ def _data(card: Mapping[str, Any]) -> str:
 
 
 def _evaluation(evaluation: Mapping[str, Any]) -> str:
-    parts = [evaluation["protocol"], _main_table(evaluation["rows"])]
+    rows = evaluation["rows"]
+    parts = [evaluation["protocol"], "Gallery of the training part:", _main_table(rows)]
+    apart = [row | row["unseen"] for row in rows if "unseen" in row]
+    if apart:
+        parts += ["Gallery of people it never saw:", _main_table(apart)]
     if any("per_grade" in row for row in evaluation["rows"]):
         parts += ["By grade, chance in brackets:", _grade_table(evaluation["rows"])]
     if evaluation.get("subgroups"):

@@ -76,13 +76,15 @@ def export_encoder(
         ir = ov.convert_model(released, example_input=example, input=[-1, *example.shape[1:]])
     for output, name in zip(ir.outputs, ("descriptor", "features"), strict=True):
         output.get_tensor().set_names({name})
-    card = {
+    card: dict[str, Any] = {
         "training": {"images": dict(counts), "seed": config.seed, "epochs": config.epochs},
         "data": list(data),
         "backbone": config.model.backbone,
         "notes": config.notes,
         "licence": config.licence,
     }
+    if model.labels is not None:
+        card["labels"] = {"names": list(model.labels.names), "share": model.labels.share}
     for half in (True, False):
         ov.save_model(ir, partial / "model.xml", compress_to_fp16=half)
         release = write_release(
