@@ -112,9 +112,10 @@ def _run(trunk: Trunk, pixels: Pixels, contract: Contract) -> Maps:
     return made
 
 
-def _autocast() -> torch.autocast:
+def _autocast(half: bool = True) -> torch.autocast:
     """bf16 where it pays, as in training: what is kept is rounded to half precision anyhow."""
-    return torch.autocast("cpu", torch.bfloat16, enabled=torch.cpu._is_avx512_bf16_supported())
+    pays = half and torch.cpu._is_avx512_bf16_supported()
+    return torch.autocast("cpu", torch.bfloat16, enabled=pays)
 
 
 class PackedMaps(Dataset[tuple[Tensor, Any, int]]):
@@ -177,9 +178,12 @@ def pool_all(
     cache: Path | None = None,
     report: Callable[[str], None] = print,
 ) -> Tensor:
-    """Like `describe_all`, but (N, C) what the model's heads see."""
-    parts = _described(model, images, contract, cache, report)
-    return torch.cat([part.pooled.float() for part in parts])
+    """Like `describe_all`, but (N, C) what the model's heads see, computed in single precision.
+
+    What is fitted to them closely would miss the very same images by the noise of bf16.
+    """
+    parts = _described(model, images, contract, cache, report, half=False)
+    return torch.cat([part.pooled for part in parts])
 
 
 def _described(
@@ -188,10 +192,12 @@ def _described(
     contract: Contract,
     cache: Path | None,
     report: Callable[[str], None],
+    *,
+    half: bool = True,
 ) -> Iterator[Described]:
     model.eval()
     mean, std = torch.tensor(contract.mean), torch.tensor(contract.std)
-    with torch.inference_mode(), _autocast():
+    with torch.inference_mode(), _autocast(half):
         if cache is None:
             for batch in _batches(images, contract.size, "none", 1):
                 x = normalise(torch.from_numpy(batch), mean, std)
