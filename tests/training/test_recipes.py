@@ -7,14 +7,22 @@ import pytest
 from foveola.config import load_config
 from foveola.models.descriptor import DescriptorModel
 from foveola.training.config import TrainConfig
+from foveola.training.evidence import read_rows
 from foveola.training.losses import Criterion
 
-RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))
+FOLDER = Path(__file__).parents[2] / "recipes"
+ROWS = FOLDER / "evidence.toml"  # many configurations in one file
+RECIPES = sorted(path for path in FOLDER.glob("*.toml") if path != ROWS)
+CONFIGS = [load_config(path, TrainConfig) for path in RECIPES]
+CONFIGS += [row.config for row in read_rows(ROWS)]
 
 
-@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
-def test_a_recipe_can_be_read_and_its_parts_made(path):
-    config = load_config(path, TrainConfig)
+def test_a_recipe_is_named_after_its_file():
+    assert [config.name for config in CONFIGS[: len(RECIPES)]] == [path.stem for path in RECIPES]
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.name)
+def test_a_recipe_can_be_read_and_its_parts_made(config):
     model = DescriptorModel(
         config.model.backbone,
         config.model.dimension or None,
@@ -25,4 +33,3 @@ def test_a_recipe_can_be_read_and_its_parts_made(path):
         in_channels=config.model.in_channels,
     )
     assert Criterion(config.loss, labels=5, dimension=model.dimension)
-    assert config.name == path.stem

@@ -15,13 +15,14 @@ _INTENDED = """\
 - As a baseline, or a start, for descriptors of your own."""
 
 _NOT_FOR = """\
-- Stating a diagnosis or a grade, triage, screening without a reader, or any decision about a
-  patient that nobody reviews. It is no medical device.
+- A diagnosis or a grade, triage, screening without a reader, or any decision about a patient
+  that nobody reviews.
 - Finding out whose eye it is. It was not made for that, but photographs of one eye do come out
   alike: treat descriptors as personal data.
 - Photographs that are not colour fundus photographs; it ranks those too, and says nothing."""
 
 _LIMITS = """\
+- It orders photographs by likeness. It states no diagnosis and is no medical device.
 - Grades in public data sets are noisy; severe grades (3, 4) are rare in them, so figures for
   those rest on few people: look at the intervals.
 - Public sets leak disease through the camera. Part of every figure is the camera's, and a
