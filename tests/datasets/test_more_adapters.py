@@ -321,6 +321,107 @@ def test_chestxray14_refuses_a_follow_up_that_is_no_number(chest, tmp_path):
         read_dataset("chestxray14", tmp_path)
 
 
+# knee radiographs
+
+OAI_IMAGES = "ResizedImages"
+
+
+@pytest.fixture
+def oai(photograph, text):
+    photograph(
+        f"{OAI_IMAGES}/9000099_00_L.png", f"{OAI_IMAGES}/9000099_00_R.png",
+        f"{OAI_IMAGES}/9000099_12_L.png", f"{OAI_IMAGES}/9000296_V10_crop_right.png",
+        f"{OAI_IMAGES}/both_knees.png",
+    )  # fmt: skip
+    text(
+        "Enrollees.txt",
+        "ID|VERSION|P02SEX|P02RACE|V00COHORT|V00SITE\n"
+        "9000099|25|1: Male|1: White or Caucasian|1: Progression|C\n"
+        "9000296|25|2: Female|.: Missing Form|2: Incidence|A\n",
+    )
+    text(
+        "X-Ray/kxr_sq_bu00.txt",
+        "ID|SIDE|READPRJ|VERSION|V00XRKL|V00XRJSM\n"
+        "9000099|1: Right|37|0.8|2|1\n9000099|1: Right|15|0.8|3|1\n"
+        '9000099|2: Left|15|0.8|.T: Poor|"0\n9000099|2: Left|42|0.8|4|0\n'
+        "9000099|2: Left|37|0.8|1.0|0\n9000296|1: Right|15|0.8|0|0\n",
+    )
+    text("X-Ray/KXR_SQ_BU01.txt", "id|SIDE|readprj|v01XRKL\n9000099|2|15|.\n9000099|2|37|2\n")
+    text("X-Ray/kxr_sq_bu10.txt", "ID|SIDE|READPRJ|V10XRKL\n9000296|1|42|3: Grade 3\n")
+
+
+def test_oai_counts_visits_in_months_and_takes_the_widest_reading_first(oai, tmp_path, told):
+    names = ("subject", "eye", "visit", "grade", "kl", "site", "sex")
+    manifest = read_dataset("oai", tmp_path).manifest
+    assert told(manifest, *names) == {
+        # project 15 reads 3 where 37 reads 2; on the left 15 has no grade, 37 goes before 42
+        f"{OAI_IMAGES}/9000099_00_R.png": ("9000099", "right", 0, None, 3, "C", "male"),
+        f"{OAI_IMAGES}/9000099_00_L.png": ("9000099", "left", 0, None, 1, "C", "male"),
+        f"{OAI_IMAGES}/9000099_12_L.png": ("9000099", "left", 12, None, 2, "C", "male"),
+        f"{OAI_IMAGES}/9000296_V10_crop_right.png": (
+            "9000296", "right", 96, None, 3, "A", "female",
+        ),
+    }  # fmt: skip
+    assert "age" not in manifest.table
+
+
+def test_oai_images_alone_know_subject_side_and_visit(photograph, tmp_path, told):
+    photograph("9000099_V08_L.png", "9000099_24m_R.png")
+    manifest = read_dataset("oai", tmp_path).manifest
+    assert told(manifest, "subject", "eye", "visit") == {
+        "9000099_24m_R.png": ("9000099", "right", 24),
+        "9000099_V08_L.png": ("9000099", "left", 72),
+    }
+    assert not {"kl", "site", "sex", "age"} & set(manifest.table)
+
+
+def test_oai_by_the_table_of_adatriplet(oai, text, tmp_path, told):
+    text(
+        "PreprocessedData.csv",
+        "ID,Visit,SIDE,Path,Site,AGE,SEX\n"
+        "9000099,12,L,/ResizedImages/9000099_12_L.png,C,60.0,1\n"
+        "9000622,0,R,/ResizedImages/9000622_00_R.png,D,71,0\n",
+    )
+    with pytest.raises(ManifestError, match=r"1 of 2 listed .* missing, .*9000622_00_R"):
+        read_dataset("oai", tmp_path)
+    (tmp_path / "Enrollees.txt").unlink()
+    adapted = read_dataset("oai", tmp_path, missing="skip")
+    assert told(adapted.manifest, "subject", "eye", "visit", "site", "age", "sex") == {
+        f"{OAI_IMAGES}/9000099_12_L.png": ("9000099", "left", 12, "C", 60, None),
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (
+            "9000099_01_L.png",
+            r"9000099_01_L\.png: visit '01'; expected months, one of 0, 12, 24, 36",
+        ),
+        ("9000099_v02_L.png", "visit 'v02'; expected months, .* or a code such as V01"),
+        ("9000099_L.png", r"found no image such as 9000099_12_L\.png; expected the folder"),
+    ],
+)
+def test_oai_refuses_a_name_that_tells_no_visit(photograph, tmp_path, name, message):
+    photograph(name)
+    with pytest.raises(ManifestError, match=message):
+        read_dataset("oai", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("9000099|3|15|2", r"kxr_sq_bu00\.txt: side '3'; expected 1 or R, 2 or L"),
+        ("9000099|1|15|8", r"kxr_sq_bu00\.txt: Kellgren-Lawrence grade '8'; expected 0 to 4"),
+    ],
+)
+def test_oai_refuses_a_reading_of_no_knee_or_no_grade(photograph, text, tmp_path, row, message):
+    photograph("9000099_00_L.png")
+    text("kxr_sq_bu00.txt", f"ID|SIDE|READPRJ|V00XRKL\n{row}\n")
+    with pytest.raises(ManifestError, match=message):
+        read_dataset("oai", tmp_path)
+
+
 # the view of a folder
 
 

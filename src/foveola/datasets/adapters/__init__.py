@@ -27,6 +27,7 @@ from foveola.datasets.adapters import (
     idrid,
     jsiec,
     messidor2,
+    oai,
     odir,
     papila,
     rfmid,
@@ -41,7 +42,7 @@ ADAPTERS: dict[str, Adapter] = {
     module.ADAPTER.name: module.ADAPTER
     for module in (
         aptos, brset, chase, chestxray14, ddr, deepdrid, drive, eyepacs, eyeq, folders,
-        idrid, jsiec, messidor2, odir, papila, rfmid, stare,
+        idrid, jsiec, messidor2, oai, odir, papila, rfmid, stare,
     )
 }  # fmt: skip
 
