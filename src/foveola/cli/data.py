@@ -4,7 +4,7 @@ import logging
 import math
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -22,6 +22,14 @@ from foveola.errors import ConfigError, MissingExtraError
 )
 @click.option("--skip-missing", is_flag=True, help="Leave out listed photographs that are missing.")
 @click.option("--overwrite", is_flag=True, help="Replace a file that says something else.")
+@click.option(
+    "--column",
+    "columns",
+    multiple=True,
+    metavar="NAME=COLUMN",
+    callback=lambda _context, _option, values: _columns(values),
+    help="For huggingface: what the data set calls a column, such as subject=patient_id.",
+)
 @json_option
 @one_line_errors
 def adapt(
@@ -30,6 +38,7 @@ def adapt(
     out: Path | None,
     skip_missing: bool,
     overwrite: bool,
+    columns: dict[str, str],
     as_json: bool,
 ) -> None:
     """Write the manifest of the data set NAME, unpacked in FOLDER as its authors publish it.
@@ -46,13 +55,22 @@ def adapt(
     if folder is None:
         raise click.UsageError(f"name the folder that holds {name}")
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
-    path = write(
-        name, folder, out, missing="skip" if skip_missing else "error", overwrite=overwrite
-    )
+    missing: Literal["error", "skip"] = "skip" if skip_missing else "error"
+    path = write(name, folder, out, missing=missing, overwrite=overwrite, columns=columns)
     if as_json:
         print_json({"manifest": str(path)})
     else:
         click.echo(path)
+
+
+def _columns(values: tuple[str, ...]) -> dict[str, str]:
+    named = {}
+    for value in values:
+        name, _, column = value.partition("=")
+        if not name or not column or name in named:
+            raise click.BadParameter(f"{value!r}; expected once such as subject=patient_id")
+        named[name] = column
+    return named
 
 
 @click.command(epilog="Example: foveola card fundus-similarity-2")

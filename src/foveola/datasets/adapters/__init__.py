@@ -7,6 +7,7 @@ One short file declares each data set; `base` holds what they share.
 
 import difflib
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -24,6 +25,7 @@ from foveola.datasets.adapters import (
     eyepacs,
     eyeq,
     folders,
+    huggingface,
     idrid,
     jsiec,
     messidor2,
@@ -42,7 +44,7 @@ ADAPTERS: dict[str, Adapter] = {
     module.ADAPTER.name: module.ADAPTER
     for module in (
         aptos, brset, chase, chestxray14, ddr, deepdrid, drive, eyepacs, eyeq, folders,
-        idrid, jsiec, messidor2, oai, odir, papila, rfmid, stare,
+        huggingface, idrid, jsiec, messidor2, oai, odir, papila, rfmid, stare,
     )
 }  # fmt: skip
 
@@ -69,7 +71,12 @@ class Adapted:
 
 
 def read_dataset(
-    name: str, folder: Path, *, missing: Literal["error", "skip"] = "error"
+    name: str,
+    folder: Path,
+    *,
+    missing: Literal["error", "skip"] = "error",
+    columns: Mapping[str, str] | None = None,
+    manifest: Path | None = None,
 ) -> Adapted:
     """Read the official layout of the data set name in folder.
 
@@ -77,19 +84,27 @@ def read_dataset(
         name: a key of ADAPTERS.
         folder: where the data set was unpacked, with or without levels between.
         missing: whether a photograph that is listed and not there is an error or left out.
+        columns: for `huggingface`: name in the manifest to name of the column in the data set.
+        manifest: for `huggingface`: where the manifest will be; photographs that are no files
+            yet are written to images/ beside it, in folder by default.
 
     Raises:
         ManifestError: unknown name, no such folder, a table or photographs are missing, or the
             labels are not what they should be.
-        MissingExtraError: the labels are an Excel sheet and openpyxl is not installed.
+        MissingExtraError: the labels are an Excel sheet and openpyxl is not installed, or the set
+            is of the library datasets and that is not.
     """
     if missing not in ("error", "skip"):
         raise ValueError(f"missing is 'error' or 'skip', got {missing!r}")
     folder = Path(folder)
     if not folder.is_dir():
         raise ManifestError(f"{folder} is not a folder; expected where the data set was unpacked")
-    layout = Layout(folder)
-    records = _adapter(name).read(layout)
+    adapter = _adapter(name)
+    if columns and not adapter.asks_columns:
+        asking = ", ".join(key for key, other in ADAPTERS.items() if other.asks_columns)
+        raise ManifestError(f"the columns of {name} are known; name columns for {asking} only")
+    layout = Layout(folder, columns=columns or {}, manifest=manifest)
+    records = adapter.read(layout)
     if layout.missing and missing == "error":
         raise ManifestError(
             f"{folder}: {len(layout.missing)} of {len(records)} listed photographs are missing, "
@@ -105,6 +120,7 @@ def adapt(
     *,
     missing: Literal["error", "skip"] = "error",
     overwrite: bool = False,
+    columns: Mapping[str, str] | None = None,
 ) -> Path:
     """Write the manifest of a data set and return its path; warn of duplicates by logging.
 
@@ -114,12 +130,15 @@ def adapt(
         out: a .csv, .tsv or .parquet file, or a folder for manifest.csv; FOLDER by default.
         missing: see read_dataset.
         overwrite: replace a file that says something else. The same content is no overwriting.
+        columns: see read_dataset.
 
     Raises:
         ManifestError: see read_dataset; or out exists and says something else.
     """
     target = _target(Path(folder), out)
-    adapted = read_dataset(name, folder, missing=missing)
+    if not target.parent.is_dir():
+        raise ManifestError(f"{target.parent} is not a folder; make it first")
+    adapted = read_dataset(name, folder, missing=missing, columns=columns, manifest=target)
     _write(adapted.manifest, target, overwrite=overwrite)
     if adapted.missing:
         _log.warning("%d listed photographs are missing and left out", len(adapted.missing))
@@ -167,8 +186,6 @@ def _target(folder: Path, out: Path | None) -> Path:
 
 def _write(manifest: Manifest, target: Path, *, overwrite: bool) -> None:
     """Write beside target, compare, then rename: what a user has edited is never lost."""
-    if not target.parent.is_dir():
-        raise ManifestError(f"{target.parent} is not a folder; make it first")
     fresh = target.with_name(f".new.{target.name}")
     try:
         manifest.write(fresh)

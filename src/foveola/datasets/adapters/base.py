@@ -33,7 +33,8 @@ class Adapter:
         label_meaning: what grade, findings and further columns say.
         known_duplicates: images that are known to be the same; others are found by content.
         unverified: what we could not check against the original files.
-        read: the layout to records; `image` is a path relative to the folder.
+        read: the layout to records; `image` is a path relative to the folder, or absolute.
+        asks_columns: whether the user may say which column is which, as in `Layout.columns`.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Adapter:
     known_duplicates: str
     unverified: str
     read: Callable[["Layout"], list[Record]]
+    asks_columns: bool = False
 
 
 @dataclass
@@ -56,10 +58,14 @@ class Layout:
     Attributes:
         folder: where to look.
         missing: photographs that the tables list and that are not there.
+        columns: what the user said of the set's columns, name in the manifest to name there.
+        manifest: the file to be written; what an adapter writes goes beside it.
     """
 
     folder: Path
     missing: list[str] = field(default_factory=list)
+    columns: Mapping[str, str] = field(default_factory=dict)
+    manifest: Path | None = None
 
     def table(self, *names: str) -> list[dict[str, str]]:
         """Rows of the first of these CSV or Excel files that exists, every cell as text.
@@ -163,6 +169,28 @@ class Layout:
             return None
         return named[0]
 
+    def keep(self, name: str, data: bytes) -> str:
+        """Write a photograph that is no file yet beside the manifest, whole or not at all.
+
+        Args:
+            name: path from there; names its content, by a hash. A file of that name and size is
+                left as it is; one of another size was cut off, and is written again.
+            data: the file's bytes.
+
+        Returns:
+            Its path relative to the folder.
+        """
+        path = (self.manifest.parent if self.manifest else self.folder).resolve() / name
+        if not path.is_file() or path.stat().st_size != len(data):
+            path.parent.mkdir(exist_ok=True)
+            fresh = path.with_name(f".new.{path.name}")
+            try:
+                fresh.write_bytes(data)
+                fresh.replace(path)
+            finally:
+                fresh.unlink(missing_ok=True)
+        return Path(os.path.relpath(path, self.folder.resolve())).as_posix()
+
     def _find(self, name: str) -> Path | None:
         """The file with the shortest path; "._a.csv" and "~$a.xlsx" are traces of programs."""
         found = [path for path in self.folder.rglob(name) if path.name[0] not in ".~"]
@@ -190,6 +218,12 @@ def column(row: Mapping[str, str], name: str) -> str:
         if key.strip().lower() == name.lower():
             return value.strip()
     raise ManifestError(f"the table has no column {name!r}; found {', '.join(row)}")
+
+
+def are_grades(classes: Iterable[str]) -> bool:
+    """Whether names of classes are grades 0 to 4; 0 and 1 alone mean no and yes."""
+    names = set(classes)
+    return names <= {"0", "1", "2", "3", "4"} and not names <= {"0", "1"}
 
 
 def find_duplicates(paths: Sequence[Path]) -> dict[int, int]:

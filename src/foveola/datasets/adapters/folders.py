@@ -2,7 +2,7 @@
 
 from pathlib import PurePosixPath
 
-from foveola.datasets.adapters.base import Adapter, Layout, Record
+from foveola.datasets.adapters.base import Adapter, Layout, Record, are_grades
 from foveola.errors import ManifestError
 
 SPLITS = {
@@ -10,7 +10,6 @@ SPLITS = {
     "val": "val", "valid": "val", "validation": "val",
     "test": "test", "testing": "test",
 }  # fmt: skip
-GRADES = {"0", "1", "2", "3", "4"}
 
 
 def _read(layout: Layout) -> list[Record]:
@@ -18,8 +17,7 @@ def _read(layout: Layout) -> list[Record]:
     if not paths:
         raise layout.without("photograph in the folder of its class, such as normal/a.jpg")
     classes = [_class(layout, path) for path in paths]
-    graded = set(classes) <= GRADES and not set(classes) <= {"0", "1"}  # these mean no and yes
-    label = "grade" if graded else "findings"
+    label = "grade" if are_grades(classes) else "findings"
     split = dict(zip(paths, map(_split, paths), strict=True))
     return [
         {"image": path, label: name, **({"split": split[path]} if any(split.values()) else {})}
