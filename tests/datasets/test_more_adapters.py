@@ -1,5 +1,9 @@
 """Official layouts made up in small, continued: see test_adapters.py."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import openpyxl
 import pytest
 
@@ -420,6 +424,15 @@ def test_oai_refuses_a_reading_of_no_knee_or_no_grade(photograph, text, tmp_path
     text("kxr_sq_bu00.txt", f"ID|SIDE|READPRJ|V00XRKL\n{row}\n")
     with pytest.raises(ManifestError, match=message):
         read_dataset("oai", tmp_path)
+
+
+def test_oai_from_the_command_line(oai, tmp_path):
+    command = [sys.executable, "-m", "foveola", "adapt", "oai", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = Path(done.stdout.strip()).read_text().splitlines()
+    assert lines[0] == "image,subject,eye,visit,grade,findings,kl,site,sex"
+    assert "ResizedImages/9000099_12_L.png,9000099,left,12.0,,,2,C,male" in lines
 
 
 # the view of a folder
