@@ -70,6 +70,7 @@ DERIVED: Sequence[tuple[str, str, str, Made]] = (
     ("classifier-expanded", "classifier", "query expansion", expanded),
     ("frozen-labels", "frozen", "label part", labelled),
     ("classifier-labels", "classifier", "label part", labelled),
+    ("classifier-320-labels", "classifier-320", "label part", labelled),
     ("triplet-labels", "triplet", "label part", labelled),
     ("contrastive-labels", "contrastive", "label part", labelled),
     ("mirror-fine-labels", "mirror-fine", "label part", labelled),

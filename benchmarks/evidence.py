@@ -35,9 +35,11 @@ PAIRS = (
     ("mirror-fine", "triplet"),
     ("mirror-fine", "self"),
     ("mirror-fine", "cbam"),
+    ("mirror-encode", "mirror-fine"),
     ("mirror-triplet", "triplet"),
     ("fine-triplet", "triplet"),
     ("ada-triplet", "triplet"),
+    ("classifier-320", "classifier"),
     ("classifier-labels", "classifier"),
 )
 
