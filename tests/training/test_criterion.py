@@ -51,6 +51,51 @@ def test_a_batch_without_a_grade_costs_nothing_and_backpropagates():
     assert not logits.grad.any()
 
 
+def with_head(**settings):
+    """A head that gives the first of three labels twice the odds, whatever the features."""
+    loss = Criterion(
+        LossConfig(name="none", proxy_weight=0, label_weight=2.0, **settings),
+        labels=3, dimension=8, width=5,
+    )  # fmt: skip
+    with torch.no_grad():
+        loss.head.linear.weight.zero_()
+        loss.head.linear.bias.copy_(torch.tensor([2.0, 1.0, 1.0]).log())
+    return loss
+
+
+@pytest.mark.parametrize(("smoothing", "expected"), [(0.0, 1.0), (0.3, 1.2)])
+def test_the_label_head_is_a_smoothed_cross_entropy(smoothing, expected):
+    # p = 1/2, 1/4, 1/4; smoothing 0.3 asks for 0.8, 0.1, 0.1: 0.8 log 2 + 0.2 log 4 = 1.2 log 2
+    loss = with_head(smoothing=smoothing)
+    parts = loss(torch.zeros(4, 8), torch.zeros(4, dtype=torch.long), None, None, torch.ones(4, 5))
+    assert set(parts) == {"label"}
+    assert parts["label"].item() == pytest.approx(2 * expected * torch.tensor(2.0).log().item())
+
+
+@pytest.mark.parametrize(("smoothing", "wanted"), [(0.0, 1.0), (0.2, 0.9)])
+def test_sets_of_findings_have_a_binary_cross_entropy_each(smoothing, wanted):
+    loss = with_head(smoothing=smoothing)
+    sets = torch.ones(4, 3, dtype=torch.bool)
+    value = loss(torch.zeros(4, 8), sets, None, None, torch.ones(4, 5))["label"].item()
+    p = torch.tensor([2 / 3, 1 / 2, 1 / 2])  # the logits are log 2, 0, 0
+    expected = -(wanted * p.log() + (1 - wanted) * (1 - p).log()).mean().item()
+    assert value == pytest.approx(2 * expected)
+
+
+def test_the_label_head_drops_features_while_it_trains_alone():
+    loss = with_head(dropout=0.5)
+    with torch.no_grad():
+        loss.head.linear.weight[0] = 1.0
+
+    def value():
+        return loss(DESCRIPTORS, TARGETS, None, None, torch.ones(12, 5))["label"].item()
+
+    loss.train()
+    assert value() != value()
+    loss.eval()
+    assert value() == value()
+
+
 def test_auto_margin_takes_over_after_the_first_epoch():
     loss = criterion(name="ada_triplet", auto_margin=True, proxy_weight=0).train()
     first = loss(DESCRIPTORS, TARGETS, None, None)["ada_triplet"].item()
@@ -84,6 +129,9 @@ def test_active_triplets_are_a_share():
     [
         ({"loss": {"name": "circle", "auto_margin": True}}, "auto_margin is for triplet and"),
         ({"loss": {"weight": -1.0}}, "a weight is below 0"),
+        ({"loss": {"label_weight": -1.0}}, "a weight is below 0"),
+        ({"loss": {"smoothing": 1.0}}, "smoothing is 1.0; expected 0 to below 1"),
+        ({"loss": {"dropout": -0.1}}, "dropout is -0.1; expected 0 to below 1"),
         ({"data": {"label": "findings"}}, "set proxy_weight = 0"),
         ({"patience": 3}, "set validation under"),
         ({"data": {"validation": 1.0}}, "validation is 1.0; expected 0 to below 1"),

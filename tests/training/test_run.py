@@ -261,6 +261,30 @@ proxy_weight = 0.0
 """
 
 
+FINDINGS = """
+name = "findings"
+epochs = 1
+precision = "32-true"
+[data]
+manifests = ["phantoms/manifest.csv"]
+label = "findings"
+[model]
+backbone = "mobilenetv2_050"
+dimension = 0
+image_size = 64
+[batch]
+groups = 4
+images_per_group = 2
+batches_per_epoch = 2
+[loss]
+name = "none"
+proxy_weight = 0.0
+label_weight = 1.0
+smoothing = 0.1
+dropout = 0.2
+"""
+
+
 def logged(run):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -292,3 +316,11 @@ def test_the_mirror_paper_trains_and_is_released_with_both_halves(work):
     assert done.returncode == 0, done.stderr
     assert Encoder.load(work / "mirror/encoder").dimension == 2 * 1280
     assert {"loss/fine_triplet", "loss/grade"} <= set(logged(work / "mirror"))
+
+
+def test_a_head_on_sets_of_findings_trains_alone(work):
+    (work / "findings.toml").write_text(FINDINGS)
+    done = foveola("train", "findings.toml", "findings", "--json", folder=work)
+    assert done.returncode == 0, done.stderr
+    assert Encoder.load(work / "findings/encoder").dimension == 1280
+    assert "loss/label" in logged(work / "findings")

@@ -98,8 +98,9 @@ class DescriptorModel(nn.Module):
         self.pool = GeM()
         halves = self.attention.outputs if fusion == "concat" else 1
         self.projection = _projection(self.channels, dimension, halves)
-        self.dimension = halves * self.channels if dimension is None else dimension
-        self.grade_head = nn.Linear(halves * self.channels, grades) if grades else None
+        self.width = halves * self.channels  # of the pooled features
+        self.dimension = self.width if dimension is None else dimension
+        self.grade_head = nn.Linear(self.width, grades) if grades else None
         self.labels: LabelPart | None = None
 
     def freeze(self, stages: int) -> None:

@@ -108,12 +108,20 @@ class LossConfig:
     proxy_weight: float = 1.0  # softmax over a learnt proxy of each label; 0 for none
     proxy_temperature: float = 0.1
     grade_weight: float = 0.0  # cross-entropy of the grade head; 0 for no head
+    # Of a linear head on all labels: cross-entropy, or where the labels are sets of findings one
+    # binary cross-entropy each; 0 for no head
+    label_weight: float = 0.0
+    smoothing: float = 0.0  # of that head's labels: what is spread over all of them, in [0, 1)
+    dropout: float = 0.0  # share of the pooled features that head does without, in [0, 1)
 
     def __post_init__(self) -> None:
         if self.auto_margin and self.name not in ("triplet", "ada_triplet"):
             raise ValueError(f"auto_margin is for triplet and ada_triplet, not for {self.name}")
-        if min(self.weight, self.proxy_weight, self.grade_weight) < 0:
+        if min(self.weight, self.proxy_weight, self.grade_weight, self.label_weight) < 0:
             raise ValueError("a weight is below 0; expected 0 or above")
+        for name in ("smoothing", "dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected 0 to below 1")
 
 
 @dataclass(frozen=True, kw_only=True)

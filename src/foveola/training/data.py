@@ -37,6 +37,11 @@ class Labels(NamedTuple):
     names: tuple[str, ...]  # of the codes
     targets: NDArray[np.int64] | NDArray[np.bool_]  # (N,) codes, or (N, L) sets of findings
 
+    @property
+    def number(self) -> int:
+        """L, of the labels that a target is one or a set of."""
+        return self.targets.shape[1] if self.targets.ndim == 2 else len(self.names)
+
 
 def training_labels(cases: Sequence[Case], kind: str = "disease") -> Labels:
     """What makes two cases alike; see `DataConfig.label`.

@@ -52,7 +52,9 @@ class DescriptorTraining(lightning.LightningModule):
         self.config, self.model, self.steps = config, model, steps
         self.register_buffer("mean", torch.tensor(mean))
         self.register_buffer("std", torch.tensor(std))
-        self.criterion = Criterion(config.loss, labels=labels, dimension=model.dimension)
+        self.criterion = Criterion(
+            config.loss, labels=labels, dimension=model.dimension, width=model.width
+        )
         self._validation = validation
         self._judged: list[NDArray[np.float32]] = []
 
@@ -69,7 +71,9 @@ class DescriptorTraining(lightning.LightningModule):
         """One batch's loss."""
         pixels, targets, grades = batch
         described = self(pixels)
-        parts = self.criterion(described.descriptor, targets, described.grades, grades)
+        parts = self.criterion(
+            described.descriptor, targets, described.grades, grades, described.pooled
+        )
         loss = torch.stack(list(parts.values())).sum()
         self.log("loss", loss, prog_bar=True)
         for name, value in parts.items():
@@ -112,7 +116,11 @@ class DescriptorTraining(lightning.LightningModule):
         pretrained = [p for p in self.model.backbone.parameters() if p.requires_grad]
         known = {id(p) for p in self.model.backbone.parameters()}
         rest = [p for p in self.model.parameters() if id(p) not in known]
-        proxies = list(self.criterion.parameters())
+        head = self.criterion.head
+        rest += [] if head is None else list(head.parameters())
+        proxies = (
+            [] if self.criterion.proxies is None else list(self.criterion.proxies.parameters())
+        )
         groups = [
             {"params": pretrained, "lr": rate * config.backbone_rate},
             {"params": rest, "lr": rate},

@@ -7,7 +7,7 @@ import torch
 from pytorch_metric_learning import losses as pml
 from pytorch_metric_learning.distances import CosineSimilarity
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from foveola.losses import (
     AdaTripletLoss,
@@ -32,9 +32,10 @@ class Criterion(nn.Module):
         config: which losses.
         labels: number of labels, for the proxies.
         dimension: D of the descriptors.
+        width: C of the pooled features; needed where the configuration has a label head.
     """
 
-    def __init__(self, config: LossConfig, *, labels: int, dimension: int) -> None:
+    def __init__(self, config: LossConfig, *, labels: int, dimension: int, width: int = 0) -> None:
         super().__init__()
         self.config = config
         self.auto: AutoMargin | None = None
@@ -47,11 +48,17 @@ class Criterion(nn.Module):
             self.proxies = pml.NormalizedSoftmaxLoss(
                 labels, dimension, temperature=config.proxy_temperature
             )
+        self.head = _LabelHead(config, width, labels) if config.label_weight else None
 
     def forward(
-        self, descriptors: Tensor, targets: Tensor, logits: Tensor | None, grades: Tensor | None
+        self,
+        descriptors: Tensor,
+        targets: Tensor,
+        logits: Tensor | None,
+        grades: Tensor | None,
+        pooled: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """(B, D), (B,) or (B, L), (B, G), (B,) -> weighted losses by name.
+        """(B, D), (B,) or (B, L), (B, G), (B,), (B, C) -> weighted losses by name.
 
         A grade of -1 is unknown and counts for nothing.
         """
@@ -62,6 +69,8 @@ class Criterion(nn.Module):
             parts["proxy"] = self.config.proxy_weight * self.proxies(descriptors, targets)
         if logits is not None and grades is not None:
             parts["grade"] = self.config.grade_weight * _known_cross_entropy(logits, grades)
+        if self.head is not None and pooled is not None:
+            parts["label"] = self.config.label_weight * self.head(pooled, targets)
         return parts
 
     @torch.no_grad()
@@ -91,6 +100,23 @@ class Criterion(nn.Module):
         if self.config.margin is not None:
             return self.config.margin
         return TRIPLET_MARGIN if self.config.name == "triplet" else 0.25
+
+
+class _LabelHead(nn.Module):
+    """A linear classifier of the labels on pooled features, and its loss, in float32."""
+
+    def __init__(self, config: LossConfig, width: int, labels: int) -> None:
+        super().__init__()
+        self.smoothing = config.smoothing
+        self.dropout, self.linear = nn.Dropout(config.dropout), nn.Linear(width, labels)
+
+    def forward(self, pooled: Tensor, targets: Tensor) -> Tensor:
+        with torch.autocast(pooled.device.type, enabled=False):
+            logits = self.linear(self.dropout(pooled.float()))
+            if targets.ndim == 1:
+                return cross_entropy(logits, targets, label_smoothing=self.smoothing)
+            even = targets.float() * (1 - self.smoothing) + self.smoothing / 2
+            return binary_cross_entropy_with_logits(logits, even)
 
 
 class _AutoTriplet(nn.Module):

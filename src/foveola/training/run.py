@@ -137,7 +137,7 @@ def _fit(
     module = DescriptorTraining(
         config,
         model,
-        labels=len(prepared.labels.names),
+        labels=prepared.labels.number,
         mean=contract.mean,
         std=contract.std,
         steps=config.epochs * config.batch.batches_per_epoch,
