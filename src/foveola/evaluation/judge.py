@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from foveola.evaluation import chance, metrics
 from foveola.evaluation.estimates import PerQuery
@@ -41,7 +42,11 @@ def judge(asked: Side, ranked: Side, settings: Settings, block: int | None) -> J
     """Judge every query, on all cores."""
     of_block = _Judge(asked, ranked, settings)
     parts = query_blocks(len(asked.identities), len(ranked.identities), block)
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+    # threads of the matrix product beside these would only wait for each other
+    with (
+        threadpool_limits(1, user_api="blas"),
+        ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool,
+    ):
         columns = zip(*pool.map(of_block, parts), strict=True)
         values, ndcg, R, N, excluded, retrieved = (np.concatenate(each) for each in columns)
     people, _ = _shared_codes(asked.identities, ranked.identities)
