@@ -96,6 +96,23 @@ def test_the_label_head_drops_features_while_it_trains_alone():
     assert value() == value()
 
 
+def test_findings_that_nobody_told_cost_nothing():
+    loss = Criterion(
+        LossConfig(name="none", proxy_weight=0, findings_weight=0.5),
+        labels=3, dimension=8, width=5, findings=2,
+    )  # fmt: skip
+    with torch.no_grad():
+        loss.findings.linear.weight.zero_()
+        loss.findings.linear.bias.copy_(torch.tensor([3.0, 1.0]).log())  # p = 3/4, 1/2
+    told = torch.tensor([[1, -1], [0, 1], [-1, -1]])
+    parts = loss(torch.zeros(3, 8), torch.zeros(3), None, None, torch.ones(3, 5), told)
+    p = torch.tensor([3 / 4, 1 / 4, 1 / 2])  # of what is so: there, not there, there
+    assert set(parts) == {"findings"}
+    assert parts["findings"].item() == pytest.approx(0.5 * -p.log().mean().item())
+    nothing = loss(torch.zeros(1, 8), torch.zeros(1), None, None, torch.ones(1, 5), told[2:])
+    assert nothing["findings"].item() == 0
+
+
 def test_auto_margin_takes_over_after_the_first_epoch():
     loss = criterion(name="ada_triplet", auto_margin=True, proxy_weight=0).train()
     first = loss(DESCRIPTORS, TARGETS, None, None)["ada_triplet"].item()
@@ -130,6 +147,8 @@ def test_active_triplets_are_a_share():
         ({"loss": {"name": "circle", "auto_margin": True}}, "auto_margin is for triplet and"),
         ({"loss": {"weight": -1.0}}, "a weight is below 0"),
         ({"loss": {"label_weight": -1.0}}, "a weight is below 0"),
+        ({"loss": {"findings_weight": -1.0}}, "a weight is below 0"),
+        ({"data": {"margin": 0.9}}, "margin is 0.9; expected 1 to 2"),
         ({"loss": {"smoothing": 1.0}}, "smoothing is 1.0; expected 0 to below 1"),
         ({"loss": {"dropout": -0.1}}, "dropout is -0.1; expected 0 to below 1"),
         ({"data": {"label": "findings"}}, "set proxy_weight = 0"),

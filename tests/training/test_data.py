@@ -10,7 +10,13 @@ from foveola.cases import Case
 from foveola.errors import ImageError
 from foveola.images.fundus import Contract
 from foveola.training.augment import augment
-from foveola.training.data import LEAST_IMAGES, PackedImages, pack, training_labels
+from foveola.training.data import (
+    LEAST_IMAGES,
+    PackedImages,
+    finding_labels,
+    pack,
+    training_labels,
+)
 
 
 def case(n, **values):
@@ -138,6 +144,31 @@ def test_sets_of_findings_are_targets_and_the_rarest_draws_the_batches():
     assert targets.tolist() == [[True, True]] * len(both) + [[False, True]] * len(one) + [
         [False] * 2
     ]
+
+
+def test_a_finding_that_a_data_set_never_names_is_unknown_there():
+    first = [case(n, collection="a", findings=frozenset("GO")) for n in range(LEAST_IMAGES)]
+    first += [case(90, collection="a", findings=frozenset())]
+    second = [case(n, collection="b", findings=frozenset({"O", "X"})) for n in range(2)]
+    nobody = [case(91, collection="a"), case(92, collection="c", findings=frozenset())]
+    cases = [*first, *second, *nobody]
+    table, names = finding_labels(cases, np.ones(len(cases), bool))
+    assert names == ("G", "O")  # X is too rare
+    expected = [[1, 1]] * LEAST_IMAGES + [[0, 0]] + [[-1, 1]] * 2 + [[-1, -1]] * 2
+    assert table.tolist() == expected
+
+
+def test_findings_are_counted_among_what_is_trained_on():
+    cases = [case(n, findings=frozenset("G")) for n in range(LEAST_IMAGES)]
+    trained = np.arange(len(cases)) > 0
+    assert finding_labels(cases, trained)[1] == ()
+    assert finding_labels(cases, trained | True)[1] == ("G",)
+
+
+def test_packed_images_carry_findings_behind_the_grade():
+    images = np.full((2, 36, 36, 3), 50, np.uint8)
+    dataset = PackedImages(images, np.array([4, 7]), np.array([[-1, 0, 1], [2, 1, -1]]), 32)
+    assert dataset[1][2].tolist() == [2, 1, -1]
 
 
 def test_grades_alone_leave_the_ungraded_out():

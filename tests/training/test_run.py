@@ -280,6 +280,7 @@ batches_per_epoch = 2
 name = "none"
 proxy_weight = 0.0
 label_weight = 1.0
+findings_weight = 0.5
 smoothing = 0.1
 dropout = 0.2
 """
@@ -323,4 +324,4 @@ def test_a_head_on_sets_of_findings_trains_alone(work):
     done = foveola("train", "findings.toml", "findings", "--json", folder=work)
     assert done.returncode == 0, done.stderr
     assert Encoder.load(work / "findings/encoder").dimension == 1280
-    assert "loss/label" in logged(work / "findings")
+    assert {"loss/label", "loss/findings"} <= set(logged(work / "findings"))

@@ -27,6 +27,9 @@ class DataConfig:
     # Above 0: the frozen stages see that many variants of each image, once, and their maps are
     # kept in the cache for every epoch. Many times faster; 0 makes a new variant each time.
     variants: int = 0
+    # Prepared images are kept this much larger than the network's input. Above 1, turning and
+    # scaling do not soften them; at 1, training sees the same sharpness as an archive is shown.
+    margin: float = 1.125
     cache: str = "cache"  # folder of prepared images, relative to the configuration file
 
     def __post_init__(self) -> None:
@@ -44,6 +47,8 @@ class DataConfig:
             raise ValueError(
                 f"fold is {self.fold}; expected 0 to below 1 / held_out, and held_out above 0"
             )
+        if not 1 <= self.margin <= 2:
+            raise ValueError(f"margin is {self.margin}; expected 1 to 2")
         if self.variants < 0:
             raise ValueError(f"variants is {self.variants}; expected 0 or above")
         if not 0 <= self.validation < 1:
@@ -111,13 +116,16 @@ class LossConfig:
     # Of a linear head on all labels: cross-entropy, or where the labels are sets of findings one
     # binary cross-entropy each; 0 for no head
     label_weight: float = 0.0
-    smoothing: float = 0.0  # of that head's labels: what is spread over all of them, in [0, 1)
-    dropout: float = 0.0  # share of the pooled features that head does without, in [0, 1)
+    # Binary cross-entropy of a linear head on the findings, whatever the label; 0 for no head
+    findings_weight: float = 0.0
+    smoothing: float = 0.0  # of the label head: what is spread over all labels, in [0, 1)
+    dropout: float = 0.0  # share of the pooled features both heads do without, in [0, 1)
 
     def __post_init__(self) -> None:
         if self.auto_margin and self.name not in ("triplet", "ada_triplet"):
             raise ValueError(f"auto_margin is for triplet and ada_triplet, not for {self.name}")
-        if min(self.weight, self.proxy_weight, self.grade_weight, self.label_weight) < 0:
+        weights = (self.weight, self.proxy_weight, self.grade_weight, self.label_weight)
+        if min(*weights, self.findings_weight) < 0:
             raise ValueError("a weight is below 0; expected 0 or above")
         for name in ("smoothing", "dropout"):
             if not 0 <= getattr(self, name) < 1:

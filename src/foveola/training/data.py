@@ -69,6 +69,36 @@ def training_labels(cases: Sequence[Case], kind: str = "disease") -> Labels:
     return Labels(codes, names, sets)
 
 
+def finding_labels(
+    cases: Sequence[Case], trained: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """Which findings each case has, as far as its data set tells.
+
+    A finding that a data set never names is unknown there, not absent. One that fewer than
+    LEAST_IMAGES of the cases trained on have is left out.
+
+    Args:
+        cases: of every part.
+        trained: (N,), which of them are trained on.
+
+    Returns:
+        (N, F): 1 there, 0 not there, -1 unknown; and the names of the F findings.
+    """
+    counts = Counter(
+        f for case, of in zip(cases, trained, strict=True) if of for f in _findings(case)
+    )
+    names = tuple(sorted(f for f, count in counts.items() if count >= LEAST_IMAGES))
+    told: dict[str, set[str]] = {case.collection: set() for case in cases}
+    for case in cases:
+        told[case.collection].update(_findings(case))
+    table = np.full((len(cases), len(names)), -1, np.int64)
+    for row, case in zip(table, cases, strict=True):
+        if case.findings is not None:
+            known = told[case.collection]
+            row[:] = [(name in case.findings) if name in known else -1 for name in names]
+    return table, names
+
+
 def _identities(cases: Sequence[Case], *, with_eye: bool) -> Labels:
     texts = []
     for case in cases:
@@ -176,13 +206,13 @@ def _cache_key(cases: Sequence[Case], contract: Contract) -> str:
     return digest.hexdigest()[:16]
 
 
-class PackedImages(Dataset[tuple[Tensor, Any, int]]):
+class PackedImages(Dataset[tuple[Tensor, Any, Any]]):
     """Augmented images with what the loss compares them by, and their grades.
 
     Args:
         images: (N, S, S, 3) uint8.
         targets: (N,) int, or (N, L) bool.
-        grades: (N,) int, -1 where unknown.
+        grades: (N,) int, -1 where unknown; or (N, 1 + F) with the findings, see finding_labels.
         size: pixels of each side of what comes out.
         seed: of the augmentation.
         kind: of the augmentation, see `augment`.
@@ -205,10 +235,10 @@ class PackedImages(Dataset[tuple[Tensor, Any, int]]):
     def __len__(self) -> int:
         return len(self.targets)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Any, int]:
-        """-> (size, size, 3) uint8, the target and the grade."""
+    def __getitem__(self, index: int) -> tuple[Tensor, Any, Any]:
+        """-> (size, size, 3) uint8, the target and the grade (and findings)."""
         if self._rng is None:  # in the worker, so that no two workers draw the same
             worker = torch.utils.data.get_worker_info()
             self._rng = np.random.default_rng([self._seed, worker.id if worker else 0])
         image = augment(np.asarray(self.images[index]), self.size, self._rng, self.kind)
-        return torch.from_numpy(image), self.targets[index], int(self.grades[index])
+        return torch.from_numpy(image), self.targets[index], self.grades[index]

@@ -30,6 +30,7 @@ class DescriptorTraining(lightning.LightningModule):
         config: of the run.
         model: what is trained.
         labels: number of labels.
+        findings: F, number of findings, for their head.
         mean: the contract's, three values on the scale 0 to 1.
         std: likewise.
         steps: optimiser steps of the whole run, for the learning rate.
@@ -43,6 +44,7 @@ class DescriptorTraining(lightning.LightningModule):
         model: DescriptorModel,
         *,
         labels: int,
+        findings: int = 0,
         mean: tuple[float, ...],
         std: tuple[float, ...],
         steps: int,
@@ -53,8 +55,9 @@ class DescriptorTraining(lightning.LightningModule):
         self.register_buffer("mean", torch.tensor(mean))
         self.register_buffer("std", torch.tensor(std))
         self.criterion = Criterion(
-            config.loss, labels=labels, dimension=model.dimension, width=model.width
-        )
+            config.loss, labels=labels, dimension=model.dimension, width=model.width,
+            findings=findings,
+        )  # fmt: skip
         self._validation = validation
         self._judged: list[NDArray[np.float32]] = []
 
@@ -70,16 +73,17 @@ class DescriptorTraining(lightning.LightningModule):
     def training_step(self, batch: tuple[Tensor, Tensor, Tensor], index: int) -> Tensor:
         """One batch's loss."""
         pixels, targets, grades = batch
-        described = self(pixels)
-        parts = self.criterion(
-            described.descriptor, targets, described.grades, grades, described.pooled
-        )
+        findings = None
+        if grades.ndim == 2:
+            grades, findings = grades[:, 0], grades[:, 1:]
+        said = self(pixels)
+        parts = self.criterion(said.descriptor, targets, said.grades, grades, said.pooled, findings)
         loss = torch.stack(list(parts.values())).sum()
         self.log("loss", loss, prog_bar=True)
         for name, value in parts.items():
             self.log(f"loss/{name}", value)
         if index % LOG_EVERY == 0:
-            watched = self.criterion.state(described.descriptor, targets)
+            watched = self.criterion.state(said.descriptor, targets)
             values = {name: torch.as_tensor(v).float() for name, v in watched.items()}
             self.log_dict(values, on_step=False, on_epoch=True)
         return loss
@@ -116,8 +120,8 @@ class DescriptorTraining(lightning.LightningModule):
         pretrained = [p for p in self.model.backbone.parameters() if p.requires_grad]
         known = {id(p) for p in self.model.backbone.parameters()}
         rest = [p for p in self.model.parameters() if id(p) not in known]
-        head = self.criterion.head
-        rest += [] if head is None else list(head.parameters())
+        heads = [self.criterion.head, self.criterion.findings]
+        rest += [p for head in heads if head is not None for p in head.parameters()]
         proxies = (
             [] if self.criterion.proxies is None else list(self.criterion.proxies.parameters())
         )

@@ -32,10 +32,19 @@ class Criterion(nn.Module):
         config: which losses.
         labels: number of labels, for the proxies.
         dimension: D of the descriptors.
-        width: C of the pooled features; needed where the configuration has a label head.
+        width: C of the pooled features; needed where the configuration has a head on them.
+        findings: F, number of findings, likewise.
     """
 
-    def __init__(self, config: LossConfig, *, labels: int, dimension: int, width: int = 0) -> None:
+    def __init__(
+        self,
+        config: LossConfig,
+        *,
+        labels: int,
+        dimension: int,
+        width: int = 0,
+        findings: int = 0,
+    ) -> None:
         super().__init__()
         self.config = config
         self.auto: AutoMargin | None = None
@@ -49,6 +58,9 @@ class Criterion(nn.Module):
                 labels, dimension, temperature=config.proxy_temperature
             )
         self.head = _LabelHead(config, width, labels) if config.label_weight else None
+        self.findings: _FindingsHead | None = None
+        if config.findings_weight:
+            self.findings = _FindingsHead(config, width, findings)
 
     def forward(
         self,
@@ -57,10 +69,11 @@ class Criterion(nn.Module):
         logits: Tensor | None,
         grades: Tensor | None,
         pooled: Tensor | None = None,
+        findings: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """(B, D), (B,) or (B, L), (B, G), (B,), (B, C) -> weighted losses by name.
+        """(B, D), (B,) or (B, L), (B, G), (B,), (B, C), (B, F) -> weighted losses by name.
 
-        A grade of -1 is unknown and counts for nothing.
+        A grade or a finding of -1 is unknown and counts for nothing.
         """
         parts: dict[str, Tensor] = {}
         if self.metric is not None:
@@ -71,6 +84,8 @@ class Criterion(nn.Module):
             parts["grade"] = self.config.grade_weight * _known_cross_entropy(logits, grades)
         if self.head is not None and pooled is not None:
             parts["label"] = self.config.label_weight * self.head(pooled, targets)
+        if self.findings is not None and pooled is not None and findings is not None:
+            parts["findings"] = self.config.findings_weight * self.findings(pooled, findings)
         return parts
 
     @torch.no_grad()
@@ -117,6 +132,23 @@ class _LabelHead(nn.Module):
                 return cross_entropy(logits, targets, label_smoothing=self.smoothing)
             even = targets.float() * (1 - self.smoothing) + self.smoothing / 2
             return binary_cross_entropy_with_logits(logits, even)
+
+
+class _FindingsHead(nn.Module):
+    """A linear classifier of each finding, and the mean loss over what is known, in float32."""
+
+    def __init__(self, config: LossConfig, width: int, findings: int) -> None:
+        super().__init__()
+        self.dropout, self.linear = nn.Dropout(config.dropout), nn.Linear(width, findings)
+
+    def forward(self, pooled: Tensor, findings: Tensor) -> Tensor:
+        known = (findings >= 0).float()
+        with torch.autocast(pooled.device.type, enabled=False):
+            logits = self.linear(self.dropout(pooled.float()))
+            wanted = findings.clamp(min=0).float()
+            each = binary_cross_entropy_with_logits(logits, wanted, reduction="none")
+            loss: Tensor = (each * known).sum() / known.sum().clamp(min=1)
+        return loss
 
 
 class _AutoTriplet(nn.Module):

@@ -118,13 +118,13 @@ def _autocast(half: bool = True) -> torch.autocast:
     return torch.autocast("cpu", torch.bfloat16, enabled=pays)
 
 
-class PackedMaps(Dataset[tuple[Tensor, Any, int]]):
+class PackedMaps(Dataset[tuple[Tensor, Any, Any]]):
     """Maps of a random variant of an image, with its target and grade, as `PackedImages`.
 
     Args:
         maps: (N, V, U, c, h, w) float16.
         targets: (N,) int, or (N, L) bool.
-        grades: (N,) int, -1 where unknown.
+        grades: (N,) int, -1 where unknown; or (N, 1 + F) with the findings.
         seed: of the choice of variants.
     """
 
@@ -141,11 +141,11 @@ class PackedMaps(Dataset[tuple[Tensor, Any, int]]):
     def __len__(self) -> int:
         return len(self.targets)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Any, int]:
-        """-> (U, c, h, w) float16, the target and the grade."""
+    def __getitem__(self, index: int) -> tuple[Tensor, Any, Any]:
+        """-> (U, c, h, w) float16, the target and the grade (and findings)."""
         variant = int(self._rng.integers(self.maps.shape[1]))
         chosen = np.array(self.maps[index, variant])
-        return torch.from_numpy(chosen), self.targets[index], int(self.grades[index])
+        return torch.from_numpy(chosen), self.targets[index], self.grades[index]
 
 
 def describe_all(

@@ -14,11 +14,7 @@ from foveola.datasets.summary import summarise
 from foveola.errors import ManifestError
 from foveola.images.fundus import Contract
 from foveola.training.config import DataConfig, TrainConfig
-from foveola.training.data import LEAST_IMAGES, Labels, pack, training_labels
-
-# Prepared images are kept this much larger than the network's input, so that turning and
-# scaling them does not soften what is already at the limit of resolution.
-PACK_SCALE = 1.125
+from foveola.training.data import LEAST_IMAGES, Labels, finding_labels, pack, training_labels
 
 Report = Callable[[str], None]
 
@@ -34,6 +30,7 @@ class Prepared:
     cases: list[Case]  # of the images
     labels: Labels  # codes are -1 for images that are not trained on
     grades: "np.ndarray[tuple[int], np.dtype[np.int64]]"  # -1 where unknown
+    findings: "np.ndarray[tuple[int, ...], np.dtype[np.int64]]"  # (N, F), see finding_labels
     counts: dict[str, int]  # images trained on, by collection
     validation: "np.ndarray[tuple[int], np.dtype[np.int64]]"  # rows of images
     held: "np.ndarray[tuple[int], np.dtype[np.int64]]"  # likewise; empty without folds
@@ -67,7 +64,7 @@ def prepare_data(config: TrainConfig, base: Path, out: Path, report: Report) -> 
     kept = np.array(
         sorted(np.flatnonzero(every.codes >= 0), key=lambda i: cases[i].path), dtype=np.int64
     )
-    size = round(config.model.image_size * PACK_SCALE)
+    size = round(config.model.image_size * config.data.margin)
     report(f"preparing {len(kept)} images at {size} px")
     images, rows, faults = pack(
         [cases[i] for i in kept], Contract(size=size), base / config.data.cache
@@ -105,6 +102,7 @@ def _prepared(
         cases=cases,
         labels=Labels(codes, every.names, every.targets),
         grades=np.array([-1 if case.grade is None else case.grade for case in cases], np.int64),
+        findings=finding_labels(cases, codes >= 0)[0],
         counts=counts,
         validation=np.flatnonzero(part == JUDGED),
         held=np.flatnonzero(part == HELD),

@@ -138,6 +138,7 @@ def _fit(
         config,
         model,
         labels=prepared.labels.number,
+        findings=prepared.findings.shape[1],
         mean=contract.mean,
         std=contract.std,
         steps=config.epochs * config.batch.batches_per_epoch,
@@ -199,6 +200,8 @@ def _dataset(
     config: TrainConfig, base: Path, model: DescriptorModel, prepared: Prepared, report: Report
 ) -> "Dataset[object]":
     targets, grades = prepared.labels.targets, prepared.grades
+    if config.loss.findings_weight:
+        grades = np.column_stack([grades, prepared.findings])
     size, kind = config.model.image_size, config.data.augment
     if not config.data.variants:
         return PackedImages(prepared.images, targets, grades, size, seed=config.seed, kind=kind)
