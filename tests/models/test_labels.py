@@ -29,6 +29,17 @@ def test_the_cosine_by_hand():
     assert one.norm().item() == pytest.approx(1, abs=1e-6)
 
 
+def test_sharpened_probabilities_are_powers_of_themselves():
+    made = part_with([0.8, 0.2], 0.5)
+    made.classifier.weight.data = torch.tensor([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
+    features = torch.tensor([[0.0, 0.0, 0.0], [math.log(2), 0.0, 0.0]])  # p = 4:1 and 2:1
+    made.sharpen(2)
+    with torch.no_grad():
+        of_label = made(torch.tensor([[1.0, 0.0]] * 2), features)[:, 2:] ** 2 / 0.5
+    expected = torch.tensor([[16 / 17, 1 / 17], [4 / 5, 1 / 5]])
+    assert torch.allclose(of_label, expected, atol=1e-6)
+
+
 def test_a_hopeless_label_is_zero_and_no_nan():
     made = part_with([0.5, 0.5], 0.5)
     made.classifier.bias.data = torch.tensor([0.0, -1e4])

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from foveola.losses import ada_triplet_loss, triplet_loss
-from foveola.training.config import DataConfig, LossConfig, LossName, TrainConfig
+from foveola.training.config import DataConfig, LossConfig, LossName, ModelConfig, TrainConfig
 from foveola.training.losses import Criterion
 
 GENERATOR = torch.Generator().manual_seed(4)
@@ -152,6 +152,8 @@ def test_active_triplets_are_a_share():
         ({"loss": {"smoothing": 1.0}}, "smoothing is 1.0; expected 0 to below 1"),
         ({"loss": {"dropout": -0.1}}, "dropout is -0.1; expected 0 to below 1"),
         ({"data": {"label": "findings"}}, "set proxy_weight = 0"),
+        ({"model": {"label_strength": 0.0}}, "label_strength is 0.0; expected above 0"),
+        ({"model": {"label_sharpness": -1.0}}, "label_sharpness is -1.0; expected above 0"),
         ({"patience": 3}, "set validation under"),
         ({"data": {"validation": 1.0}}, "validation is 1.0; expected 0 to below 1"),
     ],
@@ -162,6 +164,7 @@ def test_settings_that_contradict_each_other_are_named(settings, sentence):
         TrainConfig(
             name="x",
             data=DataConfig(**data),
+            model=ModelConfig(**settings.get("model", {})),
             loss=LossConfig(**settings.get("loss", {})),
             patience=settings.get("patience", 0),
         )

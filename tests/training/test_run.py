@@ -271,6 +271,7 @@ label = "findings"
 [model]
 backbone = "mobilenetv2_050"
 dimension = 0
+reduce = 16
 image_size = 64
 [batch]
 groups = 4
@@ -323,5 +324,5 @@ def test_a_head_on_sets_of_findings_trains_alone(work):
     (work / "findings.toml").write_text(FINDINGS)
     done = foveola("train", "findings.toml", "findings", "--json", folder=work)
     assert done.returncode == 0, done.stderr
-    assert Encoder.load(work / "findings/encoder").dimension == 1280
+    assert Encoder.load(work / "findings/encoder").dimension == 16
     assert {"loss/label", "loss/findings"} <= set(logged(work / "findings"))

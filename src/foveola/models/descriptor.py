@@ -129,6 +129,20 @@ class DescriptorModel(nn.Module):
             module.eval()
         return self
 
+    def project(self, axes: Tensor) -> None:
+        """Replace the projection by axes (D, C), for good; done after training.
+
+        Raises:
+            ValueError: the shape does not fit, or there are two halves.
+        """
+        if axes.ndim != 2 or axes.shape[1] != self.width or self.width != self.channels:
+            raise ValueError(f"axes are {tuple(axes.shape)}; expected (D, {self.channels})")
+        made = nn.Linear(self.channels, len(axes))
+        with torch.no_grad():
+            made.weight.copy_(axes)
+            made.bias.zero_()
+        self.projection, self.dimension = made.train(self.training), len(axes)
+
     def add_labels(self, part: LabelPart) -> None:
         """Put a part that says which labels are likely at the descriptor's end, for good.
 

@@ -38,6 +38,16 @@ class LabelPart(nn.Module):
         self.names, self.share = tuple(names), share
         self.classifier = nn.Linear(features, len(names))
 
+    @torch.no_grad()
+    def sharpen(self, power: float) -> None:
+        """From now on p^power, divided by its sum, stands for p: above 1 the likeliest gains.
+
+        Nothing that was fitted changes place; a query then asks more for its likeliest label,
+        and finds first the images that have it most surely.
+        """
+        self.classifier.weight.mul_(power)
+        self.classifier.bias.mul_(power)
+
     def forward(self, visual: Tensor, pooled: Tensor) -> Tensor:
         """Unit (B, D) and pooled features (B, C) -> unit (B, D + L) float32."""
         with torch.autocast(visual.device.type, enabled=False):

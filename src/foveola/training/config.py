@@ -63,8 +63,13 @@ class ModelConfig:
     weights: str | None = None  # safetensors of the backbone; without, it starts at random
     dimension: int = 256  # of the descriptor; 0 leaves the projection out
     image_size: int = 256  # pixels, square, of the field of view
+    # After training: numbers that a descriptor without projection keeps, along the principal axes
+    # of the images trained on; 0 keeps all
+    reduce: int = 0
     # After training: the share of the descriptor that says which labels are likely, see LabelPart
     label_share: float = 0.0
+    label_strength: float = 10.0  # of the penalty of its fit: less follows the images closer
+    label_sharpness: float = 1.0  # power that its probabilities are raised to, see LabelPart
     freeze: int = 0  # stages of the backbone that keep their weights
     attention: Literal["none", "mirror", "self", "axial", "se", "cbam"] = "none"
     views: Literal["encode", "feature"] = "feature"  # see DescriptorModel
@@ -78,8 +83,16 @@ class ModelConfig:
     def __post_init__(self) -> None:
         if self.dimension < 2 and self.dimension != 0:
             raise ValueError(f"dimension is {self.dimension}; expected 0 or at least 2")
+        if self.reduce and (self.reduce < 2 or self.dimension or self.attention == "mirror"):
+            raise ValueError(
+                f"reduce is {self.reduce}; expected 0, or at least 2 with dimension = 0 and "
+                "without the two halves of mirror attention"
+            )
         if not 0 <= self.label_share < 1:
             raise ValueError(f"label_share is {self.label_share}; expected 0 to below 1")
+        for name in ("label_strength", "label_sharpness"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise ValueError(f"{name} is {getattr(self, name)}; expected above 0")
 
 
 @dataclass(frozen=True, kw_only=True)

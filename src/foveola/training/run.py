@@ -31,12 +31,12 @@ from foveola.config import load_config, to_mapping
 from foveola.errors import ConfigError
 from foveola.images.fundus import Contract
 from foveola.models.descriptor import DescriptorModel
-from foveola.models.labels import LabelPart, fit_classifier
 from foveola.training.config import TrainConfig
-from foveola.training.data import PackedImages, pack
+from foveola.training.data import PackedImages
 from foveola.training.descriptor import LOG_EVERY, VALIDATION, DescriptorTraining
 from foveola.training.export import export_encoder
-from foveola.training.maps import PackedMaps, pack_maps, pool_all
+from foveola.training.finish import finish
+from foveola.training.maps import PackedMaps, pack_maps
 from foveola.training.prepared import Prepared, Report, prepare_data
 from foveola.training.sampler import SubjectSampler
 from foveola.training.validation import PlainImages
@@ -89,32 +89,10 @@ def fit(
     lightning.seed_everything(config.seed, verbose=False)
     prepared = prepare_data(config, base, out, report)
     model = _fit(config, base, prepared, out, report).model
-    if config.model.label_share:
-        add_labels(config, base, model, prepared, report)
+    if config.model.reduce or config.model.label_share:
+        cache = base / config.data.cache
+        finish(config.model, model, prepared, contract_of(config), cache, report)
     return prepared, model
-
-
-def add_labels(
-    config: TrainConfig, base: Path, model: DescriptorModel, prepared: Prepared, report: Report
-) -> None:
-    """Fit what says which labels are likely to the trained images, and add it.
-
-    To the images as an archive encodes them: packed ones are scaled once more, and what is
-    fitted closely to those misses the images of a gallery by what that blurs.
-    """
-    contract, codes = contract_of(config), prepared.labels.codes
-    trained = np.flatnonzero(codes >= 0)
-    cases = [prepared.cases[i] for i in trained]
-    images, read, _ = pack(cases, contract, base / config.data.cache)
-    features, rows = pool_all(model, images, contract, report=report), trained[read]
-    kept = np.unique(codes[rows])  # a label may be held out as a whole
-    names = prepared.labels.names
-    part = LabelPart(features.shape[1], [names[i] for i in kept], config.model.label_share)
-    right = fit_classifier(
-        part.classifier, features, torch.from_numpy(np.searchsorted(kept, codes[rows]))
-    )
-    report(f"labels: {right:.3f} of the images trained on, mean over {len(kept)} labels")
-    model.add_labels(part)
 
 
 def _claim(out: Path, config: TrainConfig) -> None:
