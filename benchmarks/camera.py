@@ -1,6 +1,6 @@
 """How much of the findings in ODIR-5K the camera alone gives away.
 
-    python benchmarks/camera.py recipes/fundus-similarity-2.toml [--encoder NAME]
+    python benchmarks/camera.py recipes/fundus-similarity-3.toml [--encoder NAME]
 
 Macro mAP@10 of ODIR's findings for eight numbers of frame and colour (camera_like.py), for a
 network with random weights, for frozen ImageNet features and for the shipped encoder. Held-out

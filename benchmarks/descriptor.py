@@ -1,6 +1,6 @@
 """How good a released descriptor is on subjects it never saw, beside simpler ones.
 
-    python benchmarks/descriptor.py recipes/fundus-similarity-2.toml \
+    python benchmarks/descriptor.py recipes/fundus-similarity-3.toml \
         [--encoder NAME] [--naive FILE] [--card]
 
 Held-out subjects of each data set (split as the recipe says) ask; the gallery is that data

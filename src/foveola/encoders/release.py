@@ -21,7 +21,7 @@ from foveola.images.fundus import Contract
 
 FORMAT = 1
 RELEASED = Path(__file__).parent / "released"
-DEFAULT = "fundus-similarity-2"
+DEFAULT = "fundus-similarity-3"
 _FILES = ("model.xml", "model.bin")
 
 
