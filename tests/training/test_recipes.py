@@ -32,4 +32,5 @@ def test_a_recipe_can_be_read_and_its_parts_made(config):
         fusion=config.model.fusion,
         in_channels=config.model.in_channels,
     )
-    assert Criterion(config.loss, labels=5, dimension=model.dimension)
+    settings = {"dimension": model.dimension, "width": model.width, "findings": 3}
+    assert Criterion(config.loss, labels=5, **settings)
