@@ -205,10 +205,8 @@ def _look(case: Case) -> _Look | Failed:
     try:
         data = read_bytes(Path(case.path))
         image = decode(data, name=Path(case.path).name)
-    except OSError as error:
-        return Failed(case, f"can't be read: {error.strerror or type(error).__name__}")
-    except FoveolaError as error:
-        return Failed(case, str(error))
+    except (OSError, FoveolaError) as error:
+        return Failed.of(case, error)
     prepared = registration.square(image)
     shown = hashlib.sha256(repr(image.shape).encode())
     shown.update(image.tobytes())

@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import openvino as ov
@@ -67,6 +67,13 @@ class Failed:
 
     case: Case
     reason: str
+
+    @classmethod
+    def of(cls, case: Case, error: OSError | FoveolaError) -> Self:
+        """For what reading or decoding its file raised."""
+        if isinstance(error, OSError):
+            return cls(case, f"can't be read: {error.strerror or type(error).__name__}")
+        return cls(case, str(error))
 
 
 class Encoder:
@@ -138,10 +145,8 @@ class Encoder:
             data = read_bytes(path, DEFAULT_LIMITS)
             image = decode(data, min_side=self.contract.size, name=path.name)
             descriptor = self.encode_photograph(image, case.eye)
-        except OSError as error:
-            return Failed(case, f"can't be read: {error.strerror or type(error).__name__}")
-        except FoveolaError as error:
-            return Failed(case, str(error))
+        except (OSError, FoveolaError) as error:
+            return Failed.of(case, error)
         digest = blake2b(data, digest_size=16).digest()
         return Encoded(case, descriptor, digest, stat.st_size, stat.st_mtime_ns)
 

@@ -162,11 +162,11 @@ class DescriptorModel(nn.Module):
         if self.fusion == "sum":
             pooled = [torch.stack(pooled).sum(0)]
         every = torch.cat(pooled, 1)
-        descriptor = torch.cat([_in_float32(self.projection, half) for half in pooled], 1)
+        descriptor = torch.cat([in_float32(self.projection, half) for half in pooled], 1)
         descriptor = unit_length(descriptor, dim=1)
         if self.labels is not None:
             descriptor = self.labels(descriptor, every)
-        logits = None if self.grade_head is None else _in_float32(self.grade_head, every)
+        logits = None if self.grade_head is None else in_float32(self.grade_head, every)
         return Described(descriptor, torch.cat(maps, 1), every, logits)
 
     def attend(self, x: Tensor) -> tuple[Tensor, ...]:
@@ -208,7 +208,7 @@ class DescriptorModel(nn.Module):
         return features.permute(0, 3, 1, 2) if self._channels_last else features
 
 
-def _in_float32(module: nn.Module, x: Tensor) -> Tensor:
+def in_float32(module: nn.Module, x: Tensor) -> Tensor:
     """A linear layer (or none) in float32, in a model of half precision or under autocast too."""
     if not isinstance(module, nn.Linear):
         return x

@@ -137,8 +137,9 @@ class LossConfig:
     def __post_init__(self) -> None:
         if self.auto_margin and self.name not in ("triplet", "ada_triplet"):
             raise ValueError(f"auto_margin is for triplet and ada_triplet, not for {self.name}")
-        weights = (self.weight, self.proxy_weight, self.grade_weight, self.label_weight)
-        if min(*weights, self.findings_weight) < 0:
+        weights = (self.weight, self.proxy_weight, self.grade_weight, self.label_weight,
+                   self.findings_weight)  # fmt: skip
+        if min(weights) < 0:
             raise ValueError("a weight is below 0; expected 0 or above")
         for name in ("smoothing", "dropout"):
             if not 0 <= getattr(self, name) < 1:

@@ -20,6 +20,7 @@ from foveola.losses import (
 )
 from foveola.losses.pairs import pairs_of
 from foveola.losses.triplet import triplet_sums
+from foveola.models.descriptor import in_float32
 from foveola.training.config import LossConfig
 
 TRIPLET_MARGIN = 0.1  # of "triplet" where the configuration names none
@@ -57,10 +58,8 @@ class Criterion(nn.Module):
             self.proxies = pml.NormalizedSoftmaxLoss(
                 labels, dimension, temperature=config.proxy_temperature
             )
-        self.head = _LabelHead(config, width, labels) if config.label_weight else None
-        self.findings: _FindingsHead | None = None
-        if config.findings_weight:
-            self.findings = _FindingsHead(config, width, findings)
+        self.head = _Head(width, labels, config.dropout) if config.label_weight else None
+        self.findings = _Head(width, findings, config.dropout) if config.findings_weight else None
 
     def forward(
         self,
@@ -83,9 +82,11 @@ class Criterion(nn.Module):
         if logits is not None and grades is not None:
             parts["grade"] = self.config.grade_weight * _known_cross_entropy(logits, grades)
         if self.head is not None and pooled is not None:
-            parts["label"] = self.config.label_weight * self.head(pooled, targets)
+            loss = _label_loss(self.head(pooled), targets, self.config.smoothing)
+            parts["label"] = self.config.label_weight * loss
         if self.findings is not None and pooled is not None and findings is not None:
-            parts["findings"] = self.config.findings_weight * self.findings(pooled, findings)
+            loss = _known_binary(self.findings(pooled), findings)
+            parts["findings"] = self.config.findings_weight * loss
         return parts
 
     @torch.no_grad()
@@ -117,38 +118,15 @@ class Criterion(nn.Module):
         return TRIPLET_MARGIN if self.config.name == "triplet" else 0.25
 
 
-class _LabelHead(nn.Module):
-    """A linear classifier of the labels on pooled features, and its loss, in float32."""
+class _Head(nn.Module):
+    """A linear classifier on pooled features, (B, C) -> logits (B, outputs) in float32."""
 
-    def __init__(self, config: LossConfig, width: int, labels: int) -> None:
+    def __init__(self, width: int, outputs: int, dropout: float) -> None:
         super().__init__()
-        self.smoothing = config.smoothing
-        self.dropout, self.linear = nn.Dropout(config.dropout), nn.Linear(width, labels)
+        self.dropout, self.linear = nn.Dropout(dropout), nn.Linear(width, outputs)
 
-    def forward(self, pooled: Tensor, targets: Tensor) -> Tensor:
-        with torch.autocast(pooled.device.type, enabled=False):
-            logits = self.linear(self.dropout(pooled.float()))
-            if targets.ndim == 1:
-                return cross_entropy(logits, targets, label_smoothing=self.smoothing)
-            even = targets.float() * (1 - self.smoothing) + self.smoothing / 2
-            return binary_cross_entropy_with_logits(logits, even)
-
-
-class _FindingsHead(nn.Module):
-    """A linear classifier of each finding, and the mean loss over what is known, in float32."""
-
-    def __init__(self, config: LossConfig, width: int, findings: int) -> None:
-        super().__init__()
-        self.dropout, self.linear = nn.Dropout(config.dropout), nn.Linear(width, findings)
-
-    def forward(self, pooled: Tensor, findings: Tensor) -> Tensor:
-        known = (findings >= 0).float()
-        with torch.autocast(pooled.device.type, enabled=False):
-            logits = self.linear(self.dropout(pooled.float()))
-            wanted = findings.clamp(min=0).float()
-            each = binary_cross_entropy_with_logits(logits, wanted, reduction="none")
-            loss: Tensor = (each * known).sum() / known.sum().clamp(min=1)
-        return loss
+    def forward(self, pooled: Tensor) -> Tensor:
+        return in_float32(self.linear, self.dropout(pooled.float()))
 
 
 class _AutoTriplet(nn.Module):
@@ -193,6 +171,20 @@ def _known_cross_entropy(logits: Tensor, grades: Tensor) -> Tensor:
     if not known.any():
         return logits.sum() * 0
     return cross_entropy(logits[known], grades[known])
+
+
+def _label_loss(logits: Tensor, targets: Tensor, smoothing: float) -> Tensor:
+    """Of (B,) labels, or of (B, L) sets of them."""
+    if targets.ndim == 1:
+        return cross_entropy(logits, targets, label_smoothing=smoothing)
+    even = targets.float() * (1 - smoothing) + smoothing / 2
+    return binary_cross_entropy_with_logits(logits, even)
+
+
+def _known_binary(logits: Tensor, findings: Tensor) -> Tensor:
+    wanted = findings.clamp(min=0).float()
+    each = binary_cross_entropy_with_logits(logits, wanted, reduction="none")
+    return _mean(each, findings >= 0)
 
 
 def _mean(values: Tensor, mask: Tensor) -> Tensor:
