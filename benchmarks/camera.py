@@ -18,12 +18,13 @@ import torch
 from camera_like import features
 from descriptor import pooled_features
 from safetensors.torch import save_file
+from sides import held_and_rest
 
 from foveola.config import load_config
 from foveola.datasets.manifest import Manifest
 from foveola.encoders.encoder import Encoded, Encoder
 from foveola.encoders.release import DEFAULT
-from foveola.evaluation import Metric, Side, evaluate
+from foveola.evaluation import Metric, evaluate
 from foveola.training.config import TrainConfig
 from foveola.training.prepared import held_back
 
@@ -39,10 +40,7 @@ def untrained(cases: list, seed: int = 0) -> np.ndarray:
 
 
 def judged(rows: np.ndarray, cases: list, held: np.ndarray) -> Metric:
-    sides = [
-        Side.from_cases(rows[m], [cases[i] for i in np.flatnonzero(m)], "findings")
-        for m in (held, ~held)
-    ]
+    sides = held_and_rest(rows, cases, held, "findings")
     return evaluate(*sides, ks=(10,)).metrics["mAP@10"]
 
 

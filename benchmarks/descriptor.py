@@ -16,19 +16,20 @@ from pathlib import Path
 import numpy as np
 import timm
 import torch
+from sides import held_and_rest
 
 from foveola.cases import Case
 from foveola.config import load_config
 from foveola.datasets.manifest import Manifest
-from foveola.datasets.splits import split_by_subject
 from foveola.encoders.card import render_card
 from foveola.encoders.encoder import Encoded, Encoder
 from foveola.encoders.release import DEFAULT, read_release, write_release
-from foveola.evaluation import Metric, Side, evaluate
+from foveola.evaluation import Metric, evaluate
 from foveola.images.decode import decode
 from foveola.images.fundus import Contract, prepare
 from foveola.models.descriptor import load_weights, normalise
 from foveola.training.config import TrainConfig
+from foveola.training.prepared import held_back
 
 COLUMNS = ("eye", "sex", "age")
 LEAST_QUERIES = 20  # in a group; fewer say nothing
@@ -66,12 +67,7 @@ def judge(
     descriptors: np.ndarray, cases: list[Case], held: np.ndarray, by: tuple[str, ...] = ()
 ) -> tuple[dict[str, object], list[dict[str, object]]]:
     """The figures of a data set, and those of the queries of each value of each column."""
-    sides = [
-        Side.from_cases(
-            descriptors[m], [c for c, k in zip(cases, m, strict=True) if k], "grade", by
-        )
-        for m in (held, ~held)
-    ]
+    sides = held_and_rest(descriptors, cases, held, "grade", by)
     done = evaluate(*sides, ks=(10,))
     groups = [
         {"column": column, "value": value} | figures(found["mAP@10"])
@@ -124,14 +120,13 @@ def main() -> None:
     for name in config.data.manifests:
         path = base / name
         manifest = Manifest.read(path, collection=path.resolve().parent.name)
-        fractions = {"train": 1 - config.data.held_out, "held_out": config.data.held_out}
-        held = (split_by_subject(manifest, fractions, seed=config.data.split_seed)) == "held_out"
+        held = held_back(manifest, config.data)
         cases = list(manifest.cases())
         if any(case.extra.get("phantom") for case in cases):
             continue  # a drawing is no evidence
         graded = np.array([case.grade is not None for case in cases])
         cases = [case for case in cases if case.grade is not None]
-        is_held = held.to_numpy()[graded]
+        is_held = held[graded]
         encoded = list(encoder.encode_cases(cases))
         if not all(isinstance(item, Encoded) for item in encoded):
             raise SystemExit(f"{manifest.collection}: some photographs can't be read")

@@ -12,6 +12,7 @@ rows that are complete, `--page` puts the tables into docs/evidence.md, which ex
 import argparse
 import json
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,10 +20,11 @@ import numpy as np
 from camera_like import features, groups
 from derived import DERIVED, Fold
 from evidence_docs import forest, put_between
+from sides import held_and_rest
 
 from foveola.cases import Case
 from foveola.datasets.manifest import Manifest
-from foveola.evaluation import Side, evaluate
+from foveola.evaluation import evaluate
 from foveola.evaluation.estimates import Metric, PerQuery, summarise
 from foveola.evaluation.folds import paired, pooled
 from foveola.evaluation.settings import Settings
@@ -52,6 +54,7 @@ class Judged(NamedTuple):
     every: PerQuery
     folds: list[PerQuery]  # as `every`, fold by fold
     unseen: dict[str, PerQuery]  # as `sets`, but the gallery is held out too
+    every_unseen: PerQuery
 
 
 def known_cases(rows: Sequence[Row], base: Path) -> dict[tuple[str, str], Case]:
@@ -82,7 +85,8 @@ def judge(title: str, descriptors: Sequence[np.ndarray], folds: Sequence[Fold]) 
     apart = [by_set(rows, fold, unseen=True) for rows, fold in pairs]
     sets = {name: pooled([part[name] for part in parts]) for name in parts[0]}
     unseen = {name: pooled([part[name] for part in apart]) for name in apart[0]}
-    return Judged(title, sets, together(sets), [together(part) for part in parts], unseen)
+    folded = [together(part) for part in parts]
+    return Judged(title, sets, together(sets), folded, unseen, together(unseen))
 
 
 def by_set(rows: np.ndarray, fold: Fold, *, unseen: bool = False) -> dict[str, PerQuery]:
@@ -90,10 +94,8 @@ def by_set(rows: np.ndarray, fold: Fold, *, unseen: bool = False) -> dict[str, P
     found = {}
     for name in dict.fromkeys(case.collection for case in fold.cases):
         of = np.array([c.collection == name and c.grade is not None for c in fold.cases])
-        sides = [
-            Side.from_cases(rows[m], [fold.cases[i] for i in np.flatnonzero(m)], "grade")
-            for m in (of & fold.held, of & ~fold.held)
-        ]
+        cases = [fold.cases[i] for i in np.flatnonzero(of)]
+        sides = held_and_rest(rows[of], cases, fold.held[of], "grade")
         asked = evaluate(*(sides[:1] if unseen else sides), ks=(10,), bootstrap=0)
         found[name] = asked.per_query
     return found
@@ -111,7 +113,9 @@ def together(sets: dict[str, PerQuery]) -> PerQuery:
     return pooled(wide)
 
 
+@cache
 def metric(table: PerQuery) -> Metric:
+    """Resampled once, however many tables show it."""
     return summarise(table, SETTINGS)[METRIC]
 
 
@@ -121,8 +125,9 @@ def cell(m: Metric, sign: str = "") -> str:
 
 def main_table(judged: Sequence[Judged], *, unseen: bool = False) -> list[str]:
     def tables(row: Judged) -> list[PerQuery]:
-        sets = row.unseen if unseen else row.sets
-        return [*sets.values(), together(sets)]
+        if unseen:
+            return [*row.unseen.values(), row.every_unseen]
+        return [*row.sets.values(), row.every]
 
     names = list(judged[0].sets)
     lines = [f"| descriptor | {' | '.join(names)} | all |", "|---" * (len(names) + 2) + "|"]
@@ -197,7 +202,7 @@ def as_json(judged: dict[str, Judged]) -> dict[str, object]:
             "sets": {of: metric(t).to_json("per_grade") for of, t in row.sets.items()},
             "all": metric(row.every).to_json("per_cell"),
             "unseen": {of: metric(t).to_json("per_grade") for of, t in row.unseen.items()},
-            "all_unseen": metric(together(row.unseen)).to_json("per_cell"),
+            "all_unseen": metric(row.every_unseen).to_json("per_cell"),
         }
         for name, row in judged.items()
     }
