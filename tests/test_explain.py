@@ -8,6 +8,7 @@ from foveola.explain import Head, similarity_map
 from foveola.models.attention import ATTENTIONS
 from foveola.models.descriptor import DescriptorModel
 from foveola.models.maps import attention_maps, head_arrays
+from foveola.models.pooling import GeM
 
 
 def test_the_average_by_hand():
@@ -36,6 +37,13 @@ def test_no_projection_and_negative_activations():
     assert got.contributions == pytest.approx(np.array([[0.25, 1.0]]) / np.hypot(1.25, 0.5))
 
 
+def test_the_plain_average_takes_negative_activations_as_they_are():
+    # y = (-5 + 2) / 2; position 0 gives -2.5 of it, position 1 1.0, over |q| = 1.5
+    got = similarity_map([[[-5.0, 2.0]]], [-1.0], Head(p=None))
+    assert got.contributions == pytest.approx(np.array([[2.5, -1.0]]) / 1.5)
+    assert got.cosine == pytest.approx(1)
+
+
 def test_a_large_exponent_does_not_overflow():
     got = similarity_map([[[300.0, 299.0]]], [1.0], Head(p=400))
     assert got.cosine == pytest.approx(1)
@@ -49,7 +57,8 @@ def model(attention="none", p=3.0, **changes):
     for parameter in (*made.attention.parameters(), *made.projection.parameters()):
         torch.nn.init.normal_(parameter, std=0.02)
     with torch.no_grad():
-        made.pool.p.fill_(p)
+        if isinstance(made.pool, GeM):
+            made.pool.p.fill_(p)
         if isinstance(made.projection, torch.nn.Linear):
             made.projection.bias.fill_(0.5)
     return made.eval()
@@ -62,7 +71,8 @@ def images():
 
 CASES = {
     **{name: {"attention": name} for name in ATTENTIONS},
-    "average": {"p": 1.0},
+    "exponent 1": {"p": 1.0},
+    "average": {"pooling": "average"},
     "another exponent": {"attention": "se", "p": 4.7},
     "mirror encode": {"attention": "mirror", "views": "encode", "p": 2.2},
     "mirror sum": {"attention": "mirror", "fusion": "sum"},

@@ -19,10 +19,10 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Head:
-    """What follows the attended maps in a model: GeM, the projection, the fusion of halves.
+    """What follows the attended maps in a model: pooling, the projection, the fusion of halves.
 
     Attributes:
-        p: GeM's exponent, above 0; 1 is the average.
+        p: GeM's exponent, above 0; None: the plain average, in which negative activations count.
         eps: GeM's floor of the activations, above 0.
         weight: (D / V, C) for fusion "concat", (D, C) for "sum"; None: no projection.
         bias: (D / V,) or (D,); None: no bias.
@@ -30,14 +30,14 @@ class Head:
             into a part of it, "sum" adds what is pooled.
     """
 
-    p: float = 3.0
+    p: float | None = 3.0
     eps: float = 1e-6
     weight: ArrayLike | None = None
     bias: ArrayLike | None = None
     fusion: Literal["concat", "sum"] = "concat"
 
     def __post_init__(self) -> None:
-        if self.p <= 0 or self.eps <= 0:
+        if (self.p is not None and self.p <= 0) or self.eps <= 0:
             raise ValueError(f"p is {self.p} and eps {self.eps}; expected both above 0")
         if self.fusion not in ("concat", "sum"):
             raise ValueError(f"fusion is {self.fusion!r}; expected 'concat' or 'sum'")
@@ -64,14 +64,15 @@ class SimilarityMap:
 def similarity_map(maps: ArrayLike, other: ArrayLike, head: Head) -> SimilarityMap:
     """The cosine of an image with another descriptor, position by position.
 
-    Position i gives to channel c of the pooled map y the share x_ci^p / sum_j x_cj^p of y_c, with x
-    raised to eps as in GeM. With y = (mean_i x_i^p)^(1/p), q = W y + b and a = W' o:
+    Position i gives to channel c of the pooled map y the part y_ci = y_c x_ci^p / sum_j x_cj^p,
+    with x raised to eps as in GeM, or x_ci / (h w) of a plain average. With
+    y = (mean_i x_i^p)^(1/p), q = W y + b and a = W' o:
 
-        cos(q, o) = sum_i sum_c a_c y_c x_ci^p / sum_j x_cj^p / |q|  +  b . o / |q|
+        cos(q, o) = sum_i sum_c a_c y_ci / |q|  +  b . o / |q|
 
-    For p = 1 the share is that of the average itself, x_ci / (h w); for another p it is one way
-    to share out a sum that is not linear: that of the powers, which GeM averages. The maps of
-    both halves of mirror attention are added.
+    Of an average the parts are what is summed; for another p they are one way to share out a sum
+    that is not linear: that of the powers, which GeM averages. The maps of both halves of mirror
+    attention are added.
 
     The length |q| is the whole image's, so a contribution says what the position adds to the
     similarity of this image, not what would be left of it without the position.
@@ -88,21 +89,25 @@ def similarity_map(maps: ArrayLike, other: ArrayLike, head: Head) -> SimilarityM
     x = x[None] if x.ndim == 3 else x
     if x.ndim != 4 or not x.size:
         raise ValueError(f"expected maps (V, C, h, w), got {x.shape}")
-    pooled, shares = _pooled(x, head)
+    parts = _parts(x, head)
     given = np.asarray(other, dtype=np.float64)
-    own, asked = _projected(pooled, head, given)
+    own, asked = _projected(parts.sum(axis=(2, 3)), head, given)
     length = float(np.linalg.norm(own))
-    contributions = np.einsum("vc,vchw->hw", asked * pooled, shares) / length
+    contributions = np.einsum("vc,vchw->hw", asked, parts) / length
     return SimilarityMap(contributions, _constant(head, given) / length)
 
 
-def _pooled(x: Floats, head: Head) -> tuple[Floats, Floats]:
-    """GeM, (V, C), and each position's share of it, (V, C, h, w), summing to 1."""
+def _parts(x: Floats, head: Head) -> Floats:
+    """What each position gives to the pooled values: (V, C, h, w), summing to these."""
+    if head.p is None:
+        each: Floats = x / (x.shape[2] * x.shape[3])
+        return each
     x = np.maximum(x, head.eps)
     most = x.max(axis=(2, 3), keepdims=True)
     powers = (x / most) ** head.p  # of values up to 1: no exponent is too large
-    pooled = most[..., 0, 0] * powers.mean(axis=(2, 3)) ** (1 / head.p)
-    return pooled, powers / powers.sum(axis=(2, 3), keepdims=True)
+    pooled = most * powers.mean(axis=(2, 3), keepdims=True) ** (1 / head.p)
+    parts: Floats = pooled * powers / powers.sum(axis=(2, 3), keepdims=True)
+    return parts
 
 
 def _projected(pooled: Floats, head: Head, other: Floats) -> tuple[Floats, Floats]:

@@ -210,6 +210,7 @@ def test_the_spatial_gate_by_hand():
         (lambda: DescriptorModel(attention="miror"), "attention is 'miror'; expected one of none"),
         (lambda: DescriptorModel(views="both"), "views is 'both'"),
         (lambda: DescriptorModel(fusion="max"), "fusion is 'max'"),
+        (lambda: DescriptorModel(pooling="max"), "pooling is 'max'; expected one of gem, average"),
         (lambda: DescriptorModel(attention="mirror", dimension=5), "dimension is 5; expected an"),
     ],
 )

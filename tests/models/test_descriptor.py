@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import save_file
 
 from foveola.models.descriptor import DescriptorModel, normalise
-from foveola.models.pooling import GeM
+from foveola.models.pooling import Average, GeM
 
 
 def tiny(**changes):
@@ -23,6 +23,20 @@ def test_gem_runs_from_the_average_to_the_maximum():
     x = torch.rand(2, 5, 4, 4, generator=torch.Generator().manual_seed(1)) + 0.1
     assert torch.allclose(GeM(p=1)(x), x.mean((2, 3)), atol=1e-5)
     assert torch.allclose(GeM(p=200)(x), x.amax((2, 3)), atol=0.02)
+
+
+def test_the_average_counts_negatives_and_is_in_single_precision():
+    x = torch.tensor([[[[1.0, 2.0], [3.0, -5.0]]]], dtype=torch.float16)
+    assert Average()(x).tolist() == [[0.25]]
+    assert Average()(x).dtype == torch.float32
+
+
+def test_a_model_pools_by_the_average_where_asked():
+    x = torch.rand(2, 3, 64, 64)
+    model = tiny(pooling="average", dimension=None).eval()
+    described = model(x)
+    assert torch.allclose(described.pooled, described.features.mean((2, 3)))
+    assert not any("pool" in name for name, _ in model.named_parameters())
 
 
 def test_gem_does_not_overflow_in_half_precision():

@@ -30,6 +30,7 @@ def test_a_recipe_can_be_read_and_its_parts_made(config):
         views=config.model.views,
         gate=config.model.gate,
         fusion=config.model.fusion,
+        pooling=config.model.pooling,
         in_channels=config.model.in_channels,
     )
     settings = {"dimension": model.dimension, "width": model.width, "findings": 3}

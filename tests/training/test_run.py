@@ -17,7 +17,13 @@ from foveola.errors import ConfigError, EncoderError
 from foveola.images.fundus import Contract
 from foveola.models.descriptor import DescriptorModel
 from foveola.phantom import generate
-from foveola.training.config import DataConfig, ModelConfig, TrainConfig
+from foveola.training.config import (
+    BatchConfig,
+    DataConfig,
+    LossConfig,
+    ModelConfig,
+    TrainConfig,
+)
 from foveola.training.export import Released, check_parity, export_encoder
 
 CONFIG = """
@@ -91,6 +97,8 @@ def test_a_killed_run_goes_on_from_its_last_epoch(trained):
 def test_a_run_killed_in_the_export_releases_the_same_encoder(trained, work):
     shutil.copytree(work / "run", work / "again")
     shutil.rmtree(work / "again/encoder")
+    kept = work / "again/config.toml"  # as a version wrote it that did not know this setting
+    kept.write_text(kept.read_text().replace('pooling = "gem"\n', ""))
     done = foveola("train", "config.toml", "again", folder=work)
     assert done.returncode == 0, done.stderr
     first, second = (read_release(work / f"{name}/encoder") for name in ("run", "again"))
@@ -188,6 +196,13 @@ def test_weights_that_half_precision_would_spoil_are_kept_in_single(tmp_path):
 def test_senseless_data_settings_are_refused(values, sentence):
     with pytest.raises(ValueError, match=sentence):
         DataConfig(**values)
+
+
+def test_pairs_of_an_image_alone_are_refused():
+    data, alone = DataConfig(manifests=("m",)), BatchConfig(images_per_group=1)
+    with pytest.raises(ValueError, match="images_per_group is 1, which makes no pair for triplet"):
+        TrainConfig(name="x", data=data, batch=alone)
+    assert TrainConfig(name="x", data=data, batch=alone, loss=LossConfig(name="none"))
 
 
 def test_missing_weights_are_named(work):

@@ -60,6 +60,13 @@ def test_one_label_is_refused():
         SubjectSampler([0, 0, -1], [1, 2, 3], groups=2, images_per_group=2, batches=1)
 
 
+def test_groups_of_one_image_draw_image_by_image():
+    drawn = [i for batch in sampler(groups=30, images_per_group=1, power=1.0) for i in batch]
+    labels, counts = np.unique(np.array(LABELS)[drawn], return_counts=True)
+    wanted = np.array([LABELS.count(label) for label in labels])
+    assert counts / counts.sum() == pytest.approx(wanted / wanted.sum(), abs=0.05)
+
+
 def test_every_image_of_a_label_is_reached():
     drawn = {i for batch in sampler(batches=600) for i in batch}
     assert drawn == set(np.flatnonzero(np.array(LABELS) >= 0).tolist())

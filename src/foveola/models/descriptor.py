@@ -1,4 +1,4 @@
-"""The descriptor model: backbone, attention, GeM, projection, unit vector.
+"""The descriptor model: backbone, attention, pooling, projection, unit vector.
 
 Shapes: B images, C channels of the last feature map, h x w its positions, D of the descriptor,
 V maps that the attention returns (2 for mirror attention, else 1).
@@ -16,10 +16,11 @@ from torch.nn.functional import normalize as unit_length
 
 from foveola.models.attention import ATTENTIONS, Attention, SpatialGate
 from foveola.models.labels import LabelPart
-from foveola.models.pooling import GeM
+from foveola.models.pooling import POOLINGS
 
 Views = Literal["encode", "feature"]
 Fusion = Literal["concat", "sum"]
+Pooling = Literal["gem", "average"]
 
 
 class Described(NamedTuple):
@@ -32,7 +33,7 @@ class Described(NamedTuple):
 
 
 class DescriptorModel(nn.Module):
-    """Any timm backbone with attention, GeM and a projection to a unit descriptor.
+    """Any timm backbone with attention, pooling and a projection to a unit descriptor.
 
     A model starts with the projection orthonormal and the attention as the identity (mirror,
     self, axial), so that before training the descriptor already orders images as the pooled
@@ -52,6 +53,7 @@ class DescriptorModel(nn.Module):
         fusion: of the two halves of mirror attention. "concat" projects each half by the same
             weights into a half of the descriptor, so that the fine triplet loss finds them side
             by side; "sum" adds them.
+        pooling: of the map into one vector: "gem" with a learnt exponent, or "average".
         grades: G of the grade head, on the pooled vector; 0 for none.
         output_stride: pixels of the image to one position of the map; None is the backbone's own,
             mostly 32. Convolutional backbones of timm take 8 or 16 too: a finer map of the same
@@ -59,7 +61,8 @@ class DescriptorModel(nn.Module):
         in_channels: of the image, 3 or 1; a model for 1 takes the luminance of a colour image.
 
     Raises:
-        ValueError: an unknown attention, views or fusion, or an odd dimension for two halves.
+        ValueError: an unknown attention, views, fusion or pooling, or an odd dimension for two
+            halves.
     """
 
     def __init__(
@@ -72,6 +75,7 @@ class DescriptorModel(nn.Module):
         views: Views = "feature",
         gate: bool = False,
         fusion: Fusion = "concat",
+        pooling: Pooling = "gem",
         grades: int = 0,
         output_stride: int | None = None,
         in_channels: int = 3,
@@ -81,6 +85,8 @@ class DescriptorModel(nn.Module):
             raise ValueError(f"views is {views!r}; expected 'encode' or 'feature'")
         if fusion not in ("concat", "sum"):
             raise ValueError(f"fusion is {fusion!r}; expected 'concat' or 'sum'")
+        if pooling not in POOLINGS:
+            raise ValueError(f"pooling is {pooling!r}; expected one of {', '.join(POOLINGS)}")
         finer: dict[str, Any] = {} if output_stride is None else {"output_stride": output_stride}
         made: Any = timm.create_model(
             backbone, num_classes=0, global_pool="", in_chans=in_channels, **finer
@@ -95,7 +101,7 @@ class DescriptorModel(nn.Module):
         self.channels = int(made.num_features)
         self.gate = SpatialGate() if gate else nn.Identity()
         self.attention = _attention(attention, self.channels)
-        self.pool = GeM()
+        self.pool = POOLINGS[pooling]()
         halves = self.attention.outputs if fusion == "concat" else 1
         self.projection = _projection(self.channels, dimension, halves)
         self.width = halves * self.channels  # of the pooled features

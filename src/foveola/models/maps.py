@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from foveola.models.attention import MirrorAttention
 from foveola.models.descriptor import DescriptorModel
+from foveola.models.pooling import GeM
 
 
 def head_arrays(model: DescriptorModel) -> dict[str, Any]:
@@ -19,12 +20,18 @@ def head_arrays(model: DescriptorModel) -> dict[str, Any]:
     """
     linear = model.projection if isinstance(model.projection, nn.Linear) else None
     return {
-        "p": float(model.pool.p.detach()),
-        "eps": model.pool.eps,
+        **_exponent(model.pool),
         "weight": None if linear is None else linear.weight.detach().float().cpu().numpy(),
         "bias": None if linear is None else linear.bias.detach().float().cpu().numpy(),
         "fusion": model.fusion,
     }
+
+
+def _exponent(pool: nn.Module) -> dict[str, float | None]:
+    """Of GeM; None stands for the plain average."""
+    if isinstance(pool, GeM):
+        return {"p": float(pool.p.detach()), "eps": pool.eps}
+    return {"p": None}
 
 
 @torch.no_grad()

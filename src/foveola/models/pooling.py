@@ -7,6 +7,14 @@ import torch
 from torch import Tensor, nn
 
 
+class Average(nn.Module):
+    """The plain mean over positions, in float32 whatever the input."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C) float32."""
+        return x.float().mean(dim=(-2, -1))
+
+
 class GeM(nn.Module):
     """Generalised mean over positions: p = 1 is the average, p towards infinity the maximum.
 
@@ -35,3 +43,6 @@ class GeM(nn.Module):
             powered = x.float().clamp(min=self.eps) ** self.p
             pooled: Tensor = powered.mean(dim=(-2, -1)) ** (1 / self.p)
         return pooled
+
+
+POOLINGS: dict[str, type[nn.Module]] = {"gem": GeM, "average": Average}

@@ -75,6 +75,7 @@ class ModelConfig:
     views: Literal["encode", "feature"] = "feature"  # see DescriptorModel
     gate: bool = False  # a spatial gate on the input
     fusion: Literal["concat", "sum"] = "concat"  # of the two halves of mirror attention
+    pooling: Literal["gem", "average"] = "gem"  # of the map into one vector
     output_stride: int | None = None  # pixels to a position of the map; 8 or 16 see finer
     in_channels: Literal[1, 3] = 3  # 1 takes the luminance
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)  # of R, G, B, on the scale 0 to 1
@@ -100,13 +101,13 @@ class BatchConfig:
     """P x K sampling: groups of one label, each group of different subjects."""
 
     groups: int = 16  # P; a frequent label may be drawn more than once
-    images_per_group: int = 4  # K; the batch size is P x K
+    images_per_group: int = 4  # K; the batch size is P x K; 1 only where no loss compares images
     label_power: float = 0.5  # labels are drawn by count ** power: 1 as found, 0 all alike
     batches_per_epoch: int = 50
 
     def __post_init__(self) -> None:
-        if self.groups < 2 or self.images_per_group < 2:
-            raise ValueError("groups and images_per_group must be 2 or more to make triplets")
+        if self.groups < 2 or self.images_per_group < 1:
+            raise ValueError("expected at least 2 groups and 1 image per group")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,6 +175,11 @@ class TrainConfig:
             raise ValueError(f"name is {self.name!r}; expected letters, digits, '-', '_', '.'")
         if self.epochs < 1:
             raise ValueError(f"epochs is {self.epochs}; expected 1 or more")
+        if self.batch.images_per_group < 2 and self.loss.name != "none":
+            raise ValueError(
+                f"images_per_group is 1, which makes no pair for {self.loss.name}; "
+                "expected at least 2"
+            )
         if self.model.label_share and self.data.label not in ("disease", "grade"):
             raise ValueError(
                 f"label_share is for the labels disease and grade, not for {self.data.label}"

@@ -97,14 +97,14 @@ def fit(
 
 def _claim(out: Path, config: TrainConfig) -> None:
     """Write the configuration into the run's folder, or check that the one there is the same."""
-    text = tomli_w.dumps(to_mapping(config))
     kept = out / "config.toml"
-    if kept.exists() and kept.read_text(encoding="utf-8") != text:
+    # read, not compared as text: a run begun before a setting existed has its default
+    if kept.exists() and load_config(kept, TrainConfig) != config:
         raise ConfigError(
             f"{out} holds a run of another configuration; choose another folder or delete it"
         )
     out.mkdir(parents=True, exist_ok=True)
-    kept.write_text(text, encoding="utf-8")
+    kept.write_text(tomli_w.dumps(to_mapping(config)), encoding="utf-8")
 
 
 def _fit(
@@ -155,6 +155,7 @@ def build_model(config: TrainConfig, base: Path) -> DescriptorModel:
         views=config.model.views,
         gate=config.model.gate,
         fusion=config.model.fusion,
+        pooling=config.model.pooling,
         grades=GRADES if config.loss.grade_weight else 0,
         output_stride=config.model.output_stride,
         in_channels=config.model.in_channels,
