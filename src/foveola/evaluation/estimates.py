@@ -1,7 +1,7 @@
 """A metric as a user reads it: micro, macro and by label value, with interval and chance."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -133,17 +133,35 @@ class Metric:
 
 def summarise(table: PerQuery, settings: Settings) -> dict[str, Metric]:
     """Means with intervals of every metric, by its name."""
+    return summarise_named(
+        metric_names(settings.ks),
+        table,
+        resamples=settings.bootstrap,
+        confidence=settings.confidence,
+        seed=settings.seed,
+    )
+
+
+def summarise_named(
+    metric_names: Sequence[str],
+    table: PerQuery,
+    *,
+    resamples: int,
+    confidence: float,
+    seed: int,
+) -> dict[str, Metric]:
+    """The same for metrics of other names, the M columns of the table."""
     value, chance = means(table.values, table.members), means(table.chance, table.members)
     interval = subject_bootstrap(
         table.values,
         table.members,
         table.subjects,
-        resamples=settings.bootstrap,
-        confidence=settings.confidence,
-        seed=settings.seed,
+        resamples=resamples,
+        confidence=confidence,
+        seed=seed,
     )
     result = {}
-    for m, name in enumerate(metric_names(settings.ks)):
+    for m, name in enumerate(metric_names):
         known = ~np.isnan(table.values[:, m])
         queries = table.members[known].sum(axis=0)
         result[name] = Metric.from_means(m, table.names, value, chance, interval, queries)

@@ -49,7 +49,7 @@ def judge(asked: Side, ranked: Side, settings: Settings, block: int | None) -> J
     ):
         columns = zip(*pool.map(of_block, parts), strict=True)
         values, ndcg, R, N, excluded, retrieved = (np.concatenate(each) for each in columns)
-    people, _ = _shared_codes(asked.identities, ranked.identities)
+    people, _ = shared_codes(asked.identities, ranked.identities)
     expected = _expect(R, N, ndcg, settings.ks)
     table = PerQuery(
         values, expected, people, np.asarray(asked.labels, dtype=bool), asked.label_names
@@ -107,14 +107,14 @@ class _Same:
     """Which pairs of query and gallery image are too close to be a find."""
 
     def __init__(self, asked: Side, ranked: Side, exclude: Exclude) -> None:
-        self._people = _shared_codes(asked.identities, ranked.identities)
+        self._people = shared_codes(asked.identities, ranked.identities)
         self._exclude: Exclude = exclude
         self._detail: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None
         if exclude in ("eye", "visit"):
             sides = [getattr(side, f"{exclude}s") for side in (asked, ranked)]
             if None in sides:
                 raise ValueError(f"exclude is {exclude!r}, but a side has no {exclude}s")
-            self._detail = _shared_codes(*sides)
+            self._detail = shared_codes(*sides)
 
     def of_block(self, part: slice) -> Bools:
         """(B, N)."""
@@ -164,7 +164,7 @@ def retrieved_at(ks: tuple[int, ...]) -> int:
     return 10 if 10 in ks else max(ks)
 
 
-def _shared_codes(
+def shared_codes(
     queries: Sequence[Hashable], gallery: Sequence[Hashable]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Integers that are equal where identities are; -1 for None."""

@@ -155,6 +155,42 @@ def reciprocal_rank(relevance: ArrayLike | Hits, relevant: ArrayLike) -> Floats:
     return np.where(np.asarray(relevant) > 0, result, np.nan)
 
 
+def found_within(relevance: ArrayLike | Hits, relevant: ArrayLike, k: int) -> Floats:
+    """1 where a relevant image is among the first k, else 0; its mean is the plain rank-k rate.
+
+    Args:
+        relevance: bool (Q, N), best first, or its hits.
+        relevant: int (Q,), R of each query. Where it is 0 the result is NaN.
+        k: at least 1.
+    """
+    if k < 1:
+        raise ValueError(f"k must be at least 1, got {k}")
+    inverse = reciprocal_rank(relevance, relevant)
+    return np.where(np.isnan(inverse), np.nan, inverse >= 1 / k)
+
+
+def cumulative_match(relevance: ArrayLike | Hits, relevant: ArrayLike, k: int) -> Floats:
+    """The AdaTriplet paper's cumulative matching characteristic at k, not the usual rank-k rate.
+
+        CMC@k = (1/R) sum_j [ rank_j - j <= k - 1 ],   j = 1 ... R
+
+    Each relevant image counts, and those ahead of it that are relevant too are not in its way. It
+    equals `found_within` where R is 1. Source: methods.md (2.8), the authors' ranking.py.
+
+    Args:
+        relevance: bool (Q, N), best first, whole rankings, or its hits.
+        relevant: int (Q,), R of each query. Where it is 0 the result is NaN.
+        k: at least 1.
+    """
+    if k < 1:
+        raise ValueError(f"k must be at least 1, got {k}")
+    found = _as_hits(relevance)
+    counts = np.diff(found.start)
+    nth = np.arange(len(found.rank)) - np.repeat(found.start[:-1], counts) + 1
+    good = np.concatenate([[0], np.cumsum(found.rank - nth <= k - 1)])
+    return _per_relevant(np.diff(good[found.start]).astype(np.float64), relevant)
+
+
 def ndcg(gains: ArrayLike, ideal: ArrayLike, k: int) -> Floats:
     """Discounted cumulative gain over that of the best order.
 

@@ -58,7 +58,7 @@ class Side:
         for name, values in self._further().items():
             if len(values) != len(rows):
                 raise ValueError(f"expected {len(rows)} {name}, got {len(values)}")
-        _check_directions(rows)
+        check_directions(rows)
         names = self.label_names or tuple(str(i) for i in range(members.shape[1]))
         if len(names) != members.shape[1] or len(set(names)) != len(names):
             raise ValueError(f"expected {members.shape[1]} different label names, got {names}")
@@ -143,7 +143,8 @@ def _indicator(labels: NDArray[np.generic], width: int) -> Bools:
     return np.asarray(codes[:, None] == np.arange(width))
 
 
-def _check_directions(descriptors: NDArray[np.float32]) -> None:
+def check_directions(descriptors: NDArray[np.float32]) -> None:
+    """ValueError where a row (N, D) is not finite or all zero."""
     bad = np.flatnonzero(~np.isfinite(descriptors).all(axis=1))
     if len(bad):
         raise ValueError(f"{len(bad)} descriptors hold NaN or infinity, the first in row {bad[0]}")

@@ -67,9 +67,9 @@ def subject_bootstrap(
     draws = _resampled_means(sums, counts, resamples, np.random.default_rng(seed))
     macro = _mean_of_known(draws[:, :, 1:])
     people = (counts > 0).sum(axis=0)  # (M, G)
-    table = _percentiles(draws, confidence)
+    table = percentiles(draws, confidence)
     table[people < 2] = np.nan
-    macro_interval = _percentiles(macro, confidence)
+    macro_interval = percentiles(macro, confidence)
     macro_interval[people[:, 0] < 2] = np.nan
     return Means(table[:, 0], macro_interval, table[:, 1:])
 
@@ -98,12 +98,12 @@ def _resampled_means(
     parts = [np.empty((0, *shape))]
     for start in range(0, resamples, _CHUNK):
         size = min(_CHUNK, resamples - start)
-        weights = _weights(generator, size, S)
+        weights = subject_weights(generator, size, S)
         parts.append(_divide(weights @ flat_sums, weights @ flat_counts).reshape(size, *shape))
     return np.concatenate(parts)
 
 
-def _weights(generator: np.random.Generator, size: int, subjects: int) -> Floats:
+def subject_weights(generator: np.random.Generator, size: int, subjects: int) -> Floats:
     """(size, S): how often each subject was drawn; rows sum to S."""
     drawn = generator.integers(subjects, size=(size, subjects))
     drawn += subjects * np.arange(size)[:, None]
@@ -123,7 +123,7 @@ def _mean_of_known(table: Floats) -> Floats:
     return _divide(np.nan_to_num(table).sum(axis=-1), known.sum(axis=-1).astype(np.float64))
 
 
-def _percentiles(draws: Floats, confidence: float) -> Floats:
+def percentiles(draws: Floats, confidence: float) -> Floats:
     """(resamples, ...) -> (..., 2): the middle `confidence` of the known draws."""
     tail = 100 * (1 - confidence) / 2
     shape = draws.shape[1:]
