@@ -27,7 +27,7 @@ from foveola.evaluation.sides import check_directions
 from foveola.evaluation.verification import STEPS, Pairs, Verification, verify
 
 METRICS = ("mAP", "mAP@R", "rank-1", "rank-5", "rank-10", "CMC@1", "CMC@5", "CMC@10")
-_GRID = 1000  # steps of similarity that pairs are counted at, by subject
+_GRID = 1200  # steps of similarity that pairs are counted at, by subject
 
 Similarity = Callable[[slice], Floats]  # (B, N) of the queries of a slice, from -1 to 1
 
@@ -305,12 +305,15 @@ def _grid(genuine: NDArray[np.int64], impostor: NDArray[np.int64]) -> Floats:
         return np.asarray(edges[occupied])
     # an impostor's upper tail decides FMR 1e-4, a genuine pair's lower tail the EER
     upper, lower = (_levels(counts) for counts in (impostor[::-1], genuine))
-    return np.asarray(edges[np.unique(np.concatenate([[0], STEPS - 1 - upper, lower]))])
+    chosen = np.concatenate([STEPS - 1 - upper, lower])
+    # the next step too: a pair alone at the end of a long step would count as tied with all of it
+    chosen = np.concatenate([[0], chosen, np.minimum(chosen + 1, STEPS - 1)])
+    return np.asarray(edges[np.unique(chosen)])
 
 
 def _levels(counts: NDArray[np.int64]) -> NDArray[np.int64]:
     """Steps that part the counts evenly, and those that part the first of them more finely."""
     cumulative = np.cumsum(counts)
     most = max(int(cumulative[-1]), 2)
-    levels = [np.linspace(1, most, _GRID // 4), np.geomspace(1, most, _GRID // 4)]
+    levels = [np.linspace(1, most, _GRID // 8), np.geomspace(1, most, _GRID // 8)]
     return np.minimum(np.searchsorted(cumulative, np.concatenate(levels)), STEPS - 1)
