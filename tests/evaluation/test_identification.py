@@ -237,5 +237,5 @@ def test_rejection_keeps_its_promise_on_other_people():
     assert reject(found.best, false_positives=(0.001,)) == []  # 0.2 searches: nothing to set by
     with pytest.raises(ValueError, match="between 0 and 1"):
         reject(found.best, false_positives=(0.0,))
-    with pytest.raises(ValueError, match="at least 2 folds"):
+    with pytest.raises(ValueError, match="at least 2 folds, got 1"):
         reject(found.best, folds=1)

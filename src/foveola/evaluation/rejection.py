@@ -65,20 +65,23 @@ def reject(
     Args:
         best: of an identification.
         false_positives: FPIR to set thresholds for; those of which fewer than 3 false positives
-            could be expected on the subjects of a fold are left out.
+            could be expected on the subjects of a fold are left out, and so are all of them
+            where there are fewer subjects than folds.
         folds: of subjects, at least 2.
         bootstrap: resamples of the subjects; the thresholds stay.
         confidence: of the intervals.
         seed: of the folds and the bootstrap.
 
     Raises:
-        ValueError: fewer subjects than folds, or a rate out of range.
+        ValueError: fewer than 2 folds, or a rate out of range.
     """
     if not all(0 < rate < 1 for rate in false_positives):
         raise ValueError(f"false positive rates must lie between 0 and 1, got {false_positives}")
     subjects, own = np.unique(best.subjects, return_inverse=True)
-    if folds < 2 or len(subjects) < folds:
-        raise ValueError(f"expected at least 2 folds and as many subjects, got {len(subjects)}")
+    if folds < 2:
+        raise ValueError(f"expected at least 2 folds, got {folds}")
+    if len(subjects) < folds:
+        return []
     order = np.random.default_rng(seed).permutation(len(subjects))
     fold = (order % folds)[own]
     known = ~np.isnan(best.impostor)
