@@ -6,7 +6,16 @@ import pytest
 import torch
 
 from foveola.losses import ada_triplet_loss, triplet_loss
-from foveola.training.config import DataConfig, LossConfig, LossName, ModelConfig, TrainConfig
+from foveola.models.descriptor import DescriptorModel
+from foveola.training.config import (
+    BatchConfig,
+    DataConfig,
+    LossConfig,
+    LossName,
+    ModelConfig,
+    TrainConfig,
+)
+from foveola.training.descriptor import DescriptorTraining
 from foveola.training.losses import Criterion
 
 GENERATOR = torch.Generator().manual_seed(4)
@@ -20,9 +29,12 @@ def criterion(**settings):
 
 @pytest.mark.parametrize("name", [n for n in get_args(LossName) if n != "none"])
 def test_every_name_is_a_loss_that_pulls_descriptors_together(name):
+    torch.manual_seed(0)  # of the proxies
     loss = criterion(name=name, proxy_weight=0)
     e = DESCRIPTORS.clone().requires_grad_()
-    optimizer = torch.optim.Adam([e, *loss.parameters()], lr=0.05)
+    # proxies slowly, else they come to the descriptors
+    groups = [{"params": [e]}, {"params": list(loss.parameters()), "lr": 0.005}]
+    optimizer = torch.optim.Adam([g for g in groups if g["params"]], lr=0.05)
     before = loss(e, TARGETS, None, None)[name].item()
     for _ in range(60):
         optimizer.zero_grad()
@@ -31,6 +43,22 @@ def test_every_name_is_a_loss_that_pulls_descriptors_together(name):
     assert loss(e, TARGETS, None, None)[name].item() < before
     state = loss.state(e, TARGETS)
     assert state["similarity/positive"] > state["similarity/negative"] + 0.3
+
+
+@pytest.mark.parametrize("name", ["arcface", "soft_triple"])
+def test_proxies_of_a_loss_are_trained(name):
+    # in the AdaTriplet paper's code they were left out of the optimiser (methods.md 2.9)
+    config = TrainConfig(
+        name="x", data=DataConfig(manifests=("m",)), model=ModelConfig(dimension=8),
+        loss=LossConfig(name=name, proxy_weight=0),
+    )  # fmt: skip
+    model = DescriptorModel("mobilenetv2_050", 8)
+    module = DescriptorTraining(config, model, labels=3, mean=(0.5,) * 3, std=(0.2,) * 3, steps=10)
+    proxies = {id(p) for p in module.criterion.metric.parameters()}
+    assert proxies
+    groups = module.configure_optimizers()["optimizer"].param_groups
+    (of,) = [g for g in groups if proxies & {id(p) for p in g["params"]}]
+    assert proxies == {id(p) for p in of["params"]}
 
 
 def test_parts_are_weighted_and_named():
@@ -152,6 +180,9 @@ def test_active_triplets_are_a_share():
         ({"loss": {"smoothing": 1.0}}, "smoothing is 1.0; expected 0 to below 1"),
         ({"loss": {"dropout": -0.1}}, "dropout is -0.1; expected 0 to below 1"),
         ({"data": {"label": "findings"}}, "set proxy_weight = 0"),
+        ({"data": {"label": "findings"}, "loss": {"name": "arcface"}}, "arcface has a proxy"),
+        ({"data": {"alone": True}}, "alone and fellows are for the labels"),
+        ({"batch": {"fellows": True}}, "alone and fellows are for the labels"),
         ({"model": {"label_strength": 0.0}}, "label_strength is 0.0; expected above 0"),
         ({"model": {"label_sharpness": -1.0}}, "label_sharpness is -1.0; expected above 0"),
         ({"patience": 3}, "set validation under"),
@@ -166,5 +197,6 @@ def test_settings_that_contradict_each_other_are_named(settings, sentence):
             data=DataConfig(**data),
             model=ModelConfig(**settings.get("model", {})),
             loss=LossConfig(**settings.get("loss", {})),
+            batch=BatchConfig(**settings.get("batch", {})),
             patience=settings.get("patience", 0),
         )

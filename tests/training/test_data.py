@@ -127,6 +127,7 @@ def test_subjects_and_eyes_are_labels_where_they_are_known_and_come_twice():
     cases = [case(n, subject=s, eye=e) for n, (s, e) in enumerate(eyes)]
     assert training_labels(cases, "subject").codes.tolist() == [0, 0, 0, 1, 1, -1]
     assert training_labels(cases, "eye").codes.tolist() == [0, 0, -1, -1, -1, -1]
+    assert training_labels(cases, "eye", alone=True).codes.tolist() == [0, 0, 1, 2, -1, -1]
     assert training_labels(cases, "subject").names == ("0", "1")  # no pseudonym in a log
 
 
@@ -187,3 +188,23 @@ def test_mild_augmentation_keeps_sides_and_none_only_scales():
         assert mild[20:44, 12:18].mean() > mild[20:44, 46:52].mean() + 50
     plain = augment(image, 36, np.random.default_rng(0), "none")
     assert (plain == image[::2, ::2]).all()
+
+
+def test_another_visit_is_never_mirrored():
+    image = np.full((72, 72, 3), 20, np.uint8)
+    image[:, :36] = 230  # light on the left, ten times what any uneven light could do
+    for seed in range(100):
+        made = augment(image, 64, np.random.default_rng(seed), "identity").astype(float)
+        assert made.shape == (64, 64, 3)
+        assert np.median(made[24:40, 4:10]) > np.median(made[24:40, -10:-4]), seed
+
+
+def test_another_visit_differs_more_than_an_augmented_one():
+    rng = np.random.default_rng(0)
+    image = cv2.GaussianBlur(rng.integers(0, 255, (72, 72, 3)).astype(np.uint8), (0, 0), 3)
+
+    def change(kind):
+        made = [augment(image, 72, np.random.default_rng(s), kind) for s in range(40)]
+        return np.mean([np.abs(m.astype(float) - image).mean() for m in made])
+
+    assert change("identity") > 1.2 * change("mild")

@@ -88,3 +88,20 @@ def test_distinct_labels_are_a_wish_where_there_are_too_few():
         labels, np.arange(8), groups=3, images_per_group=2, batches=5, distinct=True
     )
     assert all(len(batch) == 6 for batch in drawn)
+
+
+def test_fellow_eyes_come_together_each_eye_once():
+    # 12 subjects: 8 with two eyes of one image, 4 with one eye
+    eyes = np.arange(20)
+    subjects = [*np.repeat(np.arange(8), 2), 8, 9, 10, 11]
+    drawn = SubjectSampler(
+        eyes, subjects, groups=6, images_per_group=2, batches=60, distinct=True, fellows=True
+    )
+    together = 0
+    for batch in drawn:
+        assert len(batch) == 12
+        assert sorted(set(np.unique(batch, return_counts=True)[1])) == [2]  # K of each eye
+        people = [subjects[i] for i in set(batch)]
+        together += sum(people.count(p) == 2 for p in set(people))
+    assert together > 60  # more than one pair of fellow eyes in a batch
+    assert {i for batch in drawn for i in batch} == set(range(20))

@@ -68,7 +68,7 @@ def render(
     ground = paint_ground(eye, size) if ground is None else ground
     image, layers = _seen(ground, view), _layers(eye, disease, view)
     _apply_vessels(image, layers, size)
-    _apply_lesions(image, layers, size)
+    apply_lesions(image, layers, size)
     inside = camera.aperture(shot.camera, size) > 0.5
     masks = {kind: mask & inside for kind, mask in _masks(eye, layers, view).items()}
     return Phantom(camera.expose(image, shot, eye, visit), masks, disease, shot, view)
@@ -123,7 +123,8 @@ def _apply_vessels(image: Floats, layers: dict[str, Floats], size: int) -> None:
         _absorb(image, soften(layers["IRMA"], 0.6 * unit), (0.16, 0.46, 0.40))
 
 
-def _apply_lesions(image: Floats, layers: dict[str, Floats], size: int) -> None:
+def apply_lesions(image: Floats, layers: dict[str, Floats], size: int) -> None:
+    """Lay lesions over an image of 0 to 1, in place; layers by kind, densities of 0 to 1."""
     unit = size / 512
     if "drusen" in layers:
         _cover(image, 0.50 * soften(layers["drusen"], 1.4 * unit), (0.95, 0.74, 0.40))

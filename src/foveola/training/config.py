@@ -5,7 +5,7 @@ from typing import Literal
 
 LossName = Literal[
     "triplet", "ada_triplet", "fine_triplet", "fine_triplet_hinge",
-    "contrastive", "circle", "sct", "wat", "none",
+    "contrastive", "circle", "sct", "wat", "arcface", "soft_triple", "none",
 ]  # fmt: skip
 
 
@@ -22,8 +22,12 @@ class DataConfig:
     # What makes two images alike. "disease": the grade, or the rarest finding where there is
     # none; "findings": how far the sets agree (Jaccard); "eye": the same eye of a subject.
     label: Literal["disease", "grade", "findings", "subject", "eye"] = "disease"
-    # "fundus": framing, side, colour, focus; "mild": crop, 10 degrees, gamma, noise; "none"
-    augment: Literal["fundus", "mild", "none"] = "fundus"
+    # With label "subject" or "eye": train on identities of one photograph too, whose variants are
+    # then all there is to be alike
+    alone: bool = False
+    # "fundus": framing, side, colour, focus; "mild": crop, 10 degrees, gamma, noise; "identity":
+    # all that may lie between two photographs of one eye; "none"
+    augment: Literal["fundus", "mild", "identity", "none"] = "fundus"
     # Above 0: the frozen stages see that many variants of each image, once, and their maps are
     # kept in the cache for every epoch. Many times faster; 0 makes a new variant each time.
     variants: int = 0
@@ -104,6 +108,7 @@ class BatchConfig:
     images_per_group: int = 4  # K; the batch size is P x K; 1 only where no loss compares images
     label_power: float = 0.5  # labels are drawn by count ** power: 1 as found, 0 all alike
     batches_per_epoch: int = 50
+    fellows: bool = False  # with label "eye": both eyes of a person in one batch, to be told apart
 
     def __post_init__(self) -> None:
         if self.groups < 2 or self.images_per_group < 1:
@@ -188,6 +193,11 @@ class TrainConfig:
             raise ValueError("variants keeps the maps of frozen stages; set freeze, and no gate")
         if self.patience and not self.data.validation:
             raise ValueError("patience needs subjects to judge by; set validation under [data]")
+        by_identity = self.data.label in ("subject", "eye")
+        if (self.data.alone or self.batch.fellows) and not by_identity:
+            raise ValueError("alone and fellows are for the labels subject and eye")
+        if self.data.label == "findings" and self.loss.name in ("arcface", "soft_triple"):
+            raise ValueError(f"{self.loss.name} has a proxy of each label, not of sets of findings")
         if self.data.label == "findings" and (self.loss.proxy_weight or self.loss.auto_margin):
             raise ValueError(
                 "sets of findings have no proxies and no single label; set proxy_weight = 0 and "

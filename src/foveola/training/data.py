@@ -43,15 +43,15 @@ class Labels(NamedTuple):
         return self.targets.shape[1] if self.targets.ndim == 2 else len(self.names)
 
 
-def training_labels(cases: Sequence[Case], kind: str = "disease") -> Labels:
+def training_labels(cases: Sequence[Case], kind: str = "disease", *, alone: bool = False) -> Labels:
     """What makes two cases alike; see `DataConfig.label`.
 
     A disease of fewer than LEAST_IMAGES cases is not trained on, nor a subject or an eye of
-    one image, nor a case whose label is unknown. With "findings" the codes are the rarest
-    findings, by which batches are drawn, and the targets the sets.
+    one image unless those alone count too, nor a case whose label is unknown. With "findings" the
+    codes are the rarest findings, by which batches are drawn, and the targets the sets.
     """
     if kind in ("subject", "eye"):
-        return _identities(cases, with_eye=kind == "eye")
+        return _identities(cases, with_eye=kind == "eye", least=1 if alone else 2)
     counts = Counter(f for case in cases for f in _findings(case))
     if kind == "grade":
         texts = ["" if case.grade is None else f"grade {case.grade}" for case in cases]
@@ -99,13 +99,13 @@ def finding_labels(
     return table, names
 
 
-def _identities(cases: Sequence[Case], *, with_eye: bool) -> Labels:
+def _identities(cases: Sequence[Case], *, with_eye: bool, least: int) -> Labels:
     texts = []
     for case in cases:
         known = case.subject is not None and (case.eye is not None or not with_eye)
         parts = (case.collection, case.subject or "", (case.eye or "") if with_eye else "")
         texts.append("\0".join(parts) if known else "")
-    codes, names = _numbered(texts, least=2)
+    codes, names = _numbered(texts, least)
     return Labels(codes, tuple(str(i) for i in range(len(names))), codes)  # no names in logs
 
 

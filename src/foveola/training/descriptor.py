@@ -122,9 +122,8 @@ class DescriptorTraining(lightning.LightningModule):
         rest = [p for p in self.model.parameters() if id(p) not in known]
         heads = [self.criterion.head, self.criterion.findings]
         rest += [p for head in heads if head is not None for p in head.parameters()]
-        proxies = (
-            [] if self.criterion.proxies is None else list(self.criterion.proxies.parameters())
-        )
+        learnt = [self.criterion.proxies, self.criterion.metric]
+        proxies = [p for each in learnt if each is not None for p in each.parameters()]
         groups = [
             {"params": pretrained, "lr": rate * config.backbone_rate},
             {"params": rest, "lr": rate},

@@ -52,7 +52,7 @@ class Criterion(nn.Module):
         if config.auto_margin:
             margin = 0.25 if config.margin is None else config.margin
             self.auto = AutoMargin(config.k_margin, config.k_beta, margin, config.beta)
-        self.metric = _metric_loss(config, self.auto)
+        self.metric = _metric_loss(config, self.auto, labels, dimension)
         self.proxies: nn.Module | None = None
         if config.proxy_weight:
             self.proxies = pml.NormalizedSoftmaxLoss(
@@ -142,7 +142,9 @@ class _AutoTriplet(nn.Module):
         return loss
 
 
-def _metric_loss(config: LossConfig, auto: AutoMargin | None) -> nn.Module | None:
+def _metric_loss(
+    config: LossConfig, auto: AutoMargin | None, labels: int, dimension: int
+) -> nn.Module | None:
     settings: dict[str, Any] = {} if config.margin is None else {"margin": config.margin}
     mining: dict[str, Any] = {} if config.mining is None else {"mining": config.mining}
     fine = settings | {"scale": config.scale, "symmetric": config.symmetric}
@@ -160,6 +162,12 @@ def _metric_loss(config: LossConfig, auto: AutoMargin | None) -> nn.Module | Non
         # pytorch-metric-learning's, on cosines: positives above 1 - 0, negatives below margin
         "contrastive": lambda: pml.ContrastiveLoss(
             pos_margin=1.0, neg_margin=0.5 if config.margin is None else config.margin, **cosine
+        ),
+        # with a learnt proxy of each label, in the optimiser as they were not in the paper's code
+        "arcface": lambda: pml.ArcFaceLoss(labels, dimension, **settings),
+        # two: an identity has a handful of images, which ten proxies could meet one by one
+        "soft_triple": lambda: pml.SoftTripleLoss(
+            labels, dimension, centers_per_class=2, **settings
         ),
         "circle": lambda: pml.CircleLoss(m=0.4 if config.margin is None else config.margin),
     }

@@ -202,6 +202,7 @@ def _loader(
         batches=config.batch.batches_per_epoch,
         power=config.batch.label_power,
         distinct=config.data.label in ("subject", "eye"),
+        fellows=config.batch.fellows,
         seed=config.seed,
     )
     return DataLoader(dataset, batch_sampler=sampler, num_workers=config.workers)

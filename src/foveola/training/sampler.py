@@ -27,6 +27,7 @@ class SubjectSampler(Sampler[list[int]]):
         batches: number of batches in an epoch.
         power: 1 draws labels as often as they occur, 0 all alike.
         distinct: no label twice in a batch, as far as there are P of them.
+        fellows: draw subjects instead, all alike, and all labels of each.
         seed: of the first epoch; `set_epoch` moves on from there.
     """
 
@@ -40,6 +41,7 @@ class SubjectSampler(Sampler[list[int]]):
         batches: int,
         power: float = 0.5,
         distinct: bool = False,
+        fellows: bool = False,
         seed: int = 0,
     ) -> None:
         self.groups, self.images_per_group, self.batches = groups, images_per_group, batches
@@ -52,6 +54,7 @@ class SubjectSampler(Sampler[list[int]]):
         weights = np.array(counts, float) ** power
         self._chance = weights / weights.sum()
         self._distinct = distinct and len(self._labels) >= groups
+        self._fellows = _by_first_subject(self._images, self._labels) if fellows else []
 
     def set_epoch(self, epoch: int) -> None:
         """Draw other batches in each epoch, and the same ones again when a run is resumed."""
@@ -76,6 +79,10 @@ class SubjectSampler(Sampler[list[int]]):
         return batch
 
     def _choose(self, rng: np.random.Generator) -> NDArray[np.int64]:
+        if self._fellows:
+            order = rng.permutation(len(self._fellows))
+            chosen = [label for person in order for label in self._fellows[person]]
+            return np.array(chosen[: self.groups])
         many = len(self._labels)
         return rng.choice(many, self.groups, replace=not self._distinct, p=self._chance)
 
@@ -92,6 +99,16 @@ class SubjectSampler(Sampler[list[int]]):
                 left[person] = rng.permutation(people[person]).tolist()
             drawn.append(left[person].pop())
         return drawn
+
+
+def _by_first_subject(
+    images: dict[int, dict[object, list[int]]], labels: Sequence[int]
+) -> list[list[int]]:
+    """Places of the labels of each subject, where a label is of one subject only."""
+    found: dict[object, list[int]] = {}
+    for place, label in enumerate(labels):
+        found.setdefault(next(iter(images[label])), []).append(place)
+    return list(found.values())
 
 
 def _by_label_and_subject(
