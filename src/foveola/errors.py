@@ -7,6 +7,7 @@
         EncoderError    a model is missing, damaged or of another kind
         ArchiveError    an archive is missing, damaged, busy or of another encoder
         FilterError     a search condition can't be understood
+        MatchingError   matching subjects is switched off, or can't be done
         MissingExtraError  an optional part of Foveola is not installed
 
 The command line and the service turn each into one line or a 4xx. A message says
@@ -41,6 +42,10 @@ class ArchiveError(FoveolaError):
 
 class FilterError(FoveolaError):
     """A search condition can't be understood."""
+
+
+class MatchingError(FoveolaError):
+    """Matching subjects is switched off for an archive, or can't be done there."""
 
 
 class MissingExtraError(FoveolaError):

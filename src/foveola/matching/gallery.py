@@ -1,0 +1,74 @@
+"""The archive that matching searches: the same cases, described by the matching encoder.
+
+It lies inside the archive it belongs to, in `A/matching/`, and is an archive itself: durable,
+filtered, resumable. What is removed from the outer one is removed here.
+"""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from foveola.archive import Archive
+from foveola.archive.database import FILE
+from foveola.encoders.encoder import Encoder, Failed
+from foveola.encoders.release import read_release
+from foveola.errors import MatchingError
+from foveola.indexing import index_cases, open_archive
+from foveola.matching.permission import Permission
+
+FOLDER = "matching"
+SHIPPED = "fundus-matching-1"
+
+
+def update(
+    folder: Path, allowed: Permission, progress: Callable[[int], None] | None = None
+) -> tuple[Failed, ...]:
+    """Bring the inner archive up to date with the outer one.
+
+    Args:
+        folder: the outer archive.
+        allowed: its permission, which names the encoder.
+        progress: called with the number of photographs just dealt with.
+
+    Returns:
+        Photographs that can't be used.
+
+    Raises:
+        MatchingError: the inner archive was made by another matching encoder.
+        ArchiveError: the outer archive can't be opened, or the inner one not written.
+    """
+    with Archive.open(folder, read_only=True) as outer:
+        cases = [case for _, case in outer.cases()]
+    inner = folder / FOLDER
+    release = read_release(allowed.encoder or SHIPPED)
+    opened, own = open_archive(inner, None if (inner / FILE).exists() else release.folder)
+    with opened:
+        if opened.fingerprint != release.fingerprint:
+            raise MatchingError(
+                f"{inner} was made by the encoder {opened.name!r}, not by {release.name!r}; "
+                f"switch matching off and on again to make it anew"
+            )
+        _forget(opened, {case.path for case in cases})
+        return index_cases(opened, Encoder.load(own), cases, progress).failed
+
+
+def discard(folder: Path) -> None:
+    """Delete the inner archive, if there is one."""
+    shutil.rmtree(folder / FOLDER, ignore_errors=True)
+
+
+def forget_missing(folder: Path) -> int:
+    """Remove from the inner archive what the outer no longer holds; how many went."""
+    if not (folder / FOLDER / FILE).exists():
+        return 0
+    with Archive.open(folder, read_only=True) as outer:
+        kept = {case.path for _, case in outer.cases()}
+    with Archive.open(folder / FOLDER) as opened:
+        return _forget(opened, kept)
+
+
+def _forget(opened: Archive, kept: set[str]) -> int:
+    gone = [case for _, case in opened.cases() if case.path not in kept]
+    for case in gone:
+        opened.remove(image=case.path, collection=case.collection)
+    return len(gone)

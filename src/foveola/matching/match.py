@@ -1,0 +1,241 @@
+"""Which photographs of an archive show the eye of a query: candidates, proof, probability.
+
+    with Matcher.open(folder) as matcher:
+        result = matcher.match(Path("follow-up.jpg"))
+        result.found          # candidates likely enough, best first; often none
+
+descriptor   ranks the whole archive
+features     of the first few are compared with the query's: one map that many agree on
+calibration  turns both into a probability, among which is "none of these"
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import date
+from hashlib import blake2b
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foveola.archive import Archive
+from foveola.cases import Case
+from foveola.duplicates import registration
+from foveola.duplicates.registration import Features
+from foveola.encoders.encoder import Encoder
+from foveola.errors import FoveolaError
+from foveola.images.decode import decode, read_bytes
+from foveola.matching import gallery, permission
+from foveola.matching.probability import PRIOR, Calibration, Evidence, posterior
+
+Pixels = NDArray[np.uint8]
+
+CALIBRATION = Path(__file__).parent / "calibration.json"
+CANDIDATES = 20  # photographs whose features are compared
+ACCEPTED = 0.5  # probability from which a candidate is named a match
+_LEAST = 8  # features that agree, from which the pixels are compared too
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One photograph of the archive that may show the query's eye.
+
+    Attributes:
+        rank: 1 is the likeliest.
+        probability: that it shows the same eye.
+        evidence: what that rests on.
+        case: the photograph and its record.
+        id: of the case in the inner archive.
+        affine: (2, 3) from this photograph's prepared square to the query's.
+        months: from this photograph to the query, negative if that is older; None if unknown.
+    """
+
+    rank: int
+    probability: float
+    evidence: Evidence
+    case: Case
+    id: int
+    affine: NDArray[np.float32]
+    months: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MatchResult:
+    """What a search for the same eye found.
+
+    Attributes:
+        query: the photograph.
+        in_archive: whether the archive holds this very file.
+        candidates: all that were compared, likeliest first.
+        none: probability that the archive holds no other photograph of this eye.
+        considered: photographs that were ranked.
+        prior: chance, before looking, that there is one.
+        purpose: what matching was allowed for.
+        encoder: name of the matching encoder.
+        unread: candidates whose file could not be read for comparison.
+    """
+
+    query: Case
+    in_archive: bool
+    candidates: tuple[Candidate, ...]
+    none: float
+    considered: int
+    prior: float
+    purpose: str
+    encoder: str
+    unread: int
+
+    @property
+    def found(self) -> tuple[Candidate, ...]:
+        """Those likely enough to be named a match; often none."""
+        return tuple(c for c in self.candidates if c.probability >= ACCEPTED)
+
+
+class Matcher:
+    """An archive opened for matching. A context manager.
+
+    Args:
+        folder: the outer archive.
+        archive: the inner one, opened for reading.
+        encoder: the inner one's.
+        calibration: of that encoder.
+        allowed: the permission.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        archive: Archive,
+        encoder: Encoder,
+        calibration: Calibration,
+        allowed: permission.Permission,
+    ) -> None:
+        self.folder, self.archive, self.encoder = folder, archive, encoder
+        self.calibration, self.allowed = calibration, allowed
+
+    @classmethod
+    def open(cls, folder: Path, calibration: Path = CALIBRATION) -> Self:
+        """Open an archive for matching.
+
+        Raises:
+            MatchingError: matching is switched off, or the calibration belongs to another encoder.
+            ArchiveError: the archive or its inner one can't be opened.
+        """
+        allowed = permission.permission(folder)
+        archive = Archive.open(folder / gallery.FOLDER, read_only=True)
+        try:
+            encoder = Encoder.load(archive.encoder_folder)
+            known = Calibration.load(calibration, encoder.fingerprint)
+        except BaseException:
+            archive.close()
+            raise
+        return cls(folder, archive, encoder, known, allowed)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.archive.close()
+
+    def match(
+        self,
+        image: Path,
+        *,
+        candidates: int = CANDIDATES,
+        visit: float | str | None = None,
+        prior: float = PRIOR,
+    ) -> MatchResult:
+        """Look for other photographs of the eye that a photograph shows.
+
+        The use is logged before it is answered.
+
+        Args:
+            image: file of the query.
+            candidates: photographs to compare closely.
+            visit: when the query was taken, as the archive has visits; for the time between.
+            prior: chance, before looking, that the archive holds another photograph of this eye.
+
+        Raises:
+            ImageError: the file is no photograph that can be used.
+            MatchingError: the log can't be written.
+        """
+        data = read_bytes(image)
+        digest = blake2b(data, digest_size=16).digest()
+        permission.log_use(self.folder, "match", query=digest.hex()[:16], candidates=candidates)
+        pixels = decode(data, min_side=registration.SIDE, name=image.name)
+        known = self.archive.find(digest=digest)
+        query = known[1] if known else Case(image=image.name, path=str(image.absolute()))
+        visit = query.visit if visit is None else visit
+        ranked = self.archive.search(
+            self.encoder.encode_photograph(pixels), candidates,
+            exclude_ids=[known[0]] if known else (),
+        )  # fmt: skip
+        own = registration.square(pixels)
+        look = _Look(own, registration.features(own))
+        with ThreadPoolExecutor() as pool:
+            seen = list(pool.map(look, ranked.cases, ranked.similarities.tolist()))
+        evidence = [each[0] for each in seen]
+        chances, none = posterior(
+            self.calibration.log_ratio(evidence), max(ranked.considered, 1), prior
+        )
+        order = np.argsort(-chances, kind="stable").tolist()
+        return MatchResult(
+            query=query,
+            in_archive=known is not None,
+            candidates=tuple(
+                Candidate(
+                    rank, float(chances[i]), evidence[i], ranked.cases[i], int(ranked.ids[i]),
+                    seen[i][1], months_between(ranked.cases[i].visit, visit),
+                )
+                for rank, i in enumerate(order, start=1)
+            ),
+            none=none,
+            considered=ranked.considered,
+            prior=prior,
+            purpose=self.allowed.purpose,
+            encoder=self.encoder.name,
+            unread=sum(each[2] for each in seen),
+        )  # fmt: skip
+
+
+class _Look:
+    """Compares photographs with the query; safe to use from several threads."""
+
+    def __init__(self, own: Pixels, features: Features) -> None:
+        self._own, self._features = own, features
+
+    def __call__(self, case: Case, cosine: float) -> tuple[Evidence, NDArray[np.float32], bool]:
+        """The evidence, the map from the case's square to the query's, if it was unreadable."""
+        try:
+            other = registration.square(decode(Path(case.path), min_side=registration.SIDE))
+        except (FoveolaError, OSError):
+            return Evidence(cosine), np.eye(2, 3, dtype=np.float32), True
+        agreed = registration.agree(self._features, registration.features(other))
+        if agreed.inliers < _LEAST:
+            return Evidence(cosine, agreed.inliers), agreed.affine, False
+        seen = registration.compare(self._own, other, agreed.affine)
+        return (
+            Evidence(cosine, agreed.inliers, seen.correlation, seen.overlap),
+            agreed.affine,
+            False,
+        )
+
+
+def months_between(earlier: float | str | None, later: float | str | None) -> float | None:
+    """Months from one visit to another; None where either is unknown or they are of two kinds."""
+    if isinstance(earlier, str) and isinstance(later, str):
+        try:
+            days = (date.fromisoformat(later) - date.fromisoformat(earlier)).days
+        except ValueError:
+            return None
+        return days * 12 / 365.25
+    if isinstance(earlier, int | float) and isinstance(later, int | float):
+        return float(later) - float(earlier)
+    return None

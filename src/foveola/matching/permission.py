@@ -1,0 +1,138 @@
+"""Identity is sensitive: matching is off until someone says what for, and every use is logged.
+
+    A/matching.toml        written by `switch_on`: purpose, by whom, when, which encoder
+    A/matching-log.jsonl   one line for each use, on the disk before its result is shown
+
+The log names no subject and no file: a digest of the query tells the same query again.
+"""
+
+import getpass
+import json
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import tomli_w
+
+from foveola.config import load_config, to_mapping
+from foveola.errors import ConfigError, MatchingError
+
+SETTINGS = "matching.toml"
+LOG = "matching-log.jsonl"
+LONGEST = 500  # characters of a purpose
+
+
+@dataclass(frozen=True, kw_only=True)
+class Permission:
+    """That matching is allowed in an archive, as written in its matching.toml.
+
+    Attributes:
+        purpose: what for, in a sentence.
+        by: account that switched it on.
+        since: when, ISO 8601 in UTC.
+        encoder: name or folder of the matching encoder; empty takes the shipped one.
+    """
+
+    purpose: str
+    by: str = ""
+    since: str = ""
+    encoder: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.purpose.strip() or len(self.purpose) > LONGEST:
+            raise ValueError(
+                f"the purpose has {len(self.purpose)} characters; expected a sentence of 1 to "
+                f"{LONGEST} that says what subjects are matched for"
+            )
+
+
+def switch_on(folder: Path, purpose: str, encoder: str = "") -> Permission:
+    """Allow matching in an archive, and log that.
+
+    Raises:
+        MatchingError: the purpose says nothing.
+        OSError: the folder can't be written.
+    """
+    try:
+        made = Permission(purpose=purpose, by=_account(), since=_now(), encoder=encoder)
+    except ValueError as error:
+        raise MatchingError(str(error)) from None
+    partial = folder / (SETTINGS + ".partial")
+    partial.write_text(tomli_w.dumps(to_mapping(made)), encoding="utf-8")
+    partial.replace(folder / SETTINGS)
+    log_use(folder, "switched on", purpose=purpose)
+    return made
+
+
+def switch_off(folder: Path) -> None:
+    """Forbid matching in an archive, and log that; a second call does nothing."""
+    if (folder / SETTINGS).exists():
+        log_use(folder, "switched off")
+        (folder / SETTINGS).unlink()
+
+
+def permission(folder: Path) -> Permission:
+    """What matching is allowed for.
+
+    Raises:
+        MatchingError: it is switched off, or the settings can't be read.
+    """
+    path = folder / SETTINGS
+    if not path.exists():
+        raise MatchingError(
+            f"matching subjects is switched off for {folder}; whoever answers for the archive "
+            f"can allow it with: foveola matching on {folder} --purpose '...'"
+        )
+    try:
+        return load_config(path, Permission)
+    except ConfigError as error:
+        raise MatchingError(str(error)) from None
+
+
+def log_use(folder: Path, action: str, **facts: str | int | float | None) -> None:
+    """Append a line to the log; on return it is on the disk.
+
+    Args:
+        folder: the archive.
+        action: what was done.
+        facts: numbers and digests that say more; no names of people or files.
+
+    Raises:
+        MatchingError: it can't be written: what can't be logged is not done.
+    """
+    line = json.dumps({"time": _now(), "account": _account(), "action": action, **facts})
+    try:
+        with (folder / LOG).open("ab") as file:
+            file.write(line.encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise MatchingError(
+            f"the log {folder / LOG} can't be written ({error.strerror}), and matching without a "
+            "log is not allowed; make the archive's folder writable"
+        ) from None
+
+
+def read_log(folder: Path) -> list[dict[str, object]]:
+    """All uses, oldest first; a line that a crash cut short is left out."""
+    path = folder / LOG
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    uses = []
+    for line in lines:
+        try:
+            uses.append(json.loads(line))
+        except ValueError:
+            continue
+    return uses
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _account() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container without an entry for this user
+        return f"uid {os.getuid()}"
