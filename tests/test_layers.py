@@ -16,8 +16,8 @@ FLOORS = (
     ("models", "losses"),
     ("config", "datasets", "images", "archive"),
     ("evaluation", "phantom", "encoders"),
-    ("training", "indexing", "retrieval", "assess", "duplicates", "reading", "explain"),
-    ("matching", "report"),
+    ("training", "indexing", "retrieval", "assess", "duplicates", "reading", "explain", "report"),
+    ("matching",),
     ("service", "demo"),
     ("__init__",),  # the public names of `import foveola`
     ("cli",),

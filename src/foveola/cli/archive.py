@@ -80,11 +80,13 @@ def remove(
     The photographs themselves are not touched.
     """
     from foveola.archive import Archive
+    from foveola.matching.gallery import forget_missing
 
     if (image is None) == (subject is None):
         raise click.UsageError("give either --image or --subject")
     with Archive.open(archive) as opened:
         removed = opened.remove(image=image, subject=subject, collection=collection)
+    forget_missing(archive)
     if as_json:
         print_json({"archive": str(archive), "removed": removed})
     else:

@@ -15,6 +15,8 @@ COMMANDS = {
     "evaluate": ("foveola.cli.evaluate", "Measure how well an archive answers."),
     "index": ("foveola.cli.archive", "Put photographs into an archive."),
     "info": ("foveola.cli.archive", "Say what an archive holds."),
+    "match": ("foveola.cli.match", "Find photographs of the same eye, or say that none is."),
+    "matching": ("foveola.cli.match", "Allow matching, forbid it, see who used it."),
     "phantom": ("foveola.cli.data", "Draw phantom fundus photographs with known truth."),
     "remove": ("foveola.cli.archive", "Take an image or a subject out of an archive."),
     "search": ("foveola.cli.search", "Find the cases most like a photograph."),

@@ -161,7 +161,7 @@ def _find(
     progress: Callable[[int], None] | None,
     folder: Path,
 ) -> Found:
-    store = _Store(folder, max(1, len(cases)))
+    store = FeatureStore(folder, max(1, len(cases)))
     shape = (2, fingerprint.ASKED, fingerprint.DIMENSION)
     prints = np.zeros((len(cases), *shape), np.float16)
     files: dict[bytes, list[int]] = defaultdict(list)
@@ -184,7 +184,7 @@ def _find(
     return Found(tuple(pairs), tuple(failed), len(asked))
 
 
-class _Store:
+class FeatureStore:
     """Local features of many photographs in two files, so that memory stays small."""
 
     def __init__(self, folder: Path, count: int) -> None:
@@ -193,10 +193,12 @@ class _Store:
         self._vectors = np.memmap(folder / "v", np.uint8, "w+", shape=(count, FEATURES, 128))
 
     def put(self, i: int, of: Features) -> None:
+        """Keep those of photograph i."""
         n = self.counts[i] = len(of.points)
         self._points[i, :n], self._vectors[i, :n] = of.points, of.vectors
 
     def get(self, i: int) -> Features:
+        """Those of photograph i."""
         n = self.counts[i]
         return Features(np.array(self._points[i, :n]), np.array(self._vectors[i, :n]))
 
@@ -244,7 +246,10 @@ def _both_ways(exact: Iterable[tuple[int, int]]) -> set[tuple[int, int, bool]]:
 
 
 def _candidates(
-    prints: NDArray[np.float16], descriptors: Vectors | None, store: _Store, settings: Settings
+    prints: NDArray[np.float16],
+    descriptors: Vectors | None,
+    store: FeatureStore,
+    settings: Settings,
 ) -> set[tuple[int, int, bool]]:
     """(first, second, mirrored) with first < second."""
     seen = np.flatnonzero(store.counts)
@@ -268,7 +273,7 @@ def _candidates(
 
 def _prove(
     cases: Sequence[Case],
-    store: _Store,
+    store: FeatureStore,
     asked: Sequence[tuple[int, int, bool]],
     settings: Settings,
     workers: int,

@@ -9,6 +9,7 @@ features     of the first few are compared with the query's: one map that many a
 calibration  turns both into a probability, among which is "none of these"
 """
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
@@ -23,16 +24,21 @@ from numpy.typing import NDArray
 from foveola.archive import Archive
 from foveola.cases import Case
 from foveola.duplicates import registration
-from foveola.duplicates.registration import Features
+from foveola.duplicates.registration import Agreement, Features
 from foveola.encoders.encoder import Encoder
 from foveola.errors import FoveolaError
 from foveola.images.decode import decode, read_bytes
 from foveola.matching import gallery, permission
-from foveola.matching.probability import PRIOR, Calibration, Evidence, posterior
+from foveola.matching.probability import (
+    CALIBRATION,
+    PRIOR,
+    Calibration,
+    Evidence,
+    posterior,
+)
 
 Pixels = NDArray[np.uint8]
 
-CALIBRATION = Path(__file__).parent / "calibration.json"
 CANDIDATES = 20  # photographs whose features are compared
 ACCEPTED = 0.5  # probability from which a candidate is named a match
 _LEAST = 8  # features that agree, from which the pixels are compared too
@@ -116,18 +122,18 @@ class Matcher:
         self.calibration, self.allowed = calibration, allowed
 
     @classmethod
-    def open(cls, folder: Path, calibration: Path = CALIBRATION) -> Self:
+    def open(cls, folder: Path) -> Self:
         """Open an archive for matching.
 
         Raises:
-            MatchingError: matching is switched off, or the calibration belongs to another encoder.
+            MatchingError: matching is switched off, or its encoder was not calibrated.
             ArchiveError: the archive or its inner one can't be opened.
         """
         allowed = permission.permission(folder)
         archive = Archive.open(folder / gallery.FOLDER, read_only=True)
         try:
             encoder = Encoder.load(archive.encoder_folder)
-            known = Calibration.load(calibration, encoder.fingerprint)
+            known = Calibration.load(archive.encoder_folder / CALIBRATION, encoder.fingerprint)
         except BaseException:
             archive.close()
             raise
@@ -218,14 +224,17 @@ class _Look:
         except (FoveolaError, OSError):
             return Evidence(cosine), np.eye(2, 3, dtype=np.float32), True
         agreed = registration.agree(self._features, registration.features(other))
-        if agreed.inliers < _LEAST:
-            return Evidence(cosine, agreed.inliers), agreed.affine, False
-        seen = registration.compare(self._own, other, agreed.affine)
-        return (
-            Evidence(cosine, agreed.inliers, seen.correlation, seen.overlap),
-            agreed.affine,
-            False,
-        )
+        return compared(cosine, agreed, lambda: (self._own, other)), agreed.affine, False
+
+
+def compared(
+    cosine: float, agreed: Agreement, squares: Callable[[], tuple[Pixels, Pixels]]
+) -> Evidence:
+    """The evidence of two photographs; their pixels are asked for only if features agree."""
+    if agreed.inliers < _LEAST:
+        return Evidence(cosine, agreed.inliers)
+    seen = registration.compare(*squares(), agreed.affine)
+    return Evidence(cosine, agreed.inliers, seen.correlation, seen.overlap)
 
 
 def months_between(earlier: float | str | None, later: float | str | None) -> float | None:

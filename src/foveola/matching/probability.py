@@ -27,6 +27,7 @@ from foveola.errors import MatchingError
 
 Floats = NDArray[np.float64]
 
+CALIBRATION = "calibration.json"  # in the folder of an encoder
 MANY = 60  # features that agree, beyond which more say no more
 PRIOR = 0.5  # that the eye is in the archive, where nothing else is known
 
@@ -78,6 +79,11 @@ class Calibration:
         Raises:
             MatchingError: it can't be read, or belongs to another encoder.
         """
+        if not path.exists():
+            raise MatchingError(
+                f"{path.parent} has no {path.name}: what its evidence is worth is unknown; make it "
+                "with: foveola matching calibrate ENCODER MANIFEST"
+            )
         try:
             values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             weights = tuple(map(float, values["weights"]))

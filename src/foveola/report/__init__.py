@@ -1,14 +1,18 @@
 """Reports for people: self-contained HTML pages of searches and evaluations."""
 
 from foveola.report.pages import demo_page, evaluation_page, search_page, write_page
+from foveola.report.pairs import Pair, Photograph, pairs_page
 from foveola.report.shapes import HitShape, Images, SearchShape
 
 __all__ = [
     "HitShape",
     "Images",
+    "Pair",
+    "Photograph",
     "SearchShape",
     "demo_page",
     "evaluation_page",
+    "pairs_page",
     "search_page",
     "write_page",
 ]

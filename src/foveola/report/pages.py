@@ -37,7 +37,7 @@ def search_page(
             the search, all plain entries at the end.
     """
     view = view_search(result, images, encoder_card)
-    return _render(
+    return render(
         "search.html",
         title=title,
         searches=[view],
@@ -62,7 +62,7 @@ def evaluation_page(
         encoder_card: as for `search_page`.
         phantom: whether it was done on phantom images, which the page then says.
     """
-    return _render(
+    return render(
         "evaluation.html",
         title=title,
         **_evaluation_values(evaluation),
@@ -82,7 +82,7 @@ def demo_page(
 ) -> str:
     """Several searches, then the evaluation, if there is one; arguments as for `search_page`."""
     views = [view_search(result, images, encoder_card) for result in searches]
-    return _render(
+    return render(
         "demo.html",
         title=title,
         searches=views,
@@ -105,7 +105,8 @@ def _evaluation_values(evaluation: Evaluation | None) -> dict[str, object]:
     return {"evaluation": evaluation, "chart": drawn}
 
 
-def _render(template: str, **values: object) -> str:
+def render(template: str, **values: object) -> str:
+    """A page from its template."""
     return _environment().get_template(template).render(**values, grades_in_full=GRADES_IN_FULL)
 
 

@@ -1,0 +1,154 @@
+"""foveola match, matching."""
+
+from pathlib import Path
+
+import click
+
+from foveola.cli.output import (
+    PARTLY,
+    json_option,
+    list_failed,
+    one_line_errors,
+    print_json,
+    progress,
+)
+
+
+@click.command(epilog="Example: foveola match archive/ follow-up.jpg --html match.html")
+@click.argument("archive", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("image", type=click.Path(path_type=Path))
+@click.option(
+    "--candidates", default=20, show_default=True, type=click.IntRange(1, 1000),
+    help="Photographs that are compared closely.",
+)  # fmt: skip
+@click.option("--visit", help="When the query was taken: months, or a date, as the archive has it.")
+@click.option(
+    "--prior", default=0.5, show_default=True,
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="Chance, before looking, that the archive holds another photograph of this eye.",
+)  # fmt: skip
+@click.option(
+    "--html", type=click.Path(dir_okay=False, path_type=Path), help="Write a report to this file."
+)
+@json_option
+@one_line_errors
+def match(
+    archive: Path,
+    image: Path,
+    candidates: int,
+    visit: str | None,
+    prior: float,
+    html: Path | None,
+    as_json: bool,
+) -> None:
+    """Find photographs in ARCHIVE that show the same eye as IMAGE, or say that none does.
+
+    Identity is sensitive: matching is off until `foveola matching on` allows it, and every use
+    is logged in the archive.
+    """
+    from foveola.matching.match import Matcher
+    from foveola.matching.present import to_json, to_page, to_text
+
+    with Matcher.open(archive) as matcher:
+        result = matcher.match(image, candidates=candidates, visit=_when(visit), prior=prior)
+    if html is not None:
+        from foveola.report import write_page
+
+        write_page(html, to_page(result))
+    if as_json:
+        print_json(to_json(result))
+    else:
+        click.echo(to_text(result))
+    if html is not None:
+        click.echo(f"report: {html}", err=True)
+
+
+def _when(visit: str | None) -> float | str | None:
+    if visit is None:
+        return None
+    try:
+        return float(visit)
+    except ValueError:
+        return visit
+
+
+@click.group()
+def matching() -> None:
+    """Allow matching subjects in an archive, forbid it, and see who used it."""
+
+
+@matching.command(
+    epilog='Example: foveola matching on archive/ --purpose "duplicate check of registry R"'
+)
+@click.argument("archive", type=click.Path(file_okay=False, exists=True, path_type=Path))
+@click.option("--purpose", required=True, help="What subjects are matched for, in a sentence.")
+@click.option("--encoder", default="", help="Another matching encoder than the shipped one.")
+@click.pass_context
+@one_line_errors
+def on(ctx: click.Context, archive: Path, purpose: str, encoder: str) -> None:
+    """Allow matching in ARCHIVE, and describe its photographs for it."""
+    from foveola.archive import Archive
+    from foveola.matching import gallery, permission
+
+    with Archive.open(archive, read_only=True) as opened:
+        count = len(opened)
+    allowed = permission.switch_on(archive, purpose, encoder)
+    with progress("describing", count) as advance:
+        failed = gallery.update(archive, allowed, advance)
+    click.echo(f"{archive}: matching is on; {count - len(failed):,} photographs described")
+    _done(ctx, failed)
+
+
+@matching.command(epilog="Example: foveola matching update archive/")
+@click.argument("archive", type=click.Path(file_okay=False, exists=True, path_type=Path))
+@click.pass_context
+@one_line_errors
+def update(ctx: click.Context, archive: Path) -> None:
+    """Describe what was added to ARCHIVE since, and drop what was removed."""
+    from foveola.archive import Archive
+    from foveola.matching import gallery, permission
+
+    allowed = permission.permission(archive)
+    with Archive.open(archive, read_only=True) as opened:
+        count = len(opened)
+    with progress("describing", count) as advance:
+        failed = gallery.update(archive, allowed, advance)
+    click.echo(f"{archive}: {count - len(failed):,} photographs described")
+    _done(ctx, failed)
+
+
+@matching.command(epilog="Example: foveola matching off archive/")
+@click.argument("archive", type=click.Path(file_okay=False, exists=True, path_type=Path))
+@one_line_errors
+def off(archive: Path) -> None:
+    """Forbid matching in ARCHIVE, and delete what it was described by. The log stays."""
+    from foveola.matching import gallery, permission
+
+    permission.switch_off(archive)
+    gallery.discard(archive)
+    click.echo(f"{archive}: matching is off")
+
+
+@matching.command(epilog="Example: foveola matching log archive/ --json")
+@click.argument("archive", type=click.Path(file_okay=False, exists=True, path_type=Path))
+@json_option
+@one_line_errors
+def log(archive: Path, as_json: bool) -> None:
+    """List every use of matching in ARCHIVE, oldest first."""
+    from foveola.matching.permission import read_log
+
+    uses = read_log(archive)
+    if as_json:
+        print_json(uses)
+        return
+    for use in uses:
+        facts = ", ".join(
+            f"{k} {v}" for k, v in use.items() if k not in ("time", "account", "action")
+        )
+        click.echo(f"{use.get('time')}  {use.get('account')}  {use.get('action')}  {facts}")
+
+
+def _done(ctx: click.Context, failed: "tuple[object, ...]") -> None:
+    list_failed(failed)
+    if failed:
+        ctx.exit(PARTLY)
