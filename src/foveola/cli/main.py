@@ -8,6 +8,7 @@ import click
 # Command to the module that holds it. Help texts are here so that `foveola --help` is quick.
 COMMANDS = {
     "adapt": ("foveola.cli.data", "Turn an official data set's folder into a manifest."),
+    "audit": ("foveola.cli.audit", "List what is probably filed wrong in an archive."),
     "card": ("foveola.cli.data", "Print the card of an encoder, or of a data set."),
     "compare": ("foveola.cli.data", "Train several configurations and put them in one table."),
     "demo": ("foveola.cli.demo", "See it work: phantoms, an archive, searches, a report."),

@@ -187,10 +187,10 @@ def _find(
 class FeatureStore:
     """Local features of many photographs in two files, so that memory stays small."""
 
-    def __init__(self, folder: Path, count: int) -> None:
+    def __init__(self, folder: Path, count: int, most: int = FEATURES) -> None:
         self.counts = np.zeros(count, np.int32)
-        self._points = np.memmap(folder / "p", np.float32, "w+", shape=(count, FEATURES, 2))
-        self._vectors = np.memmap(folder / "v", np.uint8, "w+", shape=(count, FEATURES, 128))
+        self._points = np.memmap(folder / "p", np.float32, "w+", shape=(count, most, 2))
+        self._vectors = np.memmap(folder / "v", np.uint8, "w+", shape=(count, most, 128))
 
     def put(self, i: int, of: Features) -> None:
         """Keep those of photograph i."""

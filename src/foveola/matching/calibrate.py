@@ -19,7 +19,7 @@ from foveola.encoders.encoder import Encoder
 from foveola.errors import FoveolaError, MatchingError
 from foveola.images.decode import decode
 from foveola.matching.hard import harden
-from foveola.matching.match import compared
+from foveola.matching.match import FEATURES, compared, local_features, same_map
 from foveola.matching.probability import Calibration, Evidence, fit
 from foveola.matching.protocol import Protocol
 
@@ -63,7 +63,7 @@ def calibrate(
     cases: Sequence[Case],
     *,
     hard: int = 1000,
-    impostors: int = 300_000,
+    impostors: int = 50_000,
     seed: int = 0,
     progress: Callable[[int], None] | None = None,
 ) -> Calibration:
@@ -115,7 +115,7 @@ def look(
 ) -> Views:
     """Describe photographs and hard visits of some of them."""
     count, chosen = len(cases), set(hard.tolist())
-    store = FeatureStore(folder, 2 * count)
+    store = FeatureStore(folder, 2 * count, FEATURES)
     plain, made = (np.zeros((count, encoder.dimension), np.float32) for _ in range(2))
 
     def work(i: int) -> None:
@@ -128,7 +128,7 @@ def look(
             visits.append((count + i, harden(image, i), made))
         for at, of, rows in visits:
             rows[i] = encoder.encode_photograph(of)
-            store.put(at, registration.features(registration.square(of)))
+            store.put(at, local_features(registration.square(of)))
 
     with ThreadPoolExecutor() as pool:
         for _ in pool.map(work, range(count)):
@@ -173,7 +173,7 @@ def _evidence(
     def work(pair: tuple[int, int]) -> Evidence:
         i, j = pair
         cosine = float(views.descriptor(i) @ views.descriptor(j))
-        agreed = registration.agree(views.features.get(i), views.features.get(j))
+        agreed = same_map(views.features.get(i), views.features.get(j))
         return compared(cosine, agreed, lambda: (views.square(i), views.square(j)))
 
     found: list[Evidence] = []

@@ -41,7 +41,9 @@ Pixels = NDArray[np.uint8]
 
 CANDIDATES = 20  # photographs whose features are compared
 ACCEPTED = 0.5  # probability from which a candidate is named a match
-_LEAST = 8  # features that agree, from which the pixels are compared too
+FEATURES = 1000  # of each photograph: 400 miss twice as many of the hard pairs (docs/matching.md)
+_LEAST = 6  # features that match, from which a map is looked for
+_SEEN = 8  # features that agree, from which the pixels are compared too
 
 
 @dataclass(frozen=True)
@@ -184,7 +186,7 @@ class Matcher:
             exclude_ids=[known[0]] if known else (),
         )  # fmt: skip
         own = registration.square(pixels)
-        look = _Look(own, registration.features(own))
+        look = _Look(own, local_features(own))
         with ThreadPoolExecutor() as pool:
             seen = list(pool.map(look, ranked.cases, ranked.similarities.tolist()))
         evidence = [each[0] for each in seen]
@@ -223,15 +225,25 @@ class _Look:
             other = registration.square(decode(Path(case.path), min_side=registration.SIDE))
         except (FoveolaError, OSError):
             return Evidence(cosine), np.eye(2, 3, dtype=np.float32), True
-        agreed = registration.agree(self._features, registration.features(other))
+        agreed = same_map(self._features, local_features(other))
         return compared(cosine, agreed, lambda: (self._own, other)), agreed.affine, False
+
+
+def local_features(square: Pixels) -> Features:
+    """As many local features as matching compares, of a prepared field of view."""
+    return registration.features(square, FEATURES)
+
+
+def same_map(first: Features, second: Features) -> Agreement:
+    """The map from the second to the first that most of those features agree on; 8 ms."""
+    return registration.agree(first, second, _LEAST)
 
 
 def compared(
     cosine: float, agreed: Agreement, squares: Callable[[], tuple[Pixels, Pixels]]
 ) -> Evidence:
     """The evidence of two photographs; their pixels are asked for only if features agree."""
-    if agreed.inliers < _LEAST:
+    if agreed.inliers < _SEEN:
         return Evidence(cosine, agreed.inliers)
     seen = registration.compare(*squares(), agreed.affine)
     return Evidence(cosine, agreed.inliers, seen.correlation, seen.overlap)

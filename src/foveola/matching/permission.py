@@ -55,7 +55,7 @@ def switch_on(folder: Path, purpose: str, encoder: str = "") -> Permission:
         OSError: the folder can't be written.
     """
     try:
-        made = Permission(purpose=purpose, by=_account(), since=_now(), encoder=encoder)
+        made = Permission(purpose=purpose, by=account(), since=now(), encoder=encoder)
     except ValueError as error:
         raise MatchingError(str(error)) from None
     partial = folder / (SETTINGS + ".partial")
@@ -101,7 +101,7 @@ def log_use(folder: Path, action: str, **facts: str | int | float | None) -> Non
     Raises:
         MatchingError: it can't be written: what can't be logged is not done.
     """
-    line = json.dumps({"time": _now(), "account": _account(), "action": action, **facts})
+    line = json.dumps({"time": now(), "account": account(), "action": action, **facts})
     try:
         with (folder / LOG).open("ab") as file:
             file.write(line.encode() + b"\n")
@@ -127,11 +127,13 @@ def read_log(folder: Path) -> list[dict[str, object]]:
     return uses
 
 
-def _now() -> str:
+def now() -> str:
+    """ISO 8601 in UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _account() -> str:
+def account() -> str:
+    """Of the operating system."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a container without an entry for this user

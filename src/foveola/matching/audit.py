@@ -1,0 +1,295 @@
+"""What is probably filed wrong in an archive: a worklist, the surest first, each with evidence.
+
+    one eye, two subjects    photographs of one eye under two pseudonyms
+    two eyes, one id         photographs under one subject and eye that show different eyes
+    wrong side               left filed as right, or one eye filed as both
+    copy                     one photograph twice: the same bytes or pixels, or altered
+    two splits               a subject, an eye or a photograph on both sides of a split
+    label                    a grade or finding that the most similar cases speak against
+
+Nothing is changed: a person decides, and what was decided is not raised again (`decisions`).
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foveola.cases import Case
+from foveola.duplicates import find_duplicates
+from foveola.duplicates.find import Pair
+from foveola.encoders.encoder import Encoder, Failed
+from foveola.errors import FoveolaError
+from foveola.images.decode import decode
+from foveola.matching.labels import doubts
+from foveola.matching.laterality import Laterality, mirror_change
+from foveola.matching.match import compared, local_features, same_map
+from foveola.matching.pictures import read_square
+from foveola.matching.probability import Calibration, Evidence
+
+Vectors = NDArray[np.float32]
+Kind = Literal[
+    "one eye, two subjects", "two eyes, one id", "wrong side", "copy", "two splits", "label"
+]
+KINDS: tuple[Kind, ...] = (
+    "one eye, two subjects", "two eyes, one id", "wrong side", "copy", "two splits", "label",
+)  # fmt: skip
+COPIES = ("file", "pixels", "photograph")
+
+ERRORS = 0.02  # share of records taken to be wrong before looking, for "two eyes" and "side"
+SURE = 0.5  # probability from which something is raised
+MOST_LABELS = 200  # doubts about labels that are raised, the worst first
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """Something that is probably filed wrong.
+
+    Attributes:
+        kind: see KINDS.
+        cases: places among the cases; what is wrong, and what speaks against it.
+        score: from 0 to 1, for the order within a kind: the probability that it is wrong where
+            that is known.
+        said: one sentence.
+        evidence: numbers and words by name.
+    """
+
+    kind: Kind
+    cases: tuple[int, ...]
+    score: float
+    said: str
+    evidence: Mapping[str, str | int | float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What an audit found.
+
+    Attributes:
+        findings: by kind, then the surest first.
+        checked: photographs, pairs and records that were looked at, by what was looked for.
+        failed: photographs that can't be read.
+    """
+
+    findings: tuple[Finding, ...]
+    checked: Mapping[str, int]
+    failed: tuple[Failed, ...]
+
+
+def audit(
+    cases: Sequence[Case],
+    matching: Vectors,
+    similarity: Vectors | None,
+    encoder: Encoder,
+    calibration: Calibration,
+    laterality: Laterality,
+    *,
+    progress: Callable[[int], None] | None = None,
+) -> Audit:
+    """Look for what is filed wrong.
+
+    Args:
+        cases: N photographs.
+        matching: (N, D) descriptors of the matching encoder; a row of zeros where there is none.
+        similarity: (N, D) descriptors of the similarity encoder, for labels; None leaves them out.
+        encoder: the matching encoder.
+        calibration: of that encoder.
+        laterality: of that encoder.
+        progress: called with the number of photographs just dealt with, twice for each.
+    """
+    found = find_duplicates(cases, matching, progress=progress)
+    findings = list(_of_pairs(cases, found.pairs))
+    checked = {"photographs": len(cases) - len(found.failed), "pairs": found.candidates}
+    eyes = list(_of_one_id(cases, found.pairs))
+    findings += _two_eyes(cases, matching, eyes, calibration)
+    sides = [i for i, case in enumerate(cases) if case.eye is not None and matching[i].any()]
+    findings += _wrong_side(cases, matching, sides, encoder, laterality, progress)
+    findings += _split_records(cases)
+    if similarity is not None:
+        findings += _labels(cases, similarity)
+    checked |= {"pairs under one subject and eye": len(eyes), "sides": len(sides)}
+    findings.sort(key=lambda f: (KINDS.index(f.kind), -f.score, f.cases))
+    return Audit(tuple(findings), checked, found.failed)
+
+
+def key(finding: Finding, cases: Sequence[Case]) -> str:
+    """12 letters that name a finding for as long as its photographs and records stay as they are.
+
+    They are made of the kind, the photographs' paths and what is doubted, and tell neither.
+    """
+    parts = [finding.kind, str(finding.evidence.get("value", ""))]
+    involved = finding.cases[:1] if finding.kind == "label" else finding.cases
+    for i in sorted(involved, key=lambda i: cases[i].path):
+        parts += [cases[i].path, str(cases[i].subject), str(cases[i].eye)]
+    return hashlib.blake2b("\0".join(parts).encode(), digest_size=6).hexdigest()
+
+
+def _of_pairs(cases: Sequence[Case], pairs: Sequence[Pair]) -> Iterator[Finding]:
+    """What is wrong about photographs that show one eye."""
+    for pair in pairs:
+        a, b = cases[pair.first], cases[pair.second]
+        both = (pair.first, pair.second)
+        evidence = _pair_evidence(pair)
+        copied = pair.kind in COPIES
+        same_person = a.identity == b.identity
+        score = 1.0 if pair.inliers < 0 else min(1.0, pair.inliers / 60 + pair.correlation / 2)
+        if not same_person:
+            what = "are copies of one photograph" if copied else "show one eye"
+            yield Finding(
+                kind="one eye, two subjects", cases=both, score=score, evidence=evidence,
+                said=f"Both {what}, and are filed under two subjects.",
+            )  # fmt: skip
+        elif a.eye and b.eye and (a.eye == b.eye) == pair.mirrored:
+            turned = "mirror images of each other" if pair.mirrored else "of one eye"
+            yield Finding(
+                kind="wrong side", cases=both, score=score, evidence=evidence,
+                said=f"Both are {turned}, and are filed as {a.eye} and {b.eye}.",
+            )  # fmt: skip
+        if copied:
+            yield Finding(
+                kind="copy", cases=both, score=score, evidence=evidence, said=_COPIED[pair.kind]
+            )
+        one, other = a.extra.get("split"), b.extra.get("split")
+        if one and other and one != other:
+            yield Finding(
+                kind="two splits", cases=both, score=score, evidence=evidence,
+                said=f"Both show one eye, and lie in the splits {one} and {other}.",
+            )  # fmt: skip
+
+
+_COPIED = {
+    "file": "Both files have the same bytes.",
+    "pixels": "Both have the same pixels in other bytes.",
+    "photograph": "One is an altered copy of the other: vessels and light agree.",
+}
+
+
+def _pair_evidence(pair: Pair) -> dict[str, str | int | float]:
+    said: dict[str, str | int | float] = {"pair": pair.kind}
+    if pair.inliers >= 0:
+        said |= {
+            "features that agree": pair.inliers,
+            "correlation of vessels": round(pair.correlation, 3),
+            "difference of light": round(pair.light, 3),
+            "overlap": round(pair.overlap, 3),
+        }
+    return said | ({"mirrored": "yes"} if pair.mirrored else {})
+
+
+def _of_one_id(cases: Sequence[Case], pairs: Sequence[Pair]) -> Iterator[tuple[int, int]]:
+    """Pairs under one subject and eye that were not shown to be one eye."""
+    shown = {(pair.first, pair.second) for pair in pairs}
+    eyes: dict[tuple[object, str], list[int]] = defaultdict(list)
+    for i, case in enumerate(cases):
+        if case.subject is not None and case.eye is not None:
+            eyes[(case.identity, case.eye)].append(i)
+    for members in eyes.values():
+        yield from (pair for pair in combinations(members, 2) if pair not in shown)
+
+
+def _two_eyes(
+    cases: Sequence[Case],
+    matching: Vectors,
+    pairs: Sequence[tuple[int, int]],
+    calibration: Calibration,
+) -> Iterator[Finding]:
+    """Pairs under one subject and eye whose evidence speaks for two eyes."""
+
+    def look(pair: tuple[int, int]) -> Evidence | None:
+        squares = [read_square(Path(cases[i].path)) for i in pair]
+        first, second = squares
+        if first is None or second is None:
+            return None
+        agreed = same_map(local_features(first), local_features(second))
+        cosine = float(matching[pair[0]] @ matching[pair[1]])
+        return compared(cosine, agreed, lambda: (first, second))
+
+    with ThreadPoolExecutor() as pool:
+        evidence = list(pool.map(look, pairs))
+    for pair, seen in zip(pairs, evidence, strict=True):
+        if seen is None:
+            continue
+        ratio = float(np.exp(calibration.log_ratio([seen])[0]))
+        wrong = ERRORS / (ERRORS + (1 - ERRORS) * ratio)
+        if wrong >= SURE:
+            yield Finding(
+                kind="two eyes, one id", cases=pair, score=wrong,
+                said="Both are filed under one subject and eye, and show different eyes.",
+                evidence={
+                    "probability": round(wrong, 4), "cosine": round(seen.cosine, 3),
+                    "features that agree": seen.inliers,
+                },
+            )  # fmt: skip
+
+
+def _wrong_side(
+    cases: Sequence[Case],
+    matching: Vectors,
+    places: Sequence[int],
+    encoder: Encoder,
+    laterality: Laterality,
+    progress: Callable[[int], None] | None,
+) -> Iterator[Finding]:
+    """Photographs that look like the other eye than the one they are filed as."""
+
+    def change(i: int) -> Vectors:
+        try:
+            return mirror_change(
+                encoder, decode(Path(cases[i].path), min_side=encoder.contract.size)
+            )
+        except (FoveolaError, OSError):
+            return np.zeros_like(matching[i])
+
+    with ThreadPoolExecutor() as pool:
+        for i, changed in zip(places, pool.map(change, places), strict=True):
+            if progress:
+                progress(1)
+            (side,) = laterality.of(changed[None])
+            if side.eye == cases[i].eye:
+                continue
+            odds = side.probability / max(1 - side.probability, 1e-6)
+            wrong = ERRORS * odds / (ERRORS * odds + 1 - ERRORS)
+            if wrong >= SURE:
+                yield Finding(
+                    kind="wrong side", cases=(i,), score=wrong,
+                    said=f"It is filed as {cases[i].eye}, and looks like a {side.eye} eye.",
+                    evidence={"probability": round(wrong, 4), "looks like": side.eye},
+                )  # fmt: skip
+
+
+def _split_records(cases: Sequence[Case]) -> Iterator[Finding]:
+    """Subjects whose records lie in more than one split."""
+    people: dict[object, dict[str, int]] = defaultdict(dict)
+    for i, case in enumerate(cases):
+        split = case.extra.get("split")
+        if split and case.subject is not None:
+            people[case.identity].setdefault(str(split), i)
+    for splits in people.values():
+        if len(splits) > 1:
+            names = sorted(splits)
+            yield Finding(
+                kind="two splits", cases=tuple(splits[name] for name in names), score=1.0,
+                said=f"One subject lies in the splits {' and '.join(names)}.",
+                evidence={"by": "record"},
+            )  # fmt: skip
+
+
+def _labels(cases: Sequence[Case], similarity: Vectors) -> Iterator[Finding]:
+    for doubt in doubts(similarity, cases)[:MOST_LABELS]:
+        share = f"{100 * doubt.share:.0f} % of the most similar cases carry it"
+        usual = f"usual: {100 * doubt.usual[0]:.0f} % with it, {100 * doubt.usual[1]:.0f} % without"
+        word = "is missing" if doubt.missing else "is doubtful"
+        instead = f"; they have {doubt.instead}" if doubt.instead else ""
+        yield Finding(
+            kind="label", cases=(doubt.case, *doubt.neighbours[:3]), score=doubt.score,
+            said=f"{doubt.value} {word}: {share}{instead}.",
+            evidence={"value": f"{'no ' if doubt.missing else ''}{doubt.value}",
+                      "share": round(doubt.share, 3), "usual": usual},
+        )  # fmt: skip

@@ -1,0 +1,74 @@
+"""What was decided about the findings of an audit, so that none is raised twice.
+
+    A/audit-decisions.jsonl    one line for each decision; the last one on a finding counts
+
+The file names findings by their key, which tells no subject.
+"""
+
+import json
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from foveola.errors import MatchingError
+from foveola.matching.permission import account, now
+
+FILE = "audit-decisions.jsonl"
+Verdict = Literal["wrong", "right", "open"]
+LONGEST = 500  # characters of a note
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """One decision.
+
+    Attributes:
+        key: of the finding.
+        verdict: "wrong" if it is filed wrong indeed, "right" if it is not; "open" raises it again.
+        note: what the reader wants to say; no names.
+        by: account.
+        time: ISO 8601 in UTC.
+    """
+
+    key: str
+    verdict: Verdict
+    note: str = ""
+    by: str = ""
+    time: str = ""
+
+
+def decide(folder: Path, key: str, verdict: Verdict, note: str = "") -> Decision:
+    """Record a decision; on return it is on the disk.
+
+    Raises:
+        MatchingError: no key of a finding, an unknown verdict, or a note that is too long.
+        OSError: the file can't be written.
+    """
+    if not re.fullmatch("[0-9a-f]{12}", key):
+        raise MatchingError(f"{key[:20]!r} is no finding; expected 12 letters as the audit prints")
+    if verdict not in get_args(Verdict):
+        raise MatchingError(f"{verdict!r} is no decision; expected {', '.join(get_args(Verdict))}")
+    if len(note) > LONGEST:
+        raise MatchingError(f"the note has {len(note)} characters; expected at most {LONGEST}")
+    made = Decision(key=key, verdict=verdict, note=note, by=account(), time=now())
+    with (folder / FILE).open("ab") as file:
+        file.write(json.dumps(made.__dict__).encode() + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+    return made
+
+
+def decisions(folder: Path) -> dict[str, Decision]:
+    """The last decision on each finding, by key; "open" ones are left out."""
+    path = folder / FILE
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    made: dict[str, Decision] = {}
+    for line in lines:
+        try:
+            one = Decision(**json.loads(line))
+        except (ValueError, TypeError):  # a line that a crash cut short
+            continue
+        made[one.key] = one
+    return {key: one for key, one in made.items() if one.verdict != "open"}

@@ -1,0 +1,76 @@
+"""Labels that the nearest cases speak against."""
+
+import numpy as np
+
+from foveola.cases import Case
+from foveola.matching.labels import doubts
+
+
+def cases_of(groups, *, subjects=None, collection="c", findings=None):
+    return [
+        Case(
+            image=str(i), path=f"/{i}", subject=str(i if subjects is None else subjects[i]),
+            grade=grade, collection=collection,
+            findings=None if findings is None else frozenset(findings[i]),
+        )
+        for i, grade in enumerate(groups)
+    ]  # fmt: skip
+
+
+def clusters(sizes, noise=0.05, seed=0):
+    rng = np.random.default_rng(seed)
+    centres = np.eye(len(sizes), 6)
+    rows = np.concatenate(
+        [np.repeat(c[None], n, axis=0) for c, n in zip(centres, sizes, strict=True)]
+    )
+    return (rows + noise * rng.normal(size=rows.shape)).astype(np.float32)
+
+
+def test_a_grade_among_those_of_another_is_doubted():
+    rows = clusters([30, 30])
+    grades = [0] * 30 + [2] * 30
+    grades[4] = 2  # lies among the healthy
+    (worst, *others) = doubts(rows, cases_of(grades))
+    assert (worst.case, worst.value, worst.instead) == (4, "grade 2", "grade 0")
+    assert worst.share == 0
+    assert worst.score == 1
+    assert len(worst.neighbours) == 15
+    assert all(n < 30 for n in worst.neighbours)
+    assert not others
+
+
+def test_a_rare_grade_is_not_doubted_for_being_rare():
+    rows = clusters([60, 8])
+    found = doubts(rows, cases_of([0] * 60 + [4] * 8))
+    assert found == []
+
+
+def test_a_persons_own_photographs_do_not_vote():
+    rows = clusters([30, 30])
+    grades = [0] * 30 + [2] * 30
+    grades[0:4] = [2] * 4
+    subjects = [0, 0, 0, 0, *range(4, 60)]  # four photographs of one person, alike and wrong
+    found = doubts(rows, cases_of(grades, subjects=subjects), neighbours=3)
+    assert [d.case for d in found] == [0, 1, 2, 3]
+
+
+def test_findings_are_missed_and_doubted():
+    rows = clusters([30, 30])
+    findings = [{"G"}] * 30 + [{"N"}] * 30
+    findings[3] = {"N"}
+    found = doubts(rows, cases_of([None] * 60, findings=findings))
+    assert {(d.case, d.value, d.missing) for d in found} == {(3, "G", True), (3, "N", False)}
+
+
+def test_a_data_set_that_never_names_a_finding_is_not_asked():
+    rows = clusters([20, 20])
+    named = cases_of([None] * 20, findings=[{"G"}] * 10 + [{"N"}] * 10)
+    silent = cases_of([None] * 20, findings=[{"x"}] * 20, collection="other")
+    found = doubts(rows, [*named, *silent])
+    assert all(d.case < 20 for d in found)
+
+
+def test_few_or_no_labels_raise_no_doubt():
+    assert doubts(clusters([4]), cases_of([0, 0, 1, 1])) == []
+    assert doubts(clusters([4]), cases_of([None] * 4)) == []
+    assert doubts(np.zeros((0, 4), np.float32), []) == []
