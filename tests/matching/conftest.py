@@ -59,7 +59,12 @@ def archive(phantoms, stand_in, tmp_path):
     return folder
 
 
-def write_jpeg(path, image, quality=92):
-    """RGB pixels as a JPEG file."""
-    cv2.imwrite(str(path), image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return path
+@pytest.fixture(scope="session")
+def write_jpeg():
+    """A function that writes RGB pixels as a JPEG file."""
+
+    def write(path, image, quality=92):
+        cv2.imwrite(str(path), image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+        return path
+
+    return write
