@@ -28,7 +28,14 @@ from foveola.evaluation import evaluate
 from foveola.evaluation.estimates import Metric, PerQuery, summarise
 from foveola.evaluation.folds import paired, pooled
 from foveola.evaluation.settings import Settings
-from foveola.training.evidence import Row, folder_of, read_rows, train_rows
+from foveola.training.evidence import (
+    Row,
+    folder_of,
+    read_descriptors,
+    read_entries,
+    read_rows,
+    train_rows,
+)
 
 METRIC = "mAP@10"
 SETTINGS = Settings((10,), "subject", False, 1000, 0.95, 0)
@@ -68,13 +75,12 @@ def known_cases(rows: Sequence[Row], base: Path) -> dict[tuple[str, str], Case]:
 
 
 def fold_of(folder: Path, known: dict[tuple[str, str], Case], camera: np.ndarray) -> Fold:
-    entries = json.loads((folder / "cases.json").read_text(encoding="utf-8"))
-    keys = [(entry["collection"], entry["image"]) for entry in entries]
+    entries = read_entries(folder)
     number = {key: i for i, key in enumerate(known)}
     return Fold(
-        [known[key] for key in keys],
-        np.array([entry["held"] for entry in entries]),
-        camera[[number[key] for key in keys]],
+        [known[collection, image] for collection, image, _ in entries],
+        np.array([held for *_, held in entries]),
+        camera[[number[collection, image] for collection, image, _ in entries]],
     )
 
 
@@ -216,10 +222,12 @@ def complete(rows: Sequence[Row], out: Path, folds: int) -> list[Row]:
     ]
 
 
-def loaded(out: Path, row: Row, count: int) -> list[np.ndarray]:
-    """Its descriptors, fold by fold."""
-    files = [folder_of(out, row, f) / "descriptors.npy" for f in range(count)]
-    return [np.load(file).astype(np.float32) for file in files]
+def loaded(out: Path, row: Row, first: Row, count: int) -> list[np.ndarray]:
+    """Its descriptors, fold by fold, in the order of the first row."""
+    return [
+        read_descriptors(folder_of(out, row, f), read_entries(folder_of(out, first, f)))
+        for f in range(count)
+    ]
 
 
 def write(rows: Sequence[Row], base: Path, out: Path, count: int, page: Path | None = None) -> None:
@@ -239,7 +247,7 @@ def write(rows: Sequence[Row], base: Path, out: Path, count: int, page: Path | N
             folds,
         )
     }
-    made = {row.name: loaded(out, row, count) for row in rows}
+    made = {row.name: loaded(out, row, rows[0], count) for row in rows}
     for row in rows:
         judged[row.name] = judge(row.title, made[row.name], folds)
     for name, of_row, what, change in DERIVED:

@@ -11,7 +11,7 @@ from foveola.errors import ConfigError
 from foveola.images.fundus import Contract
 from foveola.models.descriptor import DescriptorModel
 from foveola.phantom import generate
-from foveola.training.evidence import read_rows, train_rows
+from foveola.training.evidence import read_descriptors, read_entries, read_rows, train_rows
 from foveola.training.maps import PackedMaps, describe_all, pack_maps
 
 ROWS = """
@@ -103,6 +103,23 @@ def test_every_person_is_held_out_of_one_fold_and_nothing_is_made_twice(work):
     before = [(f / "descriptors.npy").stat().st_mtime_ns for *_, f in done]
     again = list(train_rows(work / "rows.toml", work / "out", folds=2, report=said.append))
     assert [(f / "descriptors.npy").stat().st_mtime_ns for *_, f in again] == before
+
+
+def test_descriptors_are_read_in_the_order_asked_for_whatever_order_they_were_made_in(tmp_path):
+    entries = [("a", "1.jpg", True), ("a", "2.jpg", False), ("b", "1.jpg", False)]
+    made = np.eye(3, dtype=np.float16)
+    for name, order in (("one", [0, 1, 2]), ("two", [2, 0, 1])):
+        folder = tmp_path / name
+        folder.mkdir()
+        cases = [dict(zip(("collection", "image", "held"), entries[i], strict=True)) for i in order]
+        (folder / "cases.json").write_text(json.dumps(cases))
+        np.save(folder / "descriptors.npy", made[order])
+    assert (read_descriptors(tmp_path / "two", entries) == np.eye(3)).all()
+    assert (read_descriptors(tmp_path / "one", entries) == np.eye(3)).all()
+    assert read_entries(tmp_path / "two")[0] == ("b", "1.jpg", False)
+    other = [("a", "1.jpg", False), *entries[1:]]  # another person was held out
+    with pytest.raises(ConfigError, match="another split than the rest of the table"):
+        read_descriptors(tmp_path / "one", other)
 
 
 @pytest.fixture

@@ -64,9 +64,13 @@ class Calibration:
     pairs: tuple[int, int]
 
     def log_ratio(self, evidence: Sequence[Evidence]) -> Floats:
-        """(N,) natural logarithm of the likelihood ratio."""
-        rows = _columns(evidence) @ np.array(self.weights)
-        return np.asarray(np.clip(rows, -math.log(self.pairs[0]), math.log(self.pairs[1])))
+        """(N,) natural logarithm of the likelihood ratio, bounded by the pairs it rests on."""
+        low, high = -math.log(self.pairs[0]), math.log(self.pairs[1])
+        return np.asarray(np.clip(self.score(evidence), low, high))
+
+    def score(self, evidence: Sequence[Evidence]) -> Floats:
+        """(N,) the same without bounds: for an order, not for a probability."""
+        return np.asarray(_columns(evidence) @ np.array(self.weights))
 
     def save(self, path: Path) -> None:
         """Write as JSON."""

@@ -15,7 +15,7 @@ descriptor for every labelled photograph. What is there is not made again.
 import json
 import shutil
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -139,6 +139,29 @@ def _keep(
     partial = folder / "descriptors.partial.npy"
     np.save(partial, made.astype(np.float16))
     partial.rename(folder / "descriptors.npy")  # last: its presence says all is there
+
+
+def read_entries(folder: Path) -> list[tuple[str, str, bool]]:
+    """Collection, image and whether it was held out, of each photograph of a row's fold."""
+    entries = json.loads((folder / "cases.json").read_text(encoding="utf-8"))
+    return [(entry["collection"], entry["image"], entry["held"]) for entry in entries]
+
+
+def read_descriptors(folder: Path, entries: Sequence[tuple[str, str, bool]]) -> NDArray[np.float32]:
+    """Descriptors of a row's fold in the order of these entries, whatever order they were made in.
+
+    Raises:
+        ConfigError: it was made of other photographs, or others of them were held out.
+    """
+    own = read_entries(folder)
+    at = {entry: i for i, entry in enumerate(own)}
+    if set(own) != set(entries) or len(own) != len(entries):
+        raise ConfigError(
+            f"{folder} was made of other photographs or another split than the rest of the table; "
+            "delete it and train it again"
+        )
+    made: NDArray[np.float32] = np.load(folder / "descriptors.npy").astype(np.float32)
+    return made[[at[entry] for entry in entries]]
 
 
 def _weights(folder: Path) -> Path:

@@ -1,0 +1,150 @@
+"""Same-eye verification on photographs that no encoder was trained on.
+
+    python benchmarks/matching.py DATA [--encoder NAME ...]
+
+DATA is a folder with tvhl/labels.csv (docs/matching.md). Two protocols:
+
+    easy   every photograph asks all others; the eye's other photographs were taken minutes apart
+    hard   a hard second visit (foveola.matching.hard) of each photograph whose eye was photographed
+           twice asks all photographs but the one it was made of
+
+Rows: each encoder alone, local features alone, and both by a calibration that is fitted on one
+half of the subjects and used on the other. Prints Markdown.
+"""
+
+import argparse
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from foveola.datasets.manifest import Manifest
+from foveola.encoders.encoder import Encoder
+from foveola.evaluation.identification import Identification, Known, identify
+from foveola.evaluation.tables import piped
+from foveola.matching.calibrate import Views, look
+from foveola.matching.gallery import SHIPPED
+from foveola.matching.match import compared, same_map
+from foveola.matching.probability import Evidence, fit
+
+SCALE = 60  # log ratios lie well within, and similarities between -1 and 1
+
+
+class Pairs:
+    """All pairs of a protocol: queries (rows), gallery (columns), and what is left out."""
+
+    def __init__(self, views: Views, hard: bool) -> None:
+        count = len(views.cases)
+        often = {i for i in views.identities if views.identities.count(i) > 1}
+        self.views, self.hard = views, hard
+        self.asked = [i for i in range(count) if not hard or views.identities[i] in often]
+        self.queries = [count + i for i in self.asked] if hard else self.asked
+        self.identities = [views.identities[i] for i in self.asked]
+        self.subjects = [views.cases[i].identity for i in self.asked]
+        people = sorted({case.identity for case in views.cases})
+        self.fold = np.array([people.index(s) % 2 for s in self.subjects])
+        self.same = np.array([[a == b for b in views.identities] for a in self.identities])
+        self.self = np.array(self.asked)[:, None] == np.arange(count)
+
+    def cosines(self, encoder: Encoder | None) -> np.ndarray:
+        """(Q, N) of the views, or of another encoder's."""
+        views = self.views if encoder is None else described(encoder, self.views)
+        return np.stack([views.descriptor(i) for i in self.queries]) @ views.plain.T
+
+    def judge(self, similarity: np.ndarray) -> Identification:
+        """Each query against all photographs but its own."""
+        shape = np.ones((len(self.asked), 2), np.float32)
+        everyone = np.ones((len(self.views.cases), 2), np.float32)
+        queries = Known(shape, self.identities, self.subjects, visits=self.asked)
+        gallery = Known(everyone, self.views.identities, visits=range(len(everyone)))
+        return identify(queries, gallery, similarity=lambda part: similarity[part])
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--encoder", action="append", help="to compare; the last one is combined")
+    arguments = parser.parse_args()
+    names = arguments.encoder or ["fundus-similarity-4", SHIPPED]
+    encoders = [Encoder.load(name) for name in names]
+    cv2.setNumThreads(1)
+    cases = list(Manifest.read(arguments.data / "tvhl/labels.csv", collection="tvhl").cases())
+    with tempfile.TemporaryDirectory() as folder:
+        views = look(encoders[-1], cases, np.arange(len(cases)), Path(folder))
+        sides = {name: Pairs(views, name == "hard") for name in ("easy", "hard")}
+        seen = {name: evidence(pairs) for name, pairs in sides.items()}
+    rows = [["protocol", "by", "AUC", "EER, %", "FNMR at FMR 0.1 %", "rank-1"]]
+    both = cross_fitted(sides, seen, encoders[-1].fingerprint)
+    for protocol, pairs in sides.items():
+        agreed = np.array([[e.inliers for e in line] for line in seen[protocol]])
+        ways = {encoder.name: pairs.cosines(encoder) for encoder in encoders}
+        ways |= {"features": np.log1p(agreed) / 10, "both": both[protocol]}
+        rows += [[protocol, way, *cells(pairs.judge(x))] for way, x in ways.items()]
+    first = sides["easy"].judge(both["easy"]).verification
+    print(f"{len(cases)} photographs, {first.genuine // 2} pairs of one eye.\n")
+    print(piped(rows))
+
+
+def described(encoder: Encoder, views: Views) -> Views:
+    """The same photographs by another encoder; without features."""
+    with tempfile.TemporaryDirectory() as folder:
+        return look(encoder, views.cases, np.arange(len(views.cases)), Path(folder))
+
+
+def evidence(pairs: Pairs) -> list[list[Evidence]]:
+    """Of every pair, (Q, N)."""
+    views, cosines = pairs.views, pairs.cosines(None)
+
+    def row(r: int) -> list[Evidence]:
+        i = pairs.queries[r]
+        own = views.features.get(i)
+        line = []
+        for j, cosine in enumerate(cosines[r].tolist()):
+            if pairs.self[r, j]:
+                line.append(Evidence(cosine))
+                continue
+            agreed = same_map(own, views.features.get(j))
+            line.append(compared(cosine, agreed, lambda j=j: (views.square(i), views.square(j))))
+        return line
+
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(row, range(len(pairs.queries))))
+
+
+def cross_fitted(
+    sides: dict[str, Pairs], seen: dict[str, list[list[Evidence]]], encoder: str
+) -> dict[str, np.ndarray]:
+    """Similarity by both kinds of evidence, fitted on the other half of the subjects."""
+    scores = {name: np.zeros(pairs.same.shape) for name, pairs in sides.items()}
+    for fold in (0, 1):
+        known, truth = [], []
+        for name, pairs in sides.items():
+            for r in np.flatnonzero(pairs.fold != fold):
+                kept = ~pairs.self[r]
+                known += [e for e, keep in zip(seen[name][r], kept, strict=True) if keep]
+                truth += pairs.same[r][kept].tolist()
+        made = fit(known, truth, encoder)
+        for name, pairs in sides.items():
+            for r in np.flatnonzero(pairs.fold == fold):
+                scores[name][r] = np.clip(made.score(seen[name][r]) / SCALE, -1, 1)
+    return scores
+
+
+def cells(found: Identification) -> list[str]:
+    """AUC, EER, FNMR and rank-1 with intervals."""
+    seen, first = found.verification, found.metrics["rank-1"]
+    eer = [100 * x for x in (seen.eer.value, *seen.eer.interval)]
+    fnmr = seen.fnmr[1e-3]
+    return [
+        f"{seen.auc.value:.4f} ({seen.auc.low:.4f} to {seen.auc.high:.4f})",
+        f"{eer[0]:.2f} ({eer[1]:.2f} to {eer[2]:.2f})",
+        f"{fnmr.value:.3f} ({fnmr.low:.3f} to {fnmr.high:.3f})",
+        f"{first.value.micro:.3f} ({first.low.micro:.3f} to {first.high.micro:.3f})",
+    ]
+
+
+if __name__ == "__main__":
+    main()
