@@ -35,8 +35,8 @@ from numpy.typing import NDArray
 from foveola.config import load_config
 from foveola.datasets.manifest import Manifest
 from foveola.evaluation.pointing import MEASURES, point_many, summary
-from foveola.images.fundus import Contract
 from foveola.training.config import TrainConfig
+from foveola.training.prepared import contract_of
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared" / "data"
@@ -75,7 +75,7 @@ def judged(heats: Sequence[Floats], photos: Sequence[Photo]) -> Floats:
 def add_run(group: Group, run: Path, base: Path, photos: Sequence[Photo], gallery: Gallery) -> None:
     """Measure one run and its rivals."""
     config = load_config(run / "config.toml", TrainConfig)
-    contract = Contract(size=config.model.image_size, mean=config.model.mean, std=config.model.std)
+    contract = contract_of(config)
     seen = np.array(trained_on(photos, [base / name for name in config.data.manifests], run))
     group.seen = seen if group.seen is None else group.seen | seen
     first = not group.seeds

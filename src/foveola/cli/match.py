@@ -11,6 +11,7 @@ from foveola.cli.output import (
     one_line_errors,
     print_json,
     progress,
+    read_cases,
 )
 
 
@@ -115,6 +116,46 @@ def update(ctx: click.Context, archive: Path) -> None:
         failed = gallery.update(archive, allowed, advance)
     click.echo(f"{archive}: {count - len(failed):,} photographs described")
     _done(ctx, failed)
+
+
+@matching.command(
+    epilog="Example: foveola matching calibrate runs/mine/encoder photographs/labels.csv"
+)
+@click.argument("encoder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("sources", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.option("--hard", default=1000, show_default=True, type=click.IntRange(0),
+              help="Photographs of which a hard second visit is made.")  # fmt: skip
+@click.option("--impostors", default=50_000, show_default=True, type=click.IntRange(100),
+              help="Pairs of two eyes; they bound how much evidence can ever say.")  # fmt: skip
+@one_line_errors
+def calibrate(encoder: Path, sources: tuple[Path, ...], hard: int, impostors: int) -> None:
+    """Learn what the evidence of ENCODER is worth, from photographs of known eyes.
+
+    Writes calibration.json and laterality.json into the encoder's folder. SOURCES are manifests
+    with the columns subject and eye, of people that the encoder was not trained on.
+    """
+    from foveola.encoders.encoder import Encoder
+    from foveola.matching.calibrate import calibrate as fit
+    from foveola.matching.calibrate import learn_sides
+    from foveola.matching.laterality import LATERALITY
+    from foveola.matching.probability import CALIBRATION
+
+    cases = [case for source in sources for case in read_cases([source], _collection(source))]
+    loaded = Encoder.load(encoder)
+    with progress("comparing", len(cases) + impostors // 1000) as advance:
+        made = fit(loaded, cases, hard=hard, impostors=impostors, progress=advance)
+    sides = learn_sides(loaded, cases)
+    made.save(encoder / CALIBRATION)
+    sides.save(encoder / LATERALITY)
+    click.echo(
+        f"{encoder}: {made.pairs[0]:,} pairs of one eye, {made.pairs[1]:,} of two; sides of "
+        f"{sides.photographs:,} photographs"
+    )
+
+
+def _collection(source: Path) -> str:
+    """The folder's name: pseudonyms of two data sets are not the same people."""
+    return source.name if source.is_dir() else source.absolute().parent.name
 
 
 @matching.command(epilog="Example: foveola matching off archive/")

@@ -19,6 +19,7 @@ from foveola.encoders.encoder import Encoder
 from foveola.errors import FoveolaError, MatchingError
 from foveola.images.decode import decode
 from foveola.matching.hard import harden
+from foveola.matching.laterality import Laterality, fit_laterality, mirror_change
 from foveola.matching.match import FEATURES, compared, local_features, same_map
 from foveola.matching.probability import Calibration, Evidence, fit
 from foveola.matching.protocol import Protocol
@@ -104,6 +105,33 @@ def calibrate(
         cv2.setNumThreads(threads)
     truth = np.arange(len(evidence)) < len(same)
     return fit(evidence, truth, encoder.fingerprint)
+
+
+def learn_sides(encoder: Encoder, cases: Sequence[Case]) -> Laterality:
+    """The rule that tells left from right, from photographs whose eye is known.
+
+    Raises:
+        MatchingError: none can be used.
+    """
+    known = [case for case in cases if case.eye is not None]
+
+    def change(case: Case) -> Vectors | None:
+        try:
+            image = decode(Path(case.path), min_side=encoder.contract.size)
+        except (FoveolaError, OSError):
+            return None
+        return mirror_change(encoder, image)
+
+    with ThreadPoolExecutor() as pool:
+        made = [
+            (changed, case.eye)
+            for changed, case in zip(pool.map(change, known), known, strict=True)
+            if changed is not None and case.eye is not None
+        ]
+    if not made:
+        raise MatchingError(f"none of the {len(cases)} photographs has a known eye and can be read")
+    changes, eyes = zip(*made, strict=True)
+    return fit_laterality(np.stack(changes), eyes, encoder.fingerprint)
 
 
 def look(

@@ -82,6 +82,8 @@ class ModelConfig:
     pooling: Literal["gem", "average"] = "gem"  # of the map into one vector
     output_stride: int | None = None  # pixels to a position of the map; 8 or 16 see finer
     in_channels: Literal[1, 3] = 3  # 1 takes the luminance
+    # Cut to the field of view of a fundus camera; false takes the whole frame, of a radiograph
+    field_of_view: bool = True
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)  # of R, G, B, on the scale 0 to 1
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
 

@@ -30,8 +30,8 @@ from foveola.errors import ConfigError
 from foveola.models.descriptor import DescriptorModel
 from foveola.training.config import TrainConfig
 from foveola.training.maps import describe_all
-from foveola.training.prepared import Prepared, prepare_data
-from foveola.training.run import build_model, contract_of, fit
+from foveola.training.prepared import Prepared, contract_of, prepare_data
+from foveola.training.run import build_model, fit
 
 Report = Callable[[str], None]
 

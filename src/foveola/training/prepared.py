@@ -42,6 +42,15 @@ class Prepared:
         return [case.identity for case in self.cases]
 
 
+def contract_of(config: TrainConfig) -> Contract:
+    """What the configuration does to a photograph before the network sees it."""
+    model = config.model
+    return Contract(
+        size=model.image_size, crop=model.field_of_view, mask=model.field_of_view,
+        mean=model.mean, std=model.std,
+    )  # fmt: skip
+
+
 def prepare_data(config: TrainConfig, base: Path, out: Path, report: Report) -> Prepared:
     """Read the manifests, hold subjects back, prepare the labelled images of the others.
 
@@ -66,9 +75,9 @@ def prepare_data(config: TrainConfig, base: Path, out: Path, report: Report) -> 
     )
     size = round(config.model.image_size * config.data.margin)
     report(f"preparing {len(kept)} images at {size} px")
-    images, rows, faults = pack(
-        [cases[i] for i in kept], Contract(size=size), base / config.data.cache
-    )
+    # packed without the channels' mean and deviation, which are the network's
+    contract = Contract(size=size, crop=config.model.field_of_view, mask=config.model.field_of_view)
+    images, rows, faults = pack([cases[i] for i in kept], contract, base / config.data.cache)
     for fault in faults:
         report(f"left out: {fault}")
     read = kept[rows]

@@ -29,7 +29,6 @@ from torch.utils.data import DataLoader, Dataset
 
 from foveola.config import load_config, to_mapping
 from foveola.errors import ConfigError
-from foveola.images.fundus import Contract
 from foveola.models.descriptor import DescriptorModel
 from foveola.training.config import TrainConfig
 from foveola.training.data import PackedImages
@@ -37,7 +36,7 @@ from foveola.training.descriptor import LOG_EVERY, VALIDATION, DescriptorTrainin
 from foveola.training.export import export_encoder
 from foveola.training.finish import finish
 from foveola.training.maps import PackedMaps, pack_maps
-from foveola.training.prepared import Prepared, Report, prepare_data
+from foveola.training.prepared import Prepared, Report, contract_of, prepare_data
 from foveola.training.sampler import SubjectSampler
 from foveola.training.validation import PlainImages
 
@@ -74,11 +73,6 @@ def train_configured(config: TrainConfig, base: Path, out: Path, report: Report 
         model, out / "encoder", config=config, contract=contract, counts=prepared.counts,
         data=prepared.data,
     )  # fmt: skip
-
-
-def contract_of(config: TrainConfig) -> Contract:
-    """What the configuration does to a photograph before the network sees it."""
-    return Contract(size=config.model.image_size, mean=config.model.mean, std=config.model.std)
 
 
 def fit(

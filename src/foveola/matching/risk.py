@@ -1,0 +1,130 @@
+"""How well the descriptors of an archive tell who someone is, for matching or against it.
+
+A descriptor made for similar cases is meant to say what a retina shows, not whose it is. `risk`
+measures how far it does say that: whoever holds a photograph of a person, and the descriptors of
+an archive that was released without names, could find that person at this rate.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foveola.archive import Archive
+from foveola.cases import Case
+from foveola.errors import ArchiveError, FoveolaError
+from foveola.evaluation.tables import Rows, aligned, number, ranged
+from foveola.evaluation.verification import Rate
+from foveola.matching.evaluation import MatchingEvaluation, evaluate_matching
+from foveola.matching.protocol import Protocol
+
+Vectors = NDArray[np.float32]
+
+_ASKED = {
+    "eye": "another photograph of the same eye",
+    "subject": "any other photograph of the same person, the fellow eye above all",
+}
+
+
+@dataclass(frozen=True)
+class Risk:
+    """Re-identification from an archive's descriptors.
+
+    Attributes:
+        encoder: name of the archive's encoder.
+        photographs: in the archive.
+        found: by what is found again, "eye" and "subject"; None where no identity comes twice.
+        chance: rank-1 of a random order, likewise.
+    """
+
+    encoder: str
+    photographs: int
+    found: dict[str, MatchingEvaluation | None]
+    chance: dict[str, float]
+
+    def to_json(self) -> dict[str, object]:
+        """Plain types for json.dumps."""
+        return {
+            "encoder": self.encoder,
+            "photographs": self.photographs,
+            "by": {
+                name: None if of is None else {
+                    "asked_for": _ASKED[name],
+                    "rank_1_by_chance": self.chance[name],
+                    **of.to_json(),
+                }
+                for name, of in self.found.items()
+            },
+        }  # fmt: skip
+
+    def to_text(self) -> str:
+        """A table for a terminal, and what it means."""
+        lines = [
+            f"{self.photographs:,} photographs, encoder {self.encoder}: how often the nearest "
+            "descriptor is of the same identity."
+        ]
+        rows: Rows = [
+            ["identity", "queries", "rank-1", "95 % interval", "chance", "AUC", "interval"]
+        ]
+        for name, of in self.found.items():
+            if of is None:
+                lines.append(f"No {name} was photographed twice, so nothing can be said of it.")
+                continue
+            first, seen = of.found.metrics["rank-1"], of.found.verification
+            auc = Rate(float("nan")) if seen is None else seen.auc
+            rows.append([
+                name, f"{of.found.queries - of.found.without_mate:,}", number(first.value.micro),
+                ranged(first.interval()), number(self.chance[name]), number(auc.value),
+                ranged(auc.interval),
+            ])  # fmt: skip
+        return "\n\n".join([lines[0], aligned(rows), *lines[1:]])
+
+
+def read_archive(folder: Path) -> tuple[Vectors, list[Case], str]:
+    """Descriptors (N, D), cases in the same order, and the encoder's name.
+
+    Raises:
+        ArchiveError: it can't be opened, or is empty.
+    """
+    with Archive.open(folder, read_only=True) as archive:
+        ids, matrix = archive.vectors()
+        row = {int(i): n for n, i in enumerate(ids)}
+        pairs = [(case, row[id_]) for id_, case in archive.cases()]
+        name = archive.name
+    if not pairs:
+        raise ArchiveError(f"{folder} is empty; index photographs into it first")
+    return matrix[[n for _, n in pairs]], [case for case, _ in pairs], name
+
+
+def risk(folder: Path, *, bootstrap: int = 1000) -> Risk:
+    """Measure how re-identifiable an archive's descriptors are.
+
+    Args:
+        folder: the archive.
+        bootstrap: resamples of the subjects for the intervals.
+
+    Raises:
+        ArchiveError: it can't be opened, or is empty.
+    """
+    descriptors, cases, name = read_archive(folder)
+    found: dict[str, MatchingEvaluation | None] = {}
+    chance: dict[str, float] = {}
+    for identity in ("eye", "subject"):
+        protocol = Protocol(identity="eye" if identity == "eye" else "subject", gallery="others")
+        chance[identity] = _chance([protocol.identity_of(case) for case in cases])
+        try:
+            found[identity] = evaluate_matching(descriptors, cases, protocol, bootstrap=bootstrap)
+        except FoveolaError:  # no identity comes twice
+            found[identity] = None
+    return Risk(name, len(cases), found, chance)
+
+
+def _chance(identities: Sequence[object]) -> float:
+    """Mean over the queries with a mate of the share of mates among all others."""
+    known = [i for i in identities if i is not None]
+    counts = Counter(known)
+    mates = [counts[i] - 1 for i in known if counts[i] > 1]
+    return float(np.mean(mates) / (len(identities) - 1)) if mates else float("nan")
