@@ -11,10 +11,10 @@ from foveola.training.evidence import read_rows
 from foveola.training.losses import Criterion
 
 FOLDER = Path(__file__).parents[2] / "recipes"
-ROWS = FOLDER / "evidence.toml"  # many configurations in one file
-RECIPES = sorted(path for path in FOLDER.glob("*.toml") if path != ROWS)
+TABLES = [FOLDER / name for name in ("evidence.toml", "matching.toml")]  # of many configurations
+RECIPES = sorted(path for path in FOLDER.glob("*.toml") if path not in TABLES)
 CONFIGS = [load_config(path, TrainConfig) for path in RECIPES]
-CONFIGS += [row.config for row in read_rows(ROWS)]
+CONFIGS += [row.config for table in TABLES for row in read_rows(table)]
 
 
 def test_a_recipe_is_named_after_its_file():
