@@ -22,6 +22,7 @@ import numpy as np
 
 from foveola.datasets.manifest import Manifest
 from foveola.encoders.encoder import Encoder
+from foveola.encoders.release import DEFAULT
 from foveola.evaluation.identification import Identification, Known, identify
 from foveola.evaluation.tables import piped
 from foveola.matching.calibrate import Views, look
@@ -68,7 +69,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--encoder", action="append", help="to compare; the last one is combined")
     arguments = parser.parse_args()
-    names = arguments.encoder or ["fundus-similarity-4", SHIPPED]
+    names = arguments.encoder or [DEFAULT, SHIPPED]
     encoders = [Encoder.load(name) for name in names]
     cv2.setNumThreads(1)
     cases = list(Manifest.read(arguments.data / "tvhl/labels.csv", collection="tvhl").cases())
