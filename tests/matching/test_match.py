@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -31,6 +32,17 @@ def later(phantoms):
     """Second visits."""
     cases = Manifest.read(phantoms / "manifest.csv", collection="p").cases()
     return [case for case in cases if case.visit == 12]
+
+
+@pytest.fixture
+def again(archive, tmp_path, write_jpeg):
+    """A case of the archive, and its photograph darker and turned: surely the same eye."""
+    with Archive.open(archive, read_only=True) as opened:
+        case = next(case for _, case in opened.cases() if case.visit == 0)
+    image = cv2.imread(case.path)[..., ::-1]
+    turn = cv2.getRotationMatrix2D((192, 192), 8, 1.05)
+    moved = cv2.warpAffine((0.8 * image).astype(np.uint8), turn, (384, 384))
+    return case, write_jpeg(tmp_path / "again.jpg", moved)
 
 
 def test_later_visits_are_found_and_dated(archive, later):
@@ -134,9 +146,10 @@ def test_another_encoder_needs_a_new_start(archive):
         Matcher.open(archive)
 
 
-def test_the_page_shows_each_pair_and_what_speaks_for_it(archive, later):
+def test_the_page_shows_each_pair_and_what_speaks_for_it(archive, again):
     with Matcher.open(archive) as matcher:
-        result = matcher.match(Path(later[0].path), visit=12.0)
+        result = matcher.match(again[1], visit=12.0)
+    assert result.found[0].case.path == again[0].path
     page = to_page(result, shown=3)
     assert page.count('class="panel pair"') == 3
     assert page.count("data:image/jpeg;base64,") >= 6
@@ -153,10 +166,11 @@ def test_months_between_visits():
     assert months_between("2020", "soon") is None
 
 
-def test_the_command_says_that_it_is_off_then_answers(archive, later, tmp_path, stand_in):
+def test_the_command_says_that_it_is_off_then_answers(archive, again, tmp_path, stand_in):
+    case, query = again
     assert foveola("matching", "off", archive).returncode == 0
     assert not (archive / gallery.FOLDER).exists()
-    refused = foveola("match", archive, later[0].path)
+    refused = foveola("match", archive, query)
     assert refused.returncode == 1
     assert "is switched off" in refused.stderr
     assert "Traceback" not in refused.stderr
@@ -164,16 +178,18 @@ def test_the_command_says_that_it_is_off_then_answers(archive, later, tmp_path, 
     assert on.returncode == 0, on.stderr
     assert "36 photographs described" in on.stdout
     html = tmp_path / "match.html"
-    done = foveola("match", archive, later[0].path, "--json", "--html", html, "--visit", "12")
+    done = foveola("match", archive, query, "--json", "--html", html, "--visit", "12")
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
-    assert said["candidates"][0]["subject"] == later[0].subject
+    assert said["match"] is True
+    assert said["candidates"][0]["subject"] == case.subject
+    assert said["candidates"][0]["months_to_query"] == 12
     assert np.isfinite(said["probability_of_none"])
     assert html.read_text().startswith("<!doctype html>")
     log = json.loads(foveola("matching", "log", archive, "--json").stdout)
     assert [use["action"] for use in log][-3:] == ["switched off", "switched on", "match"]
     broken = tmp_path / "broken.jpg"
-    broken.write_bytes(Path(later[0].path).read_bytes()[:2000])
+    broken.write_bytes(query.read_bytes()[:2000])
     bad = foveola("match", archive, broken)
     assert bad.returncode == 1
     assert bad.stderr.startswith("Error: broken.jpg")

@@ -73,7 +73,7 @@ def _when(visit: str | None) -> float | str | None:
         return visit
 
 
-@click.group()
+@click.group(epilog='Example: foveola matching on archive/ --purpose "duplicate check"')
 def matching() -> None:
     """Allow matching subjects in an archive, forbid it, and see who used it."""
 
