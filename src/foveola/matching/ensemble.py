@@ -2,7 +2,7 @@
 
     evaluate_matching(rows[0], cases, similarity=ensemble(rows))
 
-Letters: M models, N images, D width of a descriptor, which may differ between models for "distances".
+Letters: M models, N images, D width of a descriptor; for "distances" it may differ between models.
 """
 
 from collections.abc import Sequence
@@ -46,7 +46,8 @@ def ensemble(descriptors: Sequence[Vectors], how: How = "distances") -> Vectors:
     squares = (mean * mean).sum(axis=1)
     # of vectors no longer than 1, distances are no longer than 2: 1 - d^2 / 2 lies in -1 to 1
     half = np.maximum(squares[:, None] + squares - 2 * mean @ mean.T, 0) / 2
-    return (1 - half).astype(np.float32)
+    falling: Vectors = (1 - half).astype(np.float32)
+    return falling
 
 
 def _unit(rows: Vectors) -> NDArray[np.float64]:
