@@ -39,15 +39,13 @@ def ensemble(descriptors: Sequence[Vectors], how: How = "distances") -> Vectors:
     ):
         raise ValueError(f"expected models of the same images, got {[u.shape for u in units]}")
     if how == "distances":
-        return np.mean([rows @ rows.T for rows in units], axis=0, dtype=np.float64).astype(
-            np.float32
-        )
+        cosines = np.stack([rows @ rows.T for rows in units]).mean(axis=0)
+        return np.asarray(cosines, dtype=np.float32)
     mean = np.mean(units, axis=0)
     squares = (mean * mean).sum(axis=1)
     # of vectors no longer than 1, distances are no longer than 2: 1 - d^2 / 2 lies in -1 to 1
     half = np.maximum(squares[:, None] + squares - 2 * mean @ mean.T, 0) / 2
-    falling: Vectors = (1 - half).astype(np.float32)
-    return falling
+    return np.asarray(1 - half, dtype=np.float32)
 
 
 def _unit(rows: Vectors) -> NDArray[np.float64]:
