@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from foveola.encoders.card import render_card
-from foveola.encoders.release import DEFAULT, read_release
+from foveola.encoders.release import DEFAULT, RELEASED, read_release
 
 ROW = {
     "collection": "clinic", "queries": 40, "macro_map10": 0.4, "interval": [0.3, 0.5],
@@ -54,6 +54,16 @@ def test_the_card_names_the_labels_in_the_descriptor(release):
     )
 
 
+def test_a_matching_encoders_card_warns_of_what_it_tells(release):
+    table = {"caption": "Same eye.", "rows": [["by", "EER, %"], ["both", 0.4]]}
+    card = render_card(replace(release, card={**release.card, "task": "matching",
+                                              "evaluation": None, "tables": [table]}))  # fmt: skip
+    assert "Same eye.\n\n| by | EER, % |\n| --- | --- |\n| both | 0.4 |" in card
+    assert "biometric data" in card
+    assert "Similar cases, a diagnosis or a grade" in card
+    assert "wrong identities, swapped eyes" in card
+
+
 def test_a_card_without_figures_claims_none(release):
     card = render_card(replace(release, card={**release.card, "evaluation": None}))
     assert "How good it is" not in card
@@ -66,11 +76,13 @@ def run(*arguments, cwd=None):
     )  # fmt: skip
 
 
-def test_the_shipped_card_is_the_one_that_is_made(release):
-    done = run(DEFAULT)
+@pytest.mark.parametrize("name", sorted(p.name for p in RELEASED.iterdir() if p.is_dir()))
+def test_a_shipped_card_is_the_one_that_is_made(name):
+    release = read_release(name)
+    done = run(name)
     assert done.returncode == 0, done.stderr
     assert done.stdout == (release.folder / "CARD.md").read_text(encoding="utf-8")
-    assert json.loads(run(DEFAULT, "--json").stdout)["fingerprint"] == release.fingerprint
+    assert json.loads(run(name, "--json").stdout)["fingerprint"] == release.fingerprint
 
 
 def test_the_card_of_a_manifest(tmp_path):

@@ -6,50 +6,37 @@ In the order of Mitchell et al., "Model cards for model reporting" (FAT* 2019).
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from foveola.encoders.card_words import BY_TASK
 from foveola.encoders.release import Release
-
-_INTENDED = """\
-- To find cases of an archive that look like a photograph, for a clinician or a researcher who
-  then looks at them and judges.
-- To find images whose grade disagrees with those of their nearest cases, for a reading centre.
-- As a baseline, or a start, for descriptors of your own."""
-
-_NOT_FOR = """\
-- A diagnosis or a grade, triage, screening without a reader, or any decision about a patient
-  that nobody reviews.
-- Finding out whose eye it is. It was not made for that, but photographs of one eye do come out
-  alike: treat descriptors as personal data.
-- Photographs that are not colour fundus photographs; it ranks those too, and says nothing."""
-
-_LIMITS = """\
-- It orders photographs by likeness. It states no diagnosis and is no medical device.
-- Grades in public data sets are noisy; severe grades (3, 4) are rare in them, so figures for
-  those rest on few people: look at the intervals.
-- Public sets leak disease through the camera. Part of every figure is the camera's, and a
-  camera it never saw can be ranked badly, as can children's eyes and diseases it never saw.
-- Small lesions are lost at the size it sees: grade 1, microaneurysms alone, is hardly told
-  from grade 0.
-- Photographs of the same person are alike for reasons other than disease: leave them out of
-  a search, as Foveola does unless told otherwise."""
 
 
 def render_card(release: Release) -> str:
     """Markdown for people, from what encoder.json holds."""
     card = release.card
+    words = BY_TASK[str(card.get("task", "similarity"))]
     parts = [
         f"# {release.name}",
         f"Fundus photograph in, unit descriptor of {release.dimension} numbers out. "
         f"Fingerprint `{release.fingerprint}`.",
-        *("## Intended use", _INTENDED),
-        *("## What it must not be used for", _NOT_FOR),
+        *("## Intended use", words.intended),
+        *("## What it must not be used for", words.not_for),
         *("## Input", _contract(release)),
         _labels(card),
         *("## Training", _training(card), _data(card), str(card.get("notes", ""))),
     ]
     if card.get("evaluation"):
         parts += ["## How good it is", _evaluation(card["evaluation"])]
-    parts += ["## Terms", str(card.get("licence") or "not stated"), "## Limits", _LIMITS]
+    if card.get("tables"):
+        parts += ["## How good it is", *(_table(table) for table in card["tables"])]
+    parts += ["## Terms", str(card.get("licence") or "not stated"), "## Limits", words.limits]
     return "\n\n".join(part.strip() for part in parts if part.strip()) + "\n"
+
+
+def _table(table: Mapping[str, Any]) -> str:
+    """What was measured, and a table of it: a header row, then rows of cells."""
+    head, *rows = (list(map(str, row)) for row in table["rows"])
+    lines = [head, ["---"] * len(head), *rows]
+    return f"{table['caption']}\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _contract(release: Release) -> str:

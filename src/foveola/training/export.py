@@ -83,6 +83,8 @@ def export_encoder(
         "notes": config.notes,
         "licence": config.licence,
     }
+    if config.data.label in ("subject", "eye"):
+        card["task"] = "matching"
     if model.labels is not None:
         card["labels"] = {"names": list(model.labels.names), "share": model.labels.share}
     for half in (True, False):
