@@ -75,7 +75,7 @@ def row(path: Path, name: str, encoder: Encoder, rule: Laterality) -> list[str]:
     value = means(right[:, None], everyone).micro[0]
     return [
         name, f"{len(cases):,}", f"{value:.4f}", f"{low:.4f} to {high:.4f}",
-        f"{sure.mean():.3f}", f"{right[sure].mean():.4f}",
+        f"{sure.mean():.3f}", f"{right[sure].mean():.4f}" if sure.any() else "-",
     ]  # fmt: skip
 
 
