@@ -41,7 +41,7 @@ Pixels = NDArray[np.uint8]
 
 CANDIDATES = 20  # photographs whose features are compared
 ACCEPTED = 0.5  # probability from which a candidate is named a match
-FEATURES = 1000  # of each photograph: 400 miss twice as many of the hard pairs (docs/matching.md)
+FEATURES = 1000  # of each photograph: duplicates need fewer, hard second visits find more here
 _LEAST = 6  # features that match, from which a map is looked for
 _SEEN = 8  # features that agree, from which the pixels are compared too
 
