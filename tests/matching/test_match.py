@@ -150,6 +150,7 @@ def test_the_page_shows_each_pair_and_what_speaks_for_it(archive, again):
     with Matcher.open(archive) as matcher:
         result = matcher.match(again[1], visit=12.0)
     assert result.found[0].case.path == again[0].path
+    assert re.match(r"[12] of the 36 photographs probably shows? the same eye\.", to_text(result))
     page = to_page(result, shown=3)
     assert page.count('class="panel pair"') == 3
     assert page.count("data:image/jpeg;base64,") >= 6

@@ -15,6 +15,10 @@ def test_the_posterior_by_hand():
     assert chances == pytest.approx([0.5, 1 / 8])
     # 1/8 (7 + 1 + two not looked at) = 10/8 against 1/2
     assert none == pytest.approx(0.5 / (0.5 + 10 / 8))
+    # if those two speak against it by a half each: 1/8 (8 + 2 / 2)
+    assert posterior(np.log([7.0, 1.0]), 4, others=math.log(0.5))[1] == pytest.approx(
+        0.5 / (0.5 + 9 / 8)
+    )
     chances, none = posterior([], 10, prior=0.3)
     assert len(chances) == 0
     assert none == pytest.approx(0.7)

@@ -9,7 +9,7 @@ features     of the first few are compared with the query's: one map that many a
 calibration  turns both into a probability, among which is "none of these"
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
@@ -191,8 +191,9 @@ class Matcher:
             seen = list(pool.map(look, ranked.cases, ranked.similarities.tolist()))
         evidence = [each[0] for each in seen]
         chances, none = posterior(
-            self.calibration.log_ratio(evidence), max(ranked.considered, 1), prior
-        )
+            self.calibration.log_ratio(evidence), max(ranked.considered, 1), prior,
+            others=self._others(evidence),
+        )  # fmt: skip
         order = np.argsort(-chances, kind="stable").tolist()
         return MatchResult(
             query=query,
@@ -211,6 +212,16 @@ class Matcher:
             encoder=self.encoder.name,
             unread=sum(each[2] for each in seen),
         )  # fmt: skip
+
+    def _others(self, evidence: Sequence[Evidence]) -> float:
+        """Log ratio of what ranks behind all candidates: like the last of them, with no map.
+
+        Never above 0: what was not looked at speaks for nothing.
+        """
+        if not evidence:
+            return 0.0
+        last = Evidence(min(each.cosine for each in evidence))
+        return min(0.0, float(self.calibration.log_ratio([last])[0]))
 
 
 class _Look:

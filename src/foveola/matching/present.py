@@ -57,8 +57,7 @@ def verdict(result: MatchResult) -> str:
             f"in {1 / result.prior:g} such questions has an answer.{held}"
         )
     many = len(result.found)
-    words = "photograph shows" if many == 1 else "photographs show"
-    return f"{many} of the {among} probably {words} the same eye.{held}"
+    return f"{many} of the {among} probably {'shows' if many == 1 else 'show'} the same eye.{held}"
 
 
 def to_text(result: MatchResult, shown: int = SHOWN) -> str:

@@ -134,15 +134,17 @@ def fit(evidence: Sequence[Evidence], same: ArrayLike, encoder: str) -> Calibrat
     )
 
 
-def posterior(log_ratios: ArrayLike, gallery: int, prior: float = PRIOR) -> tuple[Floats, float]:
+def posterior(
+    log_ratios: ArrayLike, gallery: int, prior: float = PRIOR, others: float = 0.0
+) -> tuple[Floats, float]:
     """Probability of each of K candidates, (K,), and that none in the gallery is the eye.
-
-    The photographs that were not compared count as speaking neither for nor against.
 
     Args:
         log_ratios: (K,) natural logarithms.
         gallery: N photographs, at least K.
         prior: that the eye is in the gallery, above 0 and below 1.
+        others: natural logarithm of the ratio of each photograph that was not compared; 0 speaks
+            neither for nor against.
 
     Raises:
         ValueError: a number is out of range.
@@ -151,7 +153,7 @@ def posterior(log_ratios: ArrayLike, gallery: int, prior: float = PRIOR) -> tupl
     if not 0 < prior < 1 or gallery < max(1, len(ratios)):
         raise ValueError(f"prior is {prior}, {len(ratios)} candidates of {gallery} photographs")
     each = prior / gallery
-    some = each * (float(ratios.sum()) + gallery - len(ratios))
+    some = each * (float(ratios.sum()) + (gallery - len(ratios)) * math.exp(others))
     return np.asarray(ratios * each / (ratios * each + 1 - each)), (1 - prior) / (1 - prior + some)
 
 
