@@ -187,9 +187,8 @@ def two_splits(planted: Planted, _: Path, rng: np.random.Generator) -> None:
     for i in planted.take(ERRORS, lambda c: often[c.identity] > 1 and c.subject, rng):
         case = planted.cases[i]
         planted.cases[i] = replace(case, extra={**case.extra, "split": "test"})
-        planted.wrong["two splits"] |= {
-            c.path for c in planted.cases if c.identity == case.identity
-        }
+        of = {c.path for c in planted.cases if c.identity == case.identity}
+        planted.wrong["two splits"].append(of)
 
 
 def labels(planted: Planted, _: Path, rng: np.random.Generator) -> None:
