@@ -45,6 +45,7 @@ COPIES = ("file", "pixels", "photograph")
 
 ERRORS = 0.02  # share of records taken to be wrong before looking, for "two eyes" and "side"
 SURE = 0.5  # probability from which something is raised
+ASKED = 0.12  # likewise of two eyes under one id, and of sides (docs/audit.md)
 MOST_LABELS = 200  # doubts about labels that are raised, the worst first
 
 
@@ -218,7 +219,7 @@ def _two_eyes(
             continue
         ratio = float(np.exp(calibration.log_ratio([seen])[0]))
         wrong = ERRORS / (ERRORS + (1 - ERRORS) * ratio)
-        if wrong >= SURE:
+        if wrong >= ASKED:
             yield Finding(
                 kind="two eyes, one id", cases=pair, score=wrong,
                 said="Both are filed under one subject and eye, and show different eyes.",
@@ -256,7 +257,7 @@ def _wrong_side(
                 continue
             odds = side.probability / max(1 - side.probability, 1e-6)
             wrong = ERRORS * odds / (ERRORS * odds + 1 - ERRORS)
-            if wrong >= SURE:
+            if wrong >= ASKED:
                 yield Finding(
                     kind="wrong side", cases=(i,), score=wrong,
                     said=f"It is filed as {cases[i].eye}, and looks like a {side.eye} eye.",

@@ -29,6 +29,7 @@ Floats = NDArray[np.float64]
 
 LATERALITY = "laterality.json"  # in the folder of an encoder
 _STEPS = 200
+_SCALE_PENALTY = 1e-3  # of the one number; bounds it where no side is wrong
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,9 @@ def fit_laterality(
 ) -> Laterality:
     """Fit the rule by logistic regression without a constant.
 
+    The penalty that makes it right most often makes it too modest, so its odds are then scaled to
+    the photographs by one number, which changes no side.
+
     Args:
         changes: (N, D), from `mirror_change`.
         eyes: of the N photographs, as recorded; a few wrong ones do no harm.
@@ -120,6 +124,14 @@ def fit_laterality(
     y = np.array([eye == "right" for eye in eyes], dtype=np.float64)
     if x.ndim != 2 or len(x) != len(y) or not len(y):
         raise ValueError(f"expected changes (N, D) of N eyes, got {x.shape} and {len(y)}")
+    weights = _logistic(x, y, penalty)
+    scale = _logistic((x @ weights)[:, None], y, _SCALE_PENALTY)[0]
+    scaled = weights * max(1.0, float(scale))
+    return Laterality(encoder=encoder, weights=tuple(scaled.tolist()), photographs=len(y))
+
+
+def _logistic(x: Floats, y: Floats, penalty: float) -> Floats:
+    """(D,) weights by Newton's method."""
     weights = np.zeros(x.shape[1])
     for _ in range(_STEPS):
         p = 1 / (1 + np.exp(-np.clip(x @ weights, -50, 50)))
@@ -129,4 +141,4 @@ def fit_laterality(
         weights -= step * min(1.0, 10 / max(float(np.linalg.norm(step)), 1e-12))
         if np.abs(step).max() < 1e-8:
             break
-    return Laterality(encoder=encoder, weights=tuple(weights.tolist()), photographs=len(y))
+    return weights
