@@ -44,8 +44,7 @@ KINDS: tuple[Kind, ...] = (
 COPIES = ("file", "pixels", "photograph")
 
 ERRORS = 0.02  # share of records taken to be wrong before looking, for "two eyes" and "side"
-SURE = 0.5  # probability from which something is raised
-ASKED = 0.12  # likewise of two eyes under one id, and of sides (docs/audit.md)
+ASKED = 0.12  # probability from which two eyes under one id, or a side, are raised (docs/audit.md)
 MOST_LABELS = 200  # doubts about labels that are raised, the worst first
 
 
