@@ -26,10 +26,8 @@ from foveola.cases import Case
 from foveola.duplicates import find_duplicates
 from foveola.duplicates.find import Pair
 from foveola.encoders.encoder import Encoder, Failed
-from foveola.errors import FoveolaError
-from foveola.images.decode import decode
 from foveola.matching.labels import doubts
-from foveola.matching.laterality import Laterality, mirror_change
+from foveola.matching.laterality import Laterality, read_change
 from foveola.matching.match import compared, local_features, same_map
 from foveola.matching.pictures import read_square
 from foveola.matching.probability import Calibration, Evidence
@@ -110,7 +108,7 @@ def audit(
     eyes = list(_of_one_id(cases, found.pairs))
     findings += _two_eyes(cases, matching, eyes, calibration)
     sides = [i for i, case in enumerate(cases) if case.eye is not None and matching[i].any()]
-    findings += _wrong_side(cases, matching, sides, encoder, laterality, progress)
+    findings += _wrong_side(cases, sides, encoder, laterality, progress)
     findings += _split_records(cases)
     if similarity is not None:
         findings += _labels(cases, similarity)
@@ -125,10 +123,14 @@ def key(finding: Finding, cases: Sequence[Case]) -> str:
     They are made of the kind, the photographs' paths and what is doubted, and tell neither.
     """
     parts = [finding.kind, str(finding.evidence.get("value", ""))]
-    involved = finding.cases[:1] if finding.kind == "label" else finding.cases
-    for i in sorted(involved, key=lambda i: cases[i].path):
+    for i in sorted(involved(finding), key=lambda i: cases[i].path):
         parts += [cases[i].path, str(cases[i].subject), str(cases[i].eye)]
     return hashlib.blake2b("\0".join(parts).encode(), digest_size=6).hexdigest()
+
+
+def involved(finding: Finding) -> tuple[int, ...]:
+    """What is filed wrong; of a label, the case without the neighbours that speak against it."""
+    return finding.cases[:1] if finding.kind == "label" else finding.cases
 
 
 def _of_pairs(cases: Sequence[Case], pairs: Sequence[Pair]) -> Iterator[Finding]:
@@ -231,7 +233,6 @@ def _two_eyes(
 
 def _wrong_side(
     cases: Sequence[Case],
-    matching: Vectors,
     places: Sequence[int],
     encoder: Encoder,
     laterality: Laterality,
@@ -239,18 +240,15 @@ def _wrong_side(
 ) -> Iterator[Finding]:
     """Photographs that look like the other eye than the one they are filed as."""
 
-    def change(i: int) -> Vectors:
-        try:
-            return mirror_change(
-                encoder, decode(Path(cases[i].path), min_side=encoder.contract.size)
-            )
-        except (FoveolaError, OSError):
-            return np.zeros_like(matching[i])
+    def change(i: int) -> Vectors | None:
+        return read_change(encoder, Path(cases[i].path))
 
     with ThreadPoolExecutor() as pool:
         for i, changed in zip(places, pool.map(change, places), strict=True):
             if progress:
                 progress(1)
+            if changed is None:
+                continue
             (side,) = laterality.of(changed[None])
             if side.eye == cases[i].eye:
                 continue

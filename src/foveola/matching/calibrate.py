@@ -19,7 +19,7 @@ from foveola.encoders.encoder import Encoder
 from foveola.errors import FoveolaError, MatchingError
 from foveola.images.decode import decode
 from foveola.matching.hard import harden
-from foveola.matching.laterality import Laterality, fit_laterality, mirror_change
+from foveola.matching.laterality import Laterality, fit_laterality, read_change
 from foveola.matching.match import FEATURES, compared, local_features, same_map
 from foveola.matching.probability import Calibration, Evidence, fit
 from foveola.matching.protocol import Protocol
@@ -37,7 +37,6 @@ class Views:
         hard: (N, D) likewise; zeros where none was made.
         features: of the plain ones at i, of the hard ones at N + i.
         identities: N; None where unknown.
-        subjects: N.
     """
 
     cases: Sequence[Case]
@@ -116,11 +115,7 @@ def learn_sides(encoder: Encoder, cases: Sequence[Case]) -> Laterality:
     known = [case for case in cases if case.eye is not None]
 
     def change(case: Case) -> Vectors | None:
-        try:
-            image = decode(Path(case.path), min_side=encoder.contract.size)
-        except (FoveolaError, OSError):
-            return None
-        return mirror_change(encoder, image)
+        return read_change(encoder, Path(case.path))
 
     with ThreadPoolExecutor() as pool:
         made = [

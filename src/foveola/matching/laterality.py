@@ -21,7 +21,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from foveola.cases import Eye
 from foveola.encoders.encoder import Encoder
-from foveola.errors import MatchingError
+from foveola.errors import FoveolaError, MatchingError
+from foveola.images.decode import decode
 from foveola.images.fundus import prepare
 
 Pixels = NDArray[np.uint8]
@@ -101,6 +102,14 @@ def mirror_change(encoder: Encoder, photograph: Pixels) -> NDArray[np.float32]:
     plain, other = encoder.encode(np.stack([prepared, mirrored]))
     change: NDArray[np.float32] = plain - other
     return change
+
+
+def read_change(encoder: Encoder, path: Path) -> NDArray[np.float32] | None:
+    """`mirror_change` of a file; None where it can't be read."""
+    try:
+        return mirror_change(encoder, decode(path, min_side=encoder.contract.size))
+    except (FoveolaError, OSError):
+        return None
 
 
 def fit_laterality(

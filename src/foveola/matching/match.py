@@ -26,9 +26,9 @@ from foveola.cases import Case
 from foveola.duplicates import registration
 from foveola.duplicates.registration import Agreement, Features
 from foveola.encoders.encoder import Encoder
-from foveola.errors import FoveolaError
 from foveola.images.decode import decode, read_bytes
 from foveola.matching import gallery, permission
+from foveola.matching.pictures import read_square
 from foveola.matching.probability import (
     CALIBRATION,
     PRIOR,
@@ -232,9 +232,8 @@ class _Look:
 
     def __call__(self, case: Case, cosine: float) -> tuple[Evidence, NDArray[np.float32], bool]:
         """The evidence, the map from the case's square to the query's, if it was unreadable."""
-        try:
-            other = registration.square(decode(Path(case.path), min_side=registration.SIDE))
-        except (FoveolaError, OSError):
+        other = read_square(Path(case.path))
+        if other is None:
             return Evidence(cosine), np.eye(2, 3, dtype=np.float32), True
         agreed = same_map(self._features, local_features(other))
         return compared(cosine, agreed, lambda: (self._own, other)), agreed.affine, False

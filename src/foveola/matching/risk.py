@@ -90,13 +90,12 @@ def read_archive(folder: Path) -> tuple[Vectors, list[Case], str]:
         ArchiveError: it can't be opened, or is empty.
     """
     with Archive.open(folder, read_only=True) as archive:
-        ids, matrix = archive.vectors()
-        row = {int(i): n for n, i in enumerate(ids)}
-        pairs = [(case, row[id_]) for id_, case in archive.cases()]
+        _, matrix = archive.vectors()
+        cases = [case for _, case in archive.cases()]
         name = archive.name
-    if not pairs:
+    if not cases:
         raise ArchiveError(f"{folder} is empty; index photographs into it first")
-    return matrix[[n for _, n in pairs]], [case for case, _ in pairs], name
+    return matrix, cases, name
 
 
 def risk(folder: Path, *, bootstrap: int = 1000) -> Risk:

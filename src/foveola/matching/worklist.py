@@ -13,7 +13,7 @@ from foveola.cases import Case
 from foveola.encoders.encoder import Encoder, Failed
 from foveola.images.thumbnail import thumbnail
 from foveola.matching import gallery, permission
-from foveola.matching.audit import KINDS, Audit, Finding, Kind, audit, key
+from foveola.matching.audit import KINDS, Audit, Finding, Kind, audit, involved, key
 from foveola.matching.decisions import Decision, decisions
 from foveola.matching.laterality import LATERALITY, Laterality
 from foveola.matching.match import local_features, same_map
@@ -65,11 +65,9 @@ def audit_archive(
     allowed = permission.permission(folder)
     permission.log_use(folder, "audit")
     with Archive.open(folder, read_only=True) as outer:
-        ids, matrix = outer.vectors()
-        row = {int(i): n for n, i in enumerate(ids)}
-        pairs = [(case, matrix[row[id_]]) for id_, case in outer.cases()]
-    cases = [case for case, _ in pairs]
-    similarity = np.stack([vector for _, vector in pairs]) if labels and pairs else None
+        _, matrix = outer.vectors()
+        cases = [case for _, case in outer.cases()]
+    similarity = matrix if labels and cases else None
     matching, encoder = _matching(folder, cases)
     own = encoder.release.folder
     done = audit(
@@ -101,7 +99,7 @@ def to_text(work: Worklist, shown: int = 20) -> str:
             continue
         lines += ["", f"{kind}: {len(of)}"]
         for name, finding in of[:shown]:
-            images = ", ".join(work.cases[i].image for i in _involved(finding))
+            images = ", ".join(work.cases[i].image for i in involved(finding))
             lines.append(f"  {name}  {finding.score:.2f}  {finding.said}  {images}")
         if len(of) > shown:
             lines.append(f"  and {len(of) - shown} more (--json and --html have all)")
@@ -159,9 +157,8 @@ def _matching(folder: Path, cases: Sequence[Case]) -> tuple[Vectors, Encoder]:
     """Descriptors of the inner archive in the order of the cases, zeros where there is none."""
     with Archive.open(folder / gallery.FOLDER, read_only=True) as inner:
         encoder = Encoder.load(inner.encoder_folder)
-        ids, matrix = inner.vectors()
-        at = {int(i): n for n, i in enumerate(ids)}
-        known = {case.path: at[id_] for id_, case in inner.cases()}
+        _, matrix = inner.vectors()
+        known = {case.path: n for n, (_, case) in enumerate(inner.cases())}
         rows = np.zeros((len(cases), inner.dimension), np.float32)
         for i, case in enumerate(cases):
             if case.path in known:
@@ -175,15 +172,10 @@ def _finding_json(name: str, finding: Finding, cases: Sequence[Case]) -> dict[st
         "kind": finding.kind,
         "score": round(finding.score, 4),
         "said": finding.said,
-        "images": [cases[i].image for i in _involved(finding)],
-        "paths": [cases[i].path for i in _involved(finding)],
+        "images": [cases[i].image for i in involved(finding)],
+        "paths": [cases[i].path for i in involved(finding)],
         "evidence": dict(finding.evidence),
     }
-
-
-def _involved(finding: Finding) -> tuple[int, ...]:
-    """What is filed wrong; of a label, the case without the neighbours that speak against it."""
-    return finding.cases[:1] if finding.kind == "label" else finding.cases
 
 
 def _pair(name: str, finding: Finding, cases: Sequence[Case]) -> Pair:
