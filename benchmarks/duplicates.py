@@ -26,6 +26,7 @@ from foveola.cases import Case
 from foveola.datasets.manifest import Manifest
 from foveola.duplicates import Found, find_duplicates
 from foveola.duplicates import registration as reg
+from foveola.duplicates.agreement import agree
 from foveola.encoders.encoder import Encoded, Encoder
 from foveola.images.decode import decode
 
@@ -164,7 +165,7 @@ def strangers(cases: Sequence[Case], rng: random.Random) -> None:
     while len(inliers) < RANDOM_PAIRS:
         i, j = rng.sample(range(len(few)), 2)
         if few[i].identity != few[j].identity:
-            inliers.append(reg.agree(seen[i], seen[j]).inliers)
+            inliers.append(agree(seen[i], seen[j]).inliers)
     top = sorted(inliers)[-3:]
     print(f"{RANDOM_PAIRS} random pairs of different subjects: most inliers {top}")
 

@@ -21,6 +21,7 @@ import cv2
 import numpy as np
 
 from foveola.datasets.manifest import Manifest
+from foveola.duplicates.agreement import agree
 from foveola.encoders.card import render_card
 from foveola.encoders.encoder import Encoder
 from foveola.encoders.release import DEFAULT, Release, write_release
@@ -28,7 +29,7 @@ from foveola.evaluation.identification import Identification, Known, identify
 from foveola.evaluation.tables import piped
 from foveola.matching.calibrate import Views, look
 from foveola.matching.gallery import SHIPPED
-from foveola.matching.match import compared, same_map
+from foveola.matching.match import compared
 from foveola.matching.probability import Evidence, fit
 
 CAPTION = (
@@ -127,7 +128,7 @@ def evidence(pairs: Pairs) -> list[list[Evidence]]:
             if pairs.self[r, j] or (not pairs.hard and j < i):  # mirrored below
                 line.append(Evidence(cosine))
                 continue
-            agreed = same_map(own, views.features.get(j))
+            agreed = agree(own, views.features.get(j))
             line.append(compared(cosine, agreed, lambda j=j: (views.square(i), views.square(j))))
         return line
 

@@ -12,6 +12,7 @@ import pytest
 from foveola.cases import Case
 from foveola.duplicates import Pair, Settings, find_duplicates, fingerprint, group, summary
 from foveola.duplicates import registration as reg
+from foveola.duplicates.agreement import agree
 from foveola.images.decode import decode
 
 
@@ -140,16 +141,16 @@ def test_mirrored_features_are_those_of_the_mirrored_picture(folder):
     square = reg.square(decode(folder / "P00001_L_m000.jpg"))
     flipped = np.ascontiguousarray(square[:, ::-1])
     plain = reg.features(square)
-    right = reg.agree(reg.features(flipped), reg.mirrored(plain))
+    right = agree(reg.features(flipped), reg.mirrored(plain))
     assert right.inliers > 0.5 * len(plain.points)
     assert np.abs(right.affine - np.eye(2, 3)).max() < 1.5  # pixels, as nothing has moved
-    assert reg.agree(reg.features(flipped), plain).inliers < 8
+    assert agree(reg.features(flipped), plain).inliers < 8
 
 
 def test_a_known_move_is_found_and_undone(folder):
     square = reg.square(decode(folder / "P00002_L_m000.jpg"))
     moved = turned(square, 7)
-    agreed = reg.agree(reg.features(square), reg.features(moved))
+    agreed = agree(reg.features(square), reg.features(moved))
     cosine = np.cos(np.radians(7))
     assert agreed.affine[:, :2] == pytest.approx(
         np.array([[cosine, -np.sin(np.radians(7))], [np.sin(np.radians(7)), cosine]]), abs=0.01

@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 
 from foveola.cases import Case
 from foveola.duplicates import fingerprint, registration
-from foveola.duplicates.registration import FEATURES, Agreement, Features
+from foveola.duplicates.agreement import Agreement, agree
+from foveola.duplicates.registration import FEATURES, Features
 from foveola.encoders.encoder import Failed
 from foveola.errors import FoveolaError
 from foveola.images.decode import decode, read_bytes
@@ -190,17 +191,20 @@ class FeatureStore:
     def __init__(self, folder: Path, count: int, most: int = FEATURES) -> None:
         self.counts = np.zeros(count, np.int32)
         self._points = np.memmap(folder / "p", np.float32, "w+", shape=(count, most, 2))
+        self._frames = np.memmap(folder / "f", np.float32, "w+", shape=(count, most, 2))
         self._vectors = np.memmap(folder / "v", np.uint8, "w+", shape=(count, most, 128))
 
     def put(self, i: int, of: Features) -> None:
         """Keep those of photograph i."""
         n = self.counts[i] = len(of.points)
-        self._points[i, :n], self._vectors[i, :n] = of.points, of.vectors
+        self._points[i, :n], self._frames[i, :n] = of.points, of.frames
+        self._vectors[i, :n] = of.vectors
 
     def get(self, i: int) -> Features:
         """Those of photograph i."""
         n = self.counts[i]
-        return Features(np.array(self._points[i, :n]), np.array(self._vectors[i, :n]))
+        points, frames = np.array(self._points[i, :n]), np.array(self._frames[i, :n])
+        return Features(points, frames, np.array(self._vectors[i, :n]))
 
 
 def _look(case: Case) -> _Look | Failed:
@@ -283,9 +287,7 @@ def _prove(
     def prove(candidate: tuple[int, int, bool]) -> Pair | None:
         i, j, mirror = candidate
         second = store.get(j)
-        agreed = registration.agree(
-            store.get(i), registration.mirrored(second) if mirror else second
-        )
+        agreed = agree(store.get(i), registration.mirrored(second) if mirror else second)
         if agreed.inliers < settings.inliers:
             return None
         return _judge(cases, candidate, agreed, settings)

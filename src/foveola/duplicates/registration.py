@@ -1,8 +1,9 @@
-"""Whether two photographs show the same retina: local features, one affine map, the pixels.
+"""Whether two photographs show the same retina: their local features, and the pixels.
 
     features(square) -> Features      of the prepared field of view, small enough to keep
-    agree(a, b)      -> Agreement     how many features agree on one affine map
-    compare(a, b)    -> Comparison    the pixels under that map: correlation and light
+    compare(a, b)    -> Comparison    the pixels under a map: correlation and light
+
+`agreement.agree` finds the map between.
 
 Features are RootSIFT (Arandjelovic and Zisserman, CVPR 2012: the square root of SIFT divided by
 its sum) of the green channel, where vessels show best, after CLAHE. Those near the rim of the
@@ -14,7 +15,6 @@ one tone curve for the whole picture, a copy is lit as its original is, another 
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
@@ -30,11 +30,6 @@ FEATURES = 400  # strongest of each photograph
 _RIM = 10  # pixels left out within the edge of the field of view
 _BACKGROUND = 12.0  # pixels, sigma: what is wider is light, what is narrower vessel or lesion
 _NOISE = 2.0  # pixels, sigma: what is narrower is grain and compression
-_RATIO = 0.85  # best to second best distance, above which a feature is ambiguous
-_WITHIN = 3.0  # pixels at which a matched pair agrees with the map
-_SCALES = 0.4, 2.5  # of a believable map
-_STRETCH = 1.5  # longer to shorter axis of a believable map: copies may be squeezed a little
-LEAST = 8  # matched features below which no map is looked for
 _CLIPPED = 4, 251  # grey levels beyond which the sensor, or an editor, cut the light off
 
 
@@ -44,24 +39,13 @@ class Features:
 
     Attributes:
         points: (F, 2) float32, x, y in pixels of the prepared field of view.
+        frames: (F, 2) float32, size in pixels and direction in radians, clockwise as y is down.
         vectors: (F, 128) uint8, RootSIFT times 512: a fourth of the memory of float32.
     """
 
     points: Vectors
+    frames: Vectors
     vectors: Pixels
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """One map that features agree on.
-
-    Attributes:
-        inliers: features that agree, 0 where no believable map was found.
-        affine: (2, 3) float32, from the second photograph to the first.
-    """
-
-    inliers: int
-    affine: Vectors
 
 
 @dataclass(frozen=True)
@@ -95,31 +79,14 @@ def features(prepared: Pixels, most: int = FEATURES) -> Features:
     sift = cv2.SIFT.create(nfeatures=most, contrastThreshold=0.02, edgeThreshold=20)
     keypoints, vectors = sift.detectAndCompute(enhanced, _inside(prepared))
     if vectors is None or not len(keypoints):
-        return Features(np.empty((0, 2), np.float32), np.empty((0, 128), np.uint8))
+        empty = np.empty((0, 2), np.float32)
+        return Features(empty, empty, np.empty((0, 128), np.uint8))
     root = np.sqrt(vectors / np.maximum(vectors.sum(axis=1, keepdims=True), 1e-9))
     points = np.array([key.pt for key in keypoints], np.float32)
+    frames = np.array([(key.size, np.deg2rad(key.angle)) for key in keypoints], np.float32)
     # OpenCV keeps more than asked for where responses tie
-    return Features(points[:most], np.minimum(512 * root, 255).astype(np.uint8)[:most])
-
-
-def agree(a: Features, b: Features, least: int = LEAST) -> Agreement:
-    """The affine map from b to a that most features agree on; 2 ms on one core with 400 each.
-
-    Args:
-        a: of the first photograph.
-        b: of the second.
-        least: matched features below which no map is looked for.
-    """
-    nowhere = Agreement(0, np.eye(2, 3, dtype=np.float32))
-    first, second = _matched(a, b)
-    if len(first) < least:
-        return nowhere
-    found, good = cv2.estimateAffine2D(
-        second, first, method=cv2.RANSAC, ransacReprojThreshold=_WITHIN, maxIters=2000
-    )
-    if found is None or not _believable(found):
-        return nowhere
-    return Agreement(int(good.sum()), found.astype(np.float32))
+    whole = np.minimum(512 * root, 255).astype(np.uint8)
+    return Features(points[:most], frames[:most], whole[:most])
 
 
 def compare(a: Pixels, b: Pixels, affine: Vectors) -> Comparison:
@@ -183,26 +150,6 @@ def _inside(square: Pixels) -> Pixels:
     return cv2.erode(closed, kernel, borderValue=0)[1:-1, 1:-1].astype(np.uint8)
 
 
-def _matched(a: Features, b: Features) -> tuple[Vectors, Vectors]:
-    """Points of a and of b whose features are each other's nearest, by far."""
-    if not len(a.points) or len(b.points) < 2:
-        return np.empty((0, 2), np.float32), np.empty((0, 2), np.float32)
-    x, y = a.vectors.astype(np.float32), b.vectors.astype(np.float32)
-    squared = (x * x).sum(1)[:, None] + (y * y).sum(1) - 2 * (x @ y.T)
-    nearest = squared.argmin(axis=1)
-    two = np.partition(squared, 1, axis=1)[:, :2]
-    rows = np.arange(len(x))
-    good = (two[:, 0] < _RATIO**2 * two[:, 1]) & (squared.argmin(axis=0)[nearest] == rows)
-    return a.points[good], b.points[nearest[good]]
-
-
-def _believable(affine: NDArray[Any]) -> bool:
-    """Not turned inside out, and neither scaled nor squeezed beyond reason."""
-    large, small = np.linalg.svd(affine[:, :2], compute_uv=False)
-    turned = float(np.linalg.det(affine[:, :2])) <= 0
-    return not turned and _SCALES[0] < small <= large < _SCALES[1] and large / small < _STRETCH
-
-
 def _smooth(green: Vectors, weight: Vectors) -> Vectors:
     """Without grain and compression; blind to what has no weight."""
     return _blur(green * weight, _NOISE) / (_blur(weight, _NOISE) + 1e-6)
@@ -254,4 +201,5 @@ def mirrored(of: Features) -> Features:
     points[:, 0] = SIDE - 1 - points[:, 0]
     cells = of.vectors.reshape(-1, 4, 4, 8)[:, ::-1]
     turned = cells[..., (-np.arange(8)) % 8]
-    return Features(points, np.ascontiguousarray(turned.reshape(-1, 128)))
+    frames = np.column_stack([of.frames[:, 0], np.pi - of.frames[:, 1]]).astype(np.float32)
+    return Features(points, frames, np.ascontiguousarray(turned.reshape(-1, 128)))

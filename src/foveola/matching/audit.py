@@ -24,11 +24,12 @@ from numpy.typing import NDArray
 
 from foveola.cases import Case
 from foveola.duplicates import find_duplicates
+from foveola.duplicates.agreement import agree
 from foveola.duplicates.find import Pair
 from foveola.encoders.encoder import Encoder, Failed
 from foveola.matching.labels import doubts
 from foveola.matching.laterality import Laterality, read_change
-from foveola.matching.match import compared, local_features, same_map
+from foveola.matching.match import compared, local_features
 from foveola.matching.pictures import read_square
 from foveola.matching.probability import Calibration, Evidence
 
@@ -209,7 +210,7 @@ def _two_eyes(
         first, second = squares
         if first is None or second is None:
             return None
-        agreed = same_map(local_features(first), local_features(second))
+        agreed = agree(local_features(first), local_features(second))
         cosine = float(matching[pair[0]] @ matching[pair[1]])
         return compared(cosine, agreed, lambda: (first, second))
 

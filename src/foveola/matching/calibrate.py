@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 
 from foveola.cases import Case
 from foveola.duplicates import registration
+from foveola.duplicates.agreement import agree
 from foveola.duplicates.find import FeatureStore
 from foveola.encoders.encoder import Encoder
 from foveola.errors import FoveolaError, MatchingError
 from foveola.images.decode import decode
 from foveola.matching.hard import harden
 from foveola.matching.laterality import Laterality, fit_laterality, read_change
-from foveola.matching.match import FEATURES, compared, local_features, same_map
+from foveola.matching.match import FEATURES, compared, local_features
 from foveola.matching.probability import Calibration, Evidence, fit
 from foveola.matching.protocol import Protocol
 
@@ -196,7 +197,7 @@ def _evidence(
     def work(pair: tuple[int, int]) -> Evidence:
         i, j = pair
         cosine = float(views.descriptor(i) @ views.descriptor(j))
-        agreed = same_map(views.features.get(i), views.features.get(j))
+        agreed = agree(views.features.get(i), views.features.get(j))
         return compared(cosine, agreed, lambda: (views.square(i), views.square(j)))
 
     found: list[Evidence] = []

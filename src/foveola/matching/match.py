@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from foveola.archive import Archive
 from foveola.cases import Case
 from foveola.duplicates import registration
-from foveola.duplicates.registration import Agreement, Features
+from foveola.duplicates.agreement import Agreement, agree
+from foveola.duplicates.registration import Features
 from foveola.encoders.encoder import Encoder
 from foveola.images.decode import decode, read_bytes
 from foveola.matching import gallery, permission
@@ -42,8 +43,7 @@ Pixels = NDArray[np.uint8]
 CANDIDATES = 20  # photographs whose features are compared
 ACCEPTED = 0.5  # probability from which a candidate is named a match
 FEATURES = 1000  # of each photograph: duplicates need fewer, hard second visits find more here
-_LEAST = 6  # features that match, from which a map is looked for
-_SEEN = 8  # features that agree, from which the pixels are compared too
+_SEEN = 4  # features that agree, from which the pixels are compared too
 
 
 @dataclass(frozen=True)
@@ -235,18 +235,13 @@ class _Look:
         other = read_square(Path(case.path))
         if other is None:
             return Evidence(cosine), np.eye(2, 3, dtype=np.float32), True
-        agreed = same_map(self._features, local_features(other))
+        agreed = agree(self._features, local_features(other))
         return compared(cosine, agreed, lambda: (self._own, other)), agreed.affine, False
 
 
 def local_features(square: Pixels) -> Features:
     """As many local features as matching compares, of a prepared field of view."""
     return registration.features(square, FEATURES)
-
-
-def same_map(first: Features, second: Features) -> Agreement:
-    """The map from the second to the first that most of those features agree on; 8 ms."""
-    return registration.agree(first, second, _LEAST)
 
 
 def compared(

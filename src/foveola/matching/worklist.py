@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 
 from foveola.archive import Archive
 from foveola.cases import Case
+from foveola.duplicates.agreement import agree
 from foveola.encoders.encoder import Encoder, Failed
 from foveola.images.thumbnail import thumbnail
 from foveola.matching import gallery, permission
 from foveola.matching.audit import KINDS, Audit, Finding, Kind, audit, involved, key
 from foveola.matching.decisions import Decision, decisions
 from foveola.matching.laterality import LATERALITY, Laterality
-from foveola.matching.match import local_features, same_map
+from foveola.matching.match import local_features
 from foveola.matching.pictures import chessboard, jpeg, read_square
 from foveola.matching.probability import CALIBRATION, Calibration
 from foveola.report import Pair, Photograph, pairs_page
@@ -201,7 +202,7 @@ def _laid_over(first: Path, second: Path) -> list[Photograph]:
     a, b = squares
     if a is None or b is None:
         return []
-    agreed = same_map(local_features(a), local_features(b))
+    agreed = agree(local_features(a), local_features(b))
     if not agreed.inliers:
         return []
     return [Photograph(title="Laid over each other", picture=jpeg(chessboard(a, b, agreed.affine)))]
