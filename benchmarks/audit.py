@@ -33,7 +33,7 @@ from foveola.evaluation.tables import piped
 from foveola.images.decode import decode
 from foveola.indexing import add_missing
 from foveola.matching import gallery, permission
-from foveola.matching.audit import KINDS
+from foveola.matching.findings import KINDS
 from foveola.matching.hard import harden
 from foveola.matching.worklist import Worklist, audit_archive, to_page
 

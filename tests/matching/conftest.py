@@ -18,7 +18,7 @@ from foveola.images.decode import decode
 from foveola.indexing import add_missing
 from foveola.matching import gallery, permission
 from foveola.matching.calibrate import calibrate
-from foveola.matching.laterality import LATERALITY, fit_laterality, mirror_change
+from foveola.matching.laterality import LATERALITY, fit_laterality, four_views
 from foveola.matching.probability import CALIBRATION
 from foveola.phantom.generate import generate
 
@@ -41,8 +41,8 @@ def stand_in(phantoms):
     encoder = Encoder.load(folder)
     cases = list(Manifest.read(others / "manifest.csv", collection="others").cases())
     calibrate(encoder, cases, hard=10, impostors=800).save(folder / CALIBRATION)
-    changes = [mirror_change(encoder, decode(Path(case.path))) for case in cases]
-    rule = fit_laterality(np.stack(changes), [case.eye for case in cases], encoder.fingerprint)
+    views = [four_views(encoder, decode(Path(case.path))) for case in cases]
+    rule = fit_laterality(np.stack(views), [case.eye for case in cases], encoder.fingerprint)
     rule.save(folder / LATERALITY)
     return folder
 

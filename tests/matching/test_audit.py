@@ -14,7 +14,7 @@ from foveola.cases import Case
 from foveola.datasets.manifest import Manifest
 from foveola.indexing import add_missing
 from foveola.matching import gallery, permission
-from foveola.matching.audit import Finding, key
+from foveola.matching.findings import Finding, key
 from foveola.matching.worklist import audit_archive, counts, to_json, to_page, to_text
 
 

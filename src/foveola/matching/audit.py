@@ -10,14 +10,11 @@
 Nothing is changed: a person decides, and what was decided is not raised again (`decisions`).
 """
 
-import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,60 +23,20 @@ from foveola.cases import Case
 from foveola.duplicates import find_duplicates
 from foveola.duplicates.agreement import agree
 from foveola.duplicates.find import Pair
-from foveola.encoders.encoder import Encoder, Failed
+from foveola.encoders.encoder import Encoder
+from foveola.matching.findings import KINDS, Audit, Finding
 from foveola.matching.labels import doubts
-from foveola.matching.laterality import Laterality, read_change
+from foveola.matching.laterality import Laterality, Side, read_views
 from foveola.matching.match import compared, local_features
 from foveola.matching.pictures import read_square
 from foveola.matching.probability import Calibration, Evidence
 
 Vectors = NDArray[np.float32]
-Kind = Literal[
-    "one eye, two subjects", "two eyes, one id", "wrong side", "copy", "two splits", "label"
-]
-KINDS: tuple[Kind, ...] = (
-    "one eye, two subjects", "two eyes, one id", "wrong side", "copy", "two splits", "label",
-)  # fmt: skip
 COPIES = ("file", "pixels", "photograph")
 
 ERRORS = 0.02  # share of records taken to be wrong before looking, for "two eyes" and "side"
 ASKED = 0.12  # probability from which two eyes under one id, or a side, are raised (docs/audit.md)
 MOST_LABELS = 200  # doubts about labels that are raised, the worst first
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finding:
-    """Something that is probably filed wrong.
-
-    Attributes:
-        kind: see KINDS.
-        cases: places among the cases; what is wrong, and what speaks against it.
-        score: from 0 to 1, for the order within a kind: the probability that it is wrong where
-            that is known.
-        said: one sentence.
-        evidence: numbers and words by name.
-    """
-
-    kind: Kind
-    cases: tuple[int, ...]
-    score: float
-    said: str
-    evidence: Mapping[str, str | int | float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Audit:
-    """What an audit found.
-
-    Attributes:
-        findings: by kind, then the surest first.
-        checked: photographs, pairs and records that were looked at, by what was looked for.
-        failed: photographs that can't be read.
-    """
-
-    findings: tuple[Finding, ...]
-    checked: Mapping[str, int]
-    failed: tuple[Failed, ...]
 
 
 def audit(
@@ -116,22 +73,6 @@ def audit(
     checked |= {"pairs under one subject and eye": len(eyes), "sides": len(sides)}
     findings.sort(key=lambda f: (KINDS.index(f.kind), -f.score, f.cases))
     return Audit(tuple(findings), checked, found.failed)
-
-
-def key(finding: Finding, cases: Sequence[Case]) -> str:
-    """12 letters that name a finding for as long as its photographs and records stay as they are.
-
-    They are made of the kind, the photographs' paths and what is doubted, and tell neither.
-    """
-    parts = [finding.kind, str(finding.evidence.get("value", ""))]
-    for i in sorted(involved(finding), key=lambda i: cases[i].path):
-        parts += [cases[i].path, str(cases[i].subject), str(cases[i].eye)]
-    return hashlib.blake2b("\0".join(parts).encode(), digest_size=6).hexdigest()
-
-
-def involved(finding: Finding) -> tuple[int, ...]:
-    """What is filed wrong; of a label, the case without the neighbours that speak against it."""
-    return finding.cases[:1] if finding.kind == "label" else finding.cases
 
 
 def _of_pairs(cases: Sequence[Case], pairs: Sequence[Pair]) -> Iterator[Finding]:
@@ -219,8 +160,7 @@ def _two_eyes(
     for pair, seen in zip(pairs, evidence, strict=True):
         if seen is None:
             continue
-        ratio = float(np.exp(calibration.log_ratio([seen])[0]))
-        wrong = ERRORS / (ERRORS + (1 - ERRORS) * ratio)
+        wrong = _wrong(float(np.exp(calibration.log_ratio([seen])[0])))
         if wrong >= ASKED:
             yield Finding(
                 kind="two eyes, one id", cases=pair, score=wrong,
@@ -240,27 +180,47 @@ def _wrong_side(
     progress: Callable[[int], None] | None,
 ) -> Iterator[Finding]:
     """Photographs that look like the other eye than the one they are filed as."""
+    for i, side in _sides(cases, places, encoder, laterality, progress):
+        if side.eye == cases[i].eye:
+            continue
+        wrong = _wrong(max(1 - side.probability, 1e-6) / side.probability)
+        if wrong >= ASKED:
+            yield Finding(
+                kind="wrong side", cases=(i,), score=wrong,
+                said=f"It is filed as {cases[i].eye}, and looks like a {side.eye} eye.",
+                evidence={
+                    "probability": round(wrong, 4), "looks like": side.eye,
+                    "probability of being upside down": round(side.upside_down, 4),
+                },
+            )  # fmt: skip
 
-    def change(i: int) -> Vectors | None:
-        return read_change(encoder, Path(cases[i].path))
 
+def _sides(
+    cases: Sequence[Case],
+    places: Sequence[int],
+    encoder: Encoder,
+    laterality: Laterality,
+    progress: Callable[[int], None] | None,
+) -> Iterator[tuple[int, Side]]:
+    """Which eye each shows, where cameras that turn the retina upside down are a set's own."""
+    sets: dict[str, dict[int, Vectors]] = defaultdict(dict)
     with ThreadPoolExecutor() as pool:
-        for i, changed in zip(places, pool.map(change, places), strict=True):
+        read = pool.map(lambda i: read_views(encoder, Path(cases[i].path)), places)
+        for i, views in zip(places, read, strict=True):
             if progress:
                 progress(1)
-            if changed is None:
-                continue
-            (side,) = laterality.of(changed[None])
-            if side.eye == cases[i].eye:
-                continue
-            odds = side.probability / max(1 - side.probability, 1e-6)
-            wrong = ERRORS * odds / (ERRORS * odds + 1 - ERRORS)
-            if wrong >= ASKED:
-                yield Finding(
-                    kind="wrong side", cases=(i,), score=wrong,
-                    said=f"It is filed as {cases[i].eye}, and looks like a {side.eye} eye.",
-                    evidence={"probability": round(wrong, 4), "looks like": side.eye},
-                )  # fmt: skip
+            if views is not None:
+                sets[cases[i].collection][i] = views
+    for members in sets.values():
+        stacked = np.stack(list(members.values()))
+        visits = [(cases[i].identity, cases[i].visit) for i in members]
+        share = laterality.share_upside_down(stacked, visits)
+        yield from zip(members, laterality.of(stacked, share, visits), strict=True)
+
+
+def _wrong(ratio: float) -> float:
+    """Probability that a record is wrong; `ratio` is how many times likelier evidence is if not."""
+    return ERRORS / (ERRORS + (1 - ERRORS) * ratio)
 
 
 def _split_records(cases: Sequence[Case]) -> Iterator[Finding]:

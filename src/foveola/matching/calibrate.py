@@ -20,7 +20,7 @@ from foveola.encoders.encoder import Encoder
 from foveola.errors import FoveolaError, MatchingError
 from foveola.images.decode import decode
 from foveola.matching.hard import harden
-from foveola.matching.laterality import Laterality, fit_laterality, read_change
+from foveola.matching.laterality import Laterality, fit_laterality, read_views
 from foveola.matching.match import FEATURES, compared, local_features
 from foveola.matching.probability import Calibration, Evidence, fit
 from foveola.matching.protocol import Protocol
@@ -115,19 +115,19 @@ def learn_sides(encoder: Encoder, cases: Sequence[Case]) -> Laterality:
     """
     known = [case for case in cases if case.eye is not None]
 
-    def change(case: Case) -> Vectors | None:
-        return read_change(encoder, Path(case.path))
+    def read(case: Case) -> Vectors | None:
+        return read_views(encoder, Path(case.path))
 
     with ThreadPoolExecutor() as pool:
         made = [
-            (changed, case.eye)
-            for changed, case in zip(pool.map(change, known), known, strict=True)
-            if changed is not None and case.eye is not None
+            (views, case.eye)
+            for views, case in zip(pool.map(read, known), known, strict=True)
+            if views is not None and case.eye is not None
         ]
     if not made:
         raise MatchingError(f"none of the {len(cases)} photographs has a known eye and can be read")
-    changes, eyes = zip(*made, strict=True)
-    return fit_laterality(np.stack(changes), eyes, encoder.fingerprint)
+    views, eyes = zip(*made, strict=True)
+    return fit_laterality(np.stack(views), eyes, encoder.fingerprint)
 
 
 def look(

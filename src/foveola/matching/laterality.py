@@ -1,17 +1,24 @@
-"""Left or right eye, from the photograph alone.
+"""Left or right eye, upright or upside down: from the photograph alone.
 
 The mirror image of a right eye looks like a left one, so what tells the side is what changes under
-the mirror: with f the descriptor and m the mirror,
+the mirror; and what tells up from down, what changes when that is exchanged. With f the descriptor,
+m the mirror and u the mirror from top to bottom,
 
-    log odds of right = w . ( f(x) - f(m x) )
+    log odds of right, were it upright    w . ( f(x) - f(m x) )
+    log odds of upright                   v . ( f(x) - f(u x) + f(m x) - f(u m x) ) / 2
 
-Mirroring the photograph flips the sign exactly, so a rule learnt from few eyes favours neither
-side. The rule is ours; the clinician's is the same: in a right eye the disc lies to the right.
+Mirroring the photograph flips the signs exactly, so a rule learnt from few eyes favours no side.
+Some cameras show the retina as their lens does, upside down; such a photograph looks like the other
+eye. Photographs of one visit come from one camera, so their odds are added up. How many visits are
+upside down is a matter of the set, so it is estimated from the set, by expectation and maximisation
+of its share (Saerens, Latinne and Decaestecker, Neural Computation 2002). The rules are ours; the
+clinician's are the same: in a right eye the disc lies to the right, and the fovea lies a little
+below it.
 """
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,13 +31,17 @@ from foveola.encoders.encoder import Encoder
 from foveola.errors import FoveolaError, MatchingError
 from foveola.images.decode import decode
 from foveola.images.fundus import prepare
+from foveola.matching.logistic import logistic
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float64]
 
 LATERALITY = "laterality.json"  # in the folder of an encoder
-_STEPS = 200
+_PENALTY = 1e-3  # on the squared weights of the side, of the mean loss
+_UPRIGHT_PENALTY = 1e-5  # likewise; by cross-validation over the people that are trained on
 _SCALE_PENALTY = 1e-3  # of the one number; bounds it where no side is wrong
+_EXPECTED = 0.02, 10.0  # share upside down before looking, and the visits that it weighs
+_ROUNDS = 200
 
 
 @dataclass(frozen=True)
@@ -40,33 +51,83 @@ class Side:
     Attributes:
         eye: the likelier.
         probability: of that, from 0.5 to 1.
+        upside_down: probability that the photograph is.
     """
 
     eye: Eye
     probability: float
+    upside_down: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Laterality:
-    """The rule.
+    """The rules.
 
     Attributes:
         encoder: fingerprint of the encoder of the descriptors.
-        weights: (D,).
-        photographs: that it was fitted to.
+        right: (D,), w.
+        upright: (D,), v.
+        photographs: that they were fitted to.
     """
 
     encoder: str
-    weights: tuple[float, ...]
+    right: tuple[float, ...]
+    upright: tuple[float, ...]
     photographs: int
 
-    def of(self, changes: ArrayLike) -> list[Side]:
-        """Of photographs whose descriptors change by (N, D) under the mirror."""
-        odds = np.asarray(changes, dtype=np.float64) @ np.array(self.weights)
-        chances = 1 / (1 + np.exp(-np.clip(odds, -50, 50)))
+    def of(
+        self,
+        views: ArrayLike,
+        upside_down: float = 0.0,
+        visits: Sequence[Hashable] | None = None,
+    ) -> list[Side]:
+        """Of photographs, by their four views.
+
+        Args:
+            views: (N, 4, D), from `four_views`.
+            upside_down: share of the set's visits that are, from 0 to below 1.
+            visits: of the N photographs; those of one visit are upright or not together. None
+                takes each for a visit of its own.
+        """
+        views = _checked(views)
+        right = _chance(_mirror_change(views) @ np.array(self.right))
+        odds, of = self._odds_down(views, visits)
+        down = _updated(odds, upside_down)[of]
+        chances = (1 - down) * right + down * (1 - right)
         return [
-            Side("right", float(p)) if p >= 0.5 else Side("left", float(1 - p)) for p in chances
+            Side("right", float(p), float(d)) if p >= 0.5 else Side("left", float(1 - p), float(d))
+            for p, d in zip(chances, down, strict=True)
         ]
+
+    def share_upside_down(
+        self, views: ArrayLike, visits: Sequence[Hashable] | None = None
+    ) -> float:
+        """Share of the visits of a set that are upside down, from 0 to 1.
+
+        Few visits say little: the estimate starts from 2 %, worth 10 visits.
+
+        Args:
+            views: (N, 4, D).
+            visits: as for `of`.
+        """
+        odds, _ = self._odds_down(_checked(views), visits)
+        expected, weight = _EXPECTED
+        share = 0.5
+        for _ in range(_ROUNDS):
+            seen = float(_updated(odds, share).sum())
+            share = (seen + expected * weight) / (len(odds) + weight)
+        return share
+
+    def _odds_down(
+        self, views: Floats, visits: Sequence[Hashable] | None
+    ) -> tuple[Floats, NDArray[np.int64]]:
+        """(V,) log odds that each visit is upside down, and (N,) the visit of each photograph."""
+        each = -_turn_change(views) @ np.array(self.upright)
+        if visits is None:
+            return each, np.arange(len(each))
+        places: dict[Hashable, int] = {}
+        of = np.array([places.setdefault(visit, len(places)) for visit in visits], dtype=np.int64)
+        return np.asarray(np.bincount(of, each, len(places)), dtype=np.float64), of
 
     def save(self, path: Path) -> None:
         """Write as JSON."""
@@ -81,11 +142,11 @@ class Laterality:
         """
         try:
             values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            weights = tuple(map(float, values["weights"]))
-            if not weights or not all(map(math.isfinite, weights)):
-                raise ValueError("expected finite weights")
+            right, upright = (tuple(map(float, values[name])) for name in ("right", "upright"))
+            if not right or len(right) != len(upright) or not np.isfinite([right, upright]).all():
+                raise ValueError("expected finite weights, as many of the one as of the other")
             made = cls(
-                encoder=str(values["encoder"]), weights=weights,
+                encoder=str(values["encoder"]), right=right, upright=upright,
                 photographs=int(values["photographs"]),
             )  # fmt: skip
         except (OSError, KeyError, TypeError, ValueError) as error:
@@ -95,59 +156,81 @@ class Laterality:
         return made
 
 
-def mirror_change(encoder: Encoder, photograph: Pixels) -> NDArray[np.float32]:
-    """(D,): descriptor of a decoded photograph less that of its mirror image."""
-    prepared = prepare(photograph, encoder.contract)
-    mirrored = np.ascontiguousarray(prepared[:, ::-1])
-    plain, other = encoder.encode(np.stack([prepared, mirrored]))
-    change: NDArray[np.float32] = plain - other
-    return change
+def four_views(encoder: Encoder, photograph: Pixels) -> NDArray[np.float32]:
+    """(4, D): descriptors of a photograph, mirrored, mirrored from top to bottom, and both.
+
+    Args:
+        encoder: of the descriptors.
+        photograph: (H, W, 3) uint8 RGB as decoded.
+    """
+    plain = prepare(photograph, encoder.contract)
+    seen = [plain, plain[:, ::-1], plain[::-1], plain[::-1, ::-1]]
+    return encoder.encode(np.ascontiguousarray(np.stack(seen)))
 
 
-def read_change(encoder: Encoder, path: Path) -> NDArray[np.float32] | None:
-    """`mirror_change` of a file; None where it can't be read."""
+def read_views(encoder: Encoder, path: Path) -> NDArray[np.float32] | None:
+    """`four_views` of a file; None where it can't be read."""
     try:
-        return mirror_change(encoder, decode(path, min_side=encoder.contract.size))
+        return four_views(encoder, decode(path, min_side=encoder.contract.size))
     except (FoveolaError, OSError):
         return None
 
 
-def fit_laterality(
-    changes: ArrayLike, eyes: Sequence[Eye], encoder: str, penalty: float = 1e-3
-) -> Laterality:
-    """Fit the rule by logistic regression without a constant.
+def fit_laterality(views: ArrayLike, eyes: Sequence[Eye], encoder: str) -> Laterality:
+    """Fit the rules by logistic regression without a constant.
 
-    The penalty that makes it right most often makes it too modest, so its odds are then scaled to
-    the photographs by one number, which changes no side.
+    The penalty that makes them right most often makes them too modest, so their odds are then
+    scaled to the photographs by one number each, which changes no answer.
 
     Args:
-        changes: (N, D), from `mirror_change`.
+        views: (N, 4, D), from `four_views`; of photographs that are upright but for a few.
         eyes: of the N photographs, as recorded; a few wrong ones do no harm.
         encoder: fingerprint.
-        penalty: on the squared weights, of the mean loss.
 
     Raises:
         ValueError: numbers do not fit.
     """
-    x = np.asarray(changes, dtype=np.float64)
+    views = _checked(views)
+    if len(views) != len(eyes) or not len(eyes):
+        raise ValueError(f"expected views (N, 4, D) of N eyes, got {views.shape} and {len(eyes)}")
     y = np.array([eye == "right" for eye in eyes], dtype=np.float64)
-    if x.ndim != 2 or len(x) != len(y) or not len(y):
-        raise ValueError(f"expected changes (N, D) of N eyes, got {x.shape} and {len(y)}")
-    weights = _logistic(x, y, penalty)
-    scale = _logistic((x @ weights)[:, None], y, _SCALE_PENALTY)[0]
-    scaled = weights * max(1.0, float(scale))
-    return Laterality(encoder=encoder, weights=tuple(scaled.tolist()), photographs=len(y))
+    right = _fit(_mirror_change(views), y, _PENALTY)
+    # seen in the mirror a photograph is as upright: twice the examples
+    turned = np.concatenate([views[:, 0] - views[:, 2], views[:, 1] - views[:, 3]])
+    upright = _fit(turned, np.ones(len(turned)), _UPRIGHT_PENALTY)
+    return Laterality(
+        encoder=encoder, right=tuple(right.tolist()), upright=tuple(upright.tolist()),
+        photographs=len(y),
+    )  # fmt: skip
 
 
-def _logistic(x: Floats, y: Floats, penalty: float) -> Floats:
-    """(D,) weights by Newton's method."""
-    weights = np.zeros(x.shape[1])
-    for _ in range(_STEPS):
-        p = 1 / (1 + np.exp(-np.clip(x @ weights, -50, 50)))
-        gradient = x.T @ (p - y) / len(y) + penalty * weights
-        hessian = (x * (p * (1 - p))[:, None]).T @ x / len(y) + penalty * np.eye(x.shape[1])
-        step = np.linalg.solve(hessian, gradient)
-        weights -= step * min(1.0, 10 / max(float(np.linalg.norm(step)), 1e-12))
-        if np.abs(step).max() < 1e-8:
-            break
-    return weights
+def _fit(changes: Floats, y: Floats, penalty: float) -> Floats:
+    """(D,) weights whose odds are scaled to the examples."""
+    share = 1 / len(y)
+    weights = logistic(changes, y, share, penalty)
+    (scale,) = logistic((changes @ weights)[:, None], y, share, _SCALE_PENALTY)
+    return np.asarray(weights * max(1.0, float(scale)))
+
+
+def _checked(views: ArrayLike) -> Floats:
+    checked = np.asarray(views, dtype=np.float64)
+    if checked.ndim != 3 or checked.shape[1] != 4:
+        raise ValueError(f"expected views (N, 4, D), got {checked.shape}")
+    return checked
+
+
+def _mirror_change(views: Floats) -> Floats:
+    return np.asarray(views[:, 0] - views[:, 1])
+
+
+def _turn_change(views: Floats) -> Floats:
+    return np.asarray(views[:, 0] - views[:, 2] + views[:, 1] - views[:, 3]) / 2
+
+
+def _updated(odds: Floats, share: float) -> Floats:
+    """Probability of each, where that share of the set is."""
+    return _chance(odds + math.log(share / (1 - share))) if share > 0 else np.zeros(len(odds))
+
+
+def _chance(odds: Floats) -> Floats:
+    return np.asarray(1 / (1 + np.exp(-np.clip(odds, -50, 50))))

@@ -24,11 +24,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from foveola.errors import MatchingError
+from foveola.matching.logistic import logistic
 
 Floats = NDArray[np.float64]
 
 CALIBRATION = "calibration.json"  # in the folder of an encoder
 MANY = 60  # features that agree, beyond which more say no more
+_PENALTY = 0.0, 1e-6, 1e-6, 1e-6  # bounds the weights where the evidence tells all
 PRIOR = 0.5  # that the eye is in the archive, where nothing else is known
 
 
@@ -126,7 +128,7 @@ def fit(evidence: Sequence[Evidence], same: ArrayLike, encoder: str) -> Calibrat
     if min(counts) < 1 or len(truth) != len(evidence):
         raise ValueError(f"expected pairs of both kinds, got {counts}")
     share = np.where(truth, 0.5 / counts[0], 0.5 / counts[1])
-    weights = _logistic(_columns(evidence), truth.astype(np.float64), share)
+    weights = logistic(_columns(evidence), truth.astype(np.float64), share, _PENALTY).tolist()
     return Calibration(
         encoder=encoder,
         weights=(weights[0], weights[1], weights[2], weights[3]),
@@ -163,18 +165,3 @@ def _columns(evidence: Sequence[Evidence]) -> Floats:
         (1.0, e.cosine, math.log1p(min(e.inliers, MANY)), max(e.correlation, 0.0)) for e in evidence
     ]
     return np.array(rows, dtype=np.float64).reshape(-1, 4)
-
-
-def _logistic(x: Floats, y: Floats, share: Floats, penalty: float = 1e-6) -> list[float]:
-    """Weighted logistic regression by Newton's method; a little penalty bounds separable data."""
-    weights = np.zeros(x.shape[1])
-    ridge = penalty * np.diag([0.0] + [1.0] * (x.shape[1] - 1))
-    for _ in range(100):
-        p = 1 / (1 + np.exp(-np.clip(x @ weights, -30, 30)))
-        gradient = x.T @ (share * (p - y)) + ridge @ weights
-        hessian = (x * (share * p * (1 - p))[:, None]).T @ x + ridge + 1e-12 * np.eye(x.shape[1])
-        step = np.linalg.solve(hessian, gradient)
-        weights -= step * min(1.0, 2.0 / max(float(np.abs(step).max()), 1e-12))
-        if np.abs(step).max() < 1e-9:
-            break
-    return [float(w) for w in weights]

@@ -14,8 +14,9 @@ from foveola.duplicates.agreement import agree
 from foveola.encoders.encoder import Encoder, Failed
 from foveola.images.thumbnail import thumbnail
 from foveola.matching import gallery, permission
-from foveola.matching.audit import KINDS, Audit, Finding, Kind, audit, involved, key
+from foveola.matching.audit import audit
 from foveola.matching.decisions import Decision, decisions
+from foveola.matching.findings import KINDS, Audit, Finding, Kind, involved, key
 from foveola.matching.laterality import LATERALITY, Laterality
 from foveola.matching.match import local_features
 from foveola.matching.pictures import chessboard, jpeg, read_square
