@@ -1,6 +1,7 @@
 """foveola match, matching."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,6 +14,9 @@ from foveola.cli.output import (
     progress,
     read_cases,
 )
+
+if TYPE_CHECKING:  # loaded where it is used: `foveola --help` stays fast
+    from foveola.matching.permission import Permission
 
 
 @click.command(epilog="Example: foveola match archive/ follow-up.jpg --html match.html")
@@ -89,15 +93,10 @@ def matching() -> None:
 def on(ctx: click.Context, archive: Path, purpose: str, encoder: str) -> None:
     """Allow matching in ARCHIVE, and describe its photographs for it."""
     from foveola.archive import Archive
-    from foveola.matching import gallery, permission
+    from foveola.matching import permission
 
-    with Archive.open(archive, read_only=True) as opened:
-        count = len(opened)
-    allowed = permission.switch_on(archive, purpose, encoder)
-    with progress("describing", count) as advance:
-        failed = gallery.update(archive, allowed, advance)
-    click.echo(f"{archive}: matching is on; {count - len(failed):,} photographs described")
-    _done(ctx, failed)
+    Archive.open(archive, read_only=True).close()  # nothing is switched on where there is none
+    _describe(ctx, archive, permission.switch_on(archive, purpose, encoder), "matching is on; ")
 
 
 @matching.command(epilog="Example: foveola matching update archive/")
@@ -106,16 +105,9 @@ def on(ctx: click.Context, archive: Path, purpose: str, encoder: str) -> None:
 @one_line_errors
 def update(ctx: click.Context, archive: Path) -> None:
     """Describe what was added to ARCHIVE since, and drop what was removed."""
-    from foveola.archive import Archive
-    from foveola.matching import gallery, permission
+    from foveola.matching import permission
 
-    allowed = permission.permission(archive)
-    with Archive.open(archive, read_only=True) as opened:
-        count = len(opened)
-    with progress("describing", count) as advance:
-        failed = gallery.update(archive, allowed, advance)
-    click.echo(f"{archive}: {count - len(failed):,} photographs described")
-    _done(ctx, failed)
+    _describe(ctx, archive, permission.permission(archive))
 
 
 @matching.command(
@@ -189,7 +181,16 @@ def log(archive: Path, as_json: bool) -> None:
         click.echo(f"{use.get('time')}  {use.get('account')}  {use.get('action')}  {facts}")
 
 
-def _done(ctx: click.Context, failed: "tuple[object, ...]") -> None:
+def _describe(ctx: click.Context, archive: Path, allowed: "Permission", said: str = "") -> None:
+    """Describe what is not yet described, and say how many photographs are."""
+    from foveola.archive import Archive
+    from foveola.matching import gallery
+
+    with Archive.open(archive, read_only=True) as opened:
+        count = len(opened)
+    with progress("describing", count) as advance:
+        failed = gallery.update(archive, allowed, advance)
+    click.echo(f"{archive}: {said}{count - len(failed):,} photographs described")
     list_failed(failed)
     if failed:
         ctx.exit(PARTLY)
