@@ -1,9 +1,11 @@
-"""Labels that the nearest cases speak against."""
+"""Labels that the cases of other people speak against."""
 
 import numpy as np
+import pytest
 
 from foveola.cases import Case
-from foveola.matching.labels import doubts
+from foveola.evaluation.ranking import unit_rows
+from foveola.matching.labels import _of_steps, _out_of_fold, doubts
 
 
 def cases_of(groups, *, subjects=None, collection="c", findings=None):
@@ -33,10 +35,18 @@ def test_a_grade_among_those_of_another_is_doubted():
     (worst, *others) = doubts(rows, cases_of(grades))
     assert (worst.case, worst.value, worst.instead) == (4, "grade 2", "grade 0")
     assert worst.share == 0
-    assert worst.score == 1
+    assert worst.probability < 0.2
+    assert worst.score == pytest.approx(1 - 2 * worst.probability)  # no third grade there
     assert len(worst.neighbours) == 15
     assert all(n < 30 for n in worst.neighbours)
     assert not others
+
+
+def test_a_neighbouring_grade_is_a_matter_of_opinion():
+    rows = clusters([30, 30])
+    grades = [1] * 30 + [2] * 30
+    grades[4] = 2
+    assert doubts(rows, cases_of(grades)) == []
 
 
 def test_a_rare_grade_is_not_doubted_for_being_rare():
@@ -46,12 +56,33 @@ def test_a_rare_grade_is_not_doubted_for_being_rare():
 
 
 def test_a_persons_own_photographs_do_not_vote():
-    rows = clusters([30, 30])
-    grades = [0] * 30 + [2] * 30
-    grades[0:4] = [2] * 4
-    subjects = [0, 0, 0, 0, *range(4, 60)]  # four photographs of one person, alike and wrong
-    found = doubts(rows, cases_of(grades, subjects=subjects), neighbours=3)
-    assert [d.case for d in found] == [0, 1, 2, 3]
+    rows = clusters([30, 30, 4])  # the last four lie apart: only they could speak for themselves
+    rows[60:] = clusters([30, 4])[-4:] * 0.4 + rows[:4]
+    grades = [0] * 30 + [2] * 30 + [2] * 4
+    subjects = [*range(60), 60, 60, 60, 60]  # four photographs of one person, alike and wrong
+    found = doubts(rows, cases_of(grades, subjects=subjects))
+    assert sorted(d.case for d in found) == [60, 61, 62, 63]
+
+
+def test_probabilities_are_those_of_scikit_learn_on_other_people():
+    linear = pytest.importorskip("sklearn.linear_model")
+    rng = np.random.default_rng(3)
+    x = unit_rows(rng.normal(size=(120, 5)).astype(np.float32))
+    y = rng.random((120, 1)) < 0.3
+    people = np.arange(120) // 2
+    ours = _out_of_fold(x, y, people)[:, 0]
+    for fold in range(10):
+        asked = people % 10 == fold
+        theirs = linear.LogisticRegression(C=1 / (1e-4 * (~asked).sum()), tol=1e-10, max_iter=9999)
+        theirs.fit(x[~asked], y[~asked, 0])
+        assert ours[asked] == pytest.approx(theirs.predict_proba(x[asked])[:, 1], abs=1e-5)
+
+
+def test_steps_between_grades_by_hand():
+    # more than 0: .7, than 1: .4, than 2: .5 (it can't rise, so grade 2 has nothing)
+    assert _of_steps(np.array([[0.7, 0.4, 0.5]]))[0] == pytest.approx(
+        np.array([0.3, 0.3, 0, 0.5]) / 1.1
+    )
 
 
 def test_findings_are_missed_and_doubted():

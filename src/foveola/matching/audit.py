@@ -36,7 +36,7 @@ COPIES = ("file", "pixels", "photograph")
 
 ERRORS = 0.02  # share of records taken to be wrong before looking, for "two eyes" and "side"
 ASKED = 0.12  # probability from which two eyes under one id, or a side, are raised (docs/audit.md)
-MOST_LABELS = 200  # doubts about labels that are raised, the worst first
+MOST_LABELS = 100  # doubts about grades, and about findings, that are raised: the worst
 
 
 def audit(
@@ -241,14 +241,19 @@ def _split_records(cases: Sequence[Case]) -> Iterator[Finding]:
 
 
 def _labels(cases: Sequence[Case], similarity: Vectors) -> Iterator[Finding]:
-    for doubt in doubts(similarity, cases)[:MOST_LABELS]:
-        share = f"{100 * doubt.share:.0f} % of the most similar cases carry it"
-        usual = f"usual: {100 * doubt.usual[0]:.0f} % with it, {100 * doubt.usual[1]:.0f} % without"
-        word = "is missing" if doubt.missing else "is doubtful"
-        instead = f"; they have {doubt.instead}" if doubt.instead else ""
-        yield Finding(
-            kind="label", cases=(doubt.case, *doubt.neighbours[:3]), score=doubt.score,
-            said=f"{doubt.value} {word}: {share}{instead}.",
-            evidence={"value": f"{'no ' if doubt.missing else ''}{doubt.value}",
-                      "share": round(doubt.share, 3), "usual": usual},
-        )  # fmt: skip
+    """The worst doubts of each column."""
+    every = doubts(similarity, cases)
+    for column in ("grade", "findings"):
+        for doubt in [d for d in every if d.column == column][:MOST_LABELS]:
+            word = "is missing" if doubt.missing else "is doubtful"
+            instead = f"; {doubt.instead} is likelier" if doubt.instead else ""
+            yield Finding(
+                kind="label", cases=(doubt.case, *doubt.neighbours[:3]), score=doubt.score,
+                said=f"{doubt.value} {word}: its probability by the cases of other people is "
+                f"{100 * doubt.probability:.0f} %{instead}.",
+                evidence={
+                    "value": f"{'no ' if doubt.missing else ''}{doubt.value}",
+                    "probability": round(doubt.probability, 3),
+                    "share of the most similar cases that carry it": round(doubt.share, 3),
+                },
+            )  # fmt: skip

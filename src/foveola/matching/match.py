@@ -42,7 +42,7 @@ Pixels = NDArray[np.uint8]
 
 CANDIDATES = 20  # photographs whose features are compared
 ACCEPTED = 0.5  # probability from which a candidate is named a match
-FEATURES = 1000  # of each photograph: duplicates need fewer, hard second visits find more here
+FEATURES = 1500  # of each photograph: duplicates need fewer, hard second visits find more here
 _SEEN = 4  # features that agree, from which the pixels are compared too
 
 
