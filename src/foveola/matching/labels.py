@@ -23,6 +23,7 @@ from foveola.evaluation.ranking import query_blocks, unit_rows
 from foveola.matching.logistic import logistic
 
 Vectors = NDArray[np.float32]
+Unit = NDArray[np.float64]
 Floats = NDArray[np.float64]
 
 NEIGHBOURS = 15
@@ -75,7 +76,7 @@ def doubts(
     return sorted(found, key=lambda doubt: (-doubt.score, doubt.case, doubt.value))
 
 
-def _grades(unit: Vectors, cases: Sequence[Case], k: int) -> list[Doubt]:
+def _grades(unit: Unit, cases: Sequence[Case], k: int) -> list[Doubt]:
     seen = _described(unit)
     rows = [i for i, case in enumerate(cases) if case.grade is not None and i in seen]
     grades = np.array([cases[i].grade for i in rows], dtype=np.int64)
@@ -106,7 +107,7 @@ def _of_steps(more: Floats) -> Floats:
     return np.asarray(steps / np.maximum(steps.sum(axis=1, keepdims=True), 1e-12))
 
 
-def _findings(unit: Vectors, cases: Sequence[Case], k: int) -> list[Doubt]:
+def _findings(unit: Unit, cases: Sequence[Case], k: int) -> list[Doubt]:
     told: dict[str, set[str]] = {}
     for case in cases:
         told.setdefault(case.collection, set()).update(case.findings or ())
@@ -133,7 +134,7 @@ def _findings(unit: Vectors, cases: Sequence[Case], k: int) -> list[Doubt]:
     return found
 
 
-def _described(unit: Vectors) -> set[int]:
+def _described(unit: Unit) -> set[int]:
     """Places of cases that have a descriptor."""
     return set(np.flatnonzero((unit != 0).any(axis=1)).tolist())
 
@@ -144,7 +145,7 @@ def _people(cases: Sequence[Case], rows: Sequence[int]) -> NDArray[np.int64]:
     return np.array([codes.setdefault(cases[i].identity, len(codes)) for i in rows])
 
 
-def _out_of_fold(x: Vectors, y: NDArray[np.bool_], people: NDArray[np.int64]) -> Floats:
+def _out_of_fold(x: Unit, y: NDArray[np.bool_], people: NDArray[np.int64]) -> Floats:
     """(N, L) probabilities of L yes-or-no questions, each by classifiers without that person."""
     columns = np.column_stack([np.ones(len(x)), x]).astype(np.float64)
     penalty = np.r_[0.0, np.full(x.shape[1], _PENALTY)]
@@ -160,7 +161,7 @@ def _out_of_fold(x: Vectors, y: NDArray[np.bool_], people: NDArray[np.int64]) ->
 
 
 def _shares(
-    every: Vectors, cases: Sequence[Case], rows: Sequence[int], own: NDArray[np.bool_], k: int
+    every: Unit, cases: Sequence[Case], rows: Sequence[int], own: NDArray[np.bool_], k: int
 ) -> tuple[list[list[int]], Floats]:
     """Nearest cases of other people among rows, and the share of each value among them."""
     unit, people = every[list(rows)], _people(cases, rows)
