@@ -1,0 +1,90 @@
+"""Losses of several yes-or-no findings at once.
+
+All take logits (B, L) and the truth (B, L), 0 or 1 and NaN where it is not known, and give the mean
+over what is known. `weights` (L,) multiplies the positive term of each label.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits, log_softmax, logsigmoid
+
+FindingsLoss = Callable[..., Tensor]
+
+
+def binary_cross_entropy(logits: Tensor, truth: Tensor, weights: Tensor | None = None) -> Tensor:
+    """L independent sigmoids: the mathematically sound choice for several labels (3.5)."""
+    known = ~truth.isnan()
+    each = binary_cross_entropy_with_logits(
+        logits, truth.nan_to_num(), pos_weight=weights, reduction="none"
+    )
+    return _mean(each, known)
+
+
+def focal(
+    logits: Tensor, truth: Tensor, weights: Tensor | None = None, *, gamma: float = 2.0
+) -> Tensor:
+    """Cross entropy times (1 - p of what is true) ** gamma.
+
+    Source: Lin et al., ICCV 2017, without its alpha, which is what `weights` is for.
+    """
+    return asymmetric(logits, truth, weights, positive=gamma, negative=gamma, shift=0.0)
+
+
+def asymmetric(
+    logits: Tensor, truth: Tensor, weights: Tensor | None = None, *,
+    positive: float = 0.0, negative: float = 4.0, shift: float = 0.05,
+) -> Tensor:  # fmt: skip
+    """Focal loss with two exponents; what is easily negative, p < shift, counts nothing.
+
+    Source: Ridnik et al., ICCV 2021, its default exponents 0 and 4 and shift 0.05.
+    """
+    known, truth = ~truth.isnan(), truth.nan_to_num()
+    p = logits.sigmoid()
+    below = (p - shift).clamp(min=0)  # probability of the negative term, shifted
+    yes = logsigmoid(logits) * (1 - p) ** positive
+    absent = torch.log1p(-below.clamp(max=1 - 1e-7)) if shift else logsigmoid(-logits)
+    no = absent * below**negative
+    if weights is not None:
+        yes = yes * weights
+    return _mean(-(truth * yes + (1 - truth) * no), known)
+
+
+def softmax_cross_entropy(logits: Tensor, truth: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Cross entropy of one softmax with the truth spread evenly over a person's labels (3.5).
+
+    The abstract's literal "Softmax". People without a known label are left out; what is not known
+    counts as absent.
+    """
+    target = truth.nan_to_num()
+    if weights is not None:
+        target = target * weights
+    total = target.sum(1, keepdim=True)
+    each = -(target / total.clamp(min=1e-12) * log_softmax(logits, 1)).sum(1)
+    return _mean(each, total[:, 0] > 0)
+
+
+FINDINGS_LOSSES: dict[str, FindingsLoss] = {
+    "bce": binary_cross_entropy,
+    "focal": focal,
+    "asymmetric": asymmetric,
+    "softmax": softmax_cross_entropy,
+}
+
+
+def class_balanced(positive: Tensor, beta: float = 0.999) -> Tensor:
+    """(L,) weights by the effective number of examples, (1 - beta) / (1 - beta ** n), of mean 1.
+
+    Source: Cui et al., CVPR 2019.
+
+    Args:
+        positive: (L,) people who carry each label.
+        beta: between 0 (all alike) and 1 (by inverse frequency), exclusive.
+    """
+    effective = (1 - beta) / (1 - beta ** positive.clamp(min=1).double())
+    return (effective / effective.mean()).float()
+
+
+def _mean(values: Tensor, known: Tensor) -> Tensor:
+    return (values * known).sum() / known.sum().clamp(min=1)
