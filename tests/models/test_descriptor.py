@@ -195,6 +195,23 @@ def test_a_model_for_one_channel_takes_grey_images():
     assert model(torch.rand(2, 1, 64, 64)).descriptor.shape == (2, 16)
 
 
+def test_a_green_model_sees_nothing_but_green():
+    model = tiny(green=True).eval()
+    image = torch.rand(2, 3, 64, 64)
+    other = torch.rand(2, 3, 64, 64)
+    other[:, 1] = image[:, 1]
+    with torch.inference_mode():
+        assert torch.equal(model(image).descriptor, model(other).descriptor)
+        grey = image[:, 1:2].expand(-1, 3, -1, -1)
+        assert torch.equal(model(image).descriptor, tiny_like(model)(grey).descriptor)
+
+
+def tiny_like(model):
+    other = tiny().eval()
+    other.load_state_dict(model.state_dict())
+    return other
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_a_model_of_half_precision_gives_float32_descriptors(dtype):
     model = tiny(attention="mirror", grades=5).eval().to(dtype)

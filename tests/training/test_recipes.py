@@ -11,7 +11,9 @@ from foveola.training.evidence import read_rows
 from foveola.training.losses import Criterion
 
 FOLDER = Path(__file__).parents[2] / "recipes"
-TABLES = [FOLDER / name for name in ("evidence.toml", "matching.toml")]  # of many configurations
+TABLES = [
+    FOLDER / name for name in ("evidence.toml", "matching.toml", "matching-vessels.toml")
+]  # of many configurations
 RECIPES = sorted(path for path in FOLDER.glob("*.toml") if path not in TABLES)
 CONFIGS = [load_config(path, TrainConfig) for path in RECIPES]
 CONFIGS += [row.config for table in TABLES for row in read_rows(table)]
@@ -32,6 +34,7 @@ def test_a_recipe_can_be_read_and_its_parts_made(config):
         fusion=config.model.fusion,
         pooling=config.model.pooling,
         in_channels=config.model.in_channels,
+        green=config.model.green,
     )
     settings = {"dimension": model.dimension, "width": model.width, "findings": 3}
     assert Criterion(config.loss, labels=5, **settings)

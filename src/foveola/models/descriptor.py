@@ -59,6 +59,7 @@ class DescriptorModel(nn.Module):
             mostly 32. Convolutional backbones of timm take 8 or 16 too: a finer map of the same
             weights, for small lesions, at more cost.
         in_channels: of the image, 3 or 1; a model for 1 takes the luminance of a colour image.
+        green: all channels see the green one, where vessels show best.
 
     Raises:
         ValueError: an unknown attention, views, fusion or pooling, or an odd dimension for two
@@ -79,6 +80,7 @@ class DescriptorModel(nn.Module):
         grades: int = 0,
         output_stride: int | None = None,
         in_channels: int = 3,
+        green: bool = False,
     ) -> None:
         super().__init__()
         if views not in ("encode", "feature"):
@@ -97,7 +99,8 @@ class DescriptorModel(nn.Module):
         self.frozen: list[nn.Module] = []  # those with weights or statistics of their own
         self.frozen_end: str | None = None  # name of the last frozen module of the backbone
         self._channels_last = getattr(made, "output_fmt", "NCHW") == "NHWC"  # Swin and its kin
-        self.views, self.fusion, self.in_channels = views, fusion, in_channels
+        self.views, self.fusion = views, fusion
+        self.in_channels, self.green = in_channels, green
         self.channels = int(made.num_features)
         self.gate = SpatialGate() if gate else nn.Identity()
         self.attention = _attention(attention, self.channels)
@@ -192,6 +195,8 @@ class DescriptorModel(nn.Module):
 
     def input(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, in_channels, H, W)."""
+        if self.green:
+            x = x[:, 1:2].expand(-1, 3, -1, -1)
         return luminance(x) if self.in_channels == 1 else x
 
     def with_mirrors(self, encoded: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:

@@ -82,6 +82,7 @@ class ModelConfig:
     pooling: Literal["gem", "average"] = "gem"  # of the map into one vector
     output_stride: int | None = None  # pixels to a position of the map; 8 or 16 see finer
     in_channels: Literal[1, 3] = 3  # 1 takes the luminance
+    green: bool = False  # all channels see the green one, where vessels show best
     # Cut to the field of view of a fundus camera; false takes the whole frame, of a radiograph
     field_of_view: bool = True
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)  # of R, G, B, on the scale 0 to 1

@@ -66,7 +66,8 @@ def pack_maps(
 
 def _key(trunk: Trunk, images: Pixels, contract: Contract, kind: str, variants: int) -> str:
     digest = hashlib.blake2b(f"{contract.hash} {kind} {variants} {trunk.views}".encode())
-    digest.update(f"{images.shape} {trunk.model.frozen_end} {trunk.model.in_channels}".encode())
+    seen = f"{trunk.model.in_channels}{' green' if trunk.model.green else ''}"
+    digest.update(f"{images.shape} {trunk.model.frozen_end} {seen}".encode())
     for value in trunk.weights():
         digest.update(value.numpy().tobytes())
     for image in images:

@@ -153,6 +153,7 @@ def build_model(config: TrainConfig, base: Path) -> DescriptorModel:
         grades=GRADES if config.loss.grade_weight else 0,
         output_stride=config.model.output_stride,
         in_channels=config.model.in_channels,
+        green=config.model.green,
     )
     model.freeze(config.model.freeze)
     return model
