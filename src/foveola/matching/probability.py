@@ -29,7 +29,8 @@ from foveola.matching.logistic import logistic
 Floats = NDArray[np.float64]
 
 CALIBRATION = "calibration.json"  # in the folder of an encoder
-MANY = 60  # features that agree, beyond which more say no more
+CHANCE = 5  # features that agree between photographs of two eyes: up to here they say nothing
+MANY = 60  # beyond which more say no more
 _PENALTY = 0.0, 1e-6, 1e-6, 1e-6  # bounds the weights where the evidence tells all
 PRIOR = 0.5  # that the eye is in the archive, where nothing else is known
 
@@ -57,7 +58,7 @@ class Calibration:
 
     Attributes:
         encoder: fingerprint of the encoder whose cosines were calibrated.
-        weights: of 1, cosine, log(1 + inliers) and correlation, natural logarithms.
+        weights: of 1, cosine, log(inliers / CHANCE) and correlation, natural logarithms.
         pairs: of one eye and of two that it was fitted to, which bound it.
     """
 
@@ -162,6 +163,12 @@ def posterior(
 def _columns(evidence: Sequence[Evidence]) -> Floats:
     """(N, 4)."""
     rows = [
-        (1.0, e.cosine, math.log1p(min(e.inliers, MANY)), max(e.correlation, 0.0)) for e in evidence
+        (
+            1.0,
+            e.cosine,
+            math.log(min(max(e.inliers, CHANCE), MANY) / CHANCE),
+            max(e.correlation, 0.0),
+        )
+        for e in evidence
     ]
     return np.array(rows, dtype=np.float64).reshape(-1, 4)
