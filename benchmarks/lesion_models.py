@@ -18,7 +18,8 @@ from foveola.images.fundus import Contract
 from foveola.models.descriptor import DescriptorModel, normalise
 from foveola.models.maps import attention_maps, head_arrays
 from foveola.training.config import TrainConfig
-from foveola.training.run import BEST, build_model
+from foveola.training.loop import BEST
+from foveola.training.run import build_model
 
 PARITY = 0.999  # the least cosine between the checkpoint's descriptor and the run's encoder's
 FLAT = 1e-4  # a map that varies less, beside its size, says nothing: attention as the identity

@@ -246,13 +246,16 @@ def _projection(channels: int, dimension: int | None, halves: int) -> nn.Module:
     return projection
 
 
-def load_weights(model: nn.Module, path: Path) -> None:
-    """Load safetensors into model, every key of it and none left over.
+def load_weights(model: nn.Module, path: Path, *, beyond: bool = False) -> None:
+    """Load safetensors into model, every key of it and, unless `beyond`, none left over.
 
     Raises:
         ValueError: the file's keys or shapes are not those of the model.
     """
     state: dict[str, Any] = {key: value.float() for key, value in load_file(path).items()}
+    if beyond:
+        own = model.state_dict()
+        state = {key: value for key, value in state.items() if key in own}
     try:
         model.load_state_dict(state)
     except RuntimeError as error:

@@ -1,6 +1,5 @@
 """The Lightning module that trains a descriptor, and nothing else."""
 
-import math
 from collections.abc import Hashable, Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ from foveola.models.descriptor import Described, DescriptorModel, normalise
 from foveola.models.trunk import Trunk
 from foveola.training.config import TrainConfig
 from foveola.training.losses import Criterion
+from foveola.training.schedule import warm_cosine
 from foveola.training.validation import retrieval_map
 
 LOG_EVERY = 10  # steps
@@ -133,16 +133,8 @@ class DescriptorTraining(lightning.LightningModule):
         optimizer = made([g for g in groups if g["params"]], weight_decay=config.weight_decay)
         if config.schedule == "constant":
             return optimizer
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._factor)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, warm_cosine(self.steps))
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
-
-    def _factor(self, step: int) -> float:
-        """Warm-up over a twentieth of the run, then a cosine to zero."""
-        warm_up = max(1, self.steps // 20)
-        if step < warm_up:
-            return (step + 1) / warm_up
-        done = min(1.0, (step - warm_up) / max(1, self.steps - warm_up))
-        return 0.5 * (1 + math.cos(math.pi * done))

@@ -1,9 +1,9 @@
 """What a run trains on: manifests read, subjects held back, photographs prepared once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from foveola.datasets.splits import folds_by_subject, split_by_subject
 from foveola.datasets.summary import summarise
 from foveola.errors import ManifestError
 from foveola.images.fundus import Contract
-from foveola.training.config import DataConfig, TrainConfig
+from foveola.training.config import TrainConfig
 from foveola.training.data import LEAST_IMAGES, Labels, finding_labels, pack, training_labels
 
 Report = Callable[[str], None]
@@ -60,8 +60,9 @@ def prepare_data(config: TrainConfig, base: Path, out: Path, report: Report) -> 
     cases: list[Case] = []
     parts: list[str] = []
     data: list[dict[str, Any]] = []
-    for path, collection in zip(_manifests(config, base), _collections(config, base), strict=True):
-        for part, of in _parts(config, path, collection, out).items():
+    named = collections_of(config.data.manifests, config.data.collections, base)
+    for path, collection in named.items():
+        for part, of in parts_of(config.data, path, collection, out).items():
             if of:
                 data.append({"collection": collection, "part": part} | summarise(of))
             if part != HELD or config.data.fold is not None:
@@ -134,31 +135,50 @@ def _kept(
     return kept
 
 
-def _manifests(config: TrainConfig, base: Path) -> list[Path]:
-    return [base / name for name in config.data.manifests]
+def collections_of(
+    manifests: Sequence[str], collections: Sequence[str], base: Path
+) -> dict[Path, str]:
+    """Each manifest and its collection: as named, else after its folder."""
+    paths = [base / name for name in manifests]
+    names = collections or [path.resolve().parent.name for path in paths]
+    return dict(zip(paths, names, strict=True))
 
 
-def _collections(config: TrainConfig, base: Path) -> list[str]:
-    return list(config.data.collections) or [
-        path.resolve().parent.name for path in _manifests(config, base)
-    ]
+class Split(Protocol):
+    """Who is held back; both kinds of training have it under [data]."""
+
+    @property
+    def held_out(self) -> float:
+        """Share of the subjects that training never sees."""
+
+    @property
+    def fold(self) -> int | None:
+        """Of 1 / held_out, which these are; None draws them."""
+
+    @property
+    def split_seed(self) -> int:
+        """Of the draw."""
+
+    @property
+    def validation(self) -> float:
+        """Share of the others that the epoch is chosen by."""
 
 
-def _parts(config: TrainConfig, path: Path, collection: str, out: Path) -> dict[str, list[Case]]:
+def parts_of(split: Split, path: Path, collection: str, out: Path) -> dict[str, list[Case]]:
     """The cases of one manifest by part; those held out are written to held_out/ besides."""
     manifest = Manifest.read(path, collection=collection)
-    rest, held = _divided(manifest, held_back(manifest, config.data))
+    rest, held = _divided(manifest, held_back(manifest, split))
     if held is not None:
         folder = out / "held_out"
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         held.write(folder / f"{collection}.csv")
-    share, seed = config.data.validation, config.data.split_seed + 1
+    share, seed = split.validation, split.split_seed + 1
     trained, judged = _divided(rest, _share(rest, share, seed))
     parts = {TRAINED: trained, JUDGED: judged, HELD: held}
     return {name: [] if of is None else list(of.cases()) for name, of in parts.items()}
 
 
-def held_back(manifest: Manifest, data: DataConfig) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
+def held_back(manifest: Manifest, data: Split) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
     """Which rows of a manifest are of subjects that training never sees: (N,) bool."""
     if data.fold is None:
         return _share(manifest, data.held_out, data.split_seed)

@@ -12,19 +12,11 @@ The run's folder holds:
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Literal
 
 import lightning
 import numpy as np
 import tomli_w
 import torch
-from lightning.pytorch.callbacks import (
-    Callback,
-    EarlyStopping,
-    EMAWeightAveraging,
-    ModelCheckpoint,
-)
-from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader, Dataset
 
 from foveola.config import load_config, to_mapping
@@ -35,15 +27,13 @@ from foveola.training.data import PackedImages
 from foveola.training.descriptor import LOG_EVERY, VALIDATION, DescriptorTraining
 from foveola.training.export import export_encoder
 from foveola.training.finish import finish
+from foveola.training.loop import BEST, Loop, last_checkpoint, trainer
 from foveola.training.maps import PackedMaps, pack_maps
 from foveola.training.prepared import Prepared, Report, contract_of, prepare_data
 from foveola.training.sampler import SubjectSampler
 from foveola.training.validation import PlainImages
 
-BEST = "best.ckpt"  # of the epoch with the best validation mAP
 GRADES = 5  # ICDR
-
-Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 
 
 def train(config_file: Path, out: Path, report: Report = print) -> Path:
@@ -124,12 +114,12 @@ def _fit(
             module,
             _loader(config, prepared, _dataset(config, base, model, prepared, report)),
             _validation_loader(config, prepared),
-            ckpt_path=_last(out),
+            ckpt_path=last_checkpoint(out),
             weights_only=True,
         )
     # The weights that are released are read back: Lightning puts their running mean into the
     # module at the end of a run, but not when a run that was killed after its last epoch goes on.
-    released = out / "checkpoints" / BEST if config.data.validation else _last(out)
+    released = out / "checkpoints" / BEST if config.data.validation else last_checkpoint(out)
     if released is not None:
         kept = torch.load(released, map_location="cpu", weights_only=True)
         module.load_state_dict(kept["state_dict"])
@@ -157,17 +147,6 @@ def build_model(config: TrainConfig, base: Path) -> DescriptorModel:
     )
     model.freeze(config.model.freeze)
     return model
-
-
-def _last(out: Path) -> str | None:
-    """The newest checkpoint that can be read; a kill may have cut one short."""
-    for checkpoint in sorted((out / "checkpoints").glob("epoch=*.ckpt"), reverse=True):
-        try:
-            torch.load(checkpoint, map_location="cpu", weights_only=True)
-        except Exception:  # noqa: S112 - torch raises a dozen kinds for a damaged file
-            continue
-        return str(checkpoint)
-    return None
 
 
 def _dataset(
@@ -211,49 +190,14 @@ def _validation_loader(config: TrainConfig, prepared: Prepared) -> "DataLoader[o
 
 
 def _trainer(config: TrainConfig, out: Path) -> lightning.Trainer:
-    return lightning.Trainer(
-        max_epochs=config.epochs,
-        precision=precision_of(config),
-        callbacks=_callbacks(config, out),
-        logger=TensorBoardLogger(out, name="log", version=""),
-        log_every_n_steps=min(LOG_EVERY, config.batch.batches_per_epoch),
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        use_distributed_sampler=False,  # ours makes whole batches
+    return trainer(
+        out,
+        Loop(
+            epochs=config.epochs,
+            precision=config.precision,
+            average_decay=config.average_decay,
+            judged_by=VALIDATION if config.data.validation else None,
+            patience=config.patience,
+            log_every=min(LOG_EVERY, config.batch.batches_per_epoch),
+        ),
     )
-
-
-def _callbacks(config: TrainConfig, out: Path) -> list[Callback]:
-    callbacks: list[Callback] = [
-        ModelCheckpoint(
-            out / "checkpoints",
-            filename="{epoch:04d}",
-            monitor="epoch",
-            mode="max",
-            save_top_k=2,  # the newest, and one more should a kill have cut the newest short
-            save_on_train_epoch_end=True,
-        )
-    ]
-    if config.average_decay:
-        decay = config.average_decay
-        callbacks.append(EMAWeightAveraging(decay=decay, update_every_n_steps=1))
-    if config.data.validation:
-        name = BEST.removesuffix(".ckpt")
-        best = ModelCheckpoint(
-            out / "checkpoints", filename=name, monitor=VALIDATION, mode="max",
-            save_on_train_epoch_end=False, enable_version_counter=False,
-        )  # fmt: skip
-        callbacks.append(best)
-    if config.patience:
-        callbacks.append(EarlyStopping(VALIDATION, mode="max", patience=config.patience))
-    return callbacks
-
-
-def precision_of(config: TrainConfig) -> Precision:
-    """bf16 where the processor multiplies it, which is 2.4 times as fast as float32 there."""
-    if config.precision != "auto":
-        return config.precision
-    if torch.cuda.is_available():
-        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
-    has_bf16 = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return "bf16-mixed" if has_bf16 else "32-true"

@@ -1,0 +1,285 @@
+"""Training of the binocular reader: people in, a model that reads both eyes out.
+
+    run = train_reader(config, base, out)
+    run.model, run.validation.probabilities, run.held ...
+
+The run's folder holds what `foveola train` keeps (see run.py). The epoch with the best
+macro-AUC on the validation people is the one that counts.
+"""
+
+import sys
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from foveola.errors import ConfigError, ManifestError
+from foveola.evaluation.reading import evaluate_reading
+from foveola.losses.findings import FINDINGS_LOSSES, class_balanced
+from foveola.models.binocular import GLUON, BinocularModel, Read
+from foveola.models.descriptor import load_weights, normalise
+from foveola.training.augment import augment, centre
+from foveola.training.loop import BEST, Loop, last_checkpoint, trainer
+from foveola.training.people import People
+from foveola.training.people_data import PreparedPeople, prepare_people
+from foveola.training.prepared import HELD, JUDGED, TRAINED, Report
+from foveola.training.reading_config import ReadingConfig
+from foveola.training.schedule import warm_cosine
+
+Pixels = NDArray[np.uint8]
+VALIDATION = "validation/macro-AUC"
+
+
+class PeopleImages(Dataset[tuple[Tensor, Tensor, Tensor, Tensor]]):
+    """Both photographs of people, varied or as they are; a missing one is black."""
+
+    def __init__(
+        self, images: Pixels, people: People, size: int, *, kind: str = "none", seed: int = 0
+    ) -> None:
+        self.images, self.people, self.size, self.kind = images, people, size, kind
+        self._seed, self._rng = seed, np.random.default_rng(seed)
+
+    def __len__(self) -> int:
+        return len(self.people.photographs)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """-> (2, S, S, 3) uint8, present (2,), truth (L,), eyes (2, L)."""
+        pair = np.zeros((2, self.size, self.size, 3), np.uint8)
+        for side, place in enumerate(self.people.photographs[index]):
+            if place >= 0:
+                pair[side] = self._varied(np.asarray(self.images[place]))
+        row = (self.people.present, self.people.truth, self.people.eyes)
+        present, truth, eyes = (torch.from_numpy(np.asarray(of[index])) for of in row)
+        return torch.from_numpy(pair), present, truth, eyes
+
+    def _varied(self, image: Pixels) -> Pixels:
+        if self.kind == "none":
+            return centre(image, self.size)
+        return augment(image, self.size, self._rng, self.kind)
+
+
+class ReadingTraining(lightning.LightningModule):
+    """Trains a BinocularModel.
+
+    Args:
+        config: of the run.
+        model: to train.
+        positive: (L,) people who carry each label, for class-balanced weights.
+        steps: of the run, for the schedule.
+        judged: the validation people.
+    """
+
+    def __init__(
+        self, config: ReadingConfig, model: BinocularModel, positive: Tensor, steps: int,
+        judged: People,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.config, self.model, self.steps, self.judged = config, model, steps, judged
+        self.register_buffer("mean", torch.tensor(config.model.mean))
+        self.register_buffer("std", torch.tensor(config.model.std))
+        balanced = class_balanced(positive, config.loss.balance) if config.loss.balance else None
+        self.register_buffer("balance", balanced)
+        self._said: list[NDArray[np.float32]] = []
+        self.train()
+
+    def forward(self, pixels: Tensor, present: Tensor) -> Read:
+        """(B, 2, S, S, 3) uint8, (B, 2) bool."""
+        flat = normalise(pixels.flatten(0, 1), self.get_buffer("mean"), self.get_buffer("std"))
+        flat = flat.contiguous(memory_format=torch.channels_last)
+        said: Read = self.model(flat.reshape(-1, 2, *flat.shape[1:]), present)
+        return said
+
+    def train(self, mode: bool = True) -> "ReadingTraining":
+        """As nn.Module.train; a frozen backbone stays in evaluation mode."""
+        super().train(mode)
+        if self.config.model.freeze:
+            self.model.backbones.eval()
+        return self
+
+    def training_step(self, batch: tuple[Tensor, ...], _: int) -> Tensor:
+        """One batch's loss."""
+        pixels, present, truth, eyes = batch
+        present = self._some_missing(present)
+        said, weights = self(pixels, present), self.config.loss
+        loss_of, balance = FINDINGS_LOSSES[weights.name], self.balance
+        parts = {
+            "person": weights.person_weight * loss_of(said.person.float(), truth, balance),
+            "eyes": weights.eye_weight
+            * loss_of(said.eyes.float().flatten(0, 1), eyes.flatten(0, 1), balance),
+        }
+        loss = torch.stack(list(parts.values())).sum()
+        self.log("loss", loss, prog_bar=True)
+        for name, value in parts.items():
+            self.log(f"loss/{name}", value)
+        return loss
+
+    def _some_missing(self, present: Tensor) -> Tensor:
+        """Take an eye from some of the people who have both."""
+        lost = torch.rand(len(present), device=present.device) < self.config.loss.missing
+        side = torch.randint(0, 2, (len(present),), device=present.device)
+        kept = torch.nn.functional.one_hot(1 - side, 2).bool()
+        return torch.where((lost & present.all(1))[:, None], kept, present)
+
+    def validation_step(self, batch: tuple[Tensor, ...], _: int) -> None:
+        """Keep what is said of validation people; they come in order."""
+        said = probabilities(self(batch[0], batch[1]), batch[1], self.config)
+        self._said.append(said.float().cpu().numpy())
+
+    def on_validation_epoch_end(self) -> None:
+        """Judge it."""
+        said, self._said = np.concatenate(self._said), []
+        truth = self.judged.truth
+        if len(said) == len(truth):  # not Lightning's trial batch
+            found = evaluate_reading(truth > 0, said, labels=self.judged.labels, bootstrap=0)
+            self.log(VALIDATION, found.overall["macro-AUC"].value, prog_bar=True)
+
+    def configure_optimizers(self) -> Any:
+        """Two groups of parameters with rates of their own; warm-up, then a cosine to zero."""
+        config, pretrained = self.config, set(self.model.backbones.parameters())
+        rest = [p for p in self.model.parameters() if p not in pretrained]
+        groups = [{"params": rest, "lr": config.learning_rate}]
+        if not config.model.freeze:
+            rate = config.learning_rate * config.backbone_rate
+            groups.append({"params": list(pretrained), "lr": rate})
+        optimizer = torch.optim.AdamW(groups, weight_decay=config.weight_decay)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, warm_cosine(self.steps))
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Readings:
+    """What a reader says of some people.
+
+    Attributes:
+        people: they.
+        probabilities: float32 (P, L).
+        features: float32 (P, F), the fused feature.
+    """
+
+    people: People
+    probabilities: NDArray[np.float32]
+    features: NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class ReaderRun:
+    """A trained reader, and what it says of people it was not trained on."""
+
+    model: BinocularModel
+    prepared: PreparedPeople
+    validation: Readings
+    held: Readings
+
+
+def train_reader(config: ReadingConfig, base: Path, out: Path, report: Report = print) -> ReaderRun:
+    """Train, or go on training.
+
+    Args:
+        config: of the run, with paths relative to base.
+        base: folder.
+        out: folder of the run.
+        report: receives a line at each step.
+
+    Raises:
+        ConfigError: weights do not exist.
+        ManifestError: there are no people to train on.
+    """
+    lightning.seed_everything(config.seed, verbose=False)
+    prepared = prepare_people(config.data, config.model.image_size, base, out, report)
+    trained, judged = prepared.part(TRAINED), prepared.part(JUDGED)
+    if len(trained.photographs) < config.batch or not len(judged.photographs):
+        raise ManifestError(
+            f"{len(trained.photographs)} people to train on and {len(judged.photographs)} to "
+            f"validate by; expected at least {config.batch}, one batch, and 1"
+        )
+    loader = DataLoader(
+        PeopleImages(prepared.images, trained, config.model.image_size, kind=config.data.augment,
+                     seed=config.seed),
+        batch_size=config.batch, shuffle=True, drop_last=True, num_workers=config.workers,
+    )  # fmt: skip
+    model = build_reader(config, base)
+    positive = torch.from_numpy(np.nansum(trained.truth, axis=0))
+    module = ReadingTraining(config, model, positive, config.epochs * len(loader), judged)
+    loop = Loop(
+        epochs=config.epochs, precision=config.precision, average_decay=config.average_decay,
+        judged_by=VALIDATION, patience=config.patience, log_every=min(10, len(loader)),
+    )  # fmt: skip
+    with redirect_stdout(sys.stderr):
+        trainer(out, loop).fit(
+            module, loader, _plain(prepared.images, judged, config),
+            ckpt_path=last_checkpoint(out), weights_only=True,
+        )  # fmt: skip
+    best = torch.load(out / "checkpoints" / BEST, map_location="cpu", weights_only=True)
+    module.load_state_dict(best["state_dict"])
+    module.eval()
+    return ReaderRun(
+        model, prepared, _read(module, prepared.images, judged, config),
+        _read(module, prepared.images, prepared.part(HELD), config),
+    )  # fmt: skip
+
+
+def build_reader(config: ReadingConfig, base: Path) -> BinocularModel:
+    """The model of a configuration as it is before training."""
+    of = config.model
+    model = BinocularModel(
+        len(config.data.labels), of.backbone, attention=of.attention, blocks=of.blocks,
+        fusion=of.fusion, width=of.width, feature=of.feature, dropout=of.dropout,
+        shared=of.shared,
+    )  # fmt: skip
+    if of.weights:
+        path = base / of.weights
+        if not path.exists():
+            raise ConfigError(f"weights: {path} does not exist")
+        for trunk in model.backbones:
+            _load(trunk, path, of.backbone)
+    if of.freeze:
+        model.backbones.requires_grad_(False)
+    return model.to(memory_format=torch.channels_last)
+
+
+def _load(trunk: nn.Module, path: Path, backbone: str) -> None:
+    if backbone == GLUON:
+        trunk.load_gluon(path)  # type: ignore[operator]
+    else:
+        load_weights(trunk.get_submodule("body"), path, beyond=True)
+
+
+def probabilities(said: Read, present: Tensor, config: ReadingConfig) -> Tensor:
+    """(B, L) of the person; of a monocular reader the greater of the eyes' there are."""
+    if config.loss.person_weight:
+        return spread(said.person, config)
+    each = spread(said.eyes.flatten(0, 1), config).reshape(said.eyes.shape)
+    greater: Tensor = (each * present[:, :, None]).amax(1)
+    return greater
+
+
+def spread(logits: Tensor, config: ReadingConfig) -> Tensor:
+    """Logits -> probabilities: of each label by itself, or shared by all under "softmax"."""
+    return logits.float().softmax(1) if config.loss.name == "softmax" else logits.float().sigmoid()
+
+
+def _plain(images: Pixels, people: People, config: ReadingConfig) -> "DataLoader[Any]":
+    return DataLoader(PeopleImages(images, people, config.model.image_size), batch_size=32)
+
+
+@torch.inference_mode()
+def _read(
+    module: ReadingTraining, images: Pixels, people: People, config: ReadingConfig
+) -> Readings:
+    chances = [np.empty((0, len(people.labels)), np.float32)]
+    features = [np.empty((0, config.model.feature), np.float32)]
+    for pixels, present, *_ in _plain(images, people, config):
+        said = module(pixels, present)
+        chances.append(probabilities(said, present, config).numpy())
+        features.append(said.feature.float().numpy())
+    return Readings(people, np.concatenate(chances), np.concatenate(features))

@@ -1,0 +1,170 @@
+"""Training of a reader on made people: it learns, goes on after a kill, and leaves no one out."""
+
+import csv
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from foveola.datasets.manifest import Manifest
+from foveola.errors import ConfigError, ManifestError
+from foveola.training.people import people_of
+from foveola.training.reading import (
+    PeopleImages,
+    ReadingTraining,
+    build_reader,
+    probabilities,
+    train_reader,
+)
+from foveola.training.reading_config import (
+    PeopleConfig,
+    ReaderConfig,
+    ReadingConfig,
+    ReadingLossConfig,
+)
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's advice
+LABELS = ("N", "D")
+SMALL = {"backbone": "mobilenetv2_035", "image_size": 64, "width": 32, "feature": 16}
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    """40 people; a third of the eyes is pale, "D"; every fifth person has one eye."""
+    folder, rng = tmp_path_factory.mktemp("people"), np.random.default_rng(0)
+    rows = []
+    for person in range(40):
+        ill = rng.random(2) < 0.35
+        for side, eye in enumerate(("left", "right")):
+            if person % 5 == 0 and side == person % 2:
+                continue
+            image = rng.integers(60, 90, (80, 80, 3)).astype(np.uint8)
+            image = image + np.uint8(130 * ill[side])
+            Image.fromarray(image).save(folder / f"{person}{eye}.png")
+            rows.append((f"{person}{eye}.png", person, eye, "D" if ill[side] else "N"))
+    with (folder / "labels.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("image", "subject", "eye", "findings"), *rows])
+    return folder
+
+
+def configured(model=None, loss=None, data=None, **settings):
+    return ReadingConfig(
+        name="r",
+        data=PeopleConfig(
+            manifests=("labels.csv",), labels=LABELS, augment="none", margin=1.0, held_out=0.25,
+            validation=0.2, **(data or {}),
+        ),
+        model=ReaderConfig(**{**SMALL, **(model or {})}),
+        loss=ReadingLossConfig(**(loss or {})), batch=8,
+        **{"epochs": 1, "average_decay": 0.0, "precision": "32-true", **settings},
+    )  # fmt: skip
+
+
+def test_a_reader_learns_what_either_eye_shows(work):
+    config = configured(loss={"missing": 0.0}, model={"dropout": 0.0})
+    cases = list(Manifest.read(work / "labels.csv").cases())
+    people = people_of(cases, LABELS).of(np.arange(16))
+    images = np.stack([np.asarray(Image.open(case.path)) for case in cases])
+    rows = [PeopleImages(images, people, 64)[i] for i in range(16)]
+    batch = tuple(torch.stack(column) for column in zip(*rows, strict=True))
+    module = ReadingTraining(config, build_reader(config, work), torch.ones(2), 40, people)
+    optimizer = torch.optim.Adam(module.parameters(), lr=3e-3)
+    losses = []
+    for _ in range(40):
+        loss = module.training_step(batch, 0)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.35 * losses[0]  # knowing only what is common leaves two thirds
+
+
+def test_people_held_back_are_read_and_never_trained_on(work, tmp_path):
+    run = train_reader(configured(), work, tmp_path / "run")
+    assert run.held.probabilities.shape == (10, 2)
+    assert run.held.features.shape == (10, 16)
+    held = set(run.held.people.identities)
+    assert len(held) == 10
+    assert not held & set(run.validation.people.identities)
+    assert not held & set(run.prepared.part("trained").identities)
+
+
+def test_a_run_goes_on_where_it_was_and_ends_with_the_same(work, tmp_path):
+    once = train_reader(configured(epochs=2), work, tmp_path / "once")
+    again = train_reader(configured(epochs=2), work, tmp_path / "once")
+    assert (once.held.probabilities == again.held.probabilities).all()
+
+
+def test_a_frozen_backbone_stays_as_it_was(work, tmp_path):
+    config = configured(model={"freeze": True})
+    before = build_reader(config, work).backbones.state_dict()
+    torch.manual_seed(0)
+    run = train_reader(config, work, tmp_path / "run")
+    after = run.model.backbones.state_dict()
+    statistics = [name for name in before if "running" in name]
+    assert statistics
+    assert all(torch.equal(before[name], after[name]) for name in statistics)
+
+
+@pytest.mark.parametrize("settings", [
+    {"loss": {"name": "softmax"}, "data": {"enhance": True}},
+    {"loss": {"name": "asymmetric", "balance": 0.9, "person_weight": 0.0, "eye_weight": 1.0}},
+    {"model": {"fusion": "cross", "shared": False, "attention": False}},
+])  # fmt: skip
+def test_every_way_trains_and_gives_probabilities(work, tmp_path, settings):
+    run = train_reader(configured(**settings), work, tmp_path / "run")
+    said = run.validation.probabilities
+    assert ((said >= 0) & (said <= 1)).all()
+    if settings.get("loss", {}).get("name") == "softmax":
+        assert said.sum(axis=1) == pytest.approx(1, abs=1e-5)
+
+
+def test_a_monocular_reader_says_the_greater_of_what_its_eyes_say(work):
+    config = configured(loss={"person_weight": 0.0, "eye_weight": 1.0})
+    model = build_reader(config, work).eval()
+    present = torch.tensor([[True, True], [False, True]])
+    with torch.inference_mode():
+        said = model(torch.randn(2, 2, 3, 64, 64), present)
+    each = said.eyes.sigmoid()
+    expected = torch.stack([each[0].amax(0), each[1, 1]])
+    assert torch.allclose(probabilities(said, present, config), expected)
+
+
+def test_some_people_lose_an_eye_and_never_both(work):
+    config = configured(loss={"missing": 0.5})
+    people = people_of([], LABELS)
+    module = ReadingTraining(config, build_reader(config, work), torch.ones(2), 1, people)
+    present = torch.tensor([[True, True]] * 1000 + [[True, False]] * 200)
+    left = module._some_missing(present)
+    assert left.any(1).all()
+    assert 400 < (~left[:1000]).any(1).sum() < 600
+    assert (left[1000:] == present[1000:]).all()
+    assert 0.4 < (~left[:1000, 0]).sum() / (~left[:1000]).sum() < 0.6
+
+
+def test_a_missing_photograph_is_black_and_its_labels_are_not_known():
+    from foveola.cases import Case
+
+    case = Case(image="a", path="/a", subject="a", eye="right", findings=frozenset({"D"}))
+    people = people_of([case], LABELS)
+    images = np.full((1, 64, 64, 3), 9, np.uint8)
+    pair, present, truth, eyes = PeopleImages(images, people, 64)[0]
+    assert pair[0].max() == 0
+    assert pair[1].min() == 9
+    assert present.tolist() == [False, True]
+    assert truth.tolist() == [0, 1]
+    assert eyes[0].isnan().all()
+
+
+def test_what_cannot_be_trained_is_said(work, tmp_path):
+    with pytest.raises(ConfigError, match=r"none\.safetensors does not exist"):
+        train_reader(configured(model={"weights": "none.safetensors"}), work, tmp_path / "a")
+    with pytest.raises(ManifestError, match="people to train on"):
+        train_reader(replace(configured(), batch=100), work, tmp_path / "b")
+    for wrong in ({"person_weight": 0.0, "eye_weight": 0.0}, {"missing": 1.0}):
+        with pytest.raises(ValueError, match="expected"):
+            ReadingLossConfig(**wrong)
+    with pytest.raises(ValueError, match="validation above 0"):
+        PeopleConfig(manifests=("a",), validation=0.0)
