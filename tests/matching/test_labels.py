@@ -91,6 +91,20 @@ def test_findings_are_missed_and_doubted():
     findings[3] = {"N"}
     found = doubts(rows, cases_of([None] * 60, findings=findings))
     assert {(d.case, d.value, d.missing) for d in found} == {(3, "G", True), (3, "N", False)}
+    assert all(0.5 < d.score <= 1 for d in found)
+
+
+def test_a_finding_that_is_never_recognised_goes_last():
+    rng = np.random.default_rng(0)
+    rows = clusters([40, 40])
+    findings = [{"G"}] * 40 + [{"N"}] * 40
+    findings[3] = {"N"}
+    for i in rng.choice(80, 8, replace=False):
+        findings[i] = findings[i] | {"rare"}  # anywhere: nothing in a descriptor tells
+    found = doubts(rows, cases_of([None] * 80, findings=findings))
+    order = [d.value for d in found]
+    assert set(order[:2]) == {"G", "N"}
+    assert all(d.score < 0.3 for d in found if d.value == "rare")
 
 
 def test_a_data_set_that_never_names_a_finding_is_not_asked():

@@ -6,8 +6,9 @@ there is one question for each step (is it more than g?), and it is doubted wher
 more steps away is likelier than itself: neighbouring grades are where graders differ. A finding
 has lines of its own, those of confident learning (Northcutt et al., JAIR 2021): with t1 and t0 the
 mean probability among the cases that carry it and those that do not, it is doubted at no more than
-t0 and missed at t1 or more, so that a rare one is not doubted for being rare. The nearest cases
-are named beside, as what a person can look at.
+t0 and missed at t1 or more, and the order is by how far it lies from the usual, t1 - p or p - t0: a
+finding that the classifier never recognises is not doubted for being rare. The nearest cases are
+named beside, as what a person can look at.
 
 Letters: N cases, K neighbours.
 """
@@ -45,7 +46,7 @@ class Doubt:
         probability: of the value, by the classifier that has not seen the person.
         instead: the likeliest value, for a grade.
         score: from 0 to 1, for the order within a column: of a grade how much likelier it is two
-            or more steps away than right; of a finding the probability that its record is wrong.
+            or more steps away than right; of a finding how far it lies from what is usual.
         share: of the nearest cases of other people that carry the value.
         neighbours: places of these, best first.
     """
@@ -123,12 +124,14 @@ def _findings(unit: Unit, cases: Sequence[Case], k: int) -> list[Doubt]:
         if min(own.sum(), (~own).sum()) < _LEAST:
             continue
         chance = _out_of_fold(unit[rows], own[:, None], _people(cases, rows))[:, 0]
-        doubted = np.where(own, chance <= chance[~own].mean(), chance >= chance[own].mean())
+        usual, absent = float(chance[own].mean()), float(chance[~own].mean())
+        doubted = np.where(own, chance <= absent, chance >= usual)
         near, shares = _shares(unit, cases, rows, own[:, None], k)
         for r in np.flatnonzero(doubted).tolist():
             has, p = bool(own[r]), float(chance[r])
             found.append(Doubt(
-                rows[r], "findings", name, not has, p, "", 1 - p if has else p,
+                rows[r], "findings", name, not has, p, "",
+                max(0.0, usual - p if has else p - absent),
                 float(shares[r, 0]), tuple(near[r]),
             ))  # fmt: skip
     return found
