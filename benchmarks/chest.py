@@ -1,0 +1,125 @@
+"""The same person in chest X-rays: descriptor, local features and both.
+
+    python benchmarks/rematch.py recipes/matching.toml OUT --set kermany --set hannover
+    python benchmarks/chest.py DATA OUT [--row ROW] [--impostors 5000]
+
+OUT is the folder in which benchmarks/rematch.py trained. In each fold the people held out are
+compared: all pairs of one person, random pairs of two. "both" is a calibration fitted on one half
+of the people and used on the other. Prints AUC and EER with 95 % intervals over people. Markdown.
+"""
+
+import argparse
+from concurrent.futures import ThreadPoolExecutor
+from itertools import combinations
+from pathlib import Path
+
+import cv2
+import numpy as np
+from rematch import SETS
+
+from foveola.cases import Case
+from foveola.datasets.manifest import Manifest
+from foveola.duplicates import registration
+from foveola.duplicates.agreement import agree
+from foveola.duplicates.registration import Features
+from foveola.errors import FoveolaError
+from foveola.evaluation.tables import piped
+from foveola.evaluation.verification import Pairs, verify
+from foveola.images.decode import decode
+from foveola.images.fundus import Contract, prepare
+from foveola.matching.match import FEATURES
+from foveola.matching.probability import Evidence, fit
+from foveola.training.evidence import read_descriptors, read_entries
+
+FRAME = Contract(size=registration.SIDE, crop=False, mask=False)  # all of a radiograph
+FOLDERS = {"kermany": "kermany_cxr", "hannover": "hannover_cxr"}
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("data", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--row", default="contrastive")
+    parser.add_argument("--impostors", type=int, default=5000, help="pairs of two people, a fold")
+    arguments = parser.parse_args()
+    cv2.setNumThreads(1)
+    rows = [["set", "by", "pairs of one person", "AUC", "EER, %"]]
+    for name, folder in FOLDERS.items():
+        path = arguments.data / folder / "labels.csv"
+        known = {case.image: case for case in Manifest.read(path, collection=folder).cases()}
+        folds = sorted((arguments.out / name / arguments.row).glob("fold-*"))
+        parts = [judged(run, known, arguments.impostors, n) for n, run in enumerate(folds)]
+        rows += table(SETS[name].title, parts)
+    print(piped(rows))
+
+
+def judged(
+    run: Path, known: dict[str, Case], impostors: int, seed: int
+) -> tuple[list[Evidence], np.ndarray, np.ndarray, str]:
+    """Evidence of pairs of held-out people, whether each is of one person, and who asks."""
+    entries = read_entries(run)
+    held = [i for i, (*_, away) in enumerate(entries) if away]
+    descriptors = read_descriptors(run, entries)[held]
+    cases = [known[entries[i][1]] for i in held]
+    people = np.unique([str(case.identity) for case in cases], return_inverse=True)[1]
+    with ThreadPoolExecutor() as pool:
+        features = list(pool.map(features_of, cases))
+    same = [(i, j) for i, j in combinations(range(len(cases)), 2) if people[i] == people[j]]
+    rng = np.random.default_rng(seed)
+    drawn = rng.integers(len(cases), size=(impostors, 2)).tolist()
+    pairs = same + [(i, j) for i, j in drawn if people[i] != people[j]]
+
+    def compare(pair: tuple[int, int]) -> Evidence:
+        i, j = pair
+        return Evidence(
+            float(descriptors[i] @ descriptors[j]), agree(features[i], features[j]).inliers
+        )
+
+    with ThreadPoolExecutor() as pool:
+        evidence = list(pool.map(compare, pairs))
+    truth = np.arange(len(pairs)) < len(same)
+    return evidence, truth, people[[i for i, _ in pairs]], run.name
+
+
+def features_of(case: Case) -> Features:
+    """Of a whole radiograph; none where it can't be read."""
+    try:
+        image = decode(Path(case.path), min_side=registration.SIDE)
+    except (FoveolaError, OSError):
+        image = np.zeros((64, 64, 3), np.uint8)
+    return registration.features(prepare(image, FRAME), FEATURES)
+
+
+def table(title: str, parts: list) -> list[list[str]]:
+    """A line for each way."""
+    scores: dict[str, list[np.ndarray]] = {"descriptor": [], "features": [], "both": []}
+    truths, asking, start = [], [], 0
+    for evidence, truth, people, _ in parts:
+        scores["descriptor"].append(np.array([e.cosine for e in evidence]))
+        scores["features"].append(np.array([float(e.inliers) for e in evidence]))
+        both = np.empty(len(evidence))
+        for half in (0, 1):
+            fitted = [n for n in range(len(evidence)) if people[n] % 2 != half]
+            made = fit([evidence[n] for n in fitted], truth[fitted], "benchmark")
+            asked = [n for n in range(len(evidence)) if people[n] % 2 == half]
+            both[asked] = made.score([evidence[n] for n in asked])
+        scores["both"].append(both)
+        truths.append(truth)
+        asking.append(people + start)
+        start += int(people.max()) + 1
+    same, who = np.concatenate(truths), np.concatenate(asking)
+    lines = []
+    for way, values in scores.items():
+        each = np.concatenate(values)
+        seen = verify(Pairs.from_scores(each[same], each[~same], who[same], who[~same]))
+        auc, eer = seen.auc, seen.eer
+        lines.append([
+            title, way, f"{same.sum():,}", f"{auc.value:.3f} ({auc.low:.3f} to {auc.high:.3f})",
+            f"{100 * eer.value:.1f} ({100 * eer.low:.1f} to {100 * eer.high:.1f})",
+        ])  # fmt: skip
+    return lines
+
+
+if __name__ == "__main__":
+    main()
