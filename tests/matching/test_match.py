@@ -54,7 +54,10 @@ def test_later_visits_are_found_and_dated(archive, later):
             right += (first.case.subject, first.case.eye) == (case.subject, case.eye)
             assert sum(c.probability for c in result.candidates) < len(result.candidates)
             assert [c.rank for c in result.candidates] == list(range(1, len(result.candidates) + 1))
+            bound = matcher.calibration.pairs[1] * 0.5 / result.considered
+            assert result.most == pytest.approx(bound / (bound + 1 - 0.5 / result.considered))
             chances = [c.probability for c in result.candidates]
+            assert max(chances) <= result.most + 1e-9
             assert chances == sorted(chances, reverse=True)
             for found in result.found:
                 assert (found.case.subject, found.case.eye) == (case.subject, case.eye)

@@ -9,6 +9,7 @@ features     of the first few are compared with the query's: one map that many a
 calibration  turns both into a probability, among which is "none of these"
 """
 
+import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -80,6 +81,8 @@ class MatchResult:
         none: probability that the archive holds no other photograph of this eye.
         considered: photographs that were ranked.
         prior: chance, before looking, that there is one.
+        most: probability that the strongest evidence would have among so many photographs: the
+            calibration rests on so many pairs, and shows no more.
         purpose: what matching was allowed for.
         encoder: name of the matching encoder.
         unread: candidates whose file could not be read for comparison.
@@ -91,6 +94,7 @@ class MatchResult:
     none: float
     considered: int
     prior: float
+    most: float
     purpose: str
     encoder: str
     unread: int
@@ -194,6 +198,8 @@ class Matcher:
             self.calibration.log_ratio(evidence), max(ranked.considered, 1), prior,
             others=self._others(evidence),
         )  # fmt: skip
+        strongest = [math.log(self.calibration.pairs[1])]
+        most = posterior(strongest, max(ranked.considered, 1), prior)[0]
         order = np.argsort(-chances, kind="stable").tolist()
         return MatchResult(
             query=query,
@@ -208,6 +214,7 @@ class Matcher:
             none=none,
             considered=ranked.considered,
             prior=prior,
+            most=float(most[0]),
             purpose=self.allowed.purpose,
             encoder=self.encoder.name,
             unread=sum(each[2] for each in seen),

@@ -20,6 +20,7 @@ def to_json(result: MatchResult) -> dict[str, object]:
         "considered": result.considered,
         "in_archive": result.in_archive,
         "prior": result.prior,
+        "most_probable": round(result.most, 6),
         "accepted_from": ACCEPTED,
         "encoder": result.encoder,
         "purpose": result.purpose,
@@ -69,6 +70,10 @@ def to_text(result: MatchResult, shown: int = SHOWN) -> str:
             f"{c.rank:>4}  {_percent(c.probability):>9}  {c.evidence.inliers:>8}  "
             f"{c.evidence.cosine:>6.3f}  {_gap(c):>12}  {c.case.image}"
         )
+    if result.found:
+        lines.append(
+            f"\nthe strongest evidence is {_percent(result.most)} among so many photographs"
+        )
     return "\n".join(lines)
 
 
@@ -97,6 +102,8 @@ def to_page(result: MatchResult, shown: int = SHOWN) -> str:
         ("Question", "which photographs show the same eye as the query"),
         ("Purpose", result.purpose), ("Encoder", result.encoder),
         ("Prior", f"{_percent(result.prior)} that the archive holds another of this eye"),
+        ("At most", f"{_percent(result.most)}: the pairs behind the calibration show no more among "
+         f"{result.considered:,} photographs, however strong the evidence"),
     ]  # fmt: skip
     cases = [result.query, *(c.case for c in result.candidates[:shown])]
     return pairs_page(
