@@ -56,7 +56,7 @@ def main() -> None:
 
 def judged(
     run: Path, known: dict[str, Case], impostors: int, seed: int
-) -> tuple[list[Evidence], np.ndarray, np.ndarray, str]:
+) -> tuple[list[Evidence], np.ndarray, np.ndarray]:
     """Evidence of pairs of held-out people, whether each is of one person, and who asks."""
     entries = read_entries(run)
     held = [i for i, (*_, away) in enumerate(entries) if away]
@@ -79,7 +79,7 @@ def judged(
     with ThreadPoolExecutor() as pool:
         evidence = list(pool.map(compare, pairs))
     truth = np.arange(len(pairs)) < len(same)
-    return evidence, truth, people[[i for i, _ in pairs]], run.name
+    return evidence, truth, people[[i for i, _ in pairs]]
 
 
 def features_of(case: Case) -> Features:
@@ -95,7 +95,7 @@ def table(title: str, parts: list) -> list[list[str]]:
     """A line for each way."""
     scores: dict[str, list[np.ndarray]] = {"descriptor": [], "features": [], "both": []}
     truths, asking, start = [], [], 0
-    for evidence, truth, people, _ in parts:
+    for evidence, truth, people in parts:
         scores["descriptor"].append(np.array([e.cosine for e in evidence]))
         scores["features"].append(np.array([float(e.inliers) for e in evidence]))
         both = np.empty(len(evidence))

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from foveola.duplicates.registration import Features
 
 Vectors = NDArray[np.float32]
-Indices = NDArray[np.int64]
 
 _SCALES = 0.35, 2.9  # of a believable map
 _STRETCH = 1.5  # longer to shorter axis of a believable map: copies may be squeezed a little
@@ -67,7 +66,7 @@ def agree(a: Features, b: Features) -> Agreement:
         b: of the second.
     """
     matches = _matched(a, b)
-    best = Agreement(0, np.eye(2, 3, dtype=np.float32))
+    best = _nowhere()
     if len(matches) < _FEWEST:
         return best
     for supporters in _supported(matches):
@@ -75,6 +74,10 @@ def agree(a: Features, b: Features) -> Agreement:
         if found.inliers > best.inliers:
             best = found
     return best
+
+
+def _nowhere() -> Agreement:
+    return Agreement(0, np.eye(2, 3, dtype=np.float32))
 
 
 def _matched(a: Features, b: Features) -> _Matches:
@@ -126,16 +129,16 @@ def _fitted(matches: _Matches, kept: NDArray[np.bool_]) -> Agreement:
     affine = np.eye(2, 3)
     for within in (_CLOSE, _CLOSE, _WITHIN, _WITHIN):
         if np.count_nonzero(kept) < _FEWEST:
-            return Agreement(0, np.eye(2, 3, dtype=np.float32))
+            return _nowhere()
         affine = _least_squares(matches.where(kept))
         turn = complex(affine[0, 0] + affine[1, 1], affine[1, 0] - affine[0, 1]) / 2
         if not abs(turn) > 1e-6:
-            return Agreement(0, np.eye(2, 3, dtype=np.float32))
+            return _nowhere()
         places = np.column_stack([matches.second.real, matches.second.imag])
         error = _complex(places @ affine[:, :2].T + affine[:, 2]) - matches.first
         kept = (np.abs(error) < within) & _alike(matches.own, turn)
     if not _believable(affine):
-        return Agreement(0, np.eye(2, 3, dtype=np.float32))
+        return _nowhere()
     return Agreement(_places(matches.where(kept)), affine.astype(np.float32))
 
 
@@ -160,6 +163,3 @@ def _believable(affine: NDArray[Any]) -> bool:
     large, small = np.linalg.svd(affine[:, :2], compute_uv=False)
     turned = float(np.linalg.det(affine[:, :2])) <= 0
     return not turned and _SCALES[0] < small <= large < _SCALES[1] and large / small < _STRETCH
-
-
-__all__ = ["Agreement", "agree"]

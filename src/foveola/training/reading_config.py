@@ -3,9 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from foveola.evaluation.reading import ODIR
 from foveola.training.loop import Precision
-
-ODIR = ("N", "D", "G", "C", "A", "H", "M", "O")
 
 
 @dataclass(frozen=True, kw_only=True)
