@@ -72,7 +72,7 @@ def to_text(result: MatchResult, shown: int = SHOWN) -> str:
         )
     if result.found:
         lines.append(
-            f"\nthe strongest evidence is {_percent(result.most)} among so many photographs"
+            f"\nno evidence shows more than {_percent(result.most)} among so many photographs"
         )
     return "\n".join(lines)
 
