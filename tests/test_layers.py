@@ -14,7 +14,7 @@ SOURCE = Path(__file__).parents[1] / "src"
 FLOORS = (
     ("errors", "cases"),
     ("models", "losses"),
-    ("config", "datasets", "images", "archive"),
+    ("config", "datasets", "images", "archive", "people"),
     ("evaluation", "phantom", "encoders"),
     ("training", "indexing", "retrieval", "assess", "duplicates", "reading", "explain", "report"),
     ("matching",),

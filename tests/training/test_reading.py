@@ -10,7 +10,7 @@ from PIL import Image
 
 from foveola.datasets.manifest import Manifest
 from foveola.errors import ConfigError, ManifestError
-from foveola.training.people import people_of
+from foveola.people import people_of
 from foveola.training.reading import (
     PeopleImages,
     ReadingTraining,

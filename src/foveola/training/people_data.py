@@ -11,8 +11,8 @@ from foveola.cases import Case
 from foveola.datasets.summary import summarise
 from foveola.images.enhance import enhance
 from foveola.images.fundus import Contract
+from foveola.people import People, people_of
 from foveola.training.data import pack
-from foveola.training.people import People, people_of
 from foveola.training.prepared import Report, collections_of, parts_of
 from foveola.training.reading_config import PeopleConfig
 

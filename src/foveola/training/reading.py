@@ -25,9 +25,9 @@ from foveola.evaluation.reading import evaluate_reading
 from foveola.losses.findings import FINDINGS_LOSSES, class_balanced
 from foveola.models.binocular import GLUON, BinocularModel, Read
 from foveola.models.descriptor import load_weights, normalise
+from foveola.people import People
 from foveola.training.augment import augment, centre
 from foveola.training.loop import BEST, Loop, last_checkpoint, trainer
-from foveola.training.people import People
 from foveola.training.people_data import PreparedPeople, prepare_people
 from foveola.training.prepared import HELD, JUDGED, TRAINED, Report
 from foveola.training.reading_config import ReadingConfig

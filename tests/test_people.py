@@ -3,7 +3,7 @@
 import numpy as np
 
 from foveola.cases import Case
-from foveola.training.people import people_of
+from foveola.people import people_of
 
 LABELS = ("N", "D", "G")
 
