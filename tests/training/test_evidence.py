@@ -10,6 +10,7 @@ from foveola.datasets.manifest import Manifest
 from foveola.errors import ConfigError
 from foveola.images.fundus import Contract
 from foveola.models.descriptor import DescriptorModel
+from foveola.models.trunk import Trunk
 from foveola.phantom import generate
 from foveola.training.evidence import read_descriptors, read_entries, read_rows, train_rows
 from foveola.training.maps import PackedMaps, describe_all, pack_maps
@@ -146,7 +147,7 @@ def test_maps_are_kept_for_the_same_frozen_stages_and_images_alone(images, tmp_p
     def pack(made, pixels=images, **changed):
         options = {"kind": "fundus", "variants": 2} | changed
         said = []
-        pack_maps(made, pixels, Contract(size=64), tmp_path, report=said.append, **options)
+        pack_maps(Trunk(made), pixels, Contract(size=64), tmp_path, report=said.append, **options)
         return bool(said)
 
     assert pack(model())
@@ -165,7 +166,7 @@ def test_maps_are_kept_for_the_same_frozen_stages_and_images_alone(images, tmp_p
 
 def test_a_random_variant_of_the_right_image_is_trained_on(images, tmp_path):
     maps = pack_maps(
-        model(), images, Contract(size=64), tmp_path, kind="fundus", variants=3,
+        Trunk(model()), images, Contract(size=64), tmp_path, kind="fundus", variants=3,
         report=lambda _: None,
     )  # fmt: skip
     data = PackedMaps(maps, np.arange(5), np.arange(5) - 1, seed=0)
@@ -181,7 +182,13 @@ def test_a_random_variant_of_the_right_image_is_trained_on(images, tmp_path):
 def test_keeping_maps_leaves_the_model_in_its_mode(images, tmp_path, training):
     made = model().train(training)
     pack_maps(
-        made, images, Contract(size=64), tmp_path, kind="none", variants=1, report=lambda _: None
+        Trunk(made),
+        images,
+        Contract(size=64),
+        tmp_path,
+        kind="none",
+        variants=1,
+        report=lambda _: None,
     )
     assert made.training == training
     assert made.projection.training == training

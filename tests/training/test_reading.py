@@ -10,9 +10,10 @@ from PIL import Image
 
 from foveola.datasets.manifest import Manifest
 from foveola.errors import ConfigError, ManifestError
+from foveola.models.binocular import Read
 from foveola.people import people_of
+from foveola.training.people_data import Feed, PeopleImages, prepare_people
 from foveola.training.reading import (
-    PeopleImages,
     ReadingTraining,
     build_reader,
     probabilities,
@@ -98,7 +99,7 @@ def test_a_run_goes_on_where_it_was_and_ends_with_the_same(work, tmp_path):
 
 
 def test_a_frozen_backbone_stays_as_it_was(work, tmp_path):
-    config = configured(model={"freeze": True})
+    config = configured(model={"freeze": 4})
     before = build_reader(config, work).backbones.state_dict()
     torch.manual_seed(0)
     run = train_reader(config, work, tmp_path / "run")
@@ -119,17 +120,6 @@ def test_every_way_trains_and_gives_probabilities(work, tmp_path, settings):
     assert ((said >= 0) & (said <= 1)).all()
     if settings.get("loss", {}).get("name") == "softmax":
         assert said.sum(axis=1) == pytest.approx(1, abs=1e-5)
-
-
-def test_a_monocular_reader_says_the_greater_of_what_its_eyes_say(work):
-    config = configured(loss={"person_weight": 0.0, "eye_weight": 1.0})
-    model = build_reader(config, work).eval()
-    present = torch.tensor([[True, True], [False, True]])
-    with torch.inference_mode():
-        said = model(torch.randn(2, 2, 3, 64, 64), present)
-    each = said.eyes.sigmoid()
-    expected = torch.stack([each[0].amax(0), each[1, 1]])
-    assert torch.allclose(probabilities(said, present, config), expected)
 
 
 def test_some_people_lose_an_eye_and_never_both(work):
@@ -168,3 +158,49 @@ def test_what_cannot_be_trained_is_said(work, tmp_path):
             ReadingLossConfig(**wrong)
     with pytest.raises(ValueError, match="validation above 0"):
         PeopleConfig(manifests=("a",), validation=0.0)
+
+
+def test_kept_maps_say_what_the_photographs_say(work, tmp_path):
+    config = configured(model={"freeze": 2}, data={"variants": 1, "cache": str(tmp_path)})
+    prepared = prepare_people(config.data, 64, work, tmp_path / "run", lambda _: None)
+    module = ReadingTraining(config, build_reader(config, work), torch.ones(2), 1, prepared.people)
+    module.eval()
+    said = []
+    for each in (config, configured(model={"freeze": 2})):
+        feed = Feed(each, module.model, prepared, tmp_path, lambda _: None)
+        pixels, present, *_ = next(iter(feed.plain(prepared.people)))
+        with torch.no_grad():
+            said.append(module(pixels, present))
+    for kept, whole in zip(*said, strict=True):
+        assert torch.allclose(kept, whole, atol=0.02 * float(whole.abs().max()))
+
+
+def test_frozen_stages_stay_and_the_rest_learns_from_kept_maps(work, tmp_path):
+    config = configured(model={"freeze": 2}, data={"variants": 2, "cache": str(tmp_path)})
+    before = build_reader(config, work).state_dict()
+    run = train_reader(config, work, tmp_path / "run")
+    after = run.model.state_dict()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert not any(".conv_stem" in name or "blocks.1." in name for name in changed)
+    assert any("blocks.3." in name for name in changed)
+    assert any(path.name.endswith("-maps.npy") for path in tmp_path.iterdir())
+
+
+def test_kept_maps_need_frozen_stages_of_one_backbone():
+    for model in ({"freeze": 0}, {"freeze": 2, "shared": False}):
+        with pytest.raises(ValueError, match="set freeze and shared"):
+            configured(model=model, data={"variants": 2})
+
+
+def test_a_folder_with_another_run_is_refused(work, tmp_path):
+    train_reader(configured(), work, tmp_path / "run")
+    with pytest.raises(ConfigError, match="another configuration"):
+        train_reader(configured(seed=1), work, tmp_path / "run")
+
+
+def test_a_monocular_reader_is_as_normal_as_the_worse_eye():
+    config = configured(loss={"person_weight": 0.0, "eye_weight": 1.0})  # labels N, D
+    eyes = torch.tensor([[[2.0, -2.0], [-1.0, 1.0]], [[2.0, -2.0], [-1.0, 1.0]]])
+    present = torch.tensor([[True, True], [True, False]])
+    said = probabilities(Read(torch.zeros(2, 2), eyes, torch.zeros(2, 1), eyes), present, config)
+    assert torch.allclose(said, torch.tensor([[-1.0, 1.0], [2.0, -2.0]]).sigmoid())

@@ -12,13 +12,14 @@ Shapes: B people, C channels of stage 3, D of the attention's output, h x w its 
 fused feature, L labels.
 """
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
 import timm
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
+from foveola.models.descriptor import modules_up_to
 from foveola.models.resnet_v2 import ResNet50V2
 
 Fusion = Literal["concat", "sum", "product", "cross"]
@@ -201,9 +202,35 @@ class BinocularModel(nn.Module):
         self.attentions = nn.ModuleList(
             _stage(channels, width, blocks, attention) for _ in range(eyes)
         )
+        self.frozen: list[nn.Module] = []  # those with weights or statistics of their own
+        self.frozen_end: str | None = None  # name in the backbone of the last frozen module
         self.fuse = Fuse(fusion, width, feature)
         self.dropout = nn.Dropout(dropout)
         self.person, self.eye = nn.Linear(feature, labels), nn.Linear(width, labels)
+
+    def freeze(self, stages: int) -> None:
+        """Keep the first stages of each backbone as they are, for good, statistics too.
+
+        Raises:
+            ValueError: the backbone has no such number of stages.
+        """
+        ends: Any = self.backbones[0].ends
+        if not 0 <= stages <= len(ends):
+            raise ValueError(f"freeze is {stages}; what is used of it has {len(ends)} stages")
+        self.frozen_end = ends[stages - 1] if stages else None
+        end = self.frozen_end
+        of = [modules_up_to(each, end) for each in self.backbones if end is not None]
+        self.frozen = [module for each in of for module in each]
+        for module in self.frozen:
+            module.requires_grad_(False)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Self:
+        """Like nn.Module.train, but what is frozen stays in evaluation mode."""
+        super().train(mode)
+        for module in self.frozen:
+            module.eval()
+        return self
 
     def forward(self, images: Tensor, present: Tensor | None = None) -> Read:
         """(B, 2, 3, H, W) normalised, left first; bool (B, 2), all there without."""
@@ -242,6 +269,11 @@ class _Timm(nn.Module):
         self.body: nn.Module = made
         _drop_unused(self.body)
         self.channels = int(made.feature_info.channels()[-1])
+        known = {name for name, _ in self.body.named_modules()}
+        named = [str(info["module"]) for info in made.feature_info.info[: last + 1]]
+        # timm names a stage "stages.0" which it has flattened to "stages_0"
+        named = [name if name in known else name.replace(".", "_") for name in named]
+        self.ends = [f"body.{name}" for name in named]
 
     def forward(self, x: Tensor) -> Tensor:
         maps: Tensor = self.body(x)[0]
@@ -260,7 +292,10 @@ def _drop_unused(body: nn.Module) -> None:
 
 
 def trunk(backbone: str) -> "ResNet50V2 | _Timm":
-    """A backbone up to its last stage but one; `channels` says what it gives."""
+    """A backbone up to its last stage but one.
+
+    `channels` says what it gives, `ends` names the last module of each of its stages.
+    """
     return ResNet50V2() if backbone == GLUON else _Timm(backbone)
 
 

@@ -126,7 +126,7 @@ class DescriptorModel(nn.Module):
         if not 0 <= stages <= len(ends):
             raise ValueError(f"freeze is {stages}; the backbone has {len(ends)} stages")
         self.frozen_end = ends[stages - 1] if stages else None
-        self.frozen = _modules_up_to(self.backbone, self.frozen_end) if self.frozen_end else []
+        self.frozen = modules_up_to(self.backbone, self.frozen_end) if self.frozen_end else []
         for module in self.frozen:
             module.requires_grad_(False)
         self.train(self.training)
@@ -265,7 +265,7 @@ def load_weights(model: nn.Module, path: Path, *, beyond: bool = False) -> None:
         ) from None
 
 
-def _modules_up_to(backbone: nn.Module, last: str) -> list[nn.Module]:
+def modules_up_to(backbone: nn.Module, last: str) -> list[nn.Module]:
     """What holds weights or statistics itself, in the order it runs, to the end of `last`.
 
     Not merely the leaves: timm's normalisation layers have an activation as their child.

@@ -69,6 +69,7 @@ class ResNet50V2(nn.Module):
             stages.append(nn.Sequential(*blocks))
         self.stages = nn.ModuleList(stages)
         self.close = nn.BatchNorm2d(channels)
+        self.ends = [*(f"stages.{n}" for n in range(len(DEPTHS) - 1)), "close"]
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, 1024, H/16, W/16), after the closing BatchNorm and ReLU."""

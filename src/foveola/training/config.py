@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from foveola.training.settings import PhotographsConfig, RunConfig
+
 LossName = Literal[
     "triplet", "ada_triplet", "fine_triplet", "fine_triplet_hinge",
     "contrastive", "circle", "sct", "wat", "arcface", "soft_triple", "none",
@@ -10,17 +12,11 @@ LossName = Literal[
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataConfig:
-    """Which photographs, and who is held back."""
+class DataConfig(PhotographsConfig):
+    """Which photographs, who is held back, and what makes two images alike."""
 
-    manifests: tuple[str, ...]  # paths, relative to the configuration file
-    collections: tuple[str, ...] = ()  # a name for each manifest; empty: the folders' names
-    held_out: float = 0.2  # share of the subjects that training never sees, in [0, 1)
-    split_seed: int = 0
-    fold: int | None = None  # hold out this one of the 1 / held_out folds of subjects instead
-    validation: float = 0.0  # share of the remaining subjects that choose the epoch, in [0, 1)
-    # What makes two images alike. "disease": the grade, or the rarest finding where there is
-    # none; "findings": how far the sets agree (Jaccard); "eye": the same eye of a subject.
+    # "disease": the grade, or the rarest finding where there is none; "findings": how far the
+    # sets agree (Jaccard); "eye": the same eye of a subject.
     label: Literal["disease", "grade", "findings", "subject", "eye"] = "disease"
     # With label "subject" or "eye": train on identities of one photograph too, whose variants are
     # then all there is to be alike
@@ -28,35 +24,6 @@ class DataConfig:
     # "fundus": framing, side, colour, focus; "mild": crop, 10 degrees, gamma, noise; "identity":
     # all that may lie between two photographs of one eye; "none"
     augment: Literal["fundus", "mild", "identity", "none"] = "fundus"
-    # Above 0: the frozen stages see that many variants of each image, once, and their maps are
-    # kept in the cache for every epoch. Many times faster; 0 makes a new variant each time.
-    variants: int = 0
-    # Prepared images are kept this much larger than the network's input. Above 1, turning and
-    # scaling do not soften them; at 1, training sees the same sharpness as an archive is shown.
-    margin: float = 1.125
-    cache: str = "cache"  # folder of prepared images, relative to the configuration file
-
-    def __post_init__(self) -> None:
-        if not self.manifests:
-            raise ValueError("manifests is empty; expected at least one path")
-        if self.collections and len(self.collections) != len(self.manifests):
-            raise ValueError(
-                f"{len(self.collections)} collections for {len(self.manifests)} manifests"
-            )
-        if not 0 <= self.held_out < 1:
-            raise ValueError(f"held_out is {self.held_out}; expected 0 to below 1")
-        if self.fold is not None and not (
-            self.held_out and 0 <= self.fold < round(1 / self.held_out)
-        ):
-            raise ValueError(
-                f"fold is {self.fold}; expected 0 to below 1 / held_out, and held_out above 0"
-            )
-        if not 1 <= self.margin <= 2:
-            raise ValueError(f"margin is {self.margin}; expected 1 to 2")
-        if self.variants < 0:
-            raise ValueError(f"variants is {self.variants}; expected 0 or above")
-        if not 0 <= self.validation < 1:
-            raise ValueError(f"validation is {self.validation}; expected 0 to below 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,33 +123,18 @@ class LossConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig:
+class TrainConfig(RunConfig):
     """One training run, as written in a TOML file."""
 
-    name: str  # of the encoder
     data: DataConfig
     model: ModelConfig = field(default_factory=ModelConfig)
     batch: BatchConfig = field(default_factory=BatchConfig)
     loss: LossConfig = field(default_factory=LossConfig)
-    epochs: int = 20
     optimizer: Literal["adamw", "adam"] = "adamw"
     schedule: Literal["cosine", "constant"] = "cosine"  # cosine: with warm-up
-    learning_rate: float = 1e-3  # peak
-    backbone_rate: float = 1 / 3  # of the learning rate, for what is pretrained
-    weight_decay: float = 0.05
-    average_decay: float = 0.995  # of the running mean of the weights that is released; 0: none
-    patience: int = 0  # epochs without a better validation mAP before it stops; 0: all epochs
-    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
-    workers: int = 0  # processes that augment; 0 is best on two cores
-    seed: int = 0
-    notes: str = ""  # one paragraph for the model card
-    licence: str = ""  # terms under which the model may be used, for the model card
 
     def __post_init__(self) -> None:
-        if not self.name or not all(c.isalnum() or c in "-_." for c in self.name):
-            raise ValueError(f"name is {self.name!r}; expected letters, digits, '-', '_', '.'")
-        if self.epochs < 1:
-            raise ValueError(f"epochs is {self.epochs}; expected 1 or more")
+        super().__post_init__()
         if self.batch.images_per_group < 2 and self.loss.name != "none":
             raise ValueError(
                 f"images_per_group is 1, which makes no pair for {self.loss.name}; "

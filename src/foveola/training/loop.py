@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 import lightning
+import tomli_w
 import torch
 from lightning.pytorch.callbacks import (
     Callback,
@@ -14,9 +15,13 @@ from lightning.pytorch.callbacks import (
 )
 from lightning.pytorch.loggers import TensorBoardLogger
 
+from foveola.config import load_config, to_mapping
+from foveola.errors import ConfigError
+
 BEST = "best.ckpt"  # of the epoch that was judged best
 
-Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
+Computed = Literal["32-true", "bf16-mixed", "16-mixed"]
+Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]  # "auto": what pays here
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +38,7 @@ class Loop:
     """
 
     epochs: int
-    precision: Literal["auto"] | Precision = "auto"
+    precision: Precision = "auto"
     average_decay: float = 0.0
     judged_by: str | None = None
     patience: int = 0
@@ -54,6 +59,22 @@ def trainer(out: Path, loop: Loop) -> lightning.Trainer:
     )
 
 
+def claim(out: Path, config: object) -> None:
+    """Write the configuration into the run's folder, or check that the one there is the same.
+
+    Raises:
+        ConfigError: the folder holds a run of another configuration.
+    """
+    kept = out / "config.toml"
+    # read, not compared as text: a run begun before a setting existed has its default
+    if kept.exists() and load_config(kept, type(config)) != config:
+        raise ConfigError(
+            f"{out} holds a run of another configuration; choose another folder or delete it"
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    kept.write_text(tomli_w.dumps(to_mapping(config)), encoding="utf-8")
+
+
 def last_checkpoint(out: Path) -> str | None:
     """The newest checkpoint that can be read; a kill may have cut one short."""
     for checkpoint in sorted((out / "checkpoints").glob("epoch=*.ckpt"), reverse=True):
@@ -65,7 +86,7 @@ def last_checkpoint(out: Path) -> str | None:
     return None
 
 
-def precision_of(asked: Literal["auto"] | Precision) -> Precision:
+def precision_of(asked: Precision) -> Computed:
     """bf16 where the processor multiplies it, which is 2.4 times as fast as float32 there."""
     if asked != "auto":
         return asked

@@ -9,12 +9,12 @@ import hashlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from foveola.images.fundus import Contract
@@ -28,8 +28,26 @@ Maps = NDArray[np.float16]
 BATCH = 32
 
 
+class Stem(Protocol):
+    """The frozen part of a network, such as `Trunk`."""
+
+    @property
+    def module(self) -> nn.Module:
+        """What it is a part of; its mode is set to evaluation while maps are made."""
+
+    @property
+    def signature(self) -> str:
+        """What the maps depend on beside weights and pixels."""
+
+    def weights(self) -> Iterator[Tensor]:
+        """All of them, in a fixed order."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """(B, 3, H, W) normalised images -> (B, U, c, h, w)."""
+
+
 def pack_maps(
-    model: DescriptorModel,
+    stem: Stem,
     images: Pixels,
     contract: Contract,
     cache: Path,
@@ -41,7 +59,7 @@ def pack_maps(
     """Run variants of every image through the frozen stages.
 
     Args:
-        model: with frozen stages.
+        stem: of the network.
         images: (N, S, S, 3) uint8, prepared.
         contract: the model's, for size and normalisation.
         cache: folder that keeps the result.
@@ -52,23 +70,21 @@ def pack_maps(
     Returns:
         (N, V, U, c, h, w) float16, mapped from disk; for U see `Trunk`.
     """
-    trunk = Trunk(model)
-    kept = cache / f"{_key(trunk, images, contract, kind, variants)}-maps.npy"
+    kept = cache / f"{_key(stem, images, contract, kind, variants)}-maps.npy"
     if not kept.exists():
         report(f"frozen stages: {variants} variants of {len(images)} images")
-        was_training = model.training
-        model.eval()  # statistics of the frozen stages stay; so must those of an untrained rest
-        _fill(kept, trunk, images, contract, kind, variants)
-        model.train(was_training)
+        was_training = stem.module.training
+        stem.module.eval()  # statistics of the frozen stages stay; so must those of the rest
+        _fill(kept, stem, images, contract, kind, variants)
+        stem.module.train(was_training)
     maps: Maps = np.load(kept, mmap_mode="r")
     return maps
 
 
-def _key(trunk: Trunk, images: Pixels, contract: Contract, kind: str, variants: int) -> str:
-    digest = hashlib.blake2b(f"{contract.hash} {kind} {variants} {trunk.views}".encode())
-    seen = f"{trunk.model.in_channels}{' green' if trunk.model.green else ''}"
-    digest.update(f"{images.shape} {trunk.model.frozen_end} {seen}".encode())
-    for value in trunk.weights():
+def _key(stem: Stem, images: Pixels, contract: Contract, kind: str, variants: int) -> str:
+    digest = hashlib.blake2b(f"{contract.hash} {kind} {variants} {stem.signature}".encode())
+    digest.update(f"{images.shape}".encode())
+    for value in stem.weights():
         digest.update(value.numpy().tobytes())
     for image in images:
         digest.update(np.ascontiguousarray(image).tobytes())
@@ -76,16 +92,16 @@ def _key(trunk: Trunk, images: Pixels, contract: Contract, kind: str, variants: 
 
 
 def _fill(
-    path: Path, trunk: Trunk, images: Pixels, contract: Contract, kind: str, variants: int
+    path: Path, stem: Stem, images: Pixels, contract: Contract, kind: str, variants: int
 ) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial.npy")
-    one = _run(trunk, np.zeros((1, contract.size, contract.size, 3), np.uint8), contract)
+    one = _run(stem, np.zeros((1, contract.size, contract.size, 3), np.uint8), contract)
     shape = (len(images), variants, *one.shape[1:])
     maps = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=shape)
     flat, row = maps.reshape(-1, *one.shape[1:]), 0
     for batch in _batches(images, contract.size, kind, variants):
-        flat[row : row + len(batch)] = _run(trunk, batch, contract)
+        flat[row : row + len(batch)] = _run(stem, batch, contract)
         row += len(batch)
     maps.flush()
     partial.rename(path)
@@ -104,11 +120,11 @@ def _batches(images: Pixels, size: int, kind: str, variants: int) -> Iterator[Pi
             yield np.stack(list(pool.map(drawn, range(start, min(start + BATCH, count)))))
 
 
-def _run(trunk: Trunk, pixels: Pixels, contract: Contract) -> Maps:
+def _run(stem: Stem, pixels: Pixels, contract: Contract) -> Maps:
     mean, std = torch.tensor(contract.mean), torch.tensor(contract.std)
     x = normalise(torch.from_numpy(pixels), mean, std)
     with _autocast():
-        maps = trunk(x.contiguous(memory_format=torch.channels_last))
+        maps = stem(x.contiguous(memory_format=torch.channels_last))
     made: Maps = maps.half().numpy()
     return made
 
@@ -204,8 +220,8 @@ def _described(
                 x = normalise(torch.from_numpy(batch), mean, std)
                 yield model(x.contiguous(memory_format=torch.channels_last))
             return
-        maps = pack_maps(model, images, contract, cache, kind="none", variants=1, report=report)
         trunk = Trunk(model)
+        maps = pack_maps(trunk, images, contract, cache, kind="none", variants=1, report=report)
         for start in range(0, len(maps), BATCH):
             some = torch.from_numpy(np.array(maps[start : start + BATCH, 0]))
             yield trunk.describe(some.float())

@@ -18,51 +18,22 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
 
 from foveola.errors import ConfigError, ManifestError
 from foveola.evaluation.reading import evaluate_reading
 from foveola.losses.findings import FINDINGS_LOSSES, class_balanced
 from foveola.models.binocular import GLUON, BinocularModel, Read
 from foveola.models.descriptor import load_weights, normalise
-from foveola.people import People
-from foveola.training.augment import augment, centre
-from foveola.training.loop import BEST, Loop, last_checkpoint, trainer
-from foveola.training.people_data import PreparedPeople, prepare_people
+from foveola.models.trunk import ReaderTrunk
+from foveola.people import NORMAL, People
+from foveola.training.loop import BEST, Loop, claim, last_checkpoint, trainer
+from foveola.training.people_data import Feed, PreparedPeople, prepare_people
 from foveola.training.prepared import HELD, JUDGED, TRAINED, Report
 from foveola.training.reading_config import ReadingConfig
 from foveola.training.schedule import warm_cosine
 
 Pixels = NDArray[np.uint8]
 VALIDATION = "validation/macro-AUC"
-
-
-class PeopleImages(Dataset[tuple[Tensor, Tensor, Tensor, Tensor]]):
-    """Both photographs of people, varied or as they are; a missing one is black."""
-
-    def __init__(
-        self, images: Pixels, people: People, size: int, *, kind: str = "none", seed: int = 0
-    ) -> None:
-        self.images, self.people, self.size, self.kind = images, people, size, kind
-        self._seed, self._rng = seed, np.random.default_rng(seed)
-
-    def __len__(self) -> int:
-        return len(self.people.photographs)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """-> (2, S, S, 3) uint8, present (2,), truth (L,), eyes (2, L)."""
-        pair = np.zeros((2, self.size, self.size, 3), np.uint8)
-        for side, place in enumerate(self.people.photographs[index]):
-            if place >= 0:
-                pair[side] = self._varied(np.asarray(self.images[place]))
-        row = (self.people.present, self.people.truth, self.people.eyes)
-        present, truth, eyes = (torch.from_numpy(np.asarray(of[index])) for of in row)
-        return torch.from_numpy(pair), present, truth, eyes
-
-    def _varied(self, image: Pixels) -> Pixels:
-        if self.kind == "none":
-            return centre(image, self.size)
-        return augment(image, self.size, self._rng, self.kind)
 
 
 class ReadingTraining(lightning.LightningModule):
@@ -87,21 +58,15 @@ class ReadingTraining(lightning.LightningModule):
         balanced = class_balanced(positive, config.loss.balance) if config.loss.balance else None
         self.register_buffer("balance", balanced)
         self._said: list[NDArray[np.float32]] = []
-        self.train()
 
     def forward(self, pixels: Tensor, present: Tensor) -> Read:
-        """(B, 2, S, S, 3) uint8, (B, 2) bool."""
+        """(B, 2, S, S, 3) uint8, or kept maps (B, 2, c, h, w); and (B, 2) bool."""
+        if pixels.dtype == torch.float16:
+            return self.model.read(ReaderTrunk(self.model).encode(pixels.float()), present)
         flat = normalise(pixels.flatten(0, 1), self.get_buffer("mean"), self.get_buffer("std"))
         flat = flat.contiguous(memory_format=torch.channels_last)
         said: Read = self.model(flat.reshape(-1, 2, *flat.shape[1:]), present)
         return said
-
-    def train(self, mode: bool = True) -> "ReadingTraining":
-        """As nn.Module.train; a frozen backbone stays in evaluation mode."""
-        super().train(mode)
-        if self.config.model.freeze:
-            self.model.backbones.eval()
-        return self
 
     def training_step(self, batch: tuple[Tensor, ...], _: int) -> Tensor:
         """One batch's loss."""
@@ -142,13 +107,14 @@ class ReadingTraining(lightning.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Two groups of parameters with rates of their own; warm-up, then a cosine to zero."""
-        config, pretrained = self.config, set(self.model.backbones.parameters())
-        rest = [p for p in self.model.parameters() if p not in pretrained]
-        groups = [{"params": rest, "lr": config.learning_rate}]
-        if not config.model.freeze:
-            rate = config.learning_rate * config.backbone_rate
-            groups.append({"params": list(pretrained), "lr": rate})
-        optimizer = torch.optim.AdamW(groups, weight_decay=config.weight_decay)
+        config, backbones = self.config, set(self.model.backbones.parameters())
+        rest = [p for p in self.model.parameters() if p not in backbones]
+        pretrained = [p for p in self.model.backbones.parameters() if p.requires_grad]
+        rate = config.learning_rate * config.backbone_rate
+        groups = [{"params": rest, "lr": config.learning_rate}, {"params": pretrained, "lr": rate}]
+        optimizer = torch.optim.AdamW(
+            [group for group in groups if group["params"]], weight_decay=config.weight_decay
+        )
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, warm_cosine(self.steps))
         return {
             "optimizer": optimizer,
@@ -194,6 +160,7 @@ def train_reader(config: ReadingConfig, base: Path, out: Path, report: Report = 
         ConfigError: weights do not exist.
         ManifestError: there are no people to train on.
     """
+    claim(out, config)
     lightning.seed_everything(config.seed, verbose=False)
     prepared = prepare_people(config.data, config.model.image_size, base, out, report)
     trained, judged = prepared.part(TRAINED), prepared.part(JUDGED)
@@ -202,12 +169,9 @@ def train_reader(config: ReadingConfig, base: Path, out: Path, report: Report = 
             f"{len(trained.photographs)} people to train on and {len(judged.photographs)} to "
             f"validate by; expected at least {config.batch}, one batch, and 1"
         )
-    loader = DataLoader(
-        PeopleImages(prepared.images, trained, config.model.image_size, kind=config.data.augment,
-                     seed=config.seed),
-        batch_size=config.batch, shuffle=True, drop_last=True, num_workers=config.workers,
-    )  # fmt: skip
     model = build_reader(config, base)
+    feed = Feed(config, model, prepared, base / config.data.cache, report)
+    loader = feed.varied(trained)
     positive = torch.from_numpy(np.nansum(trained.truth, axis=0))
     module = ReadingTraining(config, model, positive, config.epochs * len(loader), judged)
     loop = Loop(
@@ -216,15 +180,15 @@ def train_reader(config: ReadingConfig, base: Path, out: Path, report: Report = 
     )  # fmt: skip
     with redirect_stdout(sys.stderr):
         trainer(out, loop).fit(
-            module, loader, _plain(prepared.images, judged, config),
+            module, loader, feed.plain(judged),
             ckpt_path=last_checkpoint(out), weights_only=True,
         )  # fmt: skip
     best = torch.load(out / "checkpoints" / BEST, map_location="cpu", weights_only=True)
     module.load_state_dict(best["state_dict"])
     module.eval()
+    held = prepared.part(HELD)
     return ReaderRun(
-        model, prepared, _read(module, prepared.images, judged, config),
-        _read(module, prepared.images, prepared.part(HELD), config),
+        model, prepared, _read(module, feed, judged), _read(module, feed, held)
     )  # fmt: skip
 
 
@@ -242,8 +206,7 @@ def build_reader(config: ReadingConfig, base: Path) -> BinocularModel:
             raise ConfigError(f"weights: {path} does not exist")
         for trunk in model.backbones:
             _load(trunk, path, of.backbone)
-    if of.freeze:
-        model.backbones.requires_grad_(False)
+    model.freeze(of.freeze)
     return model.to(memory_format=torch.channels_last)
 
 
@@ -255,12 +218,17 @@ def _load(trunk: nn.Module, path: Path, backbone: str) -> None:
 
 
 def probabilities(said: Read, present: Tensor, config: ReadingConfig) -> Tensor:
-    """(B, L) of the person; of a monocular reader the greater of the eyes' there are."""
+    """(B, L) of the person; a monocular reader's from the eyes there are.
+
+    Of a finding the greater of the eyes', of normal the lesser: a person is as normal as the
+    worse eye.
+    """
     if config.loss.person_weight:
         return spread(said.person, config)
     each = spread(said.eyes.flatten(0, 1), config).reshape(said.eyes.shape)
-    greater: Tensor = (each * present[:, :, None]).amax(1)
-    return greater
+    there = present[:, :, None].to(each.dtype)
+    normal = torch.tensor([label == NORMAL for label in config.data.labels], device=each.device)
+    return torch.where(normal, (each * there + 1 - there).amin(1), (each * there).amax(1))
 
 
 def spread(logits: Tensor, config: ReadingConfig) -> Tensor:
@@ -268,17 +236,12 @@ def spread(logits: Tensor, config: ReadingConfig) -> Tensor:
     return logits.float().softmax(1) if config.loss.name == "softmax" else logits.float().sigmoid()
 
 
-def _plain(images: Pixels, people: People, config: ReadingConfig) -> "DataLoader[Any]":
-    return DataLoader(PeopleImages(images, people, config.model.image_size), batch_size=32)
-
-
 @torch.inference_mode()
-def _read(
-    module: ReadingTraining, images: Pixels, people: People, config: ReadingConfig
-) -> Readings:
+def _read(module: ReadingTraining, feed: Feed, people: People) -> Readings:
+    config = module.config
     chances = [np.empty((0, len(people.labels)), np.float32)]
     features = [np.empty((0, config.model.feature), np.float32)]
-    for pixels, present, *_ in _plain(images, people, config):
+    for pixels, present, *_ in feed.plain(people):
         said = module(pixels, present)
         chances.append(probabilities(said, present, config).numpy())
         features.append(said.feature.float().numpy())

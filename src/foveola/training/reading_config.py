@@ -4,40 +4,24 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from foveola.evaluation.reading import ODIR
-from foveola.training.loop import Precision
+from foveola.training.settings import PhotographsConfig, RunConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class PeopleConfig:
+class PeopleConfig(PhotographsConfig):
     """Which people, and how their photographs are prepared and varied."""
 
-    manifests: tuple[str, ...]  # paths, relative to the configuration file
-    collections: tuple[str, ...] = ()  # of each manifest; the folder's name without
     labels: tuple[str, ...] = ODIR
-    held_out: float = 0.2  # of the people, never trained on
-    fold: int | None = None  # of 1 / held_out, to be the held-out people
-    split_seed: int = 0
-    validation: float = 0.1  # of the others: chooses epoch, thresholds and temperature
+    validation: float = 0.1  # chooses epoch, thresholds and temperature
     augment: Literal["fundus", "mild", "none"] = "fundus"
     enhance: bool = False  # equalise the lightness, the first step of paper 3
-    margin: float = 1.125  # prepared images are kept this much larger than the network's input
-    cache: str = "cache"  # folder of prepared images, relative to the configuration file
 
     def __post_init__(self) -> None:
-        if not self.manifests or not self.labels:
-            raise ValueError("manifests or labels is empty; expected at least one of each")
-        if self.collections and len(self.collections) != len(self.manifests):
-            raise ValueError(
-                f"{len(self.collections)} collections for {len(self.manifests)} manifests"
-            )
-        if not 0 <= self.held_out < 1 or not 0 < self.validation < 1:
-            raise ValueError("expected held_out 0 to below 1, and validation above 0 to below 1")
-        if self.fold is not None and not (
-            self.held_out and 0 <= self.fold < round(1 / self.held_out)
-        ):
-            raise ValueError(f"fold is {self.fold}; expected 0 to below 1 / held_out")
-        if not 1 <= self.margin <= 2:
-            raise ValueError(f"margin is {self.margin}; expected 1 to 2")
+        super().__post_init__()
+        if not self.labels:
+            raise ValueError("labels is empty; expected at least one")
+        if not self.validation:
+            raise ValueError("validation is 0; expected above 0, people to choose the epoch by")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +38,7 @@ class ReaderConfig:
     feature: int = 2048  # of the fused feature
     dropout: float = 0.2
     shared: bool = True  # one backbone for both eyes
-    freeze: bool = False  # keep the backbone as it is
+    freeze: int = 0  # stages of the backbone that keep their weights
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
 
@@ -77,28 +61,20 @@ class ReadingLossConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReadingConfig:
+class ReadingConfig(RunConfig):
     """One training of a reader."""
 
-    name: str
     data: PeopleConfig
     model: ReaderConfig = field(default_factory=ReaderConfig)
     loss: ReadingLossConfig = field(default_factory=ReadingLossConfig)
     epochs: int = 15
     batch: int = 24  # people
-    learning_rate: float = 1e-3  # peak
-    backbone_rate: float = 1 / 3  # of the learning rate, for what is pretrained
-    weight_decay: float = 0.05
-    average_decay: float = 0.995  # of the running mean of the weights; 0: none
-    patience: int = 0  # epochs without a better validation AUC before it stops
-    precision: Literal["auto"] | Precision = "auto"
-    workers: int = 0
-    seed: int = 0
-    notes: str = ""
-    licence: str = ""
 
     def __post_init__(self) -> None:
-        if not self.name or not all(c.isalnum() or c in "-_." for c in self.name):
-            raise ValueError(f"name is {self.name!r}; expected letters, digits, '-', '_', '.'")
-        if self.epochs < 1 or self.batch < 2:
-            raise ValueError("expected epochs 1 or more, and a batch of 2 people or more")
+        super().__post_init__()
+        if self.batch < 2:
+            raise ValueError(f"batch is {self.batch}; expected 2 people or more")
+        if self.data.variants and (not self.model.freeze or not self.model.shared):
+            raise ValueError(
+                "variants keeps the maps of frozen stages of one backbone; set freeze and shared"
+            )

@@ -15,19 +15,19 @@ from pathlib import Path
 
 import lightning
 import numpy as np
-import tomli_w
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from foveola.config import load_config, to_mapping
+from foveola.config import load_config
 from foveola.errors import ConfigError
 from foveola.models.descriptor import DescriptorModel
+from foveola.models.trunk import Trunk
 from foveola.training.config import TrainConfig
 from foveola.training.data import PackedImages
 from foveola.training.descriptor import LOG_EVERY, VALIDATION, DescriptorTraining
 from foveola.training.export import export_encoder
 from foveola.training.finish import finish
-from foveola.training.loop import BEST, Loop, last_checkpoint, trainer
+from foveola.training.loop import BEST, Loop, claim, last_checkpoint, trainer
 from foveola.training.maps import PackedMaps, pack_maps
 from foveola.training.prepared import Prepared, Report, contract_of, prepare_data
 from foveola.training.sampler import SubjectSampler
@@ -69,7 +69,7 @@ def fit(
     config: TrainConfig, base: Path, out: Path, report: Report = print
 ) -> tuple[Prepared, DescriptorModel]:
     """Train, or go on training, without exporting: what was trained on, and the model."""
-    _claim(out, config)
+    claim(out, config)
     lightning.seed_everything(config.seed, verbose=False)
     prepared = prepare_data(config, base, out, report)
     model = _fit(config, base, prepared, out, report).model
@@ -77,18 +77,6 @@ def fit(
         cache = base / config.data.cache
         finish(config.model, model, prepared, contract_of(config), cache, report)
     return prepared, model
-
-
-def _claim(out: Path, config: TrainConfig) -> None:
-    """Write the configuration into the run's folder, or check that the one there is the same."""
-    kept = out / "config.toml"
-    # read, not compared as text: a run begun before a setting existed has its default
-    if kept.exists() and load_config(kept, TrainConfig) != config:
-        raise ConfigError(
-            f"{out} holds a run of another configuration; choose another folder or delete it"
-        )
-    out.mkdir(parents=True, exist_ok=True)
-    kept.write_text(tomli_w.dumps(to_mapping(config)), encoding="utf-8")
 
 
 def _fit(
@@ -159,7 +147,7 @@ def _dataset(
     if not config.data.variants:
         return PackedImages(prepared.images, targets, grades, size, seed=config.seed, kind=kind)
     maps = pack_maps(
-        model, prepared.images, contract_of(config), base / config.data.cache, kind=kind,
+        Trunk(model), prepared.images, contract_of(config), base / config.data.cache, kind=kind,
         variants=config.data.variants, report=report,
     )  # fmt: skip
     return PackedMaps(maps, targets, grades, seed=config.seed)
