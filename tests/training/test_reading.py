@@ -156,7 +156,7 @@ def test_what_cannot_be_trained_is_said(work, tmp_path):
     for wrong in ({"person_weight": 0.0, "eye_weight": 0.0}, {"missing": 1.0}):
         with pytest.raises(ValueError, match="expected"):
             ReadingLossConfig(**wrong)
-    with pytest.raises(ValueError, match="validation above 0"):
+    with pytest.raises(ValueError, match="expected above 0, people"):
         PeopleConfig(manifests=("a",), validation=0.0)
 
 
@@ -172,11 +172,12 @@ def test_kept_maps_say_what_the_photographs_say(work, tmp_path):
         with torch.no_grad():
             said.append(module(pixels, present))
     for kept, whole in zip(*said, strict=True):
-        assert torch.allclose(kept, whole, atol=0.02 * float(whole.abs().max()))
+        assert torch.allclose(kept, whole, atol=0.05 * float(whole.abs().max()))  # bf16
 
 
 def test_frozen_stages_stay_and_the_rest_learns_from_kept_maps(work, tmp_path):
     config = configured(model={"freeze": 2}, data={"variants": 2, "cache": str(tmp_path)})
+    torch.manual_seed(0)
     before = build_reader(config, work).state_dict()
     run = train_reader(config, work, tmp_path / "run")
     after = run.model.state_dict()
