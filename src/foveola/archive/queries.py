@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveola.archive import schema
+from foveola.archive.records import Photographed
 from foveola.cases import Case
 from foveola.errors import ArchiveError
 
@@ -64,6 +65,12 @@ def cases_of(db: sqlite3.Connection, ids: Iterable[int]) -> list[Case]:
             raise ArchiveError(f"the archive has no case with the id {id_}")
         cases.append(schema.case_of(row))
     return cases
+
+
+def photographed(db: sqlite3.Connection) -> list[Photographed]:
+    """Whose eye each photograph shows, in the order of the matrix."""
+    rows = db.execute("SELECT subject, collection, visit, eye FROM cases ORDER BY id")
+    return [Photographed(*row) for row in rows]
 
 
 def filtered(

@@ -1,11 +1,12 @@
 """What goes into an archive and what a search gives back."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from foveola.cases import Case
+from foveola.cases import Case, Eye
 
 DIGEST_BYTES = 16  # blake2b with digest_size=16
 
@@ -27,6 +28,15 @@ class Entry:
     digest: bytes
     size: int
     mtime_ns: int
+
+
+class Photographed(NamedTuple):
+    """Whose eye a photograph shows, and when it was taken; None is unknown."""
+
+    subject: str | None
+    collection: str
+    visit: float | str | None
+    eye: Eye | None
 
 
 @dataclass(frozen=True, kw_only=True)

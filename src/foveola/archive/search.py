@@ -76,14 +76,14 @@ def top_k(
     step = max(1, _PRODUCT // max(1, len(matrix)))
     for start in range(0, len(queries) if k else 0, step):
         part = queries[start : start + step]
-        for i, scores in enumerate(_scores(part, matrix, rows), start):
-            best = _candidates(scores, k, matrix.shape[1])
+        for i, scores in enumerate(rough_scores(part, matrix, rows), start):
+            best = candidates(scores, k, matrix.shape[1])
             best = best if rows is None else rows[best]
             found[i], similarities[i] = _ranked(queries[i], matrix, best, k)
     return found, similarities
 
 
-def _scores(
+def rough_scores(
     queries: NDArray[np.float32], matrix: NDArray[np.float32], rows: NDArray[np.int64] | None
 ) -> NDArray[np.float32]:
     """(Q, D), (N, D) -> (Q, n) float32, good to about D units in the last place."""
@@ -99,7 +99,7 @@ def _scores(
     return scores if rows is None else scores[:, rows]
 
 
-def _candidates(scores: NDArray[np.float32], k: int, dimension: int) -> NDArray[np.int64]:
+def candidates(scores: NDArray[np.float32], k: int, dimension: int) -> NDArray[np.int64]:
     """Every position, ascending, whose true score may be among the k best: (n,) -> (m >= k,).
 
     The error of a float32 dot product of unit vectors is at most D * 2^-24 in any order of

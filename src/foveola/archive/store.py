@@ -23,6 +23,7 @@ from foveola.archive.info import ArchiveInfo, describe
 from foveola.archive.queries import LITTLE, Vectors
 from foveola.archive.records import DIGEST_BYTES, Entry, Found
 from foveola.archive.search import top_k, unit
+from foveola.archive.state import State
 from foveola.cases import Case
 from foveola.errors import ArchiveError
 
@@ -332,6 +333,12 @@ class Archive:
                 excluded_same_subject=same,
                 considered=len(vectors.ids) if rows is None else len(rows),
             )
+
+    @contextlib.contextmanager
+    def state(self) -> Iterator[State]:
+        """One state of the archive for several questions; other threads wait for its end."""
+        with self._reading() as db:
+            yield State(db, self._vectors(db))
 
     # Inside
 

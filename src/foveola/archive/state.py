@@ -1,0 +1,54 @@
+"""One state of an archive, for those who ask several things of it."""
+
+import sqlite3
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foveola.archive import queries
+from foveola.archive.queries import Vectors
+from foveola.archive.records import Photographed
+from foveola.cases import Case
+
+Bools = NDArray[np.bool_]
+
+
+class State:
+    """What an archive holds while nothing changes; from `Archive.state`.
+
+    Attributes:
+        ids: int64 (N,), ascending; the same array as long as the archive stays the same.
+        matrix: float32 (N, D), a unit descriptor a row.
+    """
+
+    def __init__(self, db: sqlite3.Connection, vectors: Vectors) -> None:
+        self._db = db
+        self.ids, self.matrix = vectors.ids, vectors.matrix
+
+    def matching(self, where: str | None) -> Bools:
+        """(N,) which photographs meet a condition, see docs/archive.md; all meet None.
+
+        Raises:
+            FilterError: the condition can't be understood.
+        """
+        rows = queries.filtered(self._db, self.ids, where)
+        if rows is None:
+            return np.ones(len(self.ids), bool)
+        return np.isin(np.arange(len(self.ids)), rows)
+
+    def of_identity(self, identity: tuple[str, str] | None) -> Bools:
+        """(N,) which photographs share a `Case.identity`; none shares None."""
+        return self.of_ids(queries.of_identity(self._db, identity))
+
+    def of_ids(self, ids: Iterable[int]) -> Bools:
+        """(N,) which photographs have one of these ids."""
+        return np.isin(self.ids, np.array(list(ids), np.int64))
+
+    def photographed(self) -> list[Photographed]:
+        """Whose eye each of the N photographs shows; much faster than their whole records."""
+        return queries.photographed(self._db)
+
+    def cases(self, rows: Iterable[int]) -> list[Case]:
+        """The records in these rows."""
+        return queries.cases_of(self._db, (int(self.ids[row]) for row in rows))
