@@ -15,7 +15,7 @@ FLOORS = (
     ("errors", "cases"),
     ("models", "losses"),
     ("config", "datasets", "images", "archive", "people"),
-    ("evaluation", "phantom", "encoders"),
+    ("evaluation", "phantom", "encoders", "people_search"),
     ("training", "indexing", "retrieval", "assess", "duplicates", "reading", "explain", "report"),
     ("matching",),
     ("service", "demo"),

@@ -4,18 +4,18 @@ What a person is known to have: the column `subject_findings` where the manifest
 official labels of ODIR), else what either eye has; "N", normal, only where both have nothing else.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from foveola.cases import Case
+from foveola.cases import Case, Eye
 
 LEFT, RIGHT = 0, 1
 NORMAL = "N"
 PERSON = "subject_findings"  # the column, where there is one
-_EYES = ("left", "right")
+EYES: tuple[Eye, Eye] = ("left", "right")
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,13 +59,7 @@ def people_of(cases: Sequence[Case], labels: Sequence[str]) -> People:
         cases: photographs.
         labels: what is read, in this order.
     """
-    visits: dict[tuple[object, object], list[int]] = {}
-    for i, case in enumerate(cases):
-        if case.eye is not None:
-            pair = visits.setdefault((case.identity, case.visit), [-1, -1])
-            side = _EYES.index(case.eye)
-            pair[side] = i if pair[side] < 0 else pair[side]
-    pairs = np.array(list(visits.values()), dtype=np.int64).reshape(-1, 2)
+    pairs = pair_eyes(((case.identity, case.visit), case.eye) for case in cases)
     eyes = np.full((len(pairs), 2, len(labels)), np.nan, np.float32)
     truth = np.full((len(pairs), len(labels)), np.nan, np.float32)
     for row, pair in enumerate(pairs.tolist()):
@@ -73,23 +67,43 @@ def people_of(cases: Sequence[Case], labels: Sequence[str]) -> People:
         for side, i in enumerate(pair):
             if i >= 0 and cases[i].findings is not None:
                 eyes[row, side] = _marked(cases[i].findings or frozenset(), labels)
-        known = _of_person(found)
+        known = findings_of(found)
         if known is not None:
             truth[row] = _marked(known, labels)
     firsts = [cases[max(pair)].identity for pair in pairs]
     return People(pairs, truth, eyes, tuple(firsts), tuple(labels))
 
 
-def _of_person(found: Sequence[Case]) -> frozenset[str] | None:
-    """What the person has, None where nobody looked at an eye."""
-    for case in found:
+def pair_eyes(shown: Iterable[tuple[Hashable, Eye | None]]) -> NDArray[np.int64]:
+    """Places of left and right photographs (P, 2), people in order of appearance; -1 is none.
+
+    Args:
+        shown: of each photograph what those of one person at one visit share, and the eye.
+    """
+    people: dict[Hashable, list[int]] = {}
+    for i, (key, eye) in enumerate(shown):
+        if eye is not None:
+            pair = people.setdefault(key, [-1, -1])
+            side = EYES.index(eye)
+            pair[side] = i if pair[side] < 0 else pair[side]
+    return np.array(list(people.values()), dtype=np.int64).reshape(-1, 2)
+
+
+def findings_of(photographs: Sequence[Case]) -> frozenset[str] | None:
+    """What the person on these photographs has; None where nobody looked at one of them."""
+    for case in photographs:
         told = case.extra.get(PERSON)
         if told is not None:
             return frozenset(part.strip() for part in str(told).split(";") if part.strip())
-    if any(case.findings is None for case in found):
+    if any(case.findings is None for case in photographs):
         return None
-    every = frozenset[str]().union(*(case.findings or () for case in found))
+    every = frozenset[str]().union(*(case.findings or () for case in photographs))
     return every - {NORMAL} or every
+
+
+def grade_of(photographs: Sequence[Case]) -> int | None:
+    """The worst grade that is known of the eyes of a person; None where none is."""
+    return max((case.grade for case in photographs if case.grade is not None), default=None)
 
 
 def _marked(found: frozenset[str], labels: Sequence[str]) -> NDArray[np.float32]:
