@@ -10,13 +10,13 @@ from PIL import Image
 
 from foveola.datasets.manifest import Manifest
 from foveola.errors import ConfigError, ManifestError
-from foveola.models.binocular import Read
+from foveola.evaluation.reading import choose_thresholds
+from foveola.evaluation.temperature import fit_temperature
 from foveola.people import people_of
 from foveola.training.people_data import Feed, PeopleImages, prepare_people
 from foveola.training.reading import (
     ReadingTraining,
     build_reader,
-    probabilities,
     train_reader,
 )
 from foveola.training.reading_config import (
@@ -200,9 +200,14 @@ def test_a_folder_with_another_run_is_refused(work, tmp_path):
         train_reader(configured(seed=1), work, tmp_path / "run")
 
 
-def test_a_monocular_reader_is_as_normal_as_the_worse_eye():
-    config = configured(loss={"person_weight": 0.0, "eye_weight": 1.0})  # labels N, D
-    eyes = torch.tensor([[[2.0, -2.0], [-1.0, 1.0]], [[2.0, -2.0], [-1.0, 1.0]]])
-    present = torch.tensor([[True, True], [True, False]])
-    said = probabilities(Read(torch.zeros(2, 2), eyes, torch.zeros(2, 1), eyes), present, config)
-    assert torch.allclose(said, torch.tensor([[-1.0, 1.0], [2.0, -2.0]]).sigmoid())
+def test_probabilities_are_calibrated_by_the_validation_people(work, tmp_path):
+    run = train_reader(configured(epochs=2), work, tmp_path / "run")
+    temperature = float(run.answer.temperature)
+    assert temperature != 1
+    logits = torch.from_numpy(run.validation.probabilities).double().logit() * temperature
+    truth = run.validation.people.truth
+    assert fit_temperature(truth, logits.numpy()) == pytest.approx(temperature, rel=1e-3)
+    chosen = choose_thresholds(truth > 0, run.validation.probabilities)
+    assert (run.thresholds == chosen).all()
+    assert np.isnan(run.held.eyes[~run.held.people.present]).all()
+    assert not np.isnan(run.held.eyes[run.held.people.present]).any()

@@ -1,5 +1,6 @@
 """Every recipe is a configuration that this version understands and can build a model for."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,12 +10,15 @@ from foveola.models.descriptor import DescriptorModel
 from foveola.training.config import TrainConfig
 from foveola.training.evidence import read_rows
 from foveola.training.losses import Criterion
+from foveola.training.reading import build_reader
+from foveola.training.reading_config import ReadingConfig
 
 FOLDER = Path(__file__).parents[2] / "recipes"
 TABLES = [
     FOLDER / name for name in ("evidence.toml", "matching.toml", "matching-vessels.toml")
 ]  # of many configurations
-RECIPES = sorted(path for path in FOLDER.glob("*.toml") if path not in TABLES)
+READINGS = [FOLDER / "reading.toml"]  # likewise, of readers
+RECIPES = sorted(path for path in FOLDER.glob("*.toml") if path not in TABLES + READINGS)
 CONFIGS = [load_config(path, TrainConfig) for path in RECIPES]
 CONFIGS += [row.config for table in TABLES for row in read_rows(table)]
 
@@ -38,3 +42,12 @@ def test_a_recipe_can_be_read_and_its_parts_made(config):
     )
     settings = {"dimension": model.dimension, "width": model.width, "findings": 3}
     assert Criterion(config.loss, labels=5, **settings)
+
+
+@pytest.mark.parametrize(
+    "config", [row.config for path in READINGS for row in read_rows(path, ReadingConfig)],
+    ids=lambda config: config.name,
+)  # fmt: skip
+def test_a_recipe_of_a_reader_can_be_read_and_its_model_made(config):
+    model = build_reader(replace(config, model=replace(config.model, weights=None)), FOLDER)
+    assert (config.data.variants > 0) == (model.frozen_end is not None)

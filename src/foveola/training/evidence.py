@@ -18,7 +18,7 @@ import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import lightning
 import numpy as np
@@ -31,13 +31,17 @@ from foveola.models.descriptor import DescriptorModel
 from foveola.training.config import TrainConfig
 from foveola.training.maps import describe_all
 from foveola.training.prepared import Prepared, contract_of, prepare_data
+from foveola.training.reading_config import ReadingConfig
 from foveola.training.run import build_model, fit
 
 Report = Callable[[str], None]
 
 
+C = TypeVar("C", TrainConfig, ReadingConfig)
+
+
 @dataclass(frozen=True)
-class Row:
+class Row(Generic[C]):
     """One row of the table.
 
     Attributes:
@@ -49,12 +53,16 @@ class Row:
 
     name: str
     title: str
-    config: TrainConfig
+    config: C
     trained: bool = True
 
 
-def read_rows(path: Path) -> list[Row]:
+def read_rows(path: Path, kind: type[C] = TrainConfig) -> list[Row[C]]:  # type: ignore[assignment]
     """The rows of a file.
+
+    Args:
+        path: TOML.
+        kind: what each row is a configuration of.
 
     Raises:
         ConfigError: it can't be read, a row is wrong, or two have one name.
@@ -63,17 +71,18 @@ def read_rows(path: Path) -> list[Row]:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{path}: {error}") from error
-    rows = [_row(table.get("common", {}), values, path) for values in table.get("rows", [])]
+    common = table.get("common", {})
+    rows = [_row(common, values, path, kind) for values in table.get("rows", [])]
     names = [row.name for row in rows]
     if not rows or len(set(names)) < len(names):
         raise ConfigError(f"{path}: expected [[rows]], each with a name of its own, got {names}")
     return rows
 
 
-def _row(common: Mapping[str, Any], values: dict[str, Any], path: Path) -> Row:
+def _row(common: Mapping[str, Any], values: dict[str, Any], path: Path, kind: type[C]) -> Row[C]:
     own = {key: value for key, value in values.items() if key not in ("title", "trained")}
     where = f"{path}: row {values.get('name', '?')}"
-    config = from_mapping(TrainConfig, _merged(common, own), where=where)
+    config = from_mapping(kind, _merged(common, own), where=where)
     return Row(config.name, values.get("title", config.name), config, values.get("trained", True))
 
 
@@ -87,12 +96,14 @@ def _merged(common: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]
     return merged
 
 
-def folder_of(out: Path, row: Row, fold: int) -> Path:
+def folder_of(out: Path, row: Row[C], fold: int) -> Path:
     """Where a row keeps what it made of a fold."""
     return out / row.name / f"fold-{fold}"
 
 
-def train_row(row: Row, fold: int, base: Path, out: Path, report: Report = print) -> Path:
+def train_row(
+    row: Row[TrainConfig], fold: int, base: Path, out: Path, report: Report = print
+) -> Path:
     """Train a row on all folds but one, describe every photograph, and keep both.
 
     Args:
@@ -170,7 +181,7 @@ def _weights(folder: Path) -> Path:
 
 def train_rows(
     path: Path, out: Path, folds: int = 3, report: Report = print
-) -> Iterator[tuple[Row, int, Path]]:
+) -> Iterator[tuple[Row[TrainConfig], int, Path]]:
     """Train what is not there yet, all rows of a fold before the next fold."""
     rows = read_rows(path)
     for fold in range(folds):

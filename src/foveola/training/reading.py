@@ -20,8 +20,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from foveola.errors import ConfigError, ManifestError
-from foveola.evaluation.reading import evaluate_reading
+from foveola.evaluation.reading import choose_thresholds, evaluate_reading
+from foveola.evaluation.temperature import fit_temperature
 from foveola.losses.findings import FINDINGS_LOSSES, class_balanced
+from foveola.models.answer import Answer
 from foveola.models.binocular import GLUON, BinocularModel, Read
 from foveola.models.descriptor import load_weights, normalise
 from foveola.models.trunk import ReaderTrunk
@@ -32,7 +34,7 @@ from foveola.training.prepared import HELD, JUDGED, TRAINED, Report
 from foveola.training.reading_config import ReadingConfig
 from foveola.training.schedule import warm_cosine
 
-Pixels = NDArray[np.uint8]
+Floats = NDArray[np.float32]
 VALIDATION = "validation/macro-AUC"
 
 
@@ -53,6 +55,7 @@ class ReadingTraining(lightning.LightningModule):
     ) -> None:  # fmt: skip
         super().__init__()
         self.config, self.model, self.steps, self.judged = config, model, steps, judged
+        self.answer = answer_of(config)
         self.register_buffer("mean", torch.tensor(config.model.mean))
         self.register_buffer("std", torch.tensor(config.model.std))
         balanced = class_balanced(positive, config.loss.balance) if config.loss.balance else None
@@ -94,8 +97,9 @@ class ReadingTraining(lightning.LightningModule):
 
     def validation_step(self, batch: tuple[Tensor, ...], _: int) -> None:
         """Keep what is said of validation people; they come in order."""
-        said = probabilities(self(batch[0], batch[1]), batch[1], self.config)
-        self._said.append(said.float().cpu().numpy())
+        said = self(batch[0], batch[1])
+        chances, _ = self.answer(said.person, said.eyes, batch[1])
+        self._said.append(chances.cpu().numpy())
 
     def on_validation_epoch_end(self) -> None:
         """Judge it."""
@@ -124,27 +128,55 @@ class ReadingTraining(lightning.LightningModule):
 
 @dataclass(frozen=True, eq=False)
 class Readings:
-    """What a reader says of some people.
+    """What a reader says of P people.
 
     Attributes:
         people: they.
         probabilities: float32 (P, L).
+        eyes: float32 (P, 2, L), of each eye; NaN of a missing one.
         features: float32 (P, F), the fused feature.
     """
 
     people: People
-    probabilities: NDArray[np.float32]
-    features: NDArray[np.float32]
+    probabilities: Floats
+    eyes: Floats
+    features: Floats
 
 
 @dataclass(frozen=True, eq=False)
 class ReaderRun:
-    """A trained reader, and what it says of people it was not trained on."""
+    """A trained reader, and what it says of people it was not trained on.
 
-    model: BinocularModel
+    Attributes:
+        module: holds the model of the best epoch, and its answer with temperatures fitted to the
+            validation people.
+        thresholds: (L,), above which an answer is yes, chosen on the validation people.
+        prepared: what there was to train on.
+        feed: of what was prepared.
+        validation: what it says of those by whom all this was chosen.
+        held: and of those held back.
+    """
+
+    module: ReadingTraining
+    thresholds: NDArray[np.float64]
     prepared: PreparedPeople
+    feed: Feed
     validation: Readings
     held: Readings
+
+    @property
+    def model(self) -> BinocularModel:
+        """The network."""
+        return self.module.model
+
+    @property
+    def answer(self) -> Answer:
+        """Its logits as probabilities."""
+        return self.module.answer
+
+    def say(self, people: People) -> Readings:
+        """What it says of some of the people that it was prepared with."""
+        return _read(self.module, self.feed, people)
 
 
 def train_reader(config: ReadingConfig, base: Path, out: Path, report: Report = print) -> ReaderRun:
@@ -186,9 +218,11 @@ def train_reader(config: ReadingConfig, base: Path, out: Path, report: Report = 
     best = torch.load(out / "checkpoints" / BEST, map_location="cpu", weights_only=True)
     module.load_state_dict(best["state_dict"])
     module.eval()
-    held = prepared.part(HELD)
+    _calibrate(module, feed, judged)
+    validation = _read(module, feed, judged)
     return ReaderRun(
-        model, prepared, _read(module, feed, judged), _read(module, feed, held)
+        module, choose_thresholds(judged.truth > 0, validation.probabilities), prepared, feed,
+        validation, _read(module, feed, prepared.part(HELD)),
     )  # fmt: skip
 
 
@@ -217,32 +251,42 @@ def _load(trunk: nn.Module, path: Path, backbone: str) -> None:
         load_weights(trunk.get_submodule("body"), path, beyond=True)
 
 
-def probabilities(said: Read, present: Tensor, config: ReadingConfig) -> Tensor:
-    """(B, L) of the person; a monocular reader's from the eyes there are.
-
-    Of a finding the greater of the eyes', of normal the lesser: a person is as normal as the
-    worse eye.
-    """
-    if config.loss.person_weight:
-        return spread(said.person, config)
-    each = spread(said.eyes.flatten(0, 1), config).reshape(said.eyes.shape)
-    there = present[:, :, None].to(each.dtype)
-    normal = torch.tensor([label == NORMAL for label in config.data.labels], device=each.device)
-    return torch.where(normal, (each * there + 1 - there).amin(1), (each * there).amax(1))
+def answer_of(config: ReadingConfig) -> Answer:
+    """How a configuration's model answers, before its temperatures are fitted."""
+    return Answer(
+        config.data.labels, normal=NORMAL, softmax=config.loss.name == "softmax",
+        monocular=not config.loss.person_weight,
+    )  # fmt: skip
 
 
-def spread(logits: Tensor, config: ReadingConfig) -> Tensor:
-    """Logits -> probabilities: of each label by itself, or shared by all under "softmax"."""
-    return logits.float().softmax(1) if config.loss.name == "softmax" else logits.float().sigmoid()
+def _calibrate(module: ReadingTraining, feed: Feed, judged: People) -> None:
+    """Fit the temperatures to the validation people."""
+    said = _logits(module, feed, judged)
+    softmax, flat = module.answer.softmax, (-1, len(judged.labels))
+    eyes = fit_temperature(
+        judged.eyes.reshape(flat), said.eyes.reshape(flat).numpy(), softmax=softmax
+    )
+    person = fit_temperature(judged.truth, said.person.numpy(), softmax=softmax)
+    module.answer.set_temperatures(person, eyes)
+
+
+def _read(module: ReadingTraining, feed: Feed, people: People) -> Readings:
+    said = _logits(module, feed, people)
+    present = torch.from_numpy(people.present)
+    person, eyes = module.answer(said.person, said.eyes, present)
+    seen = np.where(people.present[:, :, None], eyes.numpy(), np.nan).astype(np.float32)
+    return Readings(people, person.numpy(), seen, said.feature.numpy())
 
 
 @torch.inference_mode()
-def _read(module: ReadingTraining, feed: Feed, people: People) -> Readings:
-    config = module.config
-    chances = [np.empty((0, len(people.labels)), np.float32)]
-    features = [np.empty((0, config.model.feature), np.float32)]
-    for pixels, present, *_ in feed.plain(people):
-        said = module(pixels, present)
-        chances.append(probabilities(said, present, config).numpy())
-        features.append(said.feature.float().numpy())
-    return Readings(people, np.concatenate(chances), np.concatenate(features))
+def _logits(module: ReadingTraining, feed: Feed, people: People) -> Read:
+    """Of all these people; without their maps."""
+    empty = torch.empty(0)
+    batches = feed.plain(people)
+    said = [module(pixels, present)._replace(maps=empty) for pixels, present, *_ in batches]
+    if not said:
+        labels = len(people.labels)
+        feature = torch.empty(0, module.config.model.feature)
+        return Read(torch.empty(0, labels), torch.empty(0, 2, labels), feature, empty)
+    person, eyes, feature, _ = (torch.cat(column).float() for column in zip(*said, strict=True))
+    return Read(person, eyes, feature, empty)

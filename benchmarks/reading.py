@@ -1,0 +1,153 @@
+"""Readers of both eyes, side by side, on people that none was trained on.
+
+    python benchmarks/reading.py recipes/reading.toml OUT [--seeds 3] [--row NAME ...]
+
+Trains each row with each seed, all on one split of the people, and lets it read those held back:
+with both eyes, with the left or the right one alone, and with the two exchanged. What a run said
+is kept as OUT/ROW/seed-S/said.npz and not made again. Prints Markdown: means over the seeds and
+the standard error of the mean, and for the first row's first seed intervals over people.
+"""
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foveola.evaluation.reading import ODIR, ReadingEvaluation, evaluate_reading
+from foveola.evaluation.tables import piped
+from foveola.training.evidence import Row, read_rows
+from foveola.training.prepared import HELD
+from foveola.training.reading import ReaderRun, train_reader
+from foveola.training.reading_config import ReadingConfig
+
+FIGURES = ("final", "kappa", "F1 (official)", "AUC", "macro-AUC", "mAP", "ECE")
+CHOSEN = ("final", "macro-F1", "exact match")  # with the thresholds of the validation people
+Arrays = dict[str, NDArray[np.float64]]
+
+
+def main() -> None:
+    """Train what is missing, judge, print."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("rows", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--row", action="append", help="only these")
+    arguments = parser.parse_args()
+    rows = read_rows(arguments.rows, ReadingConfig)
+    said: dict[str, list[Arrays]] = {}
+    for seed in range(arguments.seeds):  # all rows once, then again: a table is there early
+        for row in rows:
+            if not arguments.row or row.name in arguments.row:
+                folder = arguments.out / row.name / f"seed-{seed}"
+                said.setdefault(row.title, []).append(
+                    kept(row, seed, arguments.rows.parent, folder)
+                )
+    print(piped(compared(said)), "\n")
+    print(piped(views(said)), "\n")
+    title, runs = next(iter(said.items()))
+    print(f"{title}, first seed:\n\n{piped(by_label(judged(runs[0])))}")
+
+
+def kept(row: Row[ReadingConfig], seed: int, base: Path, folder: Path) -> Arrays:
+    """What a run said, trained for where it is not there."""
+    path = folder / "said.npz"
+    if not path.exists():
+        print(f"{row.name}, seed {seed}", flush=True)
+        run = train_reader(replace(row.config, seed=row.config.seed + seed), base, folder)
+        partial = folder / "said.partial.npz"
+        np.savez(partial, **spoken(run))
+        partial.rename(path)
+    with np.load(path) as found:
+        return dict(found)
+
+
+def spoken(run: ReaderRun) -> Arrays:
+    """Truth and probabilities of the people held back, both eyes seen and otherwise."""
+    people = run.prepared.part(HELD)
+    pairs = people.photographs
+    missing = np.full(len(pairs), -1)
+    seen = {
+        "both": pairs,
+        "left": np.column_stack([pairs[:, 0], missing]),
+        "right": np.column_stack([missing, pairs[:, 1]]),
+        "exchanged": pairs[:, ::-1],
+    }
+    found = {
+        name: run.say(replace(people, photographs=of)).probabilities for name, of in seen.items()
+    }
+    return found | {
+        "truth": people.truth, "present": people.present, "thresholds": run.thresholds,
+        "validation": run.validation.probabilities, "validation_truth": run.validation.people.truth,
+    }  # fmt: skip
+
+
+def judged(
+    run: Arrays, view: str = "both", rows: NDArray[np.bool_] | None = None, bootstrap: int = 1000
+) -> ReadingEvaluation:
+    """A run's figures, of some of the people."""
+    of = slice(None) if rows is None else rows
+    return evaluate_reading(run["truth"][of] > 0, run[view][of], labels=ODIR, bootstrap=bootstrap)
+
+
+def compared(said: dict[str, list[Arrays]]) -> list[list[str]]:
+    """A line for each row, then what is reached without looking."""
+    table = [["reader", *FIGURES, *(f"{name}, chosen thresholds" for name in CHOSEN)]]
+    for title, runs in said.items():
+        plain = [judged(run, bootstrap=0) for run in runs]
+        chosen = [
+            evaluate_reading(
+                run["truth"] > 0, run["both"], thresholds=run["thresholds"], bootstrap=0
+            )
+            for run in runs
+        ]
+        cells = [spread([e.overall[name].value for e in plain]) for name in FIGURES]
+        cells += [spread([e.overall[name].value for e in chosen]) for name in CHOSEN]
+        table.append([title, *cells])
+    first = judged(next(iter(said.values()))[0], bootstrap=0)
+    for name, values in first.baselines.items():
+        cells = [f"{values[key]:.3f}" if key in values else "" for key in FIGURES]
+        table.append([name, *cells, "", f"{values['macro-F1']:.3f}", ""])
+    return table
+
+
+def views(said: dict[str, list[Arrays]]) -> list[list[str]]:
+    """Of people who have both eyes: with both, one, and the two exchanged."""
+    names = {"both": "both eyes", "left": "left alone", "right": "right alone",
+             "exchanged": "exchanged"}  # fmt: skip
+    head = [f"{name}: {figure}" for name in names.values() for figure in ("final", "macro-AUC")]
+    table = [["reader", *head, "exchanging moves a probability by"]]
+    for title, runs in said.items():
+        cells = []
+        pairs = [run["present"].all(axis=1) for run in runs]
+        for view in names:
+            of = [judged(run, view, at, 0).overall for run, at in zip(runs, pairs, strict=True)]
+            cells += [spread([e[figure].value for e in of]) for figure in ("final", "macro-AUC")]
+        moved = [
+            np.abs(run["both"] - run["exchanged"])[at].mean()
+            for run, at in zip(runs, pairs, strict=True)
+        ]
+        table.append([title, *cells, spread(moved)])
+    return table
+
+
+def by_label(found: ReadingEvaluation) -> list[list[str]]:
+    """Figures of each label with their intervals over people."""
+    table = [["label", "people", "AUC", "AP", "kappa", "F1", "sensitivity", "specificity"]]
+    for label, rates in found.by_label.items():
+        cells = [f"{r.value:.3f} ({r.low:.3f} to {r.high:.3f})" for r in rates.values()]
+        table.append([label, str(found.positive[label]), *cells])
+    overall = [f"{name} {r.value:.3f} ({r.low:.3f} to {r.high:.3f})"
+               for name, r in found.overall.items()]  # fmt: skip
+    return [*table, ["all", str(found.rows), "; ".join(overall), *[""] * 5]]
+
+
+def spread(values: list[float]) -> str:
+    """Mean ± standard error."""
+    error = np.std(values, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else float("nan")
+    return f"{np.mean(values):.3f} ± {error:.3f}"
+
+
+if __name__ == "__main__":
+    main()
