@@ -1,11 +1,12 @@
 """Image in, similar cases out. Every front door uses `Retriever`."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,9 @@ from numpy.typing import NDArray
 from foveola.archive import Archive
 from foveola.cases import Case, Eye
 from foveola.encoders.encoder import Encoder
+from foveola.errors import ImageError
 from foveola.images.decode import decode, read_bytes
+from foveola.people_search import PeopleSearch, PersonResult
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,15 @@ class SearchResult:
     milliseconds: float
 
 
+class _Asked(NamedTuple):
+    """A photograph asked about, and its id where the archive holds the file."""
+
+    case: Case
+    id: int | None
+    digest: bytes
+    descriptor: NDArray[np.float32]
+
+
 class Retriever:
     """An archive together with its encoder. A context manager.
 
@@ -71,6 +83,7 @@ class Retriever:
     def __init__(self, archive: Archive, encoder: Encoder) -> None:
         self.archive = archive
         self.encoder = encoder
+        self._people = PeopleSearch(archive)
 
     @classmethod
     def open(cls, folder: Path, encoder: str | Path | None = None) -> Self:
@@ -139,24 +152,17 @@ class Retriever:
             FilterError: the condition can't be understood.
         """
         start = time.perf_counter()
-        data = read_bytes(image)
-        known = self.archive.find(digest=blake2b(data, digest_size=16).digest())
-        given = Case(
-            image=image.name, path=str(image.absolute()),
-            subject=subject, collection=collection, eye=eye,
-        )  # fmt: skip
-        query = _merge(given, known[1] if known else None)
-        pixels = decode(data, min_side=self.encoder.contract.size, name=image.name)
+        asked = self._ask(image, subject, collection, eye)
         found = self.archive.search(
-            self.encoder.encode_photograph(pixels, query.eye),
+            asked.descriptor,
             k,
             where=where,
-            exclude_identity=None if same_subject else query.identity,
-            exclude_ids=[known[0]] if known else (),
+            exclude_identity=None if same_subject else asked.case.identity,
+            exclude_ids=[] if asked.id is None else [asked.id],
         )
         return SearchResult(
-            query=query,
-            in_archive=known is not None,
+            query=asked.case,
+            in_archive=asked.id is not None,
             hits=_hits(found.ids, found.similarities, found.cases),
             excluded_same_subject=found.excluded_same_subject,
             considered=found.considered,
@@ -164,6 +170,104 @@ class Retriever:
             encoder=self.encoder.name,
             fingerprint=self.encoder.fingerprint,
             milliseconds=(time.perf_counter() - start) * 1000,
+        )
+
+    def search_person(
+        self,
+        left: Path | None,
+        right: Path | None,
+        k: int = 10,
+        *,
+        where: str | None = None,
+        subject: str | None = None,
+        collection: str = "",
+        same_subject: bool = False,
+    ) -> PersonResult:
+        """Find the people most like a person; a person is a subject at one visit.
+
+        How two people are compared is told in docs/patient-search.md. A visit that the archive
+        holds itself is never its own hit, and brings its subject with it.
+
+        Args:
+            left: photograph of the left eye; None where there is none.
+            right: of the right eye, likewise; one of the two is needed.
+            k: number of hits wanted.
+            where: condition that a photograph of either eye must meet, see docs/archive.md.
+            subject: pseudonym of the query's subject, whose visits are left out.
+            collection: name space of that pseudonym.
+            same_subject: let other visits of the query's own subject be found too.
+
+        Raises:
+            ImageError: a file is no photograph that can be used, or the archive says that the
+                two are not the left and the right eye of one person.
+            ArchiveError: the archive does not know which photographs are whose.
+            FilterError: the condition can't be understood.
+        """
+        start = time.perf_counter()
+        given: dict[Eye, Path | None] = {"left": left, "right": right}
+        asked = {
+            eye: self._ask(image, subject, collection, eye)
+            for eye, image in given.items()
+            if image is not None
+        }
+        if not asked:
+            raise ValueError("expected a photograph of the left eye, the right eye, or both")
+        _check_person(asked)
+        ids = [one.id for one in asked.values() if one.id is not None]
+        first = min(asked.values(), key=lambda one: one.case.subject is None).case
+        found = self._people.search(
+            {eye: one.descriptor for eye, one in asked.items()},
+            k,
+            where=where,
+            exclude_identity=None if same_subject else first.identity,
+            exclude_ids=ids,
+        )
+        return PersonResult(
+            query={eye: one.case for eye, one in asked.items()},
+            in_archive=tuple(eye for eye, one in asked.items() if one.id is not None),
+            hits=found.hits,
+            excluded_same_subject=found.excluded_same_subject,
+            considered=found.considered,
+            unassigned=found.unassigned,
+            where=where,
+            encoder=self.encoder.name,
+            fingerprint=self.encoder.fingerprint,
+            milliseconds=(time.perf_counter() - start) * 1000,
+        )
+
+    def _ask(self, image: Path, subject: str | None, collection: str, eye: Eye | None) -> _Asked:
+        """Read and encode a query, known again where the archive holds the file."""
+        data = read_bytes(image)
+        digest = blake2b(data, digest_size=16).digest()
+        known = self.archive.find(digest=digest)
+        given = Case(
+            image=image.name, path=str(image.absolute()),
+            subject=subject, collection=collection, eye=eye,
+        )  # fmt: skip
+        case = _merge(given, known[1] if known else None)
+        pixels = decode(data, min_side=self.encoder.contract.size, name=image.name)
+        descriptor = self.encoder.encode_photograph(pixels, case.eye or eye)
+        return _Asked(case, known[0] if known else None, digest, descriptor)
+
+
+def _check_person(asked: Mapping[Eye, _Asked]) -> None:
+    """Refuse two photographs that can't be the left and the right eye of one person."""
+    for eye, one in asked.items():
+        if one.id is not None and one.case.eye not in (None, eye):
+            raise ImageError(
+                f"{one.case.image} was given as the {eye} eye, but the archive knows it as the "
+                f"{one.case.eye} one; exchange the two, or correct the archive"
+            )
+    left, right = asked.get("left"), asked.get("right")
+    if left is None or right is None:
+        return
+    if left.digest == right.digest:
+        raise ImageError("the left and the right photograph are the same file; give two")
+    known = [one.case for one in (left, right) if one.id is not None and one.case.subject]
+    subjects = {case.identity for case in known}
+    if len(subjects) > 1:
+        raise ImageError(
+            "the archive knows the two photographs as those of two subjects; give the eyes of one"
         )
 
 

@@ -10,7 +10,6 @@ Letters: P people, N photographs, D dimensions.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,89 +17,18 @@ from numpy.typing import NDArray
 
 from foveola.archive import Archive, Photographed, State
 from foveola.archive.search import candidates, rough_scores, unit
-from foveola.cases import Case, Eye
+from foveola.cases import Eye
 from foveola.errors import ArchiveError
 from foveola.people import EYES, findings_of, grade_of, pair_eyes
+from foveola.people_search.results import EyePair, FoundPeople, PersonHit
 
 Bools = NDArray[np.bool_]
 Vectors = NDArray[np.float32]
 Query = Mapping[Eye, Vectors]
 Pairs = NDArray[np.int64]  # (P, 2), rows of the left and the right photograph, -1 for none
 Cosines = NDArray[np.float64]  # [eye of the query, eye of the other], NaN where there is none
-_STRAIGHT = ((0, 0), (1, 1))
-_CROSSED = ((0, 1), (1, 0))
+_STRAIGHT, _CROSSED = ((0, 0), (1, 1)), ((0, 1), (1, 0))
 _CHUNK = 4096  # people scored again at once
-
-
-@dataclass(frozen=True)
-class EyePair:
-    """An eye of the query beside an eye of the person found.
-
-    Attributes:
-        query: the query's eye.
-        eye: the other's.
-        similarity: cosine of the two descriptors, in [-1, 1].
-    """
-
-    query: Eye
-    eye: Eye
-    similarity: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class PersonHit:
-    """One similar person, at one visit.
-
-    Attributes:
-        rank: 1 is the most similar.
-        similarity: mean of `pairs`, in [-1, 1].
-        pairs: the eyes that were compared, as many as the one of the two sides with more has.
-        cases: the photograph of each eye there is, with its record.
-        ids: of these in the archive.
-        grade: the worst that is known of either eye.
-        findings: of the person, see `foveola.people.findings_of`; None where nobody looked.
-    """
-
-    rank: int
-    similarity: float
-    pairs: tuple[EyePair, ...]
-    cases: Mapping[Eye, Case]
-    ids: Mapping[Eye, int]
-    grade: int | None
-    findings: frozenset[str] | None
-
-    @property
-    def subject(self) -> str | None:
-        """Pseudonym of the person."""
-        return next(iter(self.cases.values())).subject
-
-    @property
-    def visit(self) -> float | str | None:
-        """When the photographs were taken."""
-        return next(iter(self.cases.values())).visit
-
-    @property
-    def crossed(self) -> bool:
-        """Whether both eyes were compared crosswise, left with right."""
-        return [(EYES.index(p.query), EYES.index(p.eye)) for p in self.pairs] == [*_CROSSED]
-
-
-@dataclass(frozen=True, kw_only=True)
-class FoundPeople:
-    """What a search for people gives.
-
-    Attributes:
-        hits: best first; equal similarities in the order of the archive.
-        excluded_same_subject: visits of the query's own subject that were left out.
-        considered: people compared, after filter and exclusions.
-        unassigned: photographs of the archive, before any filter, that belong to nobody because
-            subject or eye is not known.
-    """
-
-    hits: tuple[PersonHit, ...]
-    excluded_same_subject: int
-    considered: int
-    unassigned: int
 
 
 def person_similarity(cosines: Cosines) -> NDArray[np.float64]:

@@ -1,0 +1,109 @@
+"""What a search for people gives."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from foveola.cases import Case, Eye
+
+
+@dataclass(frozen=True)
+class EyePair:
+    """An eye of the query beside an eye of the person found.
+
+    Attributes:
+        query: the query's eye.
+        eye: the other's.
+        similarity: cosine of the two descriptors, in [-1, 1].
+    """
+
+    query: Eye
+    eye: Eye
+    similarity: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class PersonHit:
+    """One similar person, at one visit.
+
+    Attributes:
+        rank: 1 is the most similar.
+        similarity: mean of `pairs`, in [-1, 1].
+        pairs: the eyes that were compared, as many as the one of the two sides with more has.
+        cases: the photograph of each eye there is, with its record.
+        ids: of these in the archive.
+        grade: the worst that is known of either eye.
+        findings: of the person, see `foveola.people.findings_of`; None where nobody looked.
+    """
+
+    rank: int
+    similarity: float
+    pairs: tuple[EyePair, ...]
+    cases: Mapping[Eye, Case]
+    ids: Mapping[Eye, int]
+    grade: int | None
+    findings: frozenset[str] | None
+
+    @property
+    def subject(self) -> str | None:
+        """Pseudonym of the person."""
+        return next(iter(self.cases.values())).subject
+
+    @property
+    def visit(self) -> float | str | None:
+        """When the photographs were taken."""
+        return next(iter(self.cases.values())).visit
+
+    @property
+    def crossed(self) -> bool:
+        """Whether both eyes were compared crosswise, left with right."""
+        return len(self.pairs) == 2 and all(pair.query != pair.eye for pair in self.pairs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundPeople:
+    """What a search for people gives.
+
+    Attributes:
+        hits: best first; equal similarities in the order of the archive.
+        excluded_same_subject: visits of the query's own subject that were left out.
+        considered: people compared, after filter and exclusions.
+        unassigned: photographs of the archive, before any filter, that belong to nobody because
+            subject or eye is not known.
+    """
+
+    hits: tuple[PersonHit, ...]
+    excluded_same_subject: int
+    considered: int
+    unassigned: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class PersonResult:
+    """What a search for people found, and what it left out.
+
+    Attributes:
+        query: the photograph of each eye asked about, one or two; its record is the archive's if
+            it is in there.
+        in_archive: the eyes whose very file the archive holds.
+        hits: best first.
+        excluded_same_subject: visits of the query's own subject that were left out.
+        considered: people compared, after filter and exclusions; a person is a subject at one
+            visit.
+        unassigned: photographs of the archive whose subject or eye is not known, which no
+            search for people compares.
+        where: the filter as given.
+        encoder: name of the encoder.
+        fingerprint: of the encoder.
+        milliseconds: from reading the files to the hits.
+    """
+
+    query: Mapping[Eye, Case]
+    in_archive: tuple[Eye, ...]
+    hits: tuple[PersonHit, ...]
+    excluded_same_subject: int
+    considered: int
+    unassigned: int
+    where: str | None
+    encoder: str
+    fingerprint: str
+    milliseconds: float
