@@ -22,7 +22,7 @@ def render_card(release: Release) -> str:
         *("## What it must not be used for", words.not_for),
         *("## Input", _contract(release)),
         _labels(card),
-        *("## Training", _training(card), _data(card), str(card.get("notes", ""))),
+        *("## Training", _training(card), data_lines(card), str(card.get("notes", ""))),
     ]
     if card.get("evaluation"):
         parts += ["## How good it is", _evaluation(card["evaluation"])]
@@ -72,7 +72,7 @@ def _training(card: Mapping[str, Any]) -> str:
     return head + "\n\n" + "\n".join(rows)
 
 
-def _data(card: Mapping[str, Any]) -> str:
+def data_lines(card: Mapping[str, Any]) -> str:
     """Who was in which part; the mark lets others check that they split alike."""
     if not card.get("data"):
         return ""

@@ -52,14 +52,22 @@ def find(source: str | Path) -> Path:
     Raises:
         EncoderError: there is neither.
     """
-    shipped = RELEASED / str(source)
-    for folder in (Path(source), shipped):
-        if (folder / "encoder.json").is_file():
+    return locate(source, "encoder.json", "encoder")
+
+
+def locate(source: str | Path, file: str, kind: str) -> Path:
+    """The folder that holds a file of that name, of a shipped model or of one's own.
+
+    Raises:
+        EncoderError: there is neither.
+    """
+    for folder in (Path(source), RELEASED / str(source)):
+        if (folder / file).is_file():
             return folder
-    names = ", ".join(sorted(p.name for p in RELEASED.glob("*") if p.is_dir())) or "none"
+    names = ", ".join(sorted(p.parent.name for p in RELEASED.glob(f"*/{file}"))) or "none"
     raise EncoderError(
-        f"{source} is no encoder: expected a folder with encoder.json, or one of the shipped "
-        f"encoders ({names})"
+        f"{source} is no {kind}: expected a folder with {file}, or one of the shipped "
+        f"{kind}s ({names})"
     )
 
 
@@ -70,7 +78,7 @@ def read_release(source: str | Path) -> Release:
         EncoderError: it is missing, damaged, or made for another version of the program.
     """
     folder = find(source)
-    values = _read_json(folder)
+    values = read_json(folder / "encoder.json", "an encoder")
     if values.get("format") != FORMAT:
         raise EncoderError(
             f"{folder} has encoder format {values.get('format')!r}; this program reads {FORMAT}"
@@ -104,8 +112,7 @@ def write_release(
         "fingerprint": mark,
         "card": dict(card),
     }
-    text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
-    (folder / "encoder.json").write_text(text, encoding="utf-8")
+    write_json(folder / "encoder.json", values)
     return Release(folder, name, dimension, contract, mark, card)
 
 
@@ -124,13 +131,22 @@ def fingerprint(folder: Path, contract: Contract) -> str:
     return digest.hexdigest()[:32]
 
 
-def _read_json(folder: Path) -> dict[str, Any]:
+def read_json(path: Path, what: str) -> dict[str, Any]:
+    """A JSON file that describes what is released.
+
+    Raises:
+        EncoderError: it can't be read, or is something else.
+    """
     try:
-        values = json.loads((folder / "encoder.json").read_text(encoding="utf-8"))
+        values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise EncoderError(
-            f"{folder / 'encoder.json'} can't be read: {type(error).__name__}"
-        ) from None
+        raise EncoderError(f"{path} can't be read: {type(error).__name__}") from None
     if not isinstance(values, dict):
-        raise EncoderError(f"{folder / 'encoder.json'} does not describe an encoder")
+        raise EncoderError(f"{path} does not describe {what}")
     return values
+
+
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """For `read_json`."""
+    text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
+    path.write_text(text, encoding="utf-8")

@@ -1,0 +1,142 @@
+"""What is released says what was trained, and damage to it is found."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from foveola.encoders.reader import Reader, read_reader
+from foveola.errors import EncoderError
+from foveola.models.binocular import FUSIONS, BinocularModel
+from foveola.people import People
+from foveola.training.people_data import PreparedPeople
+from foveola.training.reading import ReaderRun, Readings, ReadingTraining
+from foveola.training.reading_config import PeopleConfig, ReaderConfig, ReadingConfig
+from foveola.training.reading_export import ReleasedReader, check_parity, export_reader
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # OpenVINO's tracing
+LABELS = ("N", "D", "G")
+SIZE = 64
+
+
+def config_of(**model):
+    model = {"backbone": "mobilenetv2_035", "image_size": SIZE, "width": 16, "feature": 8} | model
+    data = PeopleConfig(manifests=("x.csv",), labels=LABELS)
+    return ReadingConfig(name="made-reader", data=data, model=ReaderConfig(**model), licence="none")
+
+
+def run_of(config, seed=0):
+    """A run that never was: a random network, and what it says of random people."""
+    torch.manual_seed(seed)
+    rng, of = np.random.default_rng(seed), config.model
+    model = BinocularModel(
+        3, of.backbone, attention=of.attention, blocks=1, fusion=of.fusion, width=16, feature=8
+    )
+    model.train()(torch.randn(6, 2, 3, SIZE, SIZE))  # statistics of its own
+    truth = (rng.random((20, 3)) < 0.4).astype(np.float32)
+    people = People(
+        np.zeros((20, 2), np.int64), truth, np.repeat(truth[:, None], 2, 1),
+        tuple(("made", str(i // 2)) for i in range(20)), LABELS,
+    )  # fmt: skip
+    said = Readings(people, rng.random((20, 3)).astype(np.float32), truth, truth)
+    module = ReadingTraining(config, model.eval(), torch.ones(3), 1, people)
+    module.answer.set_temperatures(1.5, 0.7)
+    prepared = PreparedPeople(np.zeros((1, SIZE, SIZE, 3), np.uint8), people, ("held",) * 20, [])
+    return ReaderRun(module, np.array([0.3, 0.5, 0.6]), prepared, None, said, said)
+
+
+@pytest.fixture(scope="module")
+def released(tmp_path_factory):
+    config = config_of()
+    run = run_of(config)
+    return run, export_reader(run, tmp_path_factory.mktemp("released") / "reader", config)
+
+
+def photographs(seed):
+    return np.random.default_rng(seed).integers(0, 255, (2, SIZE, SIZE, 3)).astype(np.uint8)
+
+
+def test_the_released_reader_says_what_the_model_says(released):
+    run, folder = released
+    reader, (left, right) = Reader.load(folder), photographs(1)
+    mean, std = (
+        torch.tensor(v) for v in (reader.release.contract.mean, reader.release.contract.std)
+    )
+    x = (torch.from_numpy(np.stack([left, right])).float() / 255 - mean) / std
+    there = torch.ones(1, 2, dtype=torch.bool)
+    with torch.no_grad():
+        read = run.model.eval()(x.permute(0, 3, 1, 2)[None], there)
+        person, eyes, evidence = run.answer.answer(read, run.model.eye.weight, there)
+    said = reader.read(left, right)
+    assert np.abs(said.probabilities - person[0].numpy()).max() < 0.002
+    assert np.abs(said.eyes - eyes[0].numpy()).max() < 0.002
+    assert np.abs(said.evidence - evidence[0].numpy()).max() < 0.02 * float(evidence.abs().max())
+    assert said.feature.shape == (8,)
+
+
+def test_one_eye_is_read_and_the_other_left_out(released):
+    reader, (left, right) = Reader.load(released[1]), photographs(2)
+    alone = reader.read(left, None)
+    assert np.isnan(alone.eyes[1]).all()
+    assert np.isnan(alone.evidence[1]).all()
+    assert np.isfinite(alone.probabilities).all()
+    assert np.allclose(alone.eyes[0], reader.read(left, right).eyes[0], atol=1e-5)
+    with pytest.raises(ValueError, match="neither eye"):
+        reader.read(None, None)
+    with pytest.raises(ValueError, match="expected"):
+        reader.read(left[:10], None)
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_every_fusion_can_be_released(tmp_path, fusion):
+    config = config_of(fusion=fusion)
+    folder = export_reader(run_of(config), tmp_path / "reader", config)
+    parity = read_reader(folder).card["parity"]
+    assert 0 <= parity < 0.005
+
+
+def test_another_model_is_no_match(released):
+    folder = released[1]
+    other = run_of(config_of(), seed=9)
+    wrong = ReleasedReader(other.model, other.answer, read_reader(folder).contract).eval()
+    with pytest.raises(EncoderError, match="differs by"):
+        check_parity(wrong, Reader.load(folder))
+
+
+def test_the_folder_says_what_it_is(released):
+    release = read_reader(released[1])
+    assert (release.name, release.labels) == ("made-reader", LABELS)
+    assert release.thresholds == (0.3, 0.5, 0.6)
+    text = (released[1] / "CARD.md").read_text()
+    assert "20 people" in text
+    assert "no diagnosis" in text
+    assert release.fingerprint in text
+
+
+@pytest.mark.parametrize("file", ["model.bin", "reader.json"])
+def test_a_damaged_reader_is_refused(released, tmp_path, file):
+    folder = tmp_path / "damaged"
+    shutil.copytree(released[1], folder)
+    if file == "model.bin":
+        data = bytearray((folder / file).read_bytes())
+        data[len(data) // 2] ^= 1
+        (folder / file).write_bytes(data)
+    else:
+        values = json.loads((folder / file).read_text())
+        values["thresholds"][0] = 0.9
+        (folder / file).write_text(json.dumps(values))
+    with pytest.raises(EncoderError, match="copy the folder again"):
+        read_reader(folder)
+
+
+def test_what_is_no_reader_is_said(tmp_path):
+    with pytest.raises(EncoderError, match="is no reader"):
+        read_reader(tmp_path)
+    (tmp_path / "reader.json").write_text("[]")
+    with pytest.raises(EncoderError, match="does not describe a reader"):
+        read_reader(tmp_path)
+    (tmp_path / "reader.json").write_text('{"format": 1, "name": "x"}')
+    with pytest.raises(EncoderError, match="can't be used"):
+        read_reader(tmp_path)
