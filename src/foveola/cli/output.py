@@ -66,6 +66,12 @@ def case_json(case: Case) -> dict[str, Any]:
     }
 
 
+def record_columns(grade: int | None, findings: frozenset[str] | None) -> tuple[str, str]:
+    """Grade and findings as columns of a table; "-" is unknown."""
+    said = "-" if findings is None else ";".join(sorted(findings)) or "none"
+    return f"{'-' if grade is None else grade:>5}", f"{said:12}"
+
+
 @contextmanager
 def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
     """A bar on stderr; the function it gives takes the number of things just done.

@@ -11,6 +11,7 @@ from foveola.cli.output import (
     json_option,
     one_line_errors,
     print_json,
+    record_columns,
 )
 from foveola.cli.startup import import_openvino_runtime
 
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
 
 @click.command(epilog='Example: foveola search archive/ fundus.jpg -k 5 --where "grade >= 2"')
 @click.argument("archive", type=click.Path(file_okay=False, path_type=Path))
-@click.argument("image", type=click.Path(path_type=Path))
+@click.argument("image", required=False, type=click.Path(path_type=Path))
+@click.option("--left", type=click.Path(path_type=Path), help="A left eye, to find people by.")
+@click.option("--right", type=click.Path(path_type=Path), help="The right eye of the same person.")
 @click.option(
     "-k", default=10, show_default=True, type=click.IntRange(1, 10_000), help="How many cases."
 )
@@ -38,7 +41,9 @@ if TYPE_CHECKING:
 @one_line_errors
 def search(
     archive: Path,
-    image: Path,
+    image: Path | None,
+    left: Path | None,
+    right: Path | None,
     k: int,
     where: str | None,
     subject: str | None,
@@ -52,10 +57,24 @@ def search(
 
     Images of the query's own subject are left out, and counted, unless --same-subject is
     given: they are alike for reasons other than disease.
+
+    With --left and --right, or one of them, the most alike people are found instead: a subject
+    at one visit, both eyes taken together.
     """
+    _check_query(image, left, right, eye)
     import_openvino_runtime()
     from foveola.retrieval import Retriever
 
+    if image is None:
+        from foveola.cli.search_people import show_people
+
+        with Retriever.open(archive) as retriever:
+            people = retriever.search_person(
+                left, right, k, where=where, subject=subject, collection=collection,
+                same_subject=same_subject,
+            )  # fmt: skip
+        show_people(people, html, as_json=as_json)
+        return
     with Retriever.open(archive) as retriever:
         result = retriever.search(
             image, k, where=where, subject=subject, collection=collection, eye=eye,
@@ -71,6 +90,19 @@ def search(
         _print(result)
     if html is not None:
         click.echo(f"report: {html}", err=True)
+
+
+def _check_query(
+    image: Path | None, left: Path | None, right: Path | None, eye: Eye | None
+) -> None:
+    if image is None and left is None and right is None:
+        raise click.UsageError(
+            "give a photograph IMAGE, or a person's eyes with --left and --right"
+        )
+    if image is None and eye is not None:
+        raise click.UsageError("--eye goes with IMAGE; --left and --right say which eye they show")
+    if image is not None and (left is not None or right is not None):
+        raise click.UsageError("give either IMAGE or --left and --right, not both")
 
 
 def _page(result: "SearchResult") -> str:
@@ -110,6 +142,5 @@ def _print(result: "SearchResult") -> None:
 
 
 def _columns(case: Case) -> str:
-    grade = "-" if case.grade is None else str(case.grade)
-    findings = "-" if case.findings is None else ";".join(sorted(case.findings)) or "none"
-    return f"{grade:>5}  {case.eye or '-':5}  {findings:12}  {case.image}"
+    grade, findings = record_columns(case.grade, case.findings)
+    return f"{grade}  {case.eye or '-':5}  {findings}  {case.image}"

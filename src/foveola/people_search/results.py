@@ -107,3 +107,8 @@ class PersonResult:
     encoder: str
     fingerprint: str
     milliseconds: float
+
+    @property
+    def judged_by(self) -> tuple[Eye, ...]:
+        """The eyes of the query: both, or the one it has."""
+        return tuple(self.query)

@@ -2,6 +2,7 @@
 
 from foveola.report.pages import demo_page, evaluation_page, search_page, write_page
 from foveola.report.pairs import Pair, Photograph, pairs_page
+from foveola.report.people import people_page
 from foveola.report.shapes import HitShape, Images, SearchShape
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "demo_page",
     "evaluation_page",
     "pairs_page",
+    "people_page",
     "search_page",
     "write_page",
 ]

@@ -71,13 +71,13 @@ def view_search(
     cases = [result.query, *(hit.case for hit in result.hits)]
     fingerprint = card.get("fingerprint")
     return SearchView(
-        query=_view_case(result.query, images, "Query"),
+        query=view_case(result.query, images, "Query"),
         hits=[_view_hit(hit, result.query, images) for hit in result.hits],
-        shares=_shares(result.hits),
+        shares=shares_of([hit.case.grade for hit in result.hits]),
         considered=result.considered,
         excluded=result.excluded_same_subject,
         where=result.where or None,
-        encoder=_shortened(str(card.get("name") or result.encoder)),
+        encoder=shortened(str(card.get("name") or result.encoder)),
         fingerprint=None if fingerprint is None else str(fingerprint)[:_SHORT],
         phantoms=sum(map(is_phantom, cases)),
         pictures=len(cases),
@@ -106,13 +106,19 @@ def _view_hit(hit: HitShape, query: Case, images: Images) -> HitView:
     return HitView(
         rank=hit.rank,
         similarity=f"{hit.similarity:.3f}",
-        bar=round(100 * min(max(hit.similarity, 0.0), 1.0), 1),
+        bar=bar(hit.similarity),
         same_grade=query.grade is not None and query.grade == hit.case.grade,
-        case=_view_case(hit.case, images, f"Hit {hit.rank}"),
+        case=view_case(hit.case, images, f"Hit {hit.rank}"),
     )
 
 
-def _view_case(case: Case, images: Images, role: str) -> CaseView:
+def bar(similarity: float) -> float:
+    """Percent of the bar's length; what is below 0 has none."""
+    return round(100 * min(max(similarity, 0.0), 1.0), 1)
+
+
+def view_case(case: Case, images: Images, role: str) -> CaseView:
+    """A case with its picture; the role stands in what is read out for it."""
     eye = f"{case.eye} eye" if case.eye else "eye not recorded"
     graded = "no grade" if case.grade is None else f"grade {case.grade}, {grade_word(case.grade)}"
     return CaseView(
@@ -131,17 +137,18 @@ def _view_case(case: Case, images: Images, role: str) -> CaseView:
     )
 
 
-def _shares(hits: Sequence[HitShape]) -> list[Share]:
-    counts = Counter(hit.case.grade for hit in hits)
+def shares_of(grades: Sequence[int | None]) -> list[Share]:
+    """How the grades of the hits are shared out, the unlabelled last."""
+    counts = Counter(grades)
     known = sorted(grade for grade in counts if grade is not None)
     order = [*known, *([None] if None in counts else [])]
     return [
-        Share(grade, grade_word(grade), counts[grade], round(100 * counts[grade] / len(hits), 2))
+        Share(grade, grade_word(grade), counts[grade], round(100 * counts[grade] / len(grades), 2))
         for grade in order
     ]
 
 
-def _shortened(name: str) -> str:
+def shortened(name: str) -> str:
     """A bare fingerprint is cut; a name stays."""
     bare = len(name) >= 32 and all(c in "0123456789abcdef" for c in name.removeprefix("sha256:"))
     return name.removeprefix("sha256:")[:_SHORT] if bare else name
