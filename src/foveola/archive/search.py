@@ -76,14 +76,14 @@ def top_k(
     step = max(1, _PRODUCT // max(1, len(matrix)))
     for start in range(0, len(queries) if k else 0, step):
         part = queries[start : start + step]
-        for i, scores in enumerate(rough_scores(part, matrix, rows), start):
+        for i, scores in enumerate(_scores(part, matrix, rows), start):
             best = candidates(scores, k, matrix.shape[1])
             best = best if rows is None else rows[best]
             found[i], similarities[i] = _ranked(queries[i], matrix, best, k)
     return found, similarities
 
 
-def rough_scores(
+def _scores(
     queries: NDArray[np.float32], matrix: NDArray[np.float32], rows: NDArray[np.int64] | None
 ) -> NDArray[np.float32]:
     """(Q, D), (N, D) -> (Q, n) float32, good to about D units in the last place."""
