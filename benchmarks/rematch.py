@@ -1,6 +1,7 @@
 """The losses of paper 2, side by side, under its protocol (methods.md 2.6).
 
-    python benchmarks/rematch.py recipes/matching.toml OUT [--set NAME ...] [--folds 3]
+    python benchmarks/rematch.py recipes/matching.toml OUT [--set NAME ...] [--row NAME ...]
+                                 [--folds 3]
 
 Trains each row on all folds of subjects but one, each fold with a seed of its own, and lets the
 people of that fold be found again: their first visits are ranked, later ones ask; where no visit
@@ -65,13 +66,19 @@ def main() -> None:
     parser.add_argument("rows", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--set", action="append", choices=SETS, dest="sets")
+    parser.add_argument("--row", action="append", help="only these")
     parser.add_argument("--folds", type=int, default=3)
     arguments = parser.parse_args()
     base = arguments.rows.parent
     for name in arguments.sets or SETS:
         of, out = SETS[name], arguments.out / name
         results: dict[str, list[MatchingEvaluation]] = {}
-        for row in (changed(row, of) for row in read_rows(arguments.rows)):
+        rows = [
+            row
+            for row in read_rows(arguments.rows)
+            if not arguments.row or row.name in arguments.row
+        ]
+        for row in (changed(row, of) for row in rows):
             for fold in range(arguments.folds):
                 folder = train_row(row, fold, base, out, print)
                 results.setdefault(row.title, []).append(judge(row, folder, base, of))

@@ -1,5 +1,6 @@
 """What every test may ask for: real photographs, and steady hypothesis runs."""
 
+import warnings
 from pathlib import Path
 
 import pytest
@@ -36,3 +37,15 @@ def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("phantoms")
     return generate(folder, subjects=8, visits=2, seed=11, size=256, masks=False)
+
+
+@pytest.fixture(scope="session")
+def made_reader(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a released reader with random weights, which reads N, D and G."""
+    from foveola.training.reading_export import export_reader
+    from made_readers import config_of, run_of
+
+    folder = tmp_path_factory.mktemp("reader") / "made-reader"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # OpenVINO's tracing
+        return export_reader(run_of(config_of()), folder, config_of())

@@ -20,6 +20,7 @@ COMMANDS = {
     "match": ("foveola.cli.match", "Find photographs of the same eye, or say that none is."),
     "matching": ("foveola.cli.match", "Allow matching, forbid it, see who used it."),
     "phantom": ("foveola.cli.data", "Draw phantom fundus photographs with known truth."),
+    "read": ("foveola.cli.read", "Say which findings both eyes of a person probably show."),
     "remove": ("foveola.cli.archive", "Take an image or a subject out of an archive."),
     "risk": ("foveola.cli.identify", "Say how far descriptors tell who someone is."),
     "search": ("foveola.cli.search", "Find the cases most like a photograph."),

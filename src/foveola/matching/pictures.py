@@ -4,7 +4,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import simplejpeg
 from numpy.typing import NDArray
 
 from foveola.duplicates import registration
@@ -40,14 +39,6 @@ def chessboard(first: Pixels, second: Pixels, affine: NDArray[np.float32]) -> Pi
     border = (_GREY, _GREY, _GREY)
     moved = cv2.warpAffine(second, affine, (size, size), borderValue=border)
     return np.where(_fields(size)[..., None], first, moved).astype(np.uint8)
-
-
-def jpeg(image: Pixels) -> bytes:
-    """As a JPEG file."""
-    data: bytes = simplejpeg.encode_jpeg(
-        np.ascontiguousarray(image), quality=85, colorsubsampling="420"
-    )
-    return data
 
 
 def _fields(size: int) -> NDArray[np.bool_]:

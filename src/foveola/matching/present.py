@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+from foveola.images.overlay import jpeg
 from foveola.images.thumbnail import thumbnail
 from foveola.matching.match import ACCEPTED, Candidate, MatchResult
-from foveola.matching.pictures import chessboard, jpeg, read_square
+from foveola.matching.pictures import chessboard, read_square
 from foveola.report import Pair, Photograph, pairs_page
 from foveola.report.words import is_phantom
 

@@ -12,6 +12,7 @@ from foveola.archive import Archive
 from foveola.cases import Case
 from foveola.duplicates.agreement import agree
 from foveola.encoders.encoder import Encoder, Failed
+from foveola.images.overlay import jpeg
 from foveola.images.thumbnail import thumbnail
 from foveola.matching import gallery, permission
 from foveola.matching.audit import audit
@@ -19,7 +20,7 @@ from foveola.matching.decisions import Decision, decisions
 from foveola.matching.findings import KINDS, Audit, Finding, Kind, involved, key
 from foveola.matching.laterality import LATERALITY, Laterality
 from foveola.matching.match import local_features
-from foveola.matching.pictures import chessboard, jpeg, read_square
+from foveola.matching.pictures import chessboard, read_square
 from foveola.matching.probability import CALIBRATION, Calibration
 from foveola.report import Pair, Photograph, pairs_page
 from foveola.report.words import is_phantom

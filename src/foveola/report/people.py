@@ -59,20 +59,25 @@ def people_page(
     """A person and the people found for them; the arguments are those of `search_page`."""
     people = [result.query, *(hit.cases for hit in result.hits)]
     cases = [case for eyes in people for case in eyes.values()]
-    query = _query(result, images)
     return render(
         "people.html",
         title=title,
         r=result,
-        s=PeopleView(
-            query=query,
-            hits=[_hit(hit, query, images) for hit in result.hits],
-            shares=shares_of([hit.grade for hit in result.hits]),
-            encoder=shortened(result.encoder),
-        ),
+        s=view_people(result, images),
         phantoms=sum(map(is_phantom, cases)),
         pictures=len(cases),
         card=card_rows(encoder_card),
+    )
+
+
+def view_people(result: PersonResult, images: Images) -> PeopleView:
+    """A search for people as it is printed."""
+    query = _query(result, images)
+    return PeopleView(
+        query=query,
+        hits=[_hit(hit, query, images) for hit in result.hits],
+        shares=shares_of([hit.grade for hit in result.hits]),
+        encoder=shortened(result.encoder),
     )
 
 

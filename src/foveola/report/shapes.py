@@ -24,7 +24,8 @@ class SearchShape(Protocol):
     """A query and its hits, best first.
 
     `considered` is the number of cases compared after filter and exclusion, `where` the
-    filter as it was typed, `encoder` the name or fingerprint of the encoder.
+    filter as it was typed, `encoder` the name or fingerprint of the encoder, `gradability` the
+    query's, from 0 to 1.
     """
 
     @property
@@ -39,3 +40,5 @@ class SearchShape(Protocol):
     def where(self) -> str | None: ...  # noqa: D102
     @property
     def encoder(self) -> str: ...  # noqa: D102
+    @property
+    def gradability(self) -> float: ...  # noqa: D102

@@ -3,9 +3,10 @@
 import base64
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from foveola.cases import Case
+from foveola.images.gradability import warning
 from foveola.report.shapes import HitShape, Images, SearchShape
 from foveola.report.words import findings_of, grade_word, is_phantom, visit_word
 
@@ -71,7 +72,7 @@ def view_search(
     cases = [result.query, *(hit.case for hit in result.hits)]
     fingerprint = card.get("fingerprint")
     return SearchView(
-        query=view_case(result.query, images, "Query"),
+        query=_view_query(result, images),
         hits=[_view_hit(hit, result.query, images) for hit in result.hits],
         shares=shares_of([hit.case.grade for hit in result.hits]),
         considered=result.considered,
@@ -82,6 +83,11 @@ def view_search(
         phantoms=sum(map(is_phantom, cases)),
         pictures=len(cases),
     )
+
+
+def _view_query(result: SearchShape, images: Images) -> CaseView:
+    view = view_case(result.query, images, "Query")
+    return replace(view, facts={**view.facts, "Quality": warning(result.gradability)})
 
 
 def card_rows(encoder_card: Mapping[str, object] | None) -> list[tuple[str, str]]:

@@ -1,0 +1,247 @@
+"""foveola read."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from foveola.cli.output import (
+    PARTLY,
+    failed_json,
+    json_option,
+    list_failed,
+    one_line_errors,
+    print_json,
+    progress,
+    read_cases,
+)
+from foveola.cli.startup import import_openvino_runtime
+
+if TYPE_CHECKING:
+    from foveola.encoders.encoder import Failed
+    from foveola.encoders.reader import Reader
+    from foveola.people_search import PersonResult
+    from foveola.reading import Reading, ReadPerson
+
+NOTE = "Probabilities for whoever looks at the photographs; no diagnosis."
+
+
+@click.command(epilog="Example: foveola read left.jpg right.jpg --archive archive/ --html r.html")
+@click.argument("left", required=False, type=click.Path(path_type=Path))
+@click.argument("right", required=False, type=click.Path(path_type=Path))
+@click.option("--left", "only_left", type=click.Path(path_type=Path), help="The left eye alone.")
+@click.option("--right", "only_right", type=click.Path(path_type=Path), help="The right eye alone.")
+@click.option(
+    "--manifest",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Table of photographs with subject and eye: read all of its people.",
+)
+@click.option("--collection", default="", help="Name space of the manifest's subjects.")
+@click.option("--reader", "source", help="Name of a shipped reader, or the folder of one.")
+@click.option(
+    "--archive",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Show the most alike people of this archive beside it.",
+)
+@click.option(
+    "-k", default=5, show_default=True, type=click.IntRange(1, 100), help="How many of them."
+)
+@click.option(
+    "--html",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write a report with pictures to this file.",
+)
+@json_option
+@click.pass_context
+@one_line_errors
+def read(
+    ctx: click.Context,
+    left: Path | None,
+    right: Path | None,
+    only_left: Path | None,
+    only_right: Path | None,
+    manifest: Path | None,
+    collection: str,
+    source: str | None,
+    archive: Path | None,
+    k: int,
+    html: Path | None,
+    as_json: bool,
+) -> None:
+    """Say how probable each finding is from the photographs LEFT and RIGHT of a person's eyes.
+
+    With one eye give --left or --right. With --manifest it reads everybody in a table, and
+    --json prints a list with one object a person, each on a line of its own.
+
+    The probabilities are for whoever looks at the photographs; they are no diagnosis.
+    """
+    left, right = left or only_left, right or only_right
+    _check(manifest, (left, right), (only_left, only_right), archive or html)
+    import_openvino_runtime()
+    from foveola.encoders.reader import DEFAULT_READER, Reader
+    from foveola.reading import read_person
+
+    reader = Reader.load(source or DEFAULT_READER)
+    if manifest is not None:
+        _in_bulk(ctx, reader, manifest, collection, as_json=as_json)
+        return
+    reading = read_person(reader, left, right)
+    similar = None if archive is None else _similar(archive, left, right, k)
+    if html is not None:
+        _write(html, reading, similar)
+    if as_json:
+        print_json(reading_json(reading) | _similar_json(similar))
+    else:
+        _print(reading, similar)
+    for warning in reading.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    if html is not None:
+        click.echo(f"report: {html}", err=True)
+
+
+def _check(
+    manifest: Path | None,
+    eyes: tuple[Path | None, Path | None],
+    alone: tuple[Path | None, Path | None],
+    single: Path | None,
+) -> None:
+    """Refuse what would be ignored or read as something else."""
+    if manifest is not None:
+        if any(eyes):
+            raise click.UsageError("give photographs or --manifest, not both")
+        if single is not None:
+            raise click.UsageError("--archive and --html are for one person, not for --manifest")
+    elif not any(eyes):
+        raise click.UsageError("give LEFT and RIGHT, one eye with --left or --right, or --manifest")
+    elif any(alone) and sum(map(bool, eyes)) != sum(map(bool, alone)):
+        raise click.UsageError("give LEFT and RIGHT, or --left and --right, not some of each")
+    elif eyes[1] is None and not any(alone):
+        raise click.UsageError(
+            "one photograph was given and nobody knows of which eye; say --left or --right"
+        )
+
+
+def reading_json(reading: "Reading") -> dict[str, Any]:
+    """A reading as plain values; what is said of each eye has no evidence map."""
+    return {
+        "probabilities": _rounded(reading.labels, reading.probabilities),
+        "found": list(reading.found),
+        "thresholds": dict(zip(reading.labels, reading.thresholds, strict=True)),
+        "eyes": {
+            eye: {
+                "image": of.image,
+                "probabilities": _rounded(reading.labels, of.probabilities),
+                "gradability": round(of.gradability, 4),
+            }
+            for eye, of in reading.eyes.items()
+        },
+        "warnings": list(reading.warnings),
+        "reader": reading.reader,
+        "fingerprint": reading.fingerprint,
+        "milliseconds": round(reading.milliseconds, 2),
+    }
+
+
+def _rounded(labels: tuple[str, ...], values: Any) -> dict[str, float]:
+    return {label: round(float(p), 6) for label, p in zip(labels, values, strict=True)}
+
+
+def _in_bulk(
+    ctx: click.Context, reader: "Reader", manifest: Path, collection: str, *, as_json: bool
+) -> None:
+    """Everybody in a table, as they come: nothing is kept until the end."""
+    from foveola.reading import read_people
+
+    failed: list[Failed] = []
+    count = 0
+    if not as_json:
+        click.echo("\t".join(("subject", "visit", "eyes", *reader.labels)))
+    with progress("reading", 0) as advance:
+        for person in read_people(reader, read_cases([manifest], collection)):
+            failed += person.failed
+            if as_json:
+                text = json.dumps(_person_json(person), ensure_ascii=False, allow_nan=False)
+                click.echo(f"{',' if count else '['}\n{text}", nl=False)
+            else:
+                click.echo(_row(person))
+            count += 1
+            advance(1)
+    if as_json:
+        click.echo("\n]")
+    else:
+        click.echo(NOTE, err=True)
+    list_failed(failed)
+    if failed:
+        ctx.exit(PARTLY)
+
+
+def _person_json(person: "ReadPerson") -> dict[str, Any]:
+    case, reading = person.case, person.reading
+    values: dict[str, Any] = {"subject": case.subject}
+    if case.collection:
+        values["collection"] = case.collection
+    if case.visit is not None:
+        values["visit"] = case.visit
+    said = {"probabilities": None} if reading is None else reading_json(reading)
+    for repeated in ("thresholds", "reader", "fingerprint", "milliseconds"):
+        said.pop(repeated, None)
+    return values | said | {"failed": failed_json(person.failed)}
+
+
+def _row(person: "ReadPerson") -> str:
+    case, reading = person.case, person.reading
+    start = [case.subject or "-", "-" if case.visit is None else str(case.visit)]
+    if reading is None:
+        return "\t".join([*start, "none"])
+    return "\t".join([*start, "+".join(reading.eyes), *(f"{p:.3f}" for p in reading.probabilities)])
+
+
+def _similar(archive: Path, left: Path | None, right: Path | None, k: int) -> "PersonResult":
+    from foveola.retrieval import Retriever
+
+    with Retriever.open(archive) as retriever:
+        return retriever.search_person(left, right, k)
+
+
+def _similar_json(similar: "PersonResult | None") -> dict[str, Any]:
+    if similar is None:
+        return {}
+    from foveola.cli.search_people import people_json
+
+    return {"similar": people_json(similar)["hits"]}
+
+
+def _print(reading: "Reading", similar: "PersonResult | None") -> None:
+    from foveola.report.words import finding_word
+
+    eyes = list(reading.eyes)
+    click.echo(f"{'':34}{'person':>8}" + "".join(f"{eye:>8}" for eye in eyes))
+    for i, label in enumerate(reading.labels):
+        of = "".join(f"{reading.eyes[eye].probabilities[i]:>8.2f}" for eye in eyes)
+        above = "  above its threshold" if label in reading.found else ""
+        word = finding_word(label)
+        name = word if word == label else f"{label}  {word}"
+        click.echo(f"{name:34}{reading.probabilities[i]:>8.2f}{of}{above}")
+    if similar is not None:
+        from foveola.report import among
+
+        click.echo(f"similar people: {among(similar) or 'none whose findings are known'}")
+    click.echo(NOTE, err=True)
+
+
+def _write(html: Path, reading: "Reading", similar: "PersonResult | None") -> None:
+    from foveola.images.thumbnail import thumbnail
+    from foveola.reading import evidence_pictures, photographs
+    from foveola.report import reading_page, write_page
+
+    page = reading_page(
+        reading,
+        _rounded(reading.labels, reading.probabilities),
+        {eye: _rounded(reading.labels, of.probabilities) for eye, of in reading.eyes.items()},
+        photographs(reading),
+        evidence_pictures(reading),
+        similar=similar,
+        images=lambda case: thumbnail(Path(case.path)),
+    )
+    write_page(html, page)

@@ -1,0 +1,216 @@
+"""Both eyes in, findings out: what a reader says of a person, with all that limits it.
+
+    reader = Reader.load()
+    reading = read_person(reader, left=Path("l.jpg"), right=Path("r.jpg"))
+    reading.probabilities, reading.found, reading.eyes["left"].evidence, reading.warnings
+
+Probabilities of findings for whoever looks at the photographs, never a diagnosis.
+"""
+
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foveola.cases import Case, Eye
+from foveola.encoders.encoder import Failed
+from foveola.encoders.reader import Reader, Said
+from foveola.errors import FoveolaError, ImageError, ManifestError
+from foveola.images.decode import decode
+from foveola.images.gradability import WARN_BELOW, gradability
+from foveola.people import EYES, NORMAL, People, people_of
+
+Pixels = NDArray[np.uint8]
+
+_AHEAD = 8  # people a core may be ahead of whoever takes the results
+
+
+@dataclass(frozen=True, eq=False)
+class EyeReading:
+    """What is said of one eye.
+
+    Attributes:
+        image: name of the file.
+        path: of the file.
+        probabilities: (L,), of this eye by itself.
+        evidence: (L, h, w) what each position adds to the label's logit.
+        gradability: the chance that the photograph can be graded, 0 to 1.
+    """
+
+    image: str
+    path: Path
+    probabilities: NDArray[np.float32]
+    evidence: NDArray[np.float32]
+    gradability: float
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """What is said of one person.
+
+    Attributes:
+        labels: L names.
+        probabilities: (L,), of the person by all eyes there are.
+        thresholds: (L,), above which a label counts as found.
+        eyes: of each eye that was given.
+        feature: (F,), the fused feature.
+        reader: name of the reader.
+        fingerprint: of the reader.
+        milliseconds: from reading the files to the probabilities.
+    """
+
+    labels: tuple[str, ...]
+    probabilities: NDArray[np.float32]
+    thresholds: tuple[float, ...]
+    eyes: Mapping[Eye, EyeReading]
+    feature: NDArray[np.float32]
+    reader: str
+    fingerprint: str
+    milliseconds: float
+
+    @property
+    def found(self) -> tuple[str, ...]:
+        """Labels above their thresholds."""
+        at = zip(self.labels, self.probabilities, self.thresholds, strict=True)
+        return tuple(label for label, p, threshold in at if p > threshold)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a user must know before trusting it; empty where there is nothing."""
+        said = []
+        if len(self.eyes) == 1:
+            only = next(iter(self.eyes))
+            said.append(
+                f"only the {only} eye was given, so this says nothing of the other and is less "
+                "sure than with both"
+            )
+        for eye, of in self.eyes.items():
+            if of.gradability < WARN_BELOW:
+                said.append(
+                    f"the photograph of the {eye} eye may not be gradable "
+                    f"({of.gradability:.2f}); take it again or trust none of this"
+                )
+        both = NORMAL in self.found and len(self.found) > 1
+        if both:
+            said.append("normal and a finding are both above their thresholds; look closely")
+        return tuple(said)
+
+
+def read_person(reader: Reader, left: Path | None, right: Path | None) -> Reading:
+    """Read the photographs of one person.
+
+    Args:
+        reader: loaded.
+        left: file of the left eye, None where there is none.
+        right: likewise.
+
+    Raises:
+        ImageError: a file is no photograph that can be used, or both are one file.
+        ValueError: neither is given.
+    """
+    start = time.perf_counter()
+    files: dict[Eye, Path] = {
+        eye: path for eye, path in zip(EYES, (left, right), strict=True) if path is not None
+    }
+    seen = {eye: _decoded(reader, path) for eye, path in files.items()}
+    if len(seen) == 2 and np.array_equal(seen["left"], seen["right"]):
+        raise ImageError(
+            "both eyes show the very same photograph; give each eye's own, or one eye alone"
+        )
+    return _reading(reader, files, seen, start)
+
+
+def _decoded(reader: Reader, path: Path) -> Pixels:
+    return decode(path, min_side=reader.release.contract.size)
+
+
+def _reading(
+    reader: Reader, files: Mapping[Eye, Path], seen: Mapping[Eye, Pixels], start: float
+) -> Reading:
+    prepared = {eye: reader.prepare(pixels, eye) for eye, pixels in seen.items()}
+    said = reader.read(prepared.get("left"), prepared.get("right"))
+    eyes = {
+        eye: _eye(files[eye], side, said, seen[eye]) for side, eye in enumerate(EYES) if eye in seen
+    }
+    return Reading(
+        reader.labels, said.probabilities, reader.release.thresholds, eyes, said.feature,
+        reader.release.name, reader.release.fingerprint, (time.perf_counter() - start) * 1000,
+    )  # fmt: skip
+
+
+def _eye(path: Path, side: int, said: Said, pixels: Pixels) -> EyeReading:
+    return EyeReading(path.name, path, said.eyes[side], said.evidence[side], gradability(pixels))
+
+
+@dataclass(frozen=True, eq=False)
+class ReadPerson:
+    """One person of a manifest.
+
+    Attributes:
+        case: the first of the person's photographs, for subject, collection and visit.
+        reading: what is said; None where no photograph of theirs can be used.
+        failed: photographs that can't be used, with the reason.
+    """
+
+    case: Case
+    reading: Reading | None
+    failed: tuple[Failed, ...]
+
+
+def read_people(reader: Reader, cases: Sequence[Case]) -> Iterator[ReadPerson]:
+    """Read people in bulk, on all cores, in the order in which they come up.
+
+    Photographs are paired by subject and visit; of several of one eye the first is read. Where
+    one eye's photograph can't be used, the other is read alone.
+
+    Args:
+        reader: loaded.
+        cases: photographs with subject and eye.
+
+    Raises:
+        ManifestError: no photograph has an eye.
+    """
+    people = people_of(cases, reader.labels)
+    if not len(people.photographs):
+        raise ManifestError(
+            f"none of the {len(cases)} photographs says which eye it shows; expected a column "
+            "'eye' with left and right"
+        )
+    return _read_all(reader, cases, people)
+
+
+def _read_all(reader: Reader, cases: Sequence[Case], people: People) -> Iterator[ReadPerson]:
+    waiting: deque[Future[ReadPerson]] = deque()
+    with ThreadPoolExecutor(2 * reader.threads) as pool:  # one prepares, another is in the network
+        try:
+            for pair in people.photographs.tolist():
+                of = {eye: cases[i] for eye, i in zip(EYES, pair, strict=True) if i >= 0}
+                waiting.append(pool.submit(_read_one, reader, of))
+                if len(waiting) > _AHEAD * reader.threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _read_one(reader: Reader, of: Mapping[Eye, Case]) -> ReadPerson:
+    """Both eyes, or the one whose file can be used."""
+    start, first = time.perf_counter(), next(iter(of.values()))
+    seen: dict[Eye, Pixels] = {}
+    failed = []
+    for eye, case in of.items():
+        try:
+            seen[eye] = _decoded(reader, Path(case.path))
+        except (OSError, FoveolaError) as error:
+            failed.append(Failed.of(case, error))
+    if not seen:
+        return ReadPerson(first, None, tuple(failed))
+    files = {eye: Path(case.path) for eye, case in of.items()}
+    return ReadPerson(first, _reading(reader, files, seen, start), tuple(failed))

@@ -1,0 +1,141 @@
+"""A page of what a reader says of a person: probabilities, where they come from, alike people."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from foveola.cases import Eye
+from foveola.people_search import PersonResult
+from foveola.report.pages import render
+from foveola.report.people import view_people
+from foveola.report.shapes import Images
+from foveola.report.views import data_uri
+from foveola.report.words import finding_word
+
+SEEN: tuple[Eye, Eye] = ("right", "left")  # as whoever faces the person sees them
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """One label.
+
+    Attributes:
+        name: of the label.
+        word: in full.
+        percent: of the person, 0 to 100.
+        threshold: likewise.
+        found: whether it is above.
+        eyes: of each eye in SEEN's order, as text; "" of a missing one.
+    """
+
+    name: str
+    word: str
+    percent: float
+    threshold: float
+    found: bool
+    eyes: Sequence[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """A picture of an eye.
+
+    Attributes:
+        title: which eye.
+        picture: data URI; None where there is none.
+        alt: what it shows, read out.
+        note: below it.
+    """
+
+    title: str
+    picture: str | None
+    alt: str
+    note: str = ""
+
+
+class ReadingShape(Protocol):
+    """What is shown of a reading; `foveola.reading.Reading` has this shape."""
+
+    @property
+    def labels(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def found(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def warnings(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def thresholds(self) -> tuple[float, ...]: ...  # noqa: D102
+    @property
+    def reader(self) -> str: ...  # noqa: D102
+    @property
+    def fingerprint(self) -> str: ...  # noqa: D102
+
+
+def reading_page(
+    reading: ReadingShape,
+    probabilities: Mapping[str, float],
+    of_eyes: Mapping[Eye, Mapping[str, float]],
+    pictures: Mapping[Eye, bytes],
+    evidence: Mapping[str, Mapping[Eye, bytes]],
+    *,
+    similar: PersonResult | None = None,
+    images: Images | None = None,
+    title: str = "Reading of both eyes",
+) -> str:
+    """A page of one person.
+
+    Args:
+        reading: for labels, thresholds, warnings and the reader's name.
+        probabilities: of each label, of the person.
+        of_eyes: of each eye that was given, of each label.
+        pictures: of each eye, JPEG or PNG.
+        evidence: of the labels that are shown in pictures, of each eye.
+        similar: people of an archive that are alike, best first.
+        images: gives their pictures, as for `search_page`.
+        title: of the page.
+    """
+    lines = [
+        Line(
+            name=label, word=finding_word(label), percent=round(100 * probabilities[label], 1),
+            threshold=round(100 * threshold, 1), found=label in reading.found,
+            eyes=[_percent(of_eyes[eye][label]) if eye in of_eyes else "" for eye in SEEN],
+        )
+        for label, threshold in zip(reading.labels, reading.thresholds, strict=True)
+    ]  # fmt: skip
+    return render(
+        "reading.html", title=title, r=reading, lines=lines,
+        s=None if similar is None else view_people(similar, images or (lambda _: None)),
+        among=None if similar is None else among(similar),
+        eyes=[_shown(eye, pictures, "fundus photograph") for eye in SEEN],
+        evidence=[
+            (finding_word(label), [
+                _shown(eye, of, f"where it speaks for {finding_word(label)}",
+                       note=_percent(of_eyes[eye][label]) if eye in of_eyes else "")
+                for eye in SEEN
+            ])
+            for label, of in evidence.items()
+        ],
+        seen=SEEN, phantoms=0, pictures=len(pictures), card=(),
+    )  # fmt: skip
+
+
+def among(similar: PersonResult) -> str:
+    """How often each finding is among the alike people whose findings are known, in a sentence."""
+    known = [hit.findings for hit in similar.hits if hit.findings is not None]
+    if not known:
+        return ""
+    counts = Counter(finding for found in known for finding in found)
+    named = ", ".join(f"{finding_word(name)} {count}" for name, count in counts.most_common())
+    return f"Of the {len(known)} whose findings are known: {named or 'no finding'}."
+
+
+def _shown(eye: Eye, pictures: Mapping[Eye, bytes], what: str, note: str = "") -> Shown:
+    given = eye in pictures
+    return Shown(
+        title=f"{eye} eye", picture=data_uri(pictures[eye]) if given else None,
+        alt=f"{eye} eye, {what}" if given else f"{eye} eye: no photograph", note=note,
+    )  # fmt: skip
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.0f} %"
