@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from foveola.images.decode import decode
     from foveola.images.fundus import Contract
     from foveola.indexing import add_missing
+    from foveola.people_search import PersonHit, PersonResult
     from foveola.retrieval import Hit, Retriever, SearchResult
 
 # Where each public name lives. Resolved on first use: `import foveola` must stay quick.
@@ -32,6 +33,8 @@ _HOME = {
     "FoveolaError": "errors",
     "Hit": "retrieval",
     "Manifest": "datasets.manifest",
+    "PersonHit": "people_search",
+    "PersonResult": "people_search",
     "Retriever": "retrieval",
     "SearchResult": "retrieval",
     "add_missing": "indexing",
@@ -49,6 +52,8 @@ __all__ = [
     "FoveolaError",
     "Hit",
     "Manifest",
+    "PersonHit",
+    "PersonResult",
     "Retriever",
     "SearchResult",
     "add_missing",
