@@ -7,6 +7,7 @@ import sys
 import pandas as pd
 import pytest
 
+from foveola.encoders.reader import read_reader
 from foveola.errors import ConfigError
 from foveola.phantom import generate
 from foveola.training.compare import Row, _rows, compare, to_markdown
@@ -67,6 +68,57 @@ def test_configurations_are_trained_judged_and_put_in_one_table(work):
         command, cwd=work, capture_output=True, text=True, timeout=400, check=False
     )
     assert json.loads(again.stdout) == rows
+
+
+READER = """
+task = "reading"
+name = "{name}"
+epochs = 1
+batch = 4
+precision = "32-true"
+average_decay = 0.0
+[data]
+manifests = ["phantoms/manifest.csv"]
+labels = ["N", "D", "A"]
+held_out = 0.4
+validation = 0.3
+augment = "none"
+[model]
+backbone = "mobilenetv2_035"
+image_size = 64
+width = 16
+feature = 8
+fusion = "{fusion}"
+"""
+
+
+def test_readers_are_compared_and_released(work):
+    for name in ("concat", "sum"):
+        (work / f"{name}.toml").write_text(READER.format(name=name, fusion=name))
+    command = [sys.executable, "-m", "foveola", "compare", "concat.toml", "sum.toml"]
+    command += ["--out", "readers", "--seeds", "1", "--json"]
+    done = subprocess.run(
+        command, cwd=work, capture_output=True, text=True, timeout=400, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)
+    assert {r["metric"] for r in rows} >= {"final", "kappa", "macro-AUC", "macro-F1", "ECE"}
+    final = {r["name"]: r["mean"] for r in rows if r["metric"] == "final"}
+    reader = work / "readers/sum/seed-0/reader"
+    found = read_reader(reader).card["evaluation"]["official"]
+    assert final["sum"] == pytest.approx(found["overall"]["final"]["value"])
+    assert found["rows"] == 10  # 5 of 12 people, two visits each
+    card = subprocess.run(
+        [sys.executable, "-m", "foveola", "card", str(reader)], capture_output=True, text=True,
+        timeout=100, check=False,
+    )  # fmt: skip
+    assert "On 10 people it was not trained on" in card.stdout
+
+
+def test_a_reader_is_not_compared_with_an_encoder(work):
+    (work / "r.toml").write_text(READER.format(name="r", fusion="sum"))
+    with pytest.raises(ConfigError, match="would say nothing"):
+        compare([work / "one.toml", work / "r.toml"], work / "x", seeds=1)
 
 
 def test_figures_by_hand():

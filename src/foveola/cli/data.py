@@ -78,15 +78,16 @@ def _columns(values: tuple[str, ...]) -> dict[str, str]:
 @json_option
 @one_line_errors
 def card(source: str, as_json: bool) -> None:
-    """Print the card of SOURCE: an encoder (its name or folder), or a manifest.
+    """Print the card of SOURCE: an encoder or a reader (its name or folder), or a manifest.
 
-    Of an encoder: what it was trained on, how good it is on whom, its limits and terms. Of a
+    Of a model: what it was trained on, how good it is on whom, its limits and terms. Of a
     manifest: how many photographs, people, grades and findings it has. Markdown; nothing that
     names a subject.
     """
     from foveola.datasets.manifest import Manifest
     from foveola.datasets.summary import render_data_card, summarise
     from foveola.encoders.card import render_card
+    from foveola.encoders.reader import is_reader
     from foveola.encoders.release import read_release
 
     if Path(source).is_file():
@@ -97,6 +98,9 @@ def card(source: str, as_json: bool) -> None:
         else:
             click.echo(render_data_card(Path(source).resolve().parent.name, summary), nl=False)
         return
+    if is_reader(source):
+        _reader_card(source, as_json=as_json)
+        return
     release = read_release(source)
     if as_json:
         print_json({
@@ -106,6 +110,22 @@ def card(source: str, as_json: bool) -> None:
         })  # fmt: skip
     else:
         click.echo(render_card(release), nl=False)
+
+
+def _reader_card(source: str, *, as_json: bool) -> None:
+    from foveola.encoders.reader import read_reader
+    from foveola.encoders.reader_card import render_reader_card
+
+    release = read_reader(source)
+    if as_json:
+        print_json({
+            "name": release.name, "labels": list(release.labels),
+            "thresholds": list(release.thresholds), "enhance": release.enhance,
+            "fingerprint": release.fingerprint, "contract": release.contract.to_mapping(),
+            "card": dict(release.card),
+        })  # fmt: skip
+    else:
+        click.echo(render_reader_card(release), nl=False)
 
 
 @click.command(epilog="Example: foveola phantom phantoms/ --subjects 20 --visits 3 --seed 1")
@@ -158,20 +178,24 @@ def train(config: Path, out: Path, as_json: bool) -> None:
     Killed and run again with the same arguments, it goes on from its last epoch. Watch it
     with: tensorboard --logdir OUT. The encoder is written to OUT/encoder; use it with
     foveola index ARCHIVE MANIFEST --encoder OUT/encoder.
+
+    A file that says task = "reading" trains a reader of both eyes, written to OUT/reader; use
+    it with foveola read LEFT RIGHT --reader OUT/reader.
     """
     if not config.is_file():
         raise ConfigError(f"{config}: no such file; expected a TOML configuration")
     try:
-        from foveola.training.run import train as run
+        from foveola.training.start import load_any, start
     except ModuleNotFoundError as error:
         raise MissingExtraError(
             f"training needs {error.name}. Run: pip install 'foveola[train]'"
         ) from error
-    encoder = run(config, out, lambda line: click.echo(line, err=True))
+    settings = load_any(config)
+    released = start(settings, config.parent, out, lambda line: click.echo(line, err=True))
     if as_json:
-        print_json({"encoder": str(encoder)})
+        print_json({released.name: str(released)})
     else:
-        click.echo(encoder)
+        click.echo(released)
 
 
 @click.command(epilog="Example: foveola compare triplet.toml ada.toml --out runs/ada --seeds 3")

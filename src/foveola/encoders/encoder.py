@@ -23,7 +23,8 @@ from foveola.cases import Case, Eye
 from foveola.encoders.release import DEFAULT, Release, read_release
 from foveola.errors import EncoderError, FoveolaError
 from foveola.images.decode import DEFAULT_LIMITS, decode, read_bytes
-from foveola.images.fundus import Contract, prepare
+from foveola.images.fundus import Contract, find_field_of_view, prepare
+from foveola.images.gradability import gradability
 
 Pixels = NDArray[np.uint8]
 Vectors = NDArray[np.float32]
@@ -52,6 +53,7 @@ class Encoded:
         digest: BLAKE2b of the file, 16 bytes.
         size: of the file in bytes.
         mtime_ns: time of its last change.
+        gradability: chance that its quality suffices for grading, from 0 to 1.
     """
 
     case: Case
@@ -59,6 +61,7 @@ class Encoded:
     digest: bytes
     size: int
     mtime_ns: int
+    gradability: float
 
 
 @dataclass(frozen=True)
@@ -144,11 +147,13 @@ class Encoder:
             stat = path.stat()
             data = read_bytes(path, DEFAULT_LIMITS)
             image = decode(data, min_side=self.contract.size, name=path.name)
-            descriptor = self.encode_photograph(image, case.eye)
+            view = find_field_of_view(image)  # once for both
+            descriptor = self._run(prepare(image, self.contract, case.eye, view))
         except (OSError, FoveolaError) as error:
             return Failed.of(case, error)
         digest = blake2b(data, digest_size=16).digest()
-        return Encoded(case, descriptor, digest, stat.st_size, stat.st_mtime_ns)
+        quality = gradability(image, view)
+        return Encoded(case, descriptor, digest, stat.st_size, stat.st_mtime_ns, quality)
 
     def encode_cases(self, cases: Iterable[Case]) -> Iterator[Encoded | Failed]:
         """Encode many files on all cores; results come in the order of the cases.

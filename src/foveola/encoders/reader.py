@@ -24,7 +24,7 @@ import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 
-from foveola.encoders.release import fingerprint, locate, read_json, write_json
+from foveola.encoders.release import RELEASED, fingerprint, locate, read_json, write_json
 from foveola.errors import EncoderError
 from foveola.images.enhance import enhance
 from foveola.images.fundus import Contract, prepare
@@ -60,6 +60,11 @@ class ReaderRelease:
     enhance: bool
     fingerprint: str
     card: Mapping[str, Any]
+
+
+def is_reader(source: str | Path) -> bool:
+    """Whether a name, or a folder, is that of a reader."""
+    return any((folder / FILE).is_file() for folder in (Path(source), RELEASED / str(source)))
 
 
 def read_reader(source: str | Path) -> ReaderRelease:

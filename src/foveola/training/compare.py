@@ -16,14 +16,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from foveola.cases import Case
-from foveola.config import load_config
 from foveola.datasets.manifest import Manifest
 from foveola.encoders.encoder import Encoded, Encoder
+from foveola.encoders.reader import read_reader
 from foveola.errors import ConfigError, ImageError
 from foveola.evaluation import Side, evaluate
-from foveola.training.config import TrainConfig
+from foveola.training.config import DataConfig, TrainConfig
 from foveola.training.data import training_labels
-from foveola.training.run import train_configured
+from foveola.training.start import Config, load_any, start
 
 Report = Callable[[str], None]
 
@@ -58,10 +58,12 @@ def compare(
 
     Each run is judged on the subjects that its configuration holds out, which are the same for
     all: each of their images asked against the others. For diseases by grade, macro, without
-    the query's own subject; for subjects and eyes by identity, micro.
+    the query's own subject; for subjects and eyes by identity, micro. Readers are judged by the
+    official score of ODIR and the honest figures beside it, see `foveola.evaluation.reading`.
 
     Args:
-        config_files: TOML, see TrainConfig; differences are taken to the first.
+        config_files: TOML, see TrainConfig, or all of readers, see ReadingConfig; differences are
+            taken to the first.
         out: folder of the runs and of the table.
         seeds: number of them.
         report: receives one line at each step.
@@ -72,7 +74,7 @@ def compare(
     Raises:
         ConfigError: two configurations of one name, of another split, or nothing held out.
     """
-    configs = [(load_config(path, TrainConfig), path.parent) for path in config_files]
+    configs = [(load_any(path), path.parent) for path in config_files]
     _check_comparable([config for config, _ in configs], [base for _, base in configs])
     scores: dict[tuple[str, str], list[float]] = {}
     for seed in range(seeds):
@@ -86,7 +88,7 @@ def compare(
     return rows
 
 
-def _check_comparable(configs: Sequence[TrainConfig], bases: Sequence[Path]) -> None:
+def _check_comparable(configs: Sequence[Config], bases: Sequence[Path]) -> None:
     names = [config.name for config in configs]
     if len(set(names)) < len(names):
         raise ConfigError(f"two configurations are named alike: {', '.join(sorted(names))}")
@@ -96,25 +98,29 @@ def _check_comparable(configs: Sequence[TrainConfig], bases: Sequence[Path]) -> 
             raise ConfigError(f"{config.name} holds no subjects out; set held_out under [data]")
         if _split(config, base) != first:
             raise ConfigError(
-                f"{config.name} has other manifests, label or held-out subjects than {names[0]}; "
+                f"{config.name} has other manifests, labels or held-out subjects than {names[0]}; "
                 "a difference between them would say nothing"
             )
 
 
-def _split(config: TrainConfig, base: Path) -> tuple[object, ...]:
+def _split(config: Config, base: Path) -> tuple[object, ...]:
     data = config.data
     files = tuple((base / name).resolve() for name in data.manifests)
-    return files, data.label, data.held_out, data.split_seed
+    label = data.label if isinstance(data, DataConfig) else data.labels
+    return type(config), files, label, data.held_out, data.split_seed, data.fold
 
 
-def _score(config: TrainConfig, base: Path, folder: Path, report: Report) -> dict[str, float]:
+def _score(config: Config, base: Path, folder: Path, report: Report) -> dict[str, float]:
     """The run's scores: read if it was judged before, else trained for and written."""
     kept = folder / "score.json"
     if not kept.exists():
-        encoder = folder / "encoder"
-        if not encoder.exists():
-            train_configured(config, base, folder, report)
-        scores = held_out_scores(folder, config.data.label)
+        released = folder / ("encoder" if isinstance(config, TrainConfig) else "reader")
+        if not released.exists():
+            start(config, base, folder, report)
+        if isinstance(config, TrainConfig):
+            scores = held_out_scores(folder, config.data.label)
+        else:
+            scores = reader_scores(released)
         partial = kept.with_suffix(".partial")
         partial.write_text(json.dumps(scores), encoding="utf-8")
         partial.rename(kept)
@@ -147,6 +153,21 @@ def held_out_scores(run: Path, label: str) -> dict[str, float]:
     names = ("mAP@R", "mAP@10", "mHR@1")
     values = {name: done.metrics[name].value for name in names}
     return {name: v.micro if by_identity else v.macro for name, v in values.items()}
+
+
+def reader_scores(reader: Path) -> dict[str, float]:
+    """What a released reader reached on the people held back, from its card.
+
+    Returns:
+        The official score and what it is made of, macro-AUC, mAP and calibration error; macro-F1
+        by the thresholds of the validation people.
+    """
+    found = read_reader(reader).card["evaluation"]
+    overall = found["official"]["overall"]
+    names = ("final", "kappa", "F1 (official)", "AUC", "macro-AUC", "mAP", "ECE")
+    values = {name: overall[name]["value"] for name in names}
+    values["macro-F1"] = found["chosen"]["overall"]["macro-F1"]["value"]
+    return {name: math.nan if value is None else value for name, value in values.items()}
 
 
 def _side(

@@ -64,6 +64,7 @@ class ReadingLossConfig:
 class ReadingConfig(RunConfig):
     """One training of a reader."""
 
+    task: Literal["reading"] = "reading"  # a file must say it, to be known as of a reader
     data: PeopleConfig
     model: ReaderConfig = field(default_factory=ReaderConfig)
     loss: ReadingLossConfig = field(default_factory=ReadingLossConfig)

@@ -1,0 +1,51 @@
+"""What `foveola train` does with a file: an encoder, or where it says so a reader of both eyes."""
+
+import tomllib
+from pathlib import Path
+
+from foveola.config import load_config
+from foveola.training.config import TrainConfig
+from foveola.training.prepared import Report
+from foveola.training.reading import train_reader
+from foveola.training.reading_config import ReadingConfig
+from foveola.training.reading_export import export_reader
+from foveola.training.run import train_configured
+
+Config = TrainConfig | ReadingConfig
+
+
+def load_any(path: Path) -> Config:
+    """The configuration in a TOML file; one of a reader says task = "reading".
+
+    Raises:
+        ConfigError: the file is missing or wrong.
+    """
+    if _is_of_reader(path):
+        return load_config(path, ReadingConfig)
+    return load_config(path, TrainConfig)
+
+
+def start(config: Config, base: Path, out: Path, report: Report = print) -> Path:
+    """Train, or go on training, and release.
+
+    Args:
+        config: of the run, with paths relative to base.
+        base: folder.
+        out: folder of the run.
+        report: receives a line at each step.
+
+    Returns:
+        The folder of what is released: out/encoder, or out/reader.
+    """
+    if isinstance(config, TrainConfig):
+        return train_configured(config, base, out, report)
+    run = train_reader(config, base, out, report)
+    report("exporting the reader")
+    return export_reader(run, out / "reader", config)
+
+
+def _is_of_reader(path: Path) -> bool:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig")).get("task") == "reading"
+    except (OSError, ValueError, RecursionError):
+        return False  # `load_config` says what is wrong
