@@ -12,10 +12,24 @@ from foveola.cases import Case
 from foveola.encoders.encoder import Encoded, Encoder, Failed
 from foveola.encoders.release import DEFAULT, read_release
 from foveola.errors import ArchiveError
+from foveola.images.gradability import WARN_BELOW
 
 # Photographs a transaction. A crash loses at most the work on these, about a second;
 # one transaction a photograph would wait for the disk each time.
 BATCH = 128
+
+
+@dataclass(frozen=True)
+class Doubtful:
+    """A photograph that was stored, but may not be gradable.
+
+    Attributes:
+        case: the photograph.
+        gradability: from 0 to 1, see `foveola.images.gradability`.
+    """
+
+    case: Case
+    gradability: float
 
 
 @dataclass(frozen=True)
@@ -27,12 +41,14 @@ class Indexed:
         unchanged: photographs that were there already, with the same file.
         relabelled: of those, how many records were brought up to date.
         failed: those that can't be used, with the reason.
+        doubtful: those of the added that may not be gradable.
     """
 
     added: int
     unchanged: int
     relabelled: int
     failed: tuple[Failed, ...]
+    doubtful: tuple[Doubtful, ...] = ()
 
 
 def open_archive(folder: Path, encoder: str | Path | None = None) -> tuple[Archive, Path]:
@@ -121,15 +137,21 @@ def index_cases(
         progress(len(unchanged))
     added = 0
     failed: list[Failed] = []
+    doubtful: list[Doubtful] = []
     results = encoder.encode_cases(new)
     while batch := list(islice(results, BATCH)):
         good = [result for result in batch if isinstance(result, Encoded)]
         failed += [result for result in batch if isinstance(result, Failed)]
         if good:
             added += archive.add([_entry(result) for result in good])
+            doubtful += [
+                Doubtful(result.case, result.gradability)
+                for result in good
+                if result.gradability < WARN_BELOW
+            ]
         if progress:
             progress(len(batch))
-    return Indexed(added, len(unchanged), relabelled, tuple(failed))
+    return Indexed(added, len(unchanged), relabelled, tuple(failed), tuple(doubtful))
 
 
 def _sort_out(archive: Archive, cases: Sequence[Case]) -> tuple[list[Case], list[Case]]:
@@ -168,4 +190,4 @@ def add_missing(folder: Path, cases: Sequence[Case], encoder: str | Path | None 
         return index_cases(archive, Encoder.load(own), cases)
 
 
-__all__ = ["BATCH", "Indexed", "add_missing", "index_cases", "open_archive"]
+__all__ = ["BATCH", "Doubtful", "Indexed", "add_missing", "index_cases", "open_archive"]

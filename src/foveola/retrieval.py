@@ -16,6 +16,7 @@ from foveola.cases import Case, Eye
 from foveola.encoders.encoder import Encoder
 from foveola.errors import ImageError
 from foveola.images.decode import decode, read_bytes
+from foveola.images.gradability import gradability
 from foveola.people_search import PeopleSearch, PersonResult
 
 
@@ -50,6 +51,7 @@ class SearchResult:
         encoder: name of the encoder.
         fingerprint: of the encoder.
         milliseconds: from reading the file to the hits.
+        gradability: of the query, from 0 to 1, see `foveola.images.gradability`.
     """
 
     query: Case
@@ -61,6 +63,7 @@ class SearchResult:
     encoder: str
     fingerprint: str
     milliseconds: float
+    gradability: float
 
 
 class _Asked(NamedTuple):
@@ -70,6 +73,7 @@ class _Asked(NamedTuple):
     id: int | None
     digest: bytes
     descriptor: NDArray[np.float32]
+    gradability: float
 
 
 class Retriever:
@@ -170,6 +174,7 @@ class Retriever:
             encoder=self.encoder.name,
             fingerprint=self.encoder.fingerprint,
             milliseconds=(time.perf_counter() - start) * 1000,
+            gradability=asked.gradability,
         )
 
     def search_person(
@@ -233,6 +238,7 @@ class Retriever:
             encoder=self.encoder.name,
             fingerprint=self.encoder.fingerprint,
             milliseconds=(time.perf_counter() - start) * 1000,
+            gradability={eye: one.gradability for eye, one in asked.items()},
         )
 
     def _ask(self, image: Path, subject: str | None, collection: str, eye: Eye | None) -> _Asked:
@@ -247,7 +253,8 @@ class Retriever:
         case = _merge(given, known[1] if known else None)
         pixels = decode(data, min_side=self.encoder.contract.size, name=image.name)
         descriptor = self.encoder.encode_photograph(pixels, case.eye or eye)
-        return _Asked(case, known[0] if known else None, digest, descriptor)
+        quality = gradability(pixels)
+        return _Asked(case, known[0] if known else None, digest, descriptor, quality)
 
 
 def _check_person(asked: Mapping[Eye, _Asked]) -> None:

@@ -18,6 +18,7 @@ from foveola.images.gradability import (
     Rule,
     gradability,
     measure,
+    warning,
 )
 from foveola.phantom.anatomy import make_eye, make_subject
 from foveola.phantom.render import render
@@ -155,6 +156,13 @@ def test_lines_are_told_from_spots():
     assert of["lines"][where] > of["spots"][where] + 2
     assert of["spots"][where] == of["plain"][where] == pytest.approx(np.log(0.005))
     assert of["spots"][where + 1] < 0 < of["lines"][where + 1]
+
+
+def test_a_user_is_told_below_one_half():
+    assert warning(WARN_BELOW) is None
+    said = warning(0.1234)
+    assert said.startswith("may be too dark")
+    assert "(gradability 0.12)" in said
 
 
 def test_the_rule_by_hand(tmp_path):

@@ -21,7 +21,10 @@ def a_search(query=None, cases=(), **known):
     hits = [
         SimpleNamespace(rank=i + 1, similarity=0.9 - 0.2 * i, case=c) for i, c in enumerate(cases)
     ]
-    plain = {"excluded_same_subject": 0, "considered": 100, "where": None, "encoder": "enc"}
+    plain = {
+        "excluded_same_subject": 0, "considered": 100, "where": None, "encoder": "enc",
+        "gradability": 1.0,
+    }  # fmt: skip
     return SimpleNamespace(query=query or a_case("q.jpg"), hits=hits, **(plain | known))
 
 

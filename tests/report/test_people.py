@@ -26,6 +26,7 @@ def result(query, *hits):
     return PersonResult(
         query=query, in_archive=(), hits=hits, excluded_same_subject=2, considered=1234,
         unassigned=5, where="grade >= 2", encoder="enc", fingerprint="f" * 32, milliseconds=1.0,
+        gradability=dict.fromkeys(query, 1.0),
     )  # fmt: skip
 
 

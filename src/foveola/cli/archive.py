@@ -54,6 +54,10 @@ def index(
             "archive": str(archive), "cases": total, "added": done.added,
             "unchanged": done.unchanged, "relabelled": done.relabelled,
             "failed": failed_json(done.failed),
+            "may_not_be_gradable": [
+                {"image": item.case.image, "gradability": round(item.gradability, 2)}
+                for item in done.doubtful
+            ],
         })  # fmt: skip
     else:
         click.echo(
@@ -61,8 +65,19 @@ def index(
             f"{done.relabelled} relabelled, {len(done.failed)} could not be used"
         )
     list_failed(done.failed)
+    _count_doubtful(len(done.doubtful), done.added)
     if done.failed:
         ctx.exit(PARTLY)
+
+
+def _count_doubtful(count: int, added: int) -> None:
+    """Say on stderr how many photographs may not be gradable."""
+    if count:
+        click.echo(
+            f"{count} of the {added} added may be too dark, blurred or hazy to be graded "
+            "(--json names them)",
+            err=True,
+        )
 
 
 @click.command(epilog="Example: foveola remove archive/ --subject 1042")

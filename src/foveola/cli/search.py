@@ -12,6 +12,7 @@ from foveola.cli.output import (
     one_line_errors,
     print_json,
     record_columns,
+    warn_of_quality,
 )
 from foveola.cli.startup import import_openvino_runtime
 
@@ -88,6 +89,7 @@ def search(
         print_json(_result_json(result))
     else:
         _print(result)
+    warn_of_quality("the query", result.gradability)
     if html is not None:
         click.echo(f"report: {html}", err=True)
 
@@ -115,7 +117,10 @@ def _page(result: "SearchResult") -> str:
 
 def _result_json(result: "SearchResult") -> dict[str, object]:
     return {
-        "query": {**case_json(result.query), "in_archive": result.in_archive},
+        "query": {
+            **case_json(result.query), "in_archive": result.in_archive,
+            "gradability": round(result.gradability, 2),
+        },
         "hits": [
             {"rank": hit.rank, "similarity": round(hit.similarity, 6), "id": hit.id,
              **case_json(hit.case)}

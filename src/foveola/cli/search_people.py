@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from foveola.cli.output import case_json, print_json, record_columns
+from foveola.cli.output import case_json, print_json, record_columns, warn_of_quality
 from foveola.people import EYES
 from foveola.people_search import PersonHit, PersonResult
 
@@ -20,6 +20,8 @@ def show_people(result: PersonResult, html: Path | None, *, as_json: bool) -> No
         print_json(people_json(result))
     else:
         _print(result)
+    for eye, value in result.gradability.items():
+        warn_of_quality(f"the {eye} eye", value)
     if html is not None:
         click.echo(f"report: {html}", err=True)
 
@@ -27,7 +29,11 @@ def show_people(result: PersonResult, html: Path | None, *, as_json: bool) -> No
 def people_json(result: PersonResult) -> dict[str, Any]:
     """A search for people as plain values; an eye that is not there is None."""
     query = {
-        eye: {**case_json(case), "in_archive": eye in result.in_archive}
+        eye: {
+            **case_json(case),
+            "in_archive": eye in result.in_archive,
+            "gradability": round(result.gradability[eye], 2),
+        }
         for eye, case in result.query.items()
     }
     return {

@@ -34,7 +34,6 @@ Floats = NDArray[np.float64]
 Image = NDArray[np.float32]
 
 WARN_BELOW = 0.5  # more likely not gradable than gradable, among photographs like EyeQ's
-WARNING = "may be too dark, blurred or hazy to be graded; look at it, or take it again"
 MEASURES = ("vessels", "lines", "detail", "dim", "shadow", "redness")
 WEIGHTS = Path(__file__).with_name("gradability.json")
 
@@ -106,10 +105,20 @@ def gradability(pixels: Pixels, view: FieldOfView | None = None) -> float:
         view: the field of view if it is known already.
 
     Returns:
-        From 0 to 1; below WARN_BELOW a user should be told WARNING.
+        From 0 to 1; `warning` says what to tell a user of it.
     """
     found = measure(pixels, view)
     return 0.0 if found is None else float(_shipped().chance(found))
+
+
+def warning(value: float) -> str | None:
+    """What a user should be told of a photograph, to follow its name; None where all is well."""
+    if value >= WARN_BELOW:
+        return None
+    return (
+        f"may be too dark, blurred or hazy to be graded (gradability {value:.2f}); "
+        "look at it, or take it again"
+    )
 
 
 def measure(pixels: Pixels, view: FieldOfView | None = None) -> Floats | None:

@@ -95,6 +95,7 @@ class PersonResult:
         encoder: name of the encoder.
         fingerprint: of the encoder.
         milliseconds: from reading the files to the hits.
+        gradability: of the query's photographs, from 0 to 1, see `foveola.images.gradability`.
     """
 
     query: Mapping[Eye, Case]
@@ -107,6 +108,7 @@ class PersonResult:
     encoder: str
     fingerprint: str
     milliseconds: float
+    gradability: Mapping[Eye, float]
 
     @property
     def judged_by(self) -> tuple[Eye, ...]:
