@@ -4,8 +4,9 @@
 
 Trains each row with each seed, all on one split of the people, and lets it read those held back:
 with both eyes, with the left or the right one alone, and with the two exchanged. What a run said
-is kept as OUT/ROW/seed-S/said.npz and not made again. Prints Markdown: means over the seeds and
-the standard error of the mean, and for the first row's first seed intervals over people.
+is kept as OUT/ROW/seed-S/said.npz and not made again. Below them stand the votes of the released
+descriptor's nearest people, who are split alike. Prints Markdown: means over the seeds and the
+standard error of the mean, and for the first row's first seed intervals over people.
 """
 
 import argparse
@@ -14,13 +15,14 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from reading_votes import K, votes
 
 from foveola.evaluation.reading import ODIR, ReadingEvaluation, evaluate_reading
 from foveola.evaluation.tables import piped
 from foveola.training.evidence import Row, read_rows
 from foveola.training.prepared import HELD
 from foveola.training.reading import ReaderRun, train_reader
-from foveola.training.reading_config import ReadingConfig
+from foveola.training.reading_config import PeopleConfig, ReadingConfig
 
 FIGURES = ("final", "kappa", "F1 (official)", "AUC", "macro-AUC", "mAP", "ECE")
 CHOSEN = ("final", "macro-F1", "exact match")  # with the thresholds of the validation people
@@ -44,6 +46,9 @@ def main() -> None:
                 said.setdefault(row.title, []).append(
                     kept(row, seed, arguments.rows.parent, folder)
                 )
+    said[f"votes of {K} nearest people, released descriptor"] = [
+        kept_votes(rows[0].config.data, arguments.rows.parent, arguments.out)
+    ]
     print(piped(compared(said)), "\n")
     print(piped(views(said)), "\n")
     title, runs = next(iter(said.items()))
@@ -59,6 +64,15 @@ def kept(row: Row[ReadingConfig], seed: int, base: Path, folder: Path) -> Arrays
         partial = folder / "said.partial.npz"
         np.savez(partial, **spoken(run))
         partial.rename(path)
+    with np.load(path) as found:
+        return dict(found)
+
+
+def kept_votes(data: PeopleConfig, base: Path, out: Path) -> Arrays:
+    """What the nearest people say, asked where it is not there."""
+    path = out / "votes.npz"
+    if not path.exists():
+        np.savez(path, **votes(data, base, out / "votes"))
     with np.load(path) as found:
         return dict(found)
 

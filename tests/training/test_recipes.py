@@ -18,7 +18,8 @@ TABLES = [
     FOLDER / name for name in ("evidence.toml", "matching.toml", "matching-vessels.toml")
 ]  # of many configurations
 READINGS = [FOLDER / "reading.toml"]  # likewise, of readers
-RECIPES = sorted(path for path in FOLDER.glob("*.toml") if path not in TABLES + READINGS)
+READERS = [FOLDER / "fundus-reading-1.toml"]
+RECIPES = sorted(path for path in FOLDER.glob("*.toml") if path not in TABLES + READINGS + READERS)
 CONFIGS = [load_config(path, TrainConfig) for path in RECIPES]
 CONFIGS += [row.config for table in TABLES for row in read_rows(table)]
 
@@ -45,7 +46,9 @@ def test_a_recipe_can_be_read_and_its_parts_made(config):
 
 
 @pytest.mark.parametrize(
-    "config", [row.config for path in READINGS for row in read_rows(path, ReadingConfig)],
+    "config",
+    [row.config for path in READINGS for row in read_rows(path, ReadingConfig)]
+    + [load_config(path, ReadingConfig) for path in READERS],
     ids=lambda config: config.name,
 )  # fmt: skip
 def test_a_recipe_of_a_reader_can_be_read_and_its_model_made(config):
