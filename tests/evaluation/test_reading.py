@@ -12,6 +12,7 @@ from foveola.evaluation.reading import (
     evaluate_reading,
     official_score,
 )
+from foveola.evaluation.reliability import save_reliability
 
 TRUTH = np.array(
     [[c == "1" for c in row] for row in ("10000000", "01000001", "00100000", "01000100")]
@@ -159,3 +160,20 @@ def test_thresholds_have_the_best_f1():
 def test_what_does_not_fit_is_refused(truth, said, words):
     with pytest.raises(ValueError, match=words):
         evaluate_reading(truth, said, bootstrap=0)
+
+
+def test_reliability_by_hand():
+    scores = np.array([0.1, 0.3, 0.9, 1.0])
+    truth = np.array([False, True, True, True])
+    low, high = binary.reliability(scores, truth, bins=2)
+    assert low == (pytest.approx(0.2), 0.5, 2)
+    assert high == (pytest.approx(0.95), 1.0, 2)
+    assert len(binary.reliability(scores, truth, bins=10)) == 3  # 0.9 and 1.0 share the last
+
+
+def test_the_reliability_plot_is_written(tmp_path):
+    rng = np.random.default_rng(0)
+    said = rng.random((200, 3))
+    truth = rng.random((200, 3)) < said
+    path = save_reliability(truth, {"before": said**2, "after": said}, tmp_path / "r.png")
+    assert path.read_bytes().startswith(b"\x89PNG")

@@ -108,6 +108,7 @@ def test_readers_are_compared_and_released(work):
     found = read_reader(reader).card["evaluation"]["official"]
     assert final["sum"] == pytest.approx(found["overall"]["final"]["value"])
     assert found["rows"] == 10  # 5 of 12 people, two visits each
+    assert (reader.parent / "reliability.png").read_bytes().startswith(b"\x89PNG")
     card = subprocess.run(
         [sys.executable, "-m", "foveola", "card", str(reader)], capture_output=True, text=True,
         timeout=100, check=False,

@@ -23,7 +23,7 @@ from foveola.cases import Case, Eye
 from foveola.encoders.release import DEFAULT, Release, read_release
 from foveola.errors import EncoderError, FoveolaError
 from foveola.images.decode import DEFAULT_LIMITS, decode, read_bytes
-from foveola.images.fundus import Contract, find_field_of_view, prepare
+from foveola.images.fundus import Contract, FieldOfView, find_field_of_view, prepare
 from foveola.images.gradability import gradability
 
 Pixels = NDArray[np.uint8]
@@ -147,12 +147,16 @@ class Encoder:
             stat = path.stat()
             data = read_bytes(path, DEFAULT_LIMITS)
             image = decode(data, min_side=self.contract.size, name=path.name)
-            view = find_field_of_view(image)  # once for both
-            descriptor = self._run(prepare(image, self.contract, case.eye, view))
+            view = find_field_of_view(image)
+            prepared = prepare(image, self.contract, case.eye, view)
+            descriptor = self._run(prepared)
         except (OSError, FoveolaError) as error:
             return Failed.of(case, error)
         digest = blake2b(data, digest_size=16).digest()
-        quality = gradability(image, view)
+        # What the network saw will do where it is the whole field, and saves time.
+        whole = FieldOfView(*(self.contract.size / 2,) * 3, view.round)
+        seen = (prepared, whole) if self.contract.crop else (image, view)
+        quality = gradability(*seen)
         return Encoded(case, descriptor, digest, stat.st_size, stat.st_mtime_ns, quality)
 
     def encode_cases(self, cases: Iterable[Case]) -> Iterator[Encoded | Failed]:

@@ -7,6 +7,8 @@ an interval for the price of a few matrix operations.
 Definitions are scikit-learn's, and tests hold them to it.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from foveola.evaluation.metrics import Bools, Floats
@@ -60,6 +62,31 @@ def specificity(answers: Bools, truth: Bools, weights: Floats) -> Floats:
     """Share of the negative that is left alone."""
     _, fp, _, tn = _counts(answers, truth, weights)
     return _ratio(tn, tn + fp)
+
+
+class Bin(NamedTuple):
+    """Answers whose probabilities lie in one of equal bins.
+
+    Attributes:
+        said: mean of their probabilities.
+        true: share of them that is true.
+        answers: how many they are.
+    """
+
+    said: float
+    true: float
+    answers: int
+
+
+def reliability(scores: Floats, truth: Bools, bins: int = 10) -> list[Bin]:
+    """Beside what was said, how often it was true: (N,) probabilities, in bins that have any."""
+    place = np.minimum((scores * bins).astype(np.int64), bins - 1)
+    members = (place == i for i in range(bins))
+    return [
+        Bin(float(scores[m].mean()), float(truth[m].mean()), int(m.sum()))
+        for m in members
+        if m.any()
+    ]
 
 
 def calibration_error(scores: Floats, truth: Bools, weights: Floats, bins: int = 15) -> Floats:

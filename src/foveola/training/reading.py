@@ -178,6 +178,15 @@ class ReaderRun:
         """What it says of some of the people that it was prepared with."""
         return _read(self.module, self.feed, people)
 
+    def say_uncalibrated(self, people: People) -> Readings:
+        """Likewise, as it was before its temperatures were fitted."""
+        kept = [float(self.answer.get_buffer(n)) for n in ("temperature", "eye_temperature")]
+        self.answer.set_temperatures(1.0, 1.0)
+        try:
+            return self.say(people)
+        finally:
+            self.answer.set_temperatures(kept[0], kept[1])
+
 
 def train_reader(config: ReadingConfig, base: Path, out: Path, report: Report = print) -> ReaderRun:
     """Train, or go on training.

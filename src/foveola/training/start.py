@@ -4,6 +4,7 @@ import tomllib
 from pathlib import Path
 
 from foveola.config import load_config
+from foveola.evaluation.reliability import save_reliability
 from foveola.training.config import TrainConfig
 from foveola.training.prepared import Report
 from foveola.training.reading import train_reader
@@ -40,6 +41,12 @@ def start(config: Config, base: Path, out: Path, report: Report = print) -> Path
     if isinstance(config, TrainConfig):
         return train_configured(config, base, out, report)
     run = train_reader(config, base, out, report)
+    held = run.held.people
+    if len(held.photographs):
+        said = {"as trained": run.say_uncalibrated(held).probabilities,
+                "after temperature scaling": run.held.probabilities}  # fmt: skip
+        note = f"{config.name}, {len(held.photographs)} people it was not trained on"
+        save_reliability(held.truth > 0, said, out / "reliability.png", note=note)
     report("exporting the reader")
     return export_reader(run, out / "reader", config)
 
