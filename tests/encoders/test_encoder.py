@@ -14,6 +14,8 @@ from foveola.datasets.manifest import Manifest
 from foveola.encoders.encoder import AHEAD, Encoded, Encoder, Failed
 from foveola.encoders.release import DEFAULT, find, read_release
 from foveola.errors import EncoderError
+from foveola.images.decode import decode
+from foveola.images.gradability import gradability
 
 
 @pytest.fixture(scope="module")
@@ -186,3 +188,9 @@ def test_two_threads_that_start_together_do_not_wait_for_each_other():
         [sys.executable, "-c", RACE], timeout=60, check=False, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_gradability_is_that_of_the_decoded_photograph(encoder, cases):
+    for case in cases[:4]:
+        pixels = decode(Path(case.path), min_side=encoder.contract.size)
+        assert encoder.encode_case(case).gradability == pytest.approx(gradability(pixels), abs=1e-6)
