@@ -3,7 +3,8 @@
     python benchmarks/search.py [CASES DIMENSION]...
 
 Prints, for each size: filling and reading the archive once, then the median of 15 searches
-for 10 neighbours, of the same search with a filter, and of numpy's argsort of all products.
+for 10 neighbours, of the same search with a filter, of a search for people by both eyes, and of
+numpy's argsort of all products. Every two cases are a person's left and right eye.
 The last column says whether the naive order of the first 10 is the same.
 """
 
@@ -19,6 +20,8 @@ from numpy.typing import NDArray
 
 from foveola.archive import Archive, Entry
 from foveola.cases import Case
+from foveola.people import EYES
+from foveola.people_search import PeopleSearch
 
 K = 10
 REPEATS = 15
@@ -26,7 +29,8 @@ BATCH = 1000
 
 
 def main(sizes: list[tuple[int, int]]) -> None:
-    names = ("cases", "D", "fill s", "read ms", "search ms", "filtered ms", "argsort ms", "same")
+    names = ("cases", "D", "fill s", "read ms", "search ms", "filtered ms", "people ms")
+    names += ("argsort ms", "same")
     print("".join(f"{name:>13}" for name in names))
     for count, dimension in sizes:
         with tempfile.TemporaryDirectory() as folder:
@@ -47,9 +51,12 @@ def measure(folder: Path, count: int, dimension: int) -> list[str]:
         read = 1000 * (time.perf_counter() - begin)
         exact, found = median_ms(lambda q: archive.search(q, K).ids - 1, queries)
         filtered, _ = median_ms(lambda q: archive.search(q, K, where="grade = 3").ids, queries)
+        people = PeopleSearch(archive)
+        people.search({"left": queries[0], "right": queries[1]}, K)  # pairs them, once
+        both, _ = median_ms(lambda q: asked(people, q, vectors), queries)
     naive, expected = median_ms(lambda q: np.argsort(-(vectors @ q))[:K], queries)
     same = all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True))
-    times = [f"{ms:.2f}" for ms in (read, exact, filtered, naive)]
+    times = [f"{ms:.2f}" for ms in (read, exact, filtered, both, naive)]
     return [str(count), str(dimension), f"{filled:.1f}", *times, "yes" if same else "no"]
 
 
@@ -62,8 +69,17 @@ def fill(folder: Path, vectors: NDArray[np.float32]) -> None:
 
 
 def made_up(i: int, vector: NDArray[np.float32]) -> Entry:
-    case = Case(image=f"{i}.jpg", path=f"/data/{i}.jpg", subject=str(i // 2), grade=i % 5)
+    case = Case(
+        image=f"{i}.jpg", path=f"/data/{i}.jpg", subject=str(i // 2), grade=i % 5, eye=EYES[i % 2]
+    )
     return Entry(case=case, descriptor=vector, digest=bytes(16), size=0, mtime_ns=0)
+
+
+def asked(
+    people: PeopleSearch, query: NDArray[np.float32], vectors: NDArray[np.float32]
+) -> NDArray[np.int64]:
+    found = people.search({"left": query, "right": vectors[0]}, K)
+    return np.array([hit.ids["left"] for hit in found.hits])
 
 
 def median_ms(
