@@ -151,6 +151,7 @@ def test_lines_are_told_from_spots():
         cv2.line(lines, (at, 30), (at - 30, 290), (140, 60, 40), 5)
         for other in range(60, 300, 30):
             cv2.circle(spots, (at, other), 4, (140, 60, 40), -1)
+        cv2.rectangle(spots, (at, 100), (at + 10, 150), (140, 60, 40), -1)
     of = {name: measure(x) for name, x in (("lines", lines), ("spots", spots), ("plain", plain))}
     where = MEASURES.index("vessels")
     assert of["lines"][where] > of["spots"][where] + 2

@@ -39,7 +39,7 @@ WEIGHTS = Path(__file__).with_name("gradability.json")
 
 _SIZE = 160  # pixels of the field's diameter; at 224 it costs twice the time and tells no more
 _BLOCKS = 8  # a side; light and colour are judged by blocks
-_RIM = 0.9  # of the radius that is looked at: the rim of many fields is bright or dark
+_RIM = 0.9  # of the radius that is looked at: the rim may be bright or dark, and is an edge
 _BLACK = 8  # levels of 255: not retina, but what surrounds it
 _LEAST_SEEN = 0.5  # of the field; less than that is not a photograph to be graded
 _SMOOTH, _COARSER = 0.7, 1.1  # pixels; between them lie the finest structures
@@ -149,8 +149,7 @@ def _like_retina(colours: Floats) -> bool:
 
 def _lines(green: Pixels, inside: NDArray[np.bool_]) -> tuple[float, float, float] | None:
     """The first three MEASURES; None where all is texture or speckle."""
-    # Divided by the blurred disc, so that the black beyond it makes no edge.
-    smooth = cv2.GaussianBlur(green.astype(np.float32), (0, 0), _SMOOTH) / _blurred_disc()
+    smooth = cv2.GaussianBlur(green.astype(np.float32), (0, 0), _SMOOTH)
     widest = np.ones((_WIDEST, _WIDEST), np.uint8)
     dark = (cv2.morphologyEx(smooth, cv2.MORPH_CLOSE, widest) - smooth > _DEPTH) & inside
     long = _long_parts(dark)
@@ -194,18 +193,8 @@ def _block_means(image: Pixels | Image, inside: NDArray[np.bool_]) -> Floats:
 
 @cache
 def _inside() -> NDArray[np.bool_]:
-    return np.asarray(_distance() <= _RIM * _SIZE / 2)
-
-
-@cache
-def _blurred_disc() -> Image:
-    disc = (_distance() <= _SIZE / 2 - 1).astype(np.float32)
-    return np.asarray(cv2.GaussianBlur(disc, (0, 0), _SMOOTH) + 1e-3, np.float32)
-
-
-def _distance() -> Floats:
     axis = np.arange(_SIZE) - (_SIZE - 1) / 2
-    return np.asarray(np.hypot(axis[:, None], axis))
+    return np.asarray(np.hypot(axis[:, None], axis) <= _RIM * _SIZE / 2)
 
 
 @cache
