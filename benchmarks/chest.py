@@ -3,7 +3,8 @@
     python benchmarks/rematch.py recipes/matching.toml OUT --set kermany --set hannover
     python benchmarks/chest.py DATA OUT [--row ROW] [--impostors 5000]
 
-OUT is the folder in which benchmarks/rematch.py trained. In each fold the people held out are
+OUT is the folder in which benchmarks/rematch.py trained, on each set or, with --set chest, on
+both. In each fold the people held out are
 compared: all pairs of one person, random pairs of two. "both" is a calibration fitted on one half
 of the people and used on the other. Prints AUC and EER with 95 % intervals over people. Markdown.
 """
@@ -48,18 +49,19 @@ def main() -> None:
     for name, folder in FOLDERS.items():
         path = arguments.data / folder / "labels.csv"
         known = {case.image: case for case in Manifest.read(path, collection=folder).cases()}
-        folds = sorted((arguments.out / name / arguments.row).glob("fold-*"))
-        parts = [judged(run, known, arguments.impostors, n) for n, run in enumerate(folds)]
+        trained = name if (arguments.out / name / arguments.row).exists() else "chest"
+        folds = sorted((arguments.out / trained / arguments.row).glob("fold-*"))
+        parts = [judged(run, known, folder, arguments.impostors, n) for n, run in enumerate(folds)]
         rows += table(SETS[name].title, parts)
     print(piped(rows))
 
 
 def judged(
-    run: Path, known: dict[str, Case], impostors: int, seed: int
+    run: Path, known: dict[str, Case], collection: str, impostors: int, seed: int
 ) -> tuple[list[Evidence], np.ndarray, np.ndarray]:
     """Evidence of pairs of held-out people, whether each is of one person, and who asks."""
     entries = read_entries(run)
-    held = [i for i, (*_, away) in enumerate(entries) if away]
+    held = [i for i, (of, _, away) in enumerate(entries) if away and of == collection]
     descriptors = read_descriptors(run, entries)[held]
     cases = [known[entries[i][1]] for i in held]
     people = np.unique([str(case.identity) for case in cases], return_inverse=True)[1]

@@ -20,6 +20,7 @@ from foveola.datasets.manifest import Manifest
 from foveola.evaluation.tables import piped
 from foveola.matching import MatchingEvaluation, Protocol, evaluate_matching
 from foveola.matching.evaluation import published_table
+from foveola.training.config import TrainConfig
 from foveola.training.evidence import (
     Row,
     read_descriptors,
@@ -27,6 +28,7 @@ from foveola.training.evidence import (
     read_rows,
     train_row,
 )
+from foveola.training.prepared import collections_of
 
 DATA = "../../shared/data"
 
@@ -37,7 +39,7 @@ class Photographs:
 
     title: str
     protocol: Protocol
-    manifest: str | None = None
+    manifests: tuple[str, ...] = ()
     label: str = "eye"
     whole: bool = False  # the whole frame, of a radiograph
 
@@ -46,16 +48,20 @@ SETS = {
     "phantoms": Photographs("phantoms, 8 yearly visits", Protocol()),
     "tvhl": Photographs(
         "TVHL, fundus photographs of one visit", Protocol(gallery="others"),
-        f"{DATA}/tvhl/labels.csv",
+        (f"{DATA}/tvhl/labels.csv",),
     ),
     "kermany": Photographs(
         "Kermany, chest X-rays of one episode", Protocol(identity="subject", gallery="others"),
-        f"{DATA}/kermany_cxr/labels.csv", "subject", True,
+        (f"{DATA}/kermany_cxr/labels.csv",), "subject", True,
     ),
     "hannover": Photographs(
         "Hannover, chest X-rays with follow-ups",
         Protocol(identity="subject", time="admission_offset", unit="days", edges=(3, 7, 30)),
-        f"{DATA}/hannover_cxr/labels.csv", "subject", True,
+        (f"{DATA}/hannover_cxr/labels.csv",), "subject", True,
+    ),
+    "chest": Photographs(
+        "chest X-rays of both sets", Protocol(identity="subject", gallery="others"),
+        (f"{DATA}/kermany_cxr/labels.csv", f"{DATA}/hannover_cxr/labels.csv"), "subject", True,
     ),
 }  # fmt: skip
 
@@ -88,22 +94,23 @@ def main() -> None:
         print(piped(verified(results)), flush=True)
 
 
-def changed(row: Row, of: Photographs) -> Row:
+def changed(row: Row[TrainConfig], of: Photographs) -> Row[TrainConfig]:
     """The row for this kind of photographs."""
     config = row.config
-    if of.manifest is not None:
-        data = replace(config.data, manifests=(of.manifest,), label=of.label)
+    if of.manifests:
+        data = replace(config.data, manifests=of.manifests, label=of.label)
         model = replace(config.model, field_of_view=not of.whole)
         config = replace(config, data=data, model=model)
     return replace(row, config=config)
 
 
-def judge(row: Row, folder: Path, base: Path, of: Photographs) -> MatchingEvaluation:
+def judge(row: Row[TrainConfig], folder: Path, base: Path, of: Photographs) -> MatchingEvaluation:
     """The held-out people of a fold."""
-    path = base / row.config.data.manifests[0]
+    data = row.config.data
     known = {
         (case.collection, case.image): case
-        for case in Manifest.read(path, collection=path.resolve().parent.name).cases()
+        for path, collection in collections_of(data.manifests, data.collections, base).items()
+        for case in Manifest.read(path, collection=collection).cases()
     }
     entries = read_entries(folder)
     rows = read_descriptors(folder, entries)

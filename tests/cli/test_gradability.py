@@ -3,19 +3,12 @@
 import html
 import json
 import shutil
-import subprocess
-import sys
 
 import cv2
 import numpy as np
 import pytest
 
-
-def foveola(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "foveola", *map(str, arguments)],
-        capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
+from commands import foveola
 
 
 @pytest.fixture(scope="module")

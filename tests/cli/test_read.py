@@ -2,20 +2,10 @@
 
 import csv
 import json
-import subprocess
-import sys
 
 import pytest
 
-
-def foveola(*arguments, code=0):
-    done = subprocess.run(
-        [sys.executable, "-m", "foveola", *map(str, arguments)],
-        capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
-    assert done.returncode == code, (done.stdout, done.stderr)
-    assert "Traceback" not in done.stderr
-    return done
+from commands import foveola
 
 
 @pytest.fixture(scope="module")

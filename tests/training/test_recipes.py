@@ -15,7 +15,8 @@ from foveola.training.reading_config import ReadingConfig
 
 FOLDER = Path(__file__).parents[2] / "recipes"
 TABLES = [
-    FOLDER / name for name in ("evidence.toml", "matching.toml", "matching-vessels.toml")
+    FOLDER / name
+    for name in ("evidence.toml", "matching.toml", "matching-chest.toml", "matching-vessels.toml")
 ]  # of many configurations
 READINGS = [FOLDER / "reading.toml"]  # likewise, of readers
 READERS = [FOLDER / "fundus-reading-1.toml"]

@@ -12,14 +12,14 @@ Shapes: B people, C channels of stage 3, D of the attention's output, h x w its 
 fused feature, L labels.
 """
 
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple
 
 import timm
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from foveola.models.descriptor import modules_up_to
+from foveola.models.frozen import Freezable
 from foveola.models.resnet_v2 import ResNet50V2
 
 Fusion = Literal["concat", "sum", "product", "cross"]
@@ -160,7 +160,7 @@ class CrossLook(nn.Module):
         return x.reshape(len(x), self.heads, -1, x.shape[2] * x.shape[3]).transpose(2, 3)
 
 
-class BinocularModel(nn.Module):
+class BinocularModel(Freezable):
     """Reads both eyes of a person, or the one there is.
 
     Args:
@@ -202,8 +202,6 @@ class BinocularModel(nn.Module):
         self.attentions = nn.ModuleList(
             _stage(channels, width, blocks, attention) for _ in range(eyes)
         )
-        self.frozen: list[nn.Module] = []  # those with weights or statistics of their own
-        self.frozen_end: str | None = None  # name in the backbone of the last frozen module
         self.fuse = Fuse(fusion, width, feature)
         self.dropout = nn.Dropout(dropout)
         self.person, self.eye = nn.Linear(feature, labels), nn.Linear(width, labels)
@@ -215,22 +213,7 @@ class BinocularModel(nn.Module):
             ValueError: the backbone has no such number of stages.
         """
         ends: Any = self.backbones[0].ends
-        if not 0 <= stages <= len(ends):
-            raise ValueError(f"freeze is {stages}; what is used of it has {len(ends)} stages")
-        self.frozen_end = ends[stages - 1] if stages else None
-        end = self.frozen_end
-        of = [modules_up_to(each, end) for each in self.backbones if end is not None]
-        self.frozen = [module for each in of for module in each]
-        for module in self.frozen:
-            module.requires_grad_(False)
-        self.train(self.training)
-
-    def train(self, mode: bool = True) -> Self:
-        """Like nn.Module.train, but what is frozen stays in evaluation mode."""
-        super().train(mode)
-        for module in self.frozen:
-            module.eval()
-        return self
+        self.freeze_up_to(self.backbones, ends, stages)
 
     def forward(self, images: Tensor, present: Tensor | None = None) -> Read:
         """(B, 2, 3, H, W) normalised, left first; bool (B, 2), all there without."""

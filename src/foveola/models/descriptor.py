@@ -5,7 +5,7 @@ V maps that the attention returns (2 for mirror attention, else 1).
 """
 
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple
 
 import timm
 import torch
@@ -15,6 +15,7 @@ from torch.nn.functional import linear
 from torch.nn.functional import normalize as unit_length
 
 from foveola.models.attention import ATTENTIONS, Attention, SpatialGate
+from foveola.models.frozen import Freezable
 from foveola.models.labels import LabelPart
 from foveola.models.pooling import POOLINGS
 
@@ -32,7 +33,7 @@ class Described(NamedTuple):
     grades: Tensor | None = None  # (B, G) logits, where the model has a grade head
 
 
-class DescriptorModel(nn.Module):
+class DescriptorModel(Freezable):
     """Any timm backbone with attention, pooling and a projection to a unit descriptor.
 
     A model starts with the projection orthonormal and the attention as the identity (mirror,
@@ -96,8 +97,6 @@ class DescriptorModel(nn.Module):
         self.backbone = made
         if weights is not None:
             load_weights(self.backbone, weights)
-        self.frozen: list[nn.Module] = []  # those with weights or statistics of their own
-        self.frozen_end: str | None = None  # name of the last frozen module of the backbone
         self._channels_last = getattr(made, "output_fmt", "NCHW") == "NHWC"  # Swin and its kin
         self.views, self.fusion = views, fusion
         self.in_channels, self.green = in_channels, green
@@ -122,21 +121,7 @@ class DescriptorModel(nn.Module):
             ValueError: the backbone has no such number of stages.
         """
         stages_info: Any = self.backbone.feature_info
-        ends = [info["module"] for info in stages_info]
-        if not 0 <= stages <= len(ends):
-            raise ValueError(f"freeze is {stages}; the backbone has {len(ends)} stages")
-        self.frozen_end = ends[stages - 1] if stages else None
-        self.frozen = modules_up_to(self.backbone, self.frozen_end) if self.frozen_end else []
-        for module in self.frozen:
-            module.requires_grad_(False)
-        self.train(self.training)
-
-    def train(self, mode: bool = True) -> Self:
-        """Like nn.Module.train, but what is frozen stays in evaluation mode."""
-        super().train(mode)
-        for module in self.frozen:
-            module.eval()
-        return self
+        self.freeze_up_to([self.backbone], [info["module"] for info in stages_info], stages)
 
     def project(self, axes: Tensor) -> None:
         """Replace the projection by axes (D, C), for good; done after training.
@@ -263,26 +248,6 @@ def load_weights(model: nn.Module, path: Path, *, beyond: bool = False) -> None:
         raise ValueError(
             f"{path.name} does not fit the backbone: {' '.join(first).strip()}"
         ) from None
-
-
-def modules_up_to(backbone: nn.Module, last: str) -> list[nn.Module]:
-    """What holds weights or statistics itself, in the order it runs, to the end of `last`.
-
-    Not merely the leaves: timm's normalisation layers have an activation as their child.
-    """
-    chosen: list[nn.Module] = []
-    for name, module in backbone.named_modules():
-        if name == last:
-            return chosen + [m for m in module.modules() if _has_state(m)]
-        if _has_state(module):
-            chosen.append(module)
-    raise ValueError(f"the backbone has no module {last!r}")
-
-
-def _has_state(module: nn.Module) -> bool:
-    """Whether module has parameters or buffers that are not its children's."""
-    own = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
-    return bool(own)
 
 
 def luminance(x: Tensor) -> Tensor:
