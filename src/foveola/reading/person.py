@@ -22,7 +22,7 @@ from foveola.encoders.encoder import Failed
 from foveola.encoders.reader import Reader, Said
 from foveola.errors import FoveolaError, ImageError, ManifestError
 from foveola.images.decode import decode
-from foveola.images.gradability import WARN_BELOW, gradability
+from foveola.images.gradability import gradability, warning
 from foveola.people import EYES, NORMAL, People, people_of
 
 Pixels = NDArray[np.uint8]
@@ -90,11 +90,8 @@ class Reading:
                 "sure than with both"
             )
         for eye, of in self.eyes.items():
-            if of.gradability < WARN_BELOW:
-                said.append(
-                    f"the photograph of the {eye} eye may not be gradable "
-                    f"({of.gradability:.2f}); take it again or trust none of this"
-                )
+            if (doubt := warning(of.gradability)) is not None:
+                said.append(f"the photograph of the {eye} eye {doubt}")
         both = NORMAL in self.found and len(self.found) > 1
         if both:
             said.append("normal and a finding are both above their thresholds; look closely")

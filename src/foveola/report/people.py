@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from foveola.cases import Case, Eye
+from foveola.images.gradability import warning
 from foveola.people import findings_of, grade_of
 from foveola.people_search import PersonHit, PersonResult
 from foveola.report.pages import render
@@ -84,7 +85,10 @@ def view_people(result: PersonResult, images: Images) -> PeopleView:
 def _query(result: PersonResult, images: Images) -> PersonView:
     cases = [*result.query.values()]
     how = "" if len(cases) == 2 else f"Judged by the {result.judged_by[0]} eye alone."
-    return _person(result.query, images, "Query", how=how, findings=findings_of(cases))
+    return _person(
+        result.query, images, "Query", how=how, findings=findings_of(cases),
+        notes={eye: warning(value) or "" for eye, value in result.gradability.items()},
+    )  # fmt: skip
 
 
 def _hit(hit: PersonHit, query: PersonView, images: Images) -> PersonView:
