@@ -1,7 +1,7 @@
 """The same person in chest X-rays: descriptor, local features and both.
 
     python benchmarks/rematch.py recipes/matching.toml OUT --set kermany --set hannover
-    python benchmarks/chest.py DATA OUT [--row ROW] [--impostors 5000]
+    python benchmarks/chest.py DATA OUT [--row ROW ...] [--impostors 5000]
 
 OUT is the folder in which benchmarks/rematch.py trained, on each set or, with --set chest, on
 both. In each fold the people held out are
@@ -13,6 +13,7 @@ import argparse
 from concurrent.futures import ThreadPoolExecutor
 from itertools import combinations
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -41,7 +42,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("data", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--row", default="contrastive")
+    parser.add_argument("--row", action="append", help="of the table; may be repeated")
     parser.add_argument("--impostors", type=int, default=5000, help="pairs of two people, a fold")
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
@@ -49,39 +50,67 @@ def main() -> None:
     for name, folder in FOLDERS.items():
         path = arguments.data / folder / "labels.csv"
         known = {case.image: case for case in Manifest.read(path, collection=folder).cases()}
-        trained = name if (arguments.out / name / arguments.row).exists() else "chest"
-        folds = sorted((arguments.out / trained / arguments.row).glob("fold-*"))
-        parts = [judged(run, known, folder, arguments.impostors, n) for n, run in enumerate(folds)]
-        rows += table(SETS[name].title, parts)
+        runs = [trained(arguments.out, name, row) for row in arguments.row or ["contrastive"]]
+        compared = [
+            inliers(run, known, folder, arguments.impostors, n) for n, run in enumerate(runs[0])
+        ]
+        for folds in runs:
+            parts = [judged(*each) for each in zip(folds, compared, strict=True)]
+            rows += table(SETS[name].title, folds[0].parent.name, parts)
     print(piped(rows))
 
 
-def judged(
+def trained(out: Path, name: str, row: str) -> list[Path]:
+    """The folds of a row, trained on this set or on both."""
+    folder = out / (name if (out / name / row).exists() else "chest") / row
+    return sorted(folder.glob("fold-*"))
+
+
+class Compared(NamedTuple):
+    """Pairs of photographs held out in a fold.
+
+    Attributes:
+        entries: of the fold.
+        pairs: places in the entries.
+        same: whether each is of one person.
+        asking: number of the person who asks.
+        inliers: features that agree.
+    """
+
+    entries: list[tuple[str, str, bool]]
+    pairs: list[tuple[int, int]]
+    same: np.ndarray
+    asking: np.ndarray
+    inliers: list[int]
+
+
+def inliers(
     run: Path, known: dict[str, Case], collection: str, impostors: int, seed: int
-) -> tuple[list[Evidence], np.ndarray, np.ndarray]:
-    """Evidence of pairs of held-out people, whether each is of one person, and who asks."""
+) -> Compared:
+    """All pairs of one person and random pairs of two, with the features that agree."""
     entries = read_entries(run)
     held = [i for i, (of, _, away) in enumerate(entries) if away and of == collection]
-    descriptors = read_descriptors(run, entries)[held]
-    cases = [known[entries[i][1]] for i in held]
-    people = np.unique([str(case.identity) for case in cases], return_inverse=True)[1]
-    with ThreadPoolExecutor() as pool:
-        features = list(pool.map(features_of, cases))
-    same = [(i, j) for i, j in combinations(range(len(cases)), 2) if people[i] == people[j]]
-    rng = np.random.default_rng(seed)
-    drawn = rng.integers(len(cases), size=(impostors, 2)).tolist()
+    cases = {i: known[entries[i][1]] for i in held}
+    numbers = np.unique([str(cases[i].identity) for i in held], return_inverse=True)[1]
+    people = dict(zip(held, numbers.tolist(), strict=True))
+    same = [pair for pair in combinations(held, 2) if people[pair[0]] == people[pair[1]]]
+    drawn = np.random.default_rng(seed).choice(held, (impostors, 2)).tolist()
     pairs = same + [(i, j) for i, j in drawn if people[i] != people[j]]
-
-    def compare(pair: tuple[int, int]) -> Evidence:
-        i, j = pair
-        return Evidence(
-            float(descriptors[i] @ descriptors[j]), agree(features[i], features[j]).inliers
-        )
-
     with ThreadPoolExecutor() as pool:
-        evidence = list(pool.map(compare, pairs))
+        seen = dict(zip(held, pool.map(features_of, cases.values()), strict=True))
+        agreed = list(pool.map(lambda p: agree(seen[p[0]], seen[p[1]]).inliers, pairs))
     truth = np.arange(len(pairs)) < len(same)
-    return evidence, truth, people[[i for i, _ in pairs]]
+    return Compared(entries, pairs, truth, np.array([people[i] for i, _ in pairs]), agreed)
+
+
+def judged(run: Path, of: Compared) -> tuple[list[Evidence], np.ndarray, np.ndarray]:
+    """Evidence of each pair, whether it is of one person, and who asks."""
+    rows = read_descriptors(run, of.entries)
+    evidence = [
+        Evidence(float(rows[i] @ rows[j]), agreed)
+        for (i, j), agreed in zip(of.pairs, of.inliers, strict=True)
+    ]
+    return evidence, of.same, of.asking
 
 
 def features_of(case: Case) -> Features:
@@ -93,7 +122,7 @@ def features_of(case: Case) -> Features:
     return registration.features(prepare(image, FRAME), FEATURES)
 
 
-def table(title: str, parts: list) -> list[list[str]]:
+def table(title: str, row: str, parts: list) -> list[list[str]]:
     """A line for each way."""
     scores: dict[str, list[np.ndarray]] = {"descriptor": [], "features": [], "both": []}
     truths, asking, start = [], [], 0
@@ -116,8 +145,10 @@ def table(title: str, parts: list) -> list[list[str]]:
         each = np.concatenate(values)
         seen = verify(Pairs.from_scores(each[same], each[~same], who[same], who[~same]))
         auc, eer = seen.auc, seen.eer
+        by = way if way == "features" else f"{way}, {row}"
         lines.append([
-            title, way, f"{same.sum():,}", f"{auc.value:.3f} ({auc.low:.3f} to {auc.high:.3f})",
+            title, by, f"{same.sum():,}",
+            f"{auc.value:.3f} ({auc.low:.3f} to {auc.high:.3f})",
             f"{100 * eer.value:.1f} ({100 * eer.low:.1f} to {100 * eer.high:.1f})",
         ])  # fmt: skip
     return lines
