@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from reading_votes import K, votes
+from rematch import spread
 
 from foveola.evaluation.reading import ODIR, ReadingEvaluation, evaluate_reading
 from foveola.evaluation.tables import piped
@@ -116,8 +117,8 @@ def compared(said: dict[str, list[Arrays]]) -> list[list[str]]:
             )
             for run in runs
         ]
-        cells = [spread([e.overall[name].value for e in plain]) for name in FIGURES]
-        cells += [spread([e.overall[name].value for e in chosen]) for name in CHOSEN]
+        cells = [spread([e.overall[name].value for e in plain], 3) for name in FIGURES]
+        cells += [spread([e.overall[name].value for e in chosen], 3) for name in CHOSEN]
         table.append([title, *cells])
     first = judged(next(iter(said.values()))[0], bootstrap=0)
     for name, values in first.baselines.items():
@@ -137,12 +138,12 @@ def views(said: dict[str, list[Arrays]]) -> list[list[str]]:
         pairs = [run["present"].all(axis=1) for run in runs]
         for view in names:
             of = [judged(run, view, at, 0).overall for run, at in zip(runs, pairs, strict=True)]
-            cells += [spread([e[figure].value for e in of]) for figure in ("final", "macro-AUC")]
+            cells += [spread([e[figure].value for e in of], 3) for figure in ("final", "macro-AUC")]
         moved = [
             np.abs(run["both"] - run["exchanged"])[at].mean()
             for run, at in zip(runs, pairs, strict=True)
         ]
-        table.append([title, *cells, spread(moved)])
+        table.append([title, *cells, spread(moved, 3)])
     return table
 
 
@@ -155,12 +156,6 @@ def by_label(found: ReadingEvaluation) -> list[list[str]]:
     overall = [f"{name} {r.value:.3f} ({r.low:.3f} to {r.high:.3f})"
                for name, r in found.overall.items()]  # fmt: skip
     return [*table, ["all", str(found.rows), "; ".join(overall), *[""] * 5]]
-
-
-def spread(values: list[float]) -> str:
-    """Mean ± standard error."""
-    error = np.std(values, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else float("nan")
-    return f"{np.mean(values):.3f} ± {error:.3f}"
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from foveola.datasets.manifest import Manifest
 from foveola.encoders.reader import Reader
 from foveola.errors import ImageError, ManifestError
 from foveola.images.decode import decode
-from foveola.reading import evidence_pictures, photographs, read_people, read_person
+from foveola.reading import pictures, read_people, read_person
 from made_readers import LABELS, SIZE
 
 
@@ -109,11 +109,11 @@ def test_photographs_of_unknown_eyes_are_refused(reader, cases):
 def test_pictures_show_the_likeliest_findings_and_never_normal(reader, cases):
     paths = pair_of(cases)
     reading = read_person(reader, paths["left"], paths["right"])
-    shown = evidence_pictures(reading)
+    photographs, shown = pictures(reading)
     findings = [label for label in reading.found if label != "N"]
     assert "N" not in shown
     assert set(shown) == set(findings) if findings else len(shown) == 1
-    for eyes in [photographs(reading), *shown.values()]:
+    for eyes in [photographs, *shown.values()]:
         assert list(eyes) == ["left", "right"]
         assert all(data.startswith(b"\xff\xd8") for data in eyes.values())
     assert reader.release.contract.size == SIZE

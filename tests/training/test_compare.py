@@ -142,7 +142,7 @@ def test_one_seed_has_no_standard_error():
     ("names", "sentence"),
     [
         (("one", "one"), "two configurations are named alike: one, one"),
-        (("one", "other"), "other has other manifests, labels or held-out subjects than one"),
+        (("one", "other"), "other has other manifests, label or held-out subjects than one"),
     ],
 )
 def test_what_cannot_be_compared_is_refused_before_training(work, names, sentence):

@@ -208,7 +208,7 @@ def test_pairs_of_an_image_alone_are_refused():
 def test_missing_weights_are_named(work):
     text = CONFIG.format(epochs=1).replace("[model]", '[model]\nweights = "no.safetensors"')
     (work / "weights.toml").write_text(text)
-    from foveola.training.run import train
+    from foveola.training.start import train
 
     with pytest.raises(ConfigError, match=r"weights: .*no\.safetensors does not exist"):
         train(work / "weights.toml", work / "run-weights", lambda _: None)

@@ -185,13 +185,12 @@ def train(config: Path, out: Path, as_json: bool) -> None:
     if not config.is_file():
         raise ConfigError(f"{config}: no such file; expected a TOML configuration")
     try:
-        from foveola.training.start import load_any, start
+        from foveola.training.start import train as run
     except ModuleNotFoundError as error:
         raise MissingExtraError(
             f"training needs {error.name}. Run: pip install 'foveola[train]'"
         ) from error
-    settings = load_any(config)
-    released = start(settings, config.parent, out, lambda line: click.echo(line, err=True))
+    released = run(config, out, lambda line: click.echo(line, err=True))
     if as_json:
         print_json({released.name: str(released)})
     else:

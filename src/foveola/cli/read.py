@@ -232,15 +232,16 @@ def _print(reading: "Reading", similar: "PersonResult | None") -> None:
 
 def _write(html: Path, reading: "Reading", similar: "PersonResult | None") -> None:
     from foveola.images.thumbnail import thumbnail
-    from foveola.reading import evidence_pictures, photographs
+    from foveola.reading import pictures
     from foveola.report import reading_page, write_page
 
+    shown = pictures(reading)
     page = reading_page(
         reading,
         _rounded(reading.labels, reading.probabilities),
         {eye: _rounded(reading.labels, of.probabilities) for eye, of in reading.eyes.items()},
-        photographs(reading),
-        evidence_pictures(reading),
+        shown.photographs,
+        shown.evidence,
         similar=similar,
         images=lambda case: thumbnail(Path(case.path)),
     )

@@ -7,9 +7,7 @@ on where an interrupted run went on, and archives of two machines can be compare
 
 import os
 import threading
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -20,6 +18,7 @@ import openvino as ov
 from numpy.typing import NDArray
 
 from foveola.cases import Case, Eye
+from foveola.encoders.ahead import in_order
 from foveola.encoders.release import DEFAULT, Release, read_release
 from foveola.errors import EncoderError, FoveolaError
 from foveola.images.decode import DEFAULT_LIMITS, decode, read_bytes
@@ -32,10 +31,6 @@ Vectors = NDArray[np.float32]
 # Cases a core may be ahead of whoever takes the results: writing a batch to disk takes as long
 # as encoding some ten.
 AHEAD = 32
-
-# Two threads a core: one prepares (and waits for Python's lock, or for the disk) while another's
-# image is in the network. 150 images/s with one a core became 180 (benchmarks/indexing.py).
-WORKERS_PER_CORE = 2
 
 # OpenVINO looks numpy's interface up at its first use, and two threads that come to it together
 # wait for each other for ever (one holds the lock, the other the interpreter). An import happens
@@ -165,18 +160,7 @@ class Encoder:
         Holds two images a core at a time, however many cases there are, and works ahead of
         the caller, who may be waiting for a disk.
         """
-        waiting: deque[Future[Encoded | Failed]] = deque()
-        with ThreadPoolExecutor(WORKERS_PER_CORE * self.threads) as pool:
-            try:
-                for case in cases:
-                    waiting.append(pool.submit(self.encode_case, case))
-                    if len(waiting) > AHEAD * self.threads:
-                        yield waiting.popleft().result()
-                while waiting:
-                    yield waiting.popleft().result()
-            finally:
-                for future in waiting:
-                    future.cancel()
+        return in_order(self.encode_case, cases, self.threads, AHEAD)
 
     def _run(self, image: Pixels) -> Vectors:
         request = getattr(self._local, "request", None)

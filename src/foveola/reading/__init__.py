@@ -1,14 +1,14 @@
 """Both eyes of a person in, probabilities of findings out."""
 
 from foveola.reading.person import EyeReading, Reading, ReadPerson, read_people, read_person
-from foveola.reading.pictures import evidence_pictures, photographs
+from foveola.reading.pictures import Pictures, pictures
 
 __all__ = [
     "EyeReading",
+    "Pictures",
     "ReadPerson",
     "Reading",
-    "evidence_pictures",
-    "photographs",
+    "pictures",
     "read_people",
     "read_person",
 ]

@@ -8,9 +8,7 @@ Probabilities of findings for whoever looks at the photographs, never a diagnosi
 """
 
 import time
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,12 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveola.cases import Case, Eye
+from foveola.encoders.ahead import in_order
 from foveola.encoders.encoder import Failed
 from foveola.encoders.reader import Reader, Said
 from foveola.errors import FoveolaError, ImageError, ManifestError
 from foveola.images.decode import decode
 from foveola.images.gradability import gradability, warning
-from foveola.people import EYES, NORMAL, People, people_of
+from foveola.people import EYES, NORMAL, people_of
 
 Pixels = NDArray[np.uint8]
 
@@ -178,23 +177,11 @@ def read_people(reader: Reader, cases: Sequence[Case]) -> Iterator[ReadPerson]:
             f"none of the {len(cases)} photographs says which eye it shows; expected a column "
             "'eye' with left and right"
         )
-    return _read_all(reader, cases, people)
-
-
-def _read_all(reader: Reader, cases: Sequence[Case], people: People) -> Iterator[ReadPerson]:
-    waiting: deque[Future[ReadPerson]] = deque()
-    with ThreadPoolExecutor(2 * reader.threads) as pool:  # one prepares, another is in the network
-        try:
-            for pair in people.photographs.tolist():
-                of = {eye: cases[i] for eye, i in zip(EYES, pair, strict=True) if i >= 0}
-                waiting.append(pool.submit(_read_one, reader, of))
-                if len(waiting) > _AHEAD * reader.threads:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
+    pairs = (
+        {eye: cases[i] for eye, i in zip(EYES, pair, strict=True) if i >= 0}
+        for pair in people.photographs.tolist()
+    )
+    yield from in_order(lambda of: _read_one(reader, of), pairs, reader.threads, _AHEAD)
 
 
 def _read_one(reader: Reader, of: Mapping[Eye, Case]) -> ReadPerson:

@@ -1,6 +1,7 @@
 """What a report shows of a reading: the photographs, and where findings come from in them."""
 
-from pathlib import Path
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,19 +17,32 @@ PICTURED = 3  # findings, of those above their thresholds
 
 _FIELD = Contract(size=512)
 
-
-def photographs(reading: Reading) -> dict[Eye, bytes]:
-    """The field of view of each eye that was given, as JPEG."""
-    return {eye: jpeg(_square(of.path)) for eye, of in reading.eyes.items()}
+Pixels = NDArray[np.uint8]
 
 
-def evidence_pictures(reading: Reading) -> dict[str, dict[Eye, bytes]]:
-    """Of the likeliest findings, each eye with what speaks for it, as JPEG.
+class Pictures(NamedTuple):
+    """JPEG files of each eye that was given.
+
+    Attributes:
+        photographs: its field of view.
+        evidence: of each label that is shown, what speaks for it.
+    """
+
+    photographs: dict[Eye, bytes]
+    evidence: dict[str, dict[Eye, bytes]]
+
+
+def pictures(reading: Reading) -> Pictures:
+    """The field of view of each eye, and where the likeliest findings come from in it.
 
     Both eyes of a finding are on one scale. Where nothing is above its threshold the likeliest
     finding is shown; normal never is, as nothing in particular speaks for it.
     """
-    return {label: _evidence(reading, label) for label in _pictured(reading)}
+    squares = {eye: prepare(decode(of.path), _FIELD) for eye, of in reading.eyes.items()}
+    return Pictures(
+        {eye: jpeg(square) for eye, square in squares.items()},
+        {label: _evidence(reading, label, squares) for label in _pictured(reading)},
+    )
 
 
 def _pictured(reading: Reading) -> list[str]:
@@ -37,15 +51,8 @@ def _pictured(reading: Reading) -> list[str]:
     return [label for label in names if label in reading.found][:PICTURED] or names[:1]
 
 
-def _evidence(reading: Reading, label: str) -> dict[Eye, bytes]:
+def _evidence(reading: Reading, label: str, squares: Mapping[Eye, Pixels]) -> dict[Eye, bytes]:
     at = reading.labels.index(label)
     maps = {eye: of.evidence[at] for eye, of in reading.eyes.items()}
     most = max(0.0, *(float(values.max()) for values in maps.values()))
-    return {
-        eye: jpeg(overlay(_square(reading.eyes[eye].path), shares(values, most)))
-        for eye, values in maps.items()
-    }
-
-
-def _square(path: Path) -> NDArray[np.uint8]:
-    return prepare(decode(path), _FIELD)
+    return {eye: jpeg(overlay(squares[eye], shares(values, most))) for eye, values in maps.items()}

@@ -98,7 +98,7 @@ def _check_comparable(configs: Sequence[Config], bases: Sequence[Path]) -> None:
             raise ConfigError(f"{config.name} holds no subjects out; set held_out under [data]")
         if _split(config, base) != first:
             raise ConfigError(
-                f"{config.name} has other manifests, labels or held-out subjects than {names[0]}; "
+                f"{config.name} has other manifests, label or held-out subjects than {names[0]}; "
                 "a difference between them would say nothing"
             )
 

@@ -18,7 +18,6 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from foveola.config import load_config
 from foveola.errors import ConfigError
 from foveola.models.descriptor import DescriptorModel
 from foveola.models.trunk import Trunk
@@ -34,24 +33,6 @@ from foveola.training.sampler import SubjectSampler
 from foveola.training.validation import PlainImages
 
 GRADES = 5  # ICDR
-
-
-def train(config_file: Path, out: Path, report: Report = print) -> Path:
-    """Train, or go on training, and export.
-
-    Args:
-        config_file: TOML, see TrainConfig.
-        out: folder of the run; if it holds a run of the same configuration, that goes on.
-        report: receives one line at each step.
-
-    Returns:
-        The folder of the released encoder.
-
-    Raises:
-        ConfigError: the configuration is wrong, or `out` holds another run.
-        ManifestError: a manifest is wrong.
-    """
-    return train_configured(load_config(config_file, TrainConfig), config_file.parent, out, report)
 
 
 def train_configured(config: TrainConfig, base: Path, out: Path, report: Report = print) -> Path:

@@ -26,6 +26,16 @@ def load_any(path: Path) -> Config:
     return load_config(path, TrainConfig)
 
 
+def train(config_file: Path, out: Path, report: Report = print) -> Path:
+    """Train, or go on training, what a TOML file says, and release it; see `start`.
+
+    Raises:
+        ConfigError: the configuration is wrong, or `out` holds another run.
+        ManifestError: a manifest is wrong.
+    """
+    return start(load_any(config_file), config_file.parent, out, report)
+
+
 def start(config: Config, base: Path, out: Path, report: Report = print) -> Path:
     """Train, or go on training, and release.
 
