@@ -65,14 +65,14 @@ def trained(work):
     killer = textwrap.dedent("""
         import os, signal
         from pathlib import Path
-        from foveola.training import descriptor, run
+        from foveola.training import descriptor, start
         step = descriptor.DescriptorTraining.training_step
         def dying(self, batch, index):
             if self.current_epoch == 1 and index == 1:
                 os.kill(os.getpid(), signal.SIGKILL)
             return step(self, batch, index)
         descriptor.DescriptorTraining.training_step = dying
-        run.train(Path("config.toml"), Path("run"))
+        start.train(Path("config.toml"), Path("run"))
     """)
     killed = subprocess.run(
         [sys.executable, "-c", killer], cwd=work, capture_output=True, text=True,
