@@ -1,9 +1,9 @@
 """Left or right, told from photographs of people that nothing was trained on.
 
-    python benchmarks/laterality.py RUN DATA [--encoder FOLDER] [--write]
+    python benchmarks/laterality.py recipes/fundus-matching-1.toml DATA [--encoder FOLDER] [--write]
 
-RUN is the training run of the matching encoder. The rule is fitted to the people it was trained
-on (those of DATA that are not in RUN/held_out/*.csv); the others ask, and so do tvhl and chase_db1,
+The recipe is the matching encoder's, which says who was held out of its training. The rule is
+fitted to the people it was trained on; those held out ask, and so do tvhl and chase_db1 of DATA,
 which it never saw at all. Prints the estimated share of photographs that are upside down, the share
 whose side is right, with and without allowing for those, with a 95 % interval over people, and
 the share among photographs of which the rule is sure (probability .9 or more). Markdown. --write
@@ -11,12 +11,14 @@ keeps the rule beside the encoder.
 """
 
 import argparse
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
 from foveola.cases import Case
+from foveola.config import load_config
 from foveola.datasets.manifest import Manifest
 from foveola.encoders.encoder import Encoder
 from foveola.evaluation.tables import piped
@@ -24,6 +26,8 @@ from foveola.evaluation.uncertainty import means, subject_bootstrap
 from foveola.matching.calibrate import learn_sides
 from foveola.matching.gallery import SHIPPED
 from foveola.matching.laterality import LATERALITY, Laterality, Side, read_views
+from foveola.training.config import TrainConfig
+from foveola.training.prepared import HELD, collections_of, parts_of
 
 SURE = 0.9
 
@@ -31,37 +35,43 @@ SURE = 0.9
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("run", type=Path)
+    parser.add_argument("recipe", type=Path)
     parser.add_argument("data", type=Path)
     parser.add_argument("--encoder", default=SHIPPED)
     parser.add_argument("--write", action="store_true")
     arguments = parser.parse_args()
     encoder = Encoder.load(arguments.encoder)
-    held = sorted((arguments.run / "held_out").glob("*.csv"))
-    known = [case for path in held for case in trained(path, arguments.data)]
+    known, held = parted(arguments.recipe)
     rule = learn_sides(encoder, known)
     if arguments.write:
         rule.save(encoder.release.folder / LATERALITY)
     print(f"fitted to {rule.photographs:,} photographs\n")
     head = ["data set", "photographs", "upside down", "right if none is", "right", "sure"]
     rows = [[*head, "right of these"]]
-    for path in held:
-        rows.append(row(path, path.stem, encoder, rule))
     for name in ("tvhl", "chase_db1"):
-        rows.append(row(arguments.data / name / "labels.csv", name, encoder, rule))
+        path = arguments.data / name / "labels.csv"
+        held[name] = list(Manifest.read(path, collection=name).cases())
+    rows += [row(cases, name, encoder, rule) for name, cases in held.items()]
     print(piped(rows))
 
 
-def trained(held: Path, data: Path) -> list[Case]:
-    """The cases of a data set whose people are not among the held-out ones."""
-    away = {case.identity for case in Manifest.read(held, collection=held.stem).cases()}
-    every = Manifest.read(data / held.stem / "labels.csv", collection=held.stem).cases()
-    return [case for case in every if case.identity not in away]
+def parted(recipe: Path) -> tuple[list[Case], dict[str, list[Case]]]:
+    """The cases of people trained on (the few that chose the epoch too), and others by data set."""
+    data = load_config(recipe, TrainConfig).data
+    known: list[Case] = []
+    held: dict[str, list[Case]] = {}
+    with tempfile.TemporaryDirectory() as away:
+        named = collections_of(data.manifests, data.collections, recipe.parent)
+        for path, name in sorted(named.items(), key=lambda item: item[1]):
+            parts = parts_of(data, path, name, Path(away))
+            held[name] = parts.pop(HELD)
+            known += [case for part in parts.values() for case in part]
+    return known, held
 
 
-def row(path: Path, name: str, encoder: Encoder, rule: Laterality) -> list[str]:
+def row(found: list[Case], name: str, encoder: Encoder, rule: Laterality) -> list[str]:
     """One data set."""
-    known = [c for c in Manifest.read(path, collection=name).cases() if c.eye is not None]
+    known = [case for case in found if case.eye is not None]
     with ThreadPoolExecutor() as pool:
         seen = list(pool.map(lambda case: read_views(encoder, Path(case.path)), known))
     cases = [case for case, view in zip(known, seen, strict=True) if view is not None]
