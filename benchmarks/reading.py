@@ -1,12 +1,14 @@
 """Readers of both eyes, side by side, on people that none was trained on.
 
     python benchmarks/reading.py recipes/reading.toml OUT [--seeds 3] [--row NAME ...]
+                                [--once NAME ...]
 
 Trains each row with each seed, all on one split of the people, and lets it read those held back:
 with both eyes, with the left or the right one alone, and with the two exchanged. What a run said
-is kept as OUT/ROW/seed-S/said.npz and not made again. Below them stand the votes of the released
-descriptor's nearest people, who are split alike. Prints Markdown: means over the seeds and the
-standard error of the mean, and for the first row's first seed intervals over people.
+is kept as OUT/ROW/seed-S/said.npz and not made again; --once names rows that have the first seed
+alone. Below them stand the votes of the released descriptor's nearest people, who are split
+alike. Prints Markdown: means over the seeds and the standard error of the mean, and for the first
+row's first seed intervals over people.
 """
 
 import argparse
@@ -37,11 +39,14 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--row", action="append", help="only these")
+    parser.add_argument("--once", action="append", default=[], help="with the first seed alone")
     arguments = parser.parse_args()
     rows = read_rows(arguments.rows, ReadingConfig)
     said: dict[str, list[Arrays]] = {}
     for seed in range(arguments.seeds):  # all rows once, then again: a table is there early
         for row in rows:
+            if seed and row.name in arguments.once:
+                continue
             if not arguments.row or row.name in arguments.row:
                 folder = arguments.out / row.name / f"seed-{seed}"
                 said.setdefault(row.title, []).append(

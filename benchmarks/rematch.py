@@ -132,9 +132,11 @@ def verified(results: dict[str, list[MatchingEvaluation]]) -> list[list[str]]:
 
 
 def spread(values: list[float], decimals: int) -> str:
-    """Mean ± standard error."""
-    error = np.std(values, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else float("nan")
-    return f"{np.mean(values):.{decimals}f} ± {error:.{decimals}f}"
+    """Mean ± standard error, which one value does not have."""
+    mean = f"{np.mean(values):.{decimals}f}"
+    if len(values) == 1:
+        return mean
+    return f"{mean} ± {np.std(values, ddof=1) / np.sqrt(len(values)):.{decimals}f}"
 
 
 if __name__ == "__main__":
