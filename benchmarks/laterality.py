@@ -7,7 +7,7 @@ fitted to the people it was trained on; those held out ask, and so do tvhl and c
 which it never saw at all. Prints the estimated share of photographs that are upside down, the share
 whose side is right, with and without allowing for those, with a 95 % interval over people, and
 the share among photographs of which the rule is sure (probability .9 or more). Markdown. --write
-keeps the rule beside the encoder.
+keeps the rule beside the encoder and the table in its card.
 """
 
 import argparse
@@ -28,8 +28,15 @@ from foveola.matching.gallery import SHIPPED
 from foveola.matching.laterality import LATERALITY, Laterality, Side, read_views
 from foveola.training.config import TrainConfig
 from foveola.training.prepared import HELD, collections_of, parts_of
+from matching import write_card
 
 SURE = 0.9
+CAPTION = (
+    "Left or right, on people it was not trained on (`python benchmarks/laterality.py "
+    "recipes/fundus-matching-1.toml DATA`; 95 % intervals over people). upside down: the estimated "
+    "share of such visits; right if none is: what would be said without allowing for it; sure: the "
+    "share told with a probability of .9 or more."
+)
 
 
 def main() -> None:
@@ -43,8 +50,6 @@ def main() -> None:
     encoder = Encoder.load(arguments.encoder)
     known, held = parted(arguments.recipe)
     rule = learn_sides(encoder, known)
-    if arguments.write:
-        rule.save(encoder.release.folder / LATERALITY)
     print(f"fitted to {rule.photographs:,} photographs\n")
     head = ["data set", "photographs", "upside down", "right if none is", "right", "sure"]
     rows = [[*head, "right of these"]]
@@ -53,6 +58,9 @@ def main() -> None:
         held[name] = list(Manifest.read(path, collection=name).cases())
     rows += [row(cases, name, encoder, rule) for name, cases in held.items()]
     print(piped(rows))
+    if arguments.write:
+        rule.save(encoder.release.folder / LATERALITY)
+        write_card(encoder.release, CAPTION, rows)
 
 
 def parted(recipe: Path) -> tuple[list[Case], dict[str, list[Case]]]:
