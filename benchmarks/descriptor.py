@@ -27,7 +27,8 @@ from foveola.encoders.release import DEFAULT, read_release, write_release
 from foveola.evaluation import Metric, evaluate
 from foveola.images.decode import decode
 from foveola.images.fundus import Contract, prepare
-from foveola.models.descriptor import load_weights, normalise
+from foveola.models.descriptor import normalise
+from foveola.models.weights import load_weights
 from foveola.training.config import TrainConfig
 from foveola.training.prepared import held_back
 

@@ -174,9 +174,10 @@ class BinocularModel(Freezable):
         feature: F, of the fused feature.
         dropout: before the last layer.
         shared: whether both eyes go through one backbone and one attention, or each its own.
+        whole: keep the backbone's last stage, and put the blocks behind it, not in its place.
 
     Raises:
-        ValueError: an unknown fusion, or no block.
+        ValueError: an unknown fusion, no block, or a last stage that the backbone does not have.
     """
 
     def __init__(
@@ -191,16 +192,18 @@ class BinocularModel(Freezable):
         feature: int = 2048,
         dropout: float = 0.2,
         shared: bool = True,
+        whole: bool = False,
     ) -> None:
         super().__init__()
         if blocks < 1:
             raise ValueError(f"blocks is {blocks}; expected 1 or more")
         self.shared = shared
         eyes = 1 if shared else _EYES
-        trunks = [trunk(backbone) for _ in range(eyes)]
+        trunks = [trunk(backbone, whole=whole) for _ in range(eyes)]
         self.backbones, channels = nn.ModuleList(trunks), trunks[0].channels
         self.attentions = nn.ModuleList(
-            _stage(channels, width, blocks, attention) for _ in range(eyes)
+            _stage(channels, width, blocks, attention, stride=1 if whole else 2)
+            for _ in range(eyes)
         )
         self.fuse = Fuse(fusion, width, feature)
         self.dropout = nn.Dropout(dropout)
@@ -242,12 +245,12 @@ class BinocularModel(Freezable):
 
 
 class _Timm(nn.Module):
-    """A backbone of timm's without its last stage."""
+    """A backbone of timm's, with its last stage or without."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, whole: bool) -> None:
         super().__init__()
-        whole: Any = timm.create_model(name, features_only=True)
-        last = len(whole.feature_info) - 2
+        every: Any = timm.create_model(name, features_only=True)
+        last = len(every.feature_info) - (1 if whole else 2)
         made: Any = timm.create_model(name, features_only=True, out_indices=(last,))
         self.body: nn.Module = made
         _drop_unused(self.body)
@@ -274,16 +277,20 @@ def _drop_unused(body: nn.Module) -> None:
     body.train()
 
 
-def trunk(backbone: str) -> "ResNet50V2 | _Timm":
-    """A backbone up to its last stage but one.
+def trunk(backbone: str, *, whole: bool = False) -> "ResNet50V2 | _Timm":
+    """A backbone up to its last stage but one, or to its last.
 
     `channels` says what it gives, `ends` names the last module of each of its stages.
     """
-    return ResNet50V2() if backbone == GLUON else _Timm(backbone)
+    if backbone != GLUON:
+        return _Timm(backbone, whole=whole)
+    if whole:
+        raise ValueError(f"{GLUON} has no last stage; expected a name of timm's, or whole = false")
+    return ResNet50V2()
 
 
-def _stage(channels: int, width: int, blocks: int, gates: bool) -> nn.Sequential:
-    first = ResidualAttention(channels, width, stride=2, gates=gates)
+def _stage(channels: int, width: int, blocks: int, gates: bool, *, stride: int) -> nn.Sequential:
+    first = ResidualAttention(channels, width, stride=stride, gates=gates)
     return nn.Sequential(
         first, *(ResidualAttention(width, width, gates=gates) for _ in range(blocks - 1))
     )

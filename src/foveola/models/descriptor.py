@@ -9,7 +9,6 @@ from typing import Any, Literal, NamedTuple
 
 import timm
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.functional import linear
 from torch.nn.functional import normalize as unit_length
@@ -18,6 +17,7 @@ from foveola.models.attention import ATTENTIONS, Attention, SpatialGate
 from foveola.models.frozen import Freezable
 from foveola.models.labels import LabelPart
 from foveola.models.pooling import POOLINGS
+from foveola.models.weights import load_weights
 
 Views = Literal["encode", "feature"]
 Fusion = Literal["concat", "sum"]
@@ -229,25 +229,6 @@ def _projection(channels: int, dimension: int | None, halves: int) -> nn.Module:
     nn.init.orthogonal_(projection.weight)
     nn.init.zeros_(projection.bias)
     return projection
-
-
-def load_weights(model: nn.Module, path: Path, *, beyond: bool = False) -> None:
-    """Load safetensors into model, every key of it and, unless `beyond`, none left over.
-
-    Raises:
-        ValueError: the file's keys or shapes are not those of the model.
-    """
-    state: dict[str, Any] = {key: value.float() for key, value in load_file(path).items()}
-    if beyond:
-        own = model.state_dict()
-        state = {key: value for key, value in state.items() if key in own}
-    try:
-        model.load_state_dict(state)
-    except RuntimeError as error:
-        first = str(error).splitlines()[1:2]
-        raise ValueError(
-            f"{path.name} does not fit the backbone: {' '.join(first).strip()}"
-        ) from None
 
 
 def luminance(x: Tensor) -> Tensor:

@@ -29,7 +29,7 @@ class ReaderConfig:
     """The network, see `BinocularModel`, and the pixels it sees."""
 
     backbone: str = "resnet50v2"  # stages 1 to 3 of GluonCV's, or a name of timm's
-    weights: str | None = None  # of the backbone, relative to the configuration file
+    weights: str | None = None  # of the backbone: a file, relative to this one, or an encoder
     image_size: int = 224
     attention: bool = True  # gates in the blocks that take the place of the last stage
     blocks: int = 1
@@ -38,6 +38,7 @@ class ReaderConfig:
     feature: int = 2048  # of the fused feature
     dropout: float = 0.2
     shared: bool = True  # one backbone for both eyes
+    whole: bool = False  # keep the backbone's last stage, with the blocks behind it
     freeze: int = 0  # stages of the backbone that keep their weights
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
