@@ -6,7 +6,7 @@
 Trains each row with each seed, all on one split of the people, and lets it read those held back:
 with both eyes, with the left or the right one alone, and with the two exchanged. What a run said
 is kept as OUT/ROW/seed-S/said.npz and not made again; --once names rows that have the first seed
-alone. Below them stand the votes of the released descriptor's nearest people, who are split
+alone. Below them stands what the released descriptor says without a reader, of people who are split
 alike. Prints Markdown: means over the seeds and the standard error of the mean, and for the first
 row's first seed intervals over people.
 """
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from reading_votes import K, votes
+from reading_votes import K, by_descriptor
 from rematch import spread
 
 from foveola.evaluation.reading import ODIR, ReadingEvaluation, evaluate_reading
@@ -28,6 +28,10 @@ from foveola.training.reading import ReaderRun, train_reader
 from foveola.training.reading_config import PeopleConfig, ReadingConfig
 
 FIGURES = ("final", "kappa", "F1 (official)", "AUC", "macro-AUC", "mAP", "ECE")
+TITLES = {
+    "votes": f"votes of {K} nearest people, released descriptor",
+    "regression": "logistic regression, released descriptor",
+}
 CHOSEN = ("final", "macro-F1", "exact match")  # with the thresholds of the validation people
 Arrays = dict[str, NDArray[np.float64]]
 
@@ -52,9 +56,8 @@ def main() -> None:
                 said.setdefault(row.title, []).append(
                     kept(row, seed, arguments.rows.parent, folder)
                 )
-    said[f"votes of {K} nearest people, released descriptor"] = [
-        kept_votes(rows[0].config.data, arguments.rows.parent, arguments.out)
-    ]
+    beside = kept_beside(rows[0].config.data, arguments.rows.parent, arguments.out)
+    said |= {TITLES[name]: [run] for name, run in beside.items()}
     print(piped(compared(said)), "\n")
     print(piped(views(said)), "\n")
     title, runs = next(iter(said.items()))
@@ -74,13 +77,17 @@ def kept(row: Row[ReadingConfig], seed: int, base: Path, folder: Path) -> Arrays
         return dict(found)
 
 
-def kept_votes(data: PeopleConfig, base: Path, out: Path) -> Arrays:
-    """What the nearest people say, asked where it is not there."""
-    path = out / "votes.npz"
-    if not path.exists():
-        np.savez(path, **votes(data, base, out / "votes"))
-    with np.load(path) as found:
-        return dict(found)
+def kept_beside(data: PeopleConfig, base: Path, out: Path) -> dict[str, Arrays]:
+    """What the released descriptor says without a reader, asked where it is not there."""
+    paths = {name: out / f"{name}.npz" for name in TITLES}
+    if not all(path.exists() for path in paths.values()):
+        for name, values in by_descriptor(data, base, out / "beside").items():
+            np.savez(paths[name], **values)
+    found = {}
+    for name, path in paths.items():
+        with np.load(path) as kept_values:
+            found[name] = dict(kept_values)
+    return found
 
 
 def spoken(run: ReaderRun) -> Arrays:

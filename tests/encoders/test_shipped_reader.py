@@ -28,7 +28,7 @@ def test_it_is_small_and_reads_the_labels_of_odir():
 
 
 def test_it_reads_where_none_is_named(phantoms):
-    left, right = sorted(phantoms.parent.rglob("*.png"))[:2]
+    left, right = (phantoms.parent / f"images/P00000_{eye}_m000.jpg" for eye in "LR")
     (line,) = foveola("read", left, right, "--json").stdout.splitlines()
     values = json.loads(line)
     assert values["reader"] == DEFAULT_READER
@@ -42,12 +42,11 @@ def test_it_tells_the_findings_of_people_it_was_not_trained_on(shared_data, tmp_
     known = ~np.isnan(people.truth).any(axis=1) & people.present.all(axis=1)
     pairs = people.photographs[known][:PEOPLE]
     said = list(read_people(Reader.load(), [held[i] for pair in pairs for i in pair]))
-    found = {person.subject: person.reading.probabilities for person in said}
+    found = {person.case.subject: person.reading.probabilities for person in said}
     rows = np.array([found[held[pair[0]].subject] for pair in pairs])
     truth = people.truth[known][:PEOPLE] > 0
-    # all labels of all people in one list, as the official score has them; frozen ImageNet
-    # features reach .88 so, and the prevalence of each label alone .82
+    # all labels of all people in one list, as the official score has them; saying of everyone
+    # how frequent each label is reaches .76
     assert roc_auc_score(truth.ravel(), rows.ravel()) > 0.84
-    if truth[:, ODIR.index("M")].any():
-        at = ODIR.index("M")
-        assert roc_auc_score(truth[:, at], rows[:, at]) > 0.9
+    cataract = ODIR.index("C")
+    assert roc_auc_score(truth[:, cataract], rows[:, cataract]) > 0.9
