@@ -6,9 +6,9 @@
 Trains each row with each seed, all on one split of the people, and lets it read those held back:
 with both eyes, with the left or the right one alone, and with the two exchanged. What a run said
 is kept as OUT/ROW/seed-S/said.npz and not made again; --once names rows that have the first seed
-alone. Below them stands what the released descriptor says without a reader, of people who are split
-alike. Prints Markdown: means over the seeds and the standard error of the mean, and for the first
-row's first seed intervals over people.
+alone. Below them stand the shipped reader and what the released descriptor says without one, of
+people who are split alike. Prints Markdown: means over the seeds and the standard error of the
+mean, and for the first row's first seed intervals over people.
 """
 
 import argparse
@@ -17,9 +17,11 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from reading_shipped import shipped
 from reading_votes import K, by_descriptor
 from rematch import spread
 
+from foveola.encoders.reader import DEFAULT_READER
 from foveola.evaluation.reading import ODIR, ReadingEvaluation, evaluate_reading
 from foveola.evaluation.tables import piped
 from foveola.training.evidence import Row, read_rows
@@ -30,6 +32,7 @@ from foveola.training.reading_config import PeopleConfig, ReadingConfig
 FIGURES = ("final", "kappa", "F1 (official)", "AUC", "macro-AUC", "mAP", "ECE")
 TITLES = {
     "votes": f"votes of {K} nearest people, released descriptor",
+    "shipped": f"{DEFAULT_READER}, as shipped",
     "regression": "logistic regression, released descriptor",
 }
 CHOSEN = ("final", "macro-F1", "exact match")  # with the thresholds of the validation people
@@ -78,10 +81,12 @@ def kept(row: Row[ReadingConfig], seed: int, base: Path, folder: Path) -> Arrays
 
 
 def kept_beside(data: PeopleConfig, base: Path, out: Path) -> dict[str, Arrays]:
-    """What the released descriptor says without a reader, asked where it is not there."""
+    """What is shipped says, asked where it is not there."""
     paths = {name: out / f"{name}.npz" for name in TITLES}
     if not all(path.exists() for path in paths.values()):
-        for name, values in by_descriptor(data, base, out / "beside").items():
+        made = by_descriptor(data, base, out / "beside")
+        made["shipped"] = shipped(data, base, out / "beside")
+        for name, values in made.items():
             np.savez(paths[name], **values)
     found = {}
     for name, path in paths.items():

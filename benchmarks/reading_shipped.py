@@ -1,0 +1,80 @@
+"""What the shipped reader says of the people held back, of both eyes, of one, and exchanged."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foveola.cases import Case
+from foveola.datasets.summary import mark
+from foveola.encoders.reader import Reader
+from foveola.errors import ImageError
+from foveola.images.decode import decode
+from foveola.people import EYES, people_of
+from foveola.training.prepared import HELD, collections_of, parts_of
+from foveola.training.reading_config import PeopleConfig
+
+Arrays = dict[str, NDArray[np.float64]]
+Prepared = NDArray[np.uint8] | None
+
+
+def shipped(config: PeopleConfig, base: Path, out: Path) -> Arrays:
+    """As a run of `reading.py` keeps it.
+
+    Raises:
+        SystemExit: the reader was trained on some of these people.
+    """
+    reader, held = Reader.load(), held_back(config, base, out)
+    own = {entry["mark"] for entry in reader.release.card["data"] if entry["part"] == HELD}
+    if own != {mark(cases) for cases in held}:
+        raise SystemExit(f"{reader.release.name} held back other people than the rows do")
+    cases = [case for of in held for case in of]
+    people = people_of(cases, reader.labels)
+    people = people.of(np.flatnonzero(~np.isnan(people.truth).any(axis=1)))
+    with ThreadPoolExecutor(reader.threads) as pool:
+        eyes = list(pool.map(lambda pair: seen(reader, cases, pair), people.photographs.tolist()))
+        of = {
+            "both": eyes,
+            "left": [(left, None) for left, _ in eyes],
+            "right": [(None, right) for _, right in eyes],
+            "exchanged": [(right, left) for left, right in eyes],
+        }
+        views = {
+            name: np.array(list(pool.map(lambda pair: said(reader, *pair), pairs)))
+            for name, pairs in of.items()
+        }
+    return views | {
+        "truth": people.truth, "present": people.present,
+        "thresholds": np.array(reader.release.thresholds),
+    }  # fmt: skip
+
+
+def held_back(config: PeopleConfig, base: Path, out: Path) -> list[list[Case]]:
+    """By manifest."""
+    named = collections_of(config.manifests, config.collections, base)
+    return [parts_of(config, path, name, out)[HELD] for path, name in named.items()]
+
+
+def seen(reader: Reader, cases: list[Case], pair: list[int]) -> tuple[Prepared, Prepared]:
+    """The photographs of a person as the network sees them."""
+    left, right = (
+        prepared(reader, cases[i], eye) if i >= 0 else None
+        for eye, i in zip(EYES, pair, strict=True)
+    )
+    return left, right
+
+
+def prepared(reader: Reader, case: Case, eye: str) -> Prepared:
+    """None where the file can't be read."""
+    try:
+        return reader.prepare(decode(Path(case.path)), eye)
+    except ImageError:
+        return None
+
+
+def said(reader: Reader, left: Prepared, right: Prepared) -> NDArray[np.float32]:
+    """Probabilities; NaN where neither eye is seen."""
+    if left is None and right is None:
+        return np.full(len(reader.labels), np.nan, np.float32)
+    return reader.read(left, right).probabilities
