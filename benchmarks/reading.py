@@ -1,14 +1,14 @@
 """Readers of both eyes, side by side, on people that none was trained on.
 
     python benchmarks/reading.py recipes/reading.toml OUT [--seeds 3] [--row NAME ...]
-                                [--once NAME ...]
+                                [--once NAME ...] [--card]
 
 Trains each row with each seed, all on one split of the people, and lets it read those held back:
 with both eyes, with the left or the right one alone, and with the two exchanged. What a run said
 is kept as OUT/ROW/seed-S/said.npz and not made again; --once names rows that have the first seed
 alone. Below them stand the shipped reader and what the released descriptor says without one, of
 people who are split alike. Prints Markdown: means over the seeds and the standard error of the
-mean, and for the first row's first seed intervals over people.
+mean, and for the shipped reader intervals over people; --card writes those into its card.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from reading_shipped import shipped
+from reading_shipped import shipped, write_card
 from reading_votes import K, by_descriptor
 from rematch import spread
 
@@ -47,6 +47,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--row", action="append", help="only these")
     parser.add_argument("--once", action="append", default=[], help="with the first seed alone")
+    parser.add_argument("--card", action="store_true", help="write the shipped reader's card")
     arguments = parser.parse_args()
     rows = read_rows(arguments.rows, ReadingConfig)
     said: dict[str, list[Arrays]] = {}
@@ -63,8 +64,9 @@ def main() -> None:
     said |= {TITLES[name]: [run] for name, run in beside.items()}
     print(piped(compared(said)), "\n")
     print(piped(views(said)), "\n")
-    title, runs = next(iter(said.items()))
-    print(f"{title}, first seed:\n\n{piped(by_label(judged(runs[0])))}")
+    print(f"{TITLES['shipped']}:\n\n{piped(by_label(judged(beside['shipped'])))}")
+    if arguments.card:
+        write_card(beside["shipped"])
 
 
 def kept(row: Row[ReadingConfig], seed: int, base: Path, folder: Path) -> Arrays:

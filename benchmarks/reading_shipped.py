@@ -8,8 +8,10 @@ from numpy.typing import NDArray
 
 from foveola.cases import Case
 from foveola.datasets.summary import mark
-from foveola.encoders.reader import Reader
+from foveola.encoders.reader import DEFAULT_READER, Reader, read_reader, write_reader
+from foveola.encoders.reader_card import render_reader_card
 from foveola.errors import ImageError
+from foveola.evaluation.reading import THRESHOLD, evaluate_reading
 from foveola.images.decode import decode
 from foveola.people import EYES, people_of
 from foveola.training.prepared import HELD, collections_of, parts_of
@@ -48,6 +50,25 @@ def shipped(config: PeopleConfig, base: Path, out: Path) -> Arrays:
         "truth": people.truth, "present": people.present,
         "thresholds": np.array(reader.release.thresholds),
     }  # fmt: skip
+
+
+def write_card(found: Arrays) -> None:
+    """Put what was measured on the shipped network into its card, in place of the training's."""
+    release = read_reader(DEFAULT_READER)
+    truth, said_of_both = found["truth"] > 0, found["both"]
+    ways = {"official": THRESHOLD, "chosen": np.array(release.thresholds)}
+    evaluation = {
+        name: evaluate_reading(
+            truth, said_of_both, labels=release.labels, thresholds=thresholds
+        ).to_json()
+        for name, thresholds in ways.items()
+    }  # fmt: skip
+    made = write_reader(
+        release.folder, name=release.name, labels=release.labels, thresholds=release.thresholds,
+        contract=release.contract, enhance=release.enhance,
+        card=dict(release.card) | {"evaluation": evaluation},
+    )  # fmt: skip
+    (release.folder / "CARD.md").write_text(render_reader_card(made), encoding="utf-8")
 
 
 def held_back(config: PeopleConfig, base: Path, out: Path) -> list[list[Case]]:

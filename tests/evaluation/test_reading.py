@@ -162,6 +162,11 @@ def test_what_does_not_fit_is_refused(truth, said, words):
         evaluate_reading(truth, said, bootstrap=0)
 
 
+def test_a_threshold_that_is_no_number_is_refused():
+    with pytest.raises(ValueError, match="a threshold is not a number"):
+        evaluate_reading(TRUTH, SAID, thresholds=None, bootstrap=0)
+
+
 def test_reliability_by_hand():
     scores = np.array([0.1, 0.3, 0.9, 1.0])
     truth = np.array([False, True, True, True])

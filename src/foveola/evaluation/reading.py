@@ -120,12 +120,14 @@ def evaluate_reading(
         seed: of the random numbers.
 
     Raises:
-        ValueError: shapes differ, or a probability is none.
+        ValueError: shapes differ, or a probability or a threshold is none.
     """
     known, chances = _checked(truth, probabilities)
     if known.shape[1] != len(labels):
         raise ValueError(f"{len(labels)} names for {known.shape[1]} labels")
     limits = np.broadcast_to(np.asarray(thresholds, dtype=np.float64), (len(labels),))
+    if np.isnan(limits).any():
+        raise ValueError("a threshold is not a number; nothing would lie above it")
     people = np.arange(len(known)) if subjects is None else np.asarray(subjects)
     of = np.unique(people, return_inverse=True)[1]
     point = _figures(known, chances, limits, np.ones((1, len(known))))[0]
