@@ -104,6 +104,8 @@ def test_a_bad_photograph_costs_one_eye_and_two_cost_the_person(reader, cases, t
 def test_photographs_of_unknown_eyes_are_refused(reader, cases):
     with pytest.raises(ManifestError, match="which eye it shows"):
         list(read_people(reader, [Case(image="x", path=cases[0].path, subject="a")]))
+    with pytest.raises(ManifestError, match="which eye it shows"):  # at once, not when first asked
+        read_people(reader, [Case(image="x", path=cases[0].path, subject="a")])
 
 
 def test_pictures_show_the_likeliest_findings_and_never_normal(reader, cases):

@@ -181,7 +181,7 @@ def read_people(reader: Reader, cases: Sequence[Case]) -> Iterator[ReadPerson]:
         {eye: cases[i] for eye, i in zip(EYES, pair, strict=True) if i >= 0}
         for pair in people.photographs.tolist()
     )
-    yield from in_order(lambda of: _read_one(reader, of), pairs, reader.threads, _AHEAD)
+    return in_order(lambda of: _read_one(reader, of), pairs, reader.threads, _AHEAD)
 
 
 def _read_one(reader: Reader, of: Mapping[Eye, Case]) -> ReadPerson:
