@@ -27,7 +27,7 @@ from foveola.matching.calibrate import learn_sides
 from foveola.matching.gallery import SHIPPED
 from foveola.matching.laterality import LATERALITY, Laterality, Side, read_views
 from foveola.training.config import TrainConfig
-from foveola.training.prepared import HELD, collections_of, parts_of
+from foveola.training.prepared import HELD, parted_cases
 from matching import write_card
 
 SURE = 0.9
@@ -69,9 +69,8 @@ def parted(recipe: Path) -> tuple[list[Case], dict[str, list[Case]]]:
     known: list[Case] = []
     held: dict[str, list[Case]] = {}
     with tempfile.TemporaryDirectory() as away:
-        named = collections_of(data.manifests, data.collections, recipe.parent)
-        for path, name in sorted(named.items(), key=lambda item: item[1]):
-            parts = parts_of(data, path, name, Path(away))
+        every = dict(parted_cases(data, recipe.parent, Path(away)))
+        for name, parts in sorted(every.items()):
             held[name] = parts.pop(HELD)
             known += [case for part in parts.values() for case in part]
     return known, held

@@ -1,14 +1,15 @@
 """Readers of both eyes, side by side, on people that none was trained on.
 
-    python benchmarks/reading.py recipes/reading.toml OUT [--seeds 3] [--row NAME ...]
+    python benchmarks/reading.py recipes/reading.toml OUT [--seeds 3] [--row NAME ... | --beside]
                                 [--once NAME ...] [--card]
 
 Trains each row with each seed, all on one split of the people, and lets it read those held back:
 with both eyes, with the left or the right one alone, and with the two exchanged. What a run said
 is kept as OUT/ROW/seed-S/said.npz and not made again; --once names rows that have the first seed
 alone. Below them stand the shipped reader and what the released descriptor says without one, of
-people who are split alike. Prints Markdown: means over the seeds and the standard error of the
-mean, and for the shipped reader intervals over people; --card writes those into its card.
+people who are split alike; --beside prints these alone and trains nothing. Prints Markdown: means
+over the seeds and the standard error of the mean, and for the shipped reader intervals over people;
+--card writes those into its card.
 """
 
 import argparse
@@ -45,17 +46,21 @@ def main() -> None:
     parser.add_argument("rows", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--row", action="append", help="only these")
+    parser.add_argument("--row", action="append", default=[], help="only these")
+    parser.add_argument("--beside", action="store_true", help="only what is shipped")
     parser.add_argument("--once", action="append", default=[], help="with the first seed alone")
     parser.add_argument("--card", action="store_true", help="write the shipped reader's card")
     arguments = parser.parse_args()
     rows = read_rows(arguments.rows, ReadingConfig)
+    names = {row.name for row in rows}
+    if unknown := {*arguments.row, *arguments.once} - names:
+        parser.error(f"{arguments.rows} has no row {', '.join(sorted(unknown))}; it has "
+                     f"{', '.join(sorted(names))}")  # fmt: skip
+    wanted = [] if arguments.beside else arguments.row or names
     said: dict[str, list[Arrays]] = {}
     for seed in range(arguments.seeds):  # all rows once, then again: a table is there early
         for row in rows:
-            if seed and row.name in arguments.once:
-                continue
-            if not arguments.row or row.name in arguments.row:
+            if row.name in wanted and not (seed and row.name in arguments.once):
                 folder = arguments.out / row.name / f"seed-{seed}"
                 said.setdefault(row.title, []).append(
                     kept(row, seed, arguments.rows.parent, folder)

@@ -14,7 +14,7 @@ from foveola.errors import ImageError
 from foveola.evaluation.reading import THRESHOLD, evaluate_reading
 from foveola.images.decode import decode
 from foveola.people import EYES, people_of
-from foveola.training.prepared import HELD, collections_of, parts_of
+from foveola.training.prepared import HELD, parted_cases
 from foveola.training.reading_config import PeopleConfig
 
 Arrays = dict[str, NDArray[np.float64]]
@@ -27,7 +27,8 @@ def shipped(config: PeopleConfig, base: Path, out: Path) -> Arrays:
     Raises:
         SystemExit: the reader was trained on some of these people.
     """
-    reader, held = Reader.load(), held_back(config, base, out)
+    reader = Reader.load()
+    held = [parts[HELD] for _, parts in parted_cases(config, base, out)]
     own = {entry["mark"] for entry in reader.release.card["data"] if entry["part"] == HELD}
     if own != {mark(cases) for cases in held}:
         raise SystemExit(f"{reader.release.name} held back other people than the rows do")
@@ -69,12 +70,6 @@ def write_card(found: Arrays) -> None:
         card=dict(release.card) | {"evaluation": evaluation},
     )  # fmt: skip
     (release.folder / "CARD.md").write_text(render_reader_card(made), encoding="utf-8")
-
-
-def held_back(config: PeopleConfig, base: Path, out: Path) -> list[list[Case]]:
-    """By manifest."""
-    named = collections_of(config.manifests, config.collections, base)
-    return [parts_of(config, path, name, out)[HELD] for path, name in named.items()]
 
 
 def seen(reader: Reader, cases: list[Case], pair: list[int]) -> tuple[Prepared, Prepared]:

@@ -20,7 +20,7 @@ from foveola.encoders.encoder import Encoded, Encoder
 from foveola.evaluation.reading import choose_thresholds
 from foveola.people import People, people_of
 from foveola.people_search.search import person_similarity
-from foveola.training.prepared import HELD, JUDGED, TRAINED, collections_of, parts_of
+from foveola.training.prepared import HELD, JUDGED, TRAINED, parted_cases
 from foveola.training.reading_config import PeopleConfig
 
 K = 20  # fixed before anything was looked at
@@ -35,8 +35,8 @@ Ask = Callable[["Described", str], NDArray[np.float64]]
 def by_descriptor(config: PeopleConfig, base: Path, out: Path) -> dict[str, Arrays]:
     """Truth of the people held back, and what is said of both eyes, of one, and exchanged."""
     cases: dict[str, list[Case]] = {TRAINED: [], JUDGED: [], HELD: []}
-    for path, collection in collections_of(config.manifests, config.collections, base).items():
-        for part, of in parts_of(config, path, collection, out).items():
+    for _, parted in parted_cases(config, base, out):
+        for part, of in parted.items():
             cases[part] += of
     trained, judged, held = (Described(cases[part], config.labels) for part in cases)
     ways: dict[str, Ask] = {

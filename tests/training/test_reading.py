@@ -14,17 +14,14 @@ from foveola.evaluation.reading import choose_thresholds
 from foveola.evaluation.temperature import fit_temperature
 from foveola.people import people_of
 from foveola.training.people_data import Feed, PeopleImages, prepare_people
-from foveola.training.reading import (
-    ReadingTraining,
-    build_reader,
-    train_reader,
-)
+from foveola.training.reading import ReadingTraining, train_reader
 from foveola.training.reading_config import (
     PeopleConfig,
     ReaderConfig,
     ReadingConfig,
     ReadingLossConfig,
 )
+from foveola.training.reading_model import build_reader
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's advice
 LABELS = ("N", "D")

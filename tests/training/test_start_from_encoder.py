@@ -15,7 +15,7 @@ from foveola.models.binocular import trunk
 from foveola.models.descriptor import normalise
 from foveola.models.weights import load_folded
 from foveola.training.people_data import contract_of
-from foveola.training.reading import build_reader
+from foveola.training.reading_model import build_reader
 from made_readers import config_of
 
 HERE = Path()

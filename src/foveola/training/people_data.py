@@ -21,7 +21,7 @@ from foveola.people import People, people_of
 from foveola.training.augment import augment, centre
 from foveola.training.data import pack
 from foveola.training.maps import Maps, pack_maps
-from foveola.training.prepared import Report, collections_of, parts_of
+from foveola.training.prepared import Report, parted_cases
 from foveola.training.reading_config import PeopleConfig, ReaderConfig, ReadingConfig
 
 Pixels = NDArray[np.uint8]
@@ -66,8 +66,8 @@ def prepare_people(
     cases: list[Case] = []
     named: dict[tuple[str, str], str] = {}
     data: list[dict[str, object]] = []
-    for path, collection in collections_of(config.manifests, config.collections, base).items():
-        for part, of in parts_of(config, path, collection, out).items():
+    for collection, parted in parted_cases(config, base, out):
+        for part, of in parted.items():
             if of:
                 data.append({"collection": collection, "part": part} | summarise(of))
             cases += of

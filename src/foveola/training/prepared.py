@@ -1,6 +1,6 @@
 """What a run trains on: manifests read, subjects held back, photographs prepared once."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -60,9 +60,8 @@ def prepare_data(config: TrainConfig, base: Path, out: Path, report: Report) -> 
     cases: list[Case] = []
     parts: list[str] = []
     data: list[dict[str, Any]] = []
-    named = collections_of(config.data.manifests, config.data.collections, base)
-    for path, collection in named.items():
-        for part, of in parts_of(config.data, path, collection, out).items():
+    for collection, parted in parted_cases(config.data, base, out):
+        for part, of in parted.items():
             if of:
                 data.append({"collection": collection, "part": part} | summarise(of))
             if part != HELD or config.data.fold is not None:
@@ -145,7 +144,15 @@ def collections_of(
 
 
 class Split(Protocol):
-    """Who is held back; both kinds of training have it under [data]."""
+    """Whose photographs, and who is held back; both kinds of training have it under [data]."""
+
+    @property
+    def manifests(self) -> Sequence[str]:
+        """Their paths."""
+
+    @property
+    def collections(self) -> Sequence[str]:
+        """Their names, or none."""
 
     @property
     def held_out(self) -> float:
@@ -164,14 +171,21 @@ class Split(Protocol):
         """Share of the others that the epoch is chosen by."""
 
 
-def parts_of(split: Split, path: Path, collection: str, out: Path) -> dict[str, list[Case]]:
-    """The cases of one manifest by part; those held out are written to held_out/ besides."""
-    manifest = Manifest.read(path, collection=collection)
+def parted_cases(data: Split, base: Path, out: Path) -> Iterator[tuple[str, dict[str, list[Case]]]]:
+    """Each manifest's collection, and its cases by part: TRAINED, JUDGED and HELD.
+
+    Those held out are written to out/held_out/ besides.
+    """
+    for path, collection in collections_of(data.manifests, data.collections, base).items():
+        yield collection, _parted(data, Manifest.read(path, collection=collection), out)
+
+
+def _parted(split: Split, manifest: Manifest, out: Path) -> dict[str, list[Case]]:
     rest, held = _divided(manifest, held_back(manifest, split))
     if held is not None:
         folder = out / "held_out"
         folder.mkdir(parents=True, exist_ok=True)
-        held.write(folder / f"{collection}.csv")
+        held.write(folder / f"{manifest.collection}.csv")
     share, seed = split.validation, split.split_seed + 1
     trained, judged = _divided(rest, _share(rest, share, seed))
     parts = {TRAINED: trained, JUDGED: judged, HELD: held}

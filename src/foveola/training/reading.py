@@ -8,7 +8,6 @@ macro-AUC on the validation people is the one that counts.
 """
 
 import sys
-from collections.abc import Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,24 +17,22 @@ import lightning
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
-from foveola.encoders.release import RELEASED
-from foveola.encoders.weights import convolutions
-from foveola.errors import ConfigError, ManifestError
+from foveola.errors import ManifestError
 from foveola.evaluation.reading import choose_thresholds, evaluate_reading
 from foveola.evaluation.temperature import fit_temperature
 from foveola.losses.findings import FINDINGS_LOSSES, class_balanced
 from foveola.models.answer import Answer
-from foveola.models.binocular import GLUON, BinocularModel, Read
+from foveola.models.binocular import BinocularModel, Read
 from foveola.models.descriptor import normalise
 from foveola.models.trunk import ReaderTrunk
-from foveola.models.weights import load_folded, load_weights
-from foveola.people import NORMAL, People
+from foveola.people import People
 from foveola.training.loop import BEST, Loop, claim, last_checkpoint, trainer
 from foveola.training.people_data import Feed, PreparedPeople, prepare_people
 from foveola.training.prepared import HELD, JUDGED, TRAINED, Report
-from foveola.training.reading_config import ReaderConfig, ReadingConfig
+from foveola.training.reading_config import ReadingConfig
+from foveola.training.reading_model import answer_of, build_reader
 from foveola.training.schedule import warm_cosine
 
 Floats = NDArray[np.float32]
@@ -236,51 +233,6 @@ def train_reader(config: ReadingConfig, base: Path, out: Path, report: Report = 
     return ReaderRun(
         module, choose_thresholds(judged.truth > 0, validation.probabilities), prepared, feed,
         validation, _read(module, feed, prepared.part(HELD)),
-    )  # fmt: skip
-
-
-def build_reader(config: ReadingConfig, base: Path) -> BinocularModel:
-    """The model of a configuration as it is before training."""
-    of = config.model
-    model = BinocularModel(
-        len(config.data.labels), of.backbone, attention=of.attention, blocks=of.blocks,
-        fusion=of.fusion, width=of.width, feature=of.feature, dropout=of.dropout,
-        shared=of.shared, whole=of.whole,
-    )  # fmt: skip
-    if of.weights:
-        for trunk in model.backbones:
-            _load(trunk, of, base)
-    model.freeze(of.freeze)
-    return model.to(memory_format=torch.channels_last)
-
-
-def _load(trunk: nn.Module, of: ReaderConfig, base: Path) -> None:
-    path = base / str(of.weights)
-    if not path.exists() and not (RELEASED / str(of.weights)).exists():
-        raise ConfigError(f"weights: {path} does not exist")
-    if not path.is_file():
-        _load_released(trunk, of, path if path.is_dir() else str(of.weights))
-    elif of.backbone == GLUON:
-        trunk.load_gluon(path)  # type: ignore[operator]
-    else:
-        load_weights(trunk.get_submodule("body"), path, beyond=True)
-
-
-def _load_released(trunk: nn.Module, of: ReaderConfig, source: str | Path) -> None:
-    ends: Sequence[str] = trunk.ends  # type: ignore[assignment]
-    if of.freeze != len(ends):
-        raise ConfigError(
-            f"freeze is {of.freeze}; an encoder's statistics are folded into its weights, so all "
-            f"{len(ends)} stages taken from {of.weights} must keep them: set freeze = {len(ends)}"
-        )
-    load_folded(trunk, convolutions(source), str(of.weights))
-
-
-def answer_of(config: ReadingConfig) -> Answer:
-    """How a configuration's model answers, before its temperatures are fitted."""
-    return Answer(
-        config.data.labels, normal=NORMAL, softmax=config.loss.name == "softmax",
-        monocular=not config.loss.person_weight,
     )  # fmt: skip
 
 
