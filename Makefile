@@ -36,11 +36,14 @@ clean: ## remove the demo and all caches; the environment stays (rm -r .venv)
 # Stamps: an environment is made once, and again when what it is made from changes.
 # uv is fast and resolves torch with torchvision; where it can't be had or can't reach
 # the registry (it does not read pip's own settings), pip does the same more slowly.
+# Compiled at once, as whoever uses the environment may not be allowed to write to it, or may have
+# PYTHONDONTWRITEBYTECODE set: every start of the command would compile all it imports again.
 define install
-	@if [ -x $(BIN)/uv ] && $(BIN)/uv pip install --python $(BIN)/python -c constraints.txt -e "$(1)"; \
+	@if [ -x $(BIN)/uv ] && $(BIN)/uv pip install --compile-bytecode --python $(BIN)/python -c constraints.txt -e "$(1)"; \
 	then :; else \
 	echo "uv could not install Foveola; trying pip, which takes longer." >&2; \
 	$(BIN)/python -m pip install -c constraints.txt -e "$(1)"; fi
+	@$(BIN)/python -m compileall -q src
 	@touch $@
 endef
 

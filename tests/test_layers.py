@@ -14,7 +14,7 @@ SOURCE = Path(__file__).parents[1] / "src"
 FLOORS = (
     ("errors", "cases"),
     ("models", "losses"),
-    ("config", "datasets", "images", "archive", "people"),
+    ("config", "datasets", "images", "archive", "people", "words"),
     ("evaluation", "phantom", "encoders", "people_search"),
     ("training", "indexing", "retrieval", "assess", "duplicates", "reading", "explain", "report"),
     ("matching",),

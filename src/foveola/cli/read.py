@@ -213,7 +213,7 @@ def _similar_json(similar: "PersonResult | None") -> dict[str, Any]:
 
 
 def _print(reading: "Reading", similar: "PersonResult | None") -> None:
-    from foveola.report.words import finding_word
+    from foveola.words import finding_word
 
     eyes = list(reading.eyes)
     click.echo(f"{'':34}{'person':>8}" + "".join(f"{eye:>8}" for eye in eyes))

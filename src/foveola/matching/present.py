@@ -7,7 +7,7 @@ from foveola.images.thumbnail import thumbnail
 from foveola.matching.match import ACCEPTED, Candidate, MatchResult
 from foveola.matching.pictures import chessboard, read_square
 from foveola.report import Pair, Photograph, pairs_page
-from foveola.report.words import is_phantom
+from foveola.words import is_phantom
 
 SHOWN = 5  # candidates on a page
 

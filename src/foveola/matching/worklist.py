@@ -23,7 +23,7 @@ from foveola.matching.match import local_features
 from foveola.matching.pictures import chessboard, read_square
 from foveola.matching.probability import CALIBRATION, Calibration
 from foveola.report import Pair, Photograph, pairs_page
-from foveola.report.words import is_phantom
+from foveola.words import is_phantom
 
 Vectors = NDArray[np.float32]
 

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 from foveola.evaluation import Evaluation, Metric
-from foveola.report.words import label_word
+from foveola.words import label_word
 
 WIDTH, HEIGHT = 760, 420  # units of the drawing
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 8, 26, 56

@@ -16,7 +16,7 @@ from foveola.evaluation import Evaluation
 from foveola.report.chart import Chart, chart
 from foveola.report.shapes import Images, SearchShape
 from foveola.report.views import card_rows, view_search
-from foveola.report.words import GRADES_IN_FULL
+from foveola.words import GRADES_IN_FULL
 
 
 def search_page(

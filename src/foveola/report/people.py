@@ -10,7 +10,7 @@ from foveola.people_search import PersonHit, PersonResult
 from foveola.report.pages import render
 from foveola.report.shapes import Images
 from foveola.report.views import CaseView, Share, bar, card_rows, shares_of, shortened, view_case
-from foveola.report.words import finding_word, grade_word, is_phantom, visit_word
+from foveola.words import finding_word, grade_word, is_phantom, visit_word
 
 _AS_SEEN: tuple[Eye, Eye] = ("right", "left")  # facing the person, as eyes are usually shown
 

@@ -11,7 +11,7 @@ from foveola.report.pages import render
 from foveola.report.people import view_people
 from foveola.report.shapes import Images
 from foveola.report.views import data_uri
-from foveola.report.words import finding_word
+from foveola.words import finding_word
 
 SEEN: tuple[Eye, Eye] = ("right", "left")  # as whoever faces the person sees them
 

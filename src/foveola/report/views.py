@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from foveola.cases import Case
 from foveola.images.gradability import warning
 from foveola.report.shapes import HitShape, Images, SearchShape
-from foveola.report.words import findings_of, grade_word, is_phantom, visit_word
+from foveola.words import findings_of, grade_word, is_phantom, visit_word
 
 _MAGIC = ((b"\xff\xd8\xff", "image/jpeg"), (b"\x89PNG\r\n\x1a\n", "image/png"))
 _SHORT = 12  # letters of a fingerprint: enough to tell encoders apart by eye

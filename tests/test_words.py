@@ -1,6 +1,6 @@
 import pytest
 
-from foveola.report.words import finding_word, grade_word, label_word, visit_word
+from foveola.words import finding_word, grade_word, label_word, visit_word
 
 
 def test_grades_have_their_icdr_names():

@@ -1,4 +1,4 @@
-"""What codes are called on a page that people read."""
+"""What codes are called where people read them."""
 
 from typing import Final
 
