@@ -13,6 +13,7 @@ from foveola.encoders.encoder import Encoded, Encoder, Failed
 from foveola.encoders.release import DEFAULT, read_release
 from foveola.errors import ArchiveError
 from foveola.images.gradability import WARN_BELOW
+from foveola.trust import refresh
 
 # Photographs a transaction. A crash loses at most the work on these, about a second;
 # one transaction a photograph would wait for the disk each time.
@@ -114,7 +115,8 @@ def index_cases(
 
     Killed at any moment and called again with the same cases, it ends with the archive that
     an undisturbed run would have made: cases enter in the order given, in transactions of
-    BATCH, and a descriptor depends on its photograph alone.
+    BATCH, and a descriptor depends on its photograph alone. What similarities are worth in the
+    archive is learnt anew at the end (`foveola.trust`).
 
     Args:
         archive: opened for writing.
@@ -151,6 +153,7 @@ def index_cases(
             ]
         if progress:
             progress(len(batch))
+    refresh(archive, changed=bool(added or relabelled))
     return Indexed(added, len(unchanged), relabelled, tuple(failed), tuple(doubtful))
 
 

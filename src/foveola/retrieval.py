@@ -18,6 +18,7 @@ from foveola.errors import ImageError
 from foveola.images.decode import decode, read_bytes
 from foveola.images.gradability import gradability
 from foveola.people_search import PeopleSearch, PersonResult
+from foveola.trust import Calibration, HitTrust, QueryTrust, load
 
 
 @dataclass(frozen=True)
@@ -29,12 +30,14 @@ class Hit:
         similarity: cosine of the descriptors, in [-1, 1].
         case: the photograph and its record.
         id: of the case in its archive.
+        trust: how far to trust it; None where the archive has too few people to say.
     """
 
     rank: int
     similarity: float
     case: Case
     id: int
+    trust: HitTrust | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +55,7 @@ class SearchResult:
         fingerprint: of the encoder.
         milliseconds: from reading the file to the hits.
         gradability: of the query, from 0 to 1, see `foveola.images.gradability`.
+        trust: how far to trust the answer; None where the archive has too few people to say.
     """
 
     query: Case
@@ -64,6 +68,7 @@ class SearchResult:
     fingerprint: str
     milliseconds: float
     gradability: float
+    trust: QueryTrust | None = None
 
 
 class _Asked(NamedTuple):
@@ -88,6 +93,7 @@ class Retriever:
         self.archive = archive
         self.encoder = encoder
         self._people = PeopleSearch(archive)
+        self._calibration = load(archive)
 
     @classmethod
     def open(cls, folder: Path, encoder: str | Path | None = None) -> Self:
@@ -164,10 +170,11 @@ class Retriever:
             exclude_identity=None if same_subject else asked.case.identity,
             exclude_ids=[] if asked.id is None else [asked.id],
         )
+        known = self._calibration
         return SearchResult(
             query=asked.case,
             in_archive=asked.id is not None,
-            hits=_hits(found.ids, found.similarities, found.cases),
+            hits=_hits(found.ids, found.similarities, found.cases, known),
             excluded_same_subject=found.excluded_same_subject,
             considered=found.considered,
             where=where,
@@ -175,6 +182,7 @@ class Retriever:
             fingerprint=self.encoder.fingerprint,
             milliseconds=(time.perf_counter() - start) * 1000,
             gradability=asked.gradability,
+            trust=None if known is None else known.query(found.similarities.tolist(), found.cases),
         )
 
     def search_person(
@@ -286,11 +294,14 @@ def _merge(given: Case, known: Case | None) -> Case:
 
 
 def _hits(
-    ids: NDArray[np.int64], similarities: NDArray[np.float32], cases: tuple[Case, ...]
+    ids: NDArray[np.int64],
+    similarities: NDArray[np.float32],
+    cases: tuple[Case, ...],
+    known: Calibration | None,
 ) -> tuple[Hit, ...]:
     return tuple(
-        Hit(rank, float(similarity), case, int(id_))
+        Hit(rank, similarity, case, id_, None if known is None else known.hit(similarity, case))
         for rank, (id_, similarity, case) in enumerate(
-            zip(ids, similarities, cases, strict=True), start=1
+            zip(ids.tolist(), similarities.tolist(), cases, strict=True), start=1
         )
     )

@@ -73,6 +73,17 @@ def photographed(db: sqlite3.Connection) -> list[Photographed]:
     return [Photographed(*row) for row in rows]
 
 
+def labelled(db: sqlite3.Connection) -> list[tuple[int | None, frozenset[str] | None]]:
+    """Grade and findings of each photograph, None where unknown, in the order of the matrix."""
+    found: dict[int, set[str]] = {}
+    for id_, finding in db.execute("SELECT case_id, finding FROM case_findings"):
+        found.setdefault(id_, set()).add(finding)
+    rows = db.execute("SELECT id, grade, looked FROM cases ORDER BY id")
+    return [
+        (grade, frozenset(found.get(id_, ())) if looked else None) for id_, grade, looked in rows
+    ]
+
+
 def filtered(
     db: sqlite3.Connection, ids: NDArray[np.int64], where: str | None
 ) -> NDArray[np.int64] | None:

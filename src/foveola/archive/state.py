@@ -49,6 +49,10 @@ class State:
         """Whose eye each of the N photographs shows; much faster than their whole records."""
         return queries.photographed(self._db)
 
+    def labelled(self) -> list[tuple[int | None, frozenset[str] | None]]:
+        """Grade and findings of each of the N photographs; None where unknown."""
+        return queries.labelled(self._db)
+
     def cases(self, rows: Iterable[int]) -> list[Case]:
         """The records in these rows."""
         return queries.cases_of(self._db, (int(self.ids[row]) for row in rows))

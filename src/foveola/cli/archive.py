@@ -96,11 +96,13 @@ def remove(
     """
     from foveola.archive import Archive
     from foveola.matching.gallery import forget_missing
+    from foveola.trust import refresh
 
     if (image is None) == (subject is None):
         raise click.UsageError("give either --image or --subject")
     with Archive.open(archive) as opened:
         removed = opened.remove(image=image, subject=subject, collection=collection)
+        refresh(opened)
     forget_missing(archive)
     if as_json:
         print_json({"archive": str(archive), "removed": removed})

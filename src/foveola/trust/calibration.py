@@ -1,0 +1,189 @@
+"""The similarities of an archive's own photographs, by which those of a query are judged.
+
+Some photographs of the archive are asked about as if they were new: their own person is left out.
+What is then known of similarities and labels is kept in A/trust.json, a file of numbers without
+names, and made again whenever the archive has changed.
+"""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foveola.archive import Archive
+from foveola.cases import Case
+from foveola.errors import ArchiveError
+from foveola.trust.curve import BIN, Curve, percentile, wilson
+from foveola.trust.judged import HitTrust, Label, QueryTrust
+from foveola.trust.sample import REST, Sample, draw
+
+TRUST = "trust.json"  # in the folder of an archive
+FORMAT = 1
+FALSE_REJECT = 0.01  # of the archive's own photographs
+LEAST = 20  # people, below which nothing can be said
+_POINTS = 201  # of a distribution that is kept
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """What similarities are worth in one archive.
+
+    Attributes:
+        fingerprint: of the encoder.
+        cases: that the archive held when this was made.
+        people: who were asked about.
+        label: that was compared; None where too few are known.
+        nearest: quantiles, at equal steps, of the similarity to the nearest other person.
+        same, other: quantiles of the similarity of pairs with the same label and with different
+            ones, of different people; empty where fewer than BIN are known.
+        curves: the chance that a neighbour's label is the query's, by the neighbour's label; REST
+            stands for every label that has no curve of its own.
+    """
+
+    fingerprint: str
+    cases: int
+    people: int
+    label: Label | None
+    nearest: tuple[float, ...]
+    same: tuple[float, ...]
+    other: tuple[float, ...]
+    curves: Mapping[str, Curve]
+
+    @property
+    def threshold(self) -> float:
+        """Similarity below which a case is not sufficiently alike."""
+        return float(np.interp(FALSE_REJECT, np.linspace(0, 1, _POINTS), self.nearest))
+
+    def hit(self, similarity: float, case: Case) -> HitTrust:
+        """Judge one hit."""
+        key = None if self.label is None else label_of(case, self.label)
+        curve = None if key is None else self.curves.get(key, self.curves.get(REST))
+        return HitTrust(
+            same=percentile(similarity, self.same) if self.same else None,
+            other=percentile(similarity, self.other) if self.other else None,
+            agreement=None if curve is None else curve.at(similarity),
+            sufficient=similarity >= self.threshold,
+        )
+
+    def query(self, similarities: Sequence[float], cases: Sequence[Case]) -> QueryTrust:
+        """Judge a query by its hits, best first; of each person the first one counts."""
+        first = {case.identity: case for case in reversed(cases)}
+        known = [
+            key
+            for case in first.values()
+            if self.label and (key := label_of(case, self.label)) is not None
+        ]
+        commonest, count = next(iter(Counter(sorted(known)).most_common(1)), (None, 0))
+        nearest = max(similarities, default=-1.0)
+        return QueryTrust(
+            label=self.label,
+            nearest=percentile(nearest, self.nearest) if len(similarities) else None,
+            threshold=self.threshold,
+            false_reject=FALSE_REJECT,
+            sufficient=nearest >= self.threshold,
+            commonest=commonest,
+            neighbours=len(known),
+            local=wilson(count, len(known)) if known else None,
+        )
+
+    def save(self, path: Path) -> None:
+        """Write as JSON: wholly, or not at all."""
+        partial = path.with_name(f".{path.name}.{os.getpid()}")
+        text = json.dumps({"format": FORMAT, **asdict(self)}) + "\n"
+        try:
+            partial.write_text(text, encoding="utf-8")
+            partial.replace(path)
+        except OSError as error:
+            partial.unlink(missing_ok=True)
+            raise ArchiveError(f"{path} can't be written: {error.strerror}") from None
+
+
+def label_of(case: Case, label: Label) -> str | None:
+    """A case's label as a key: "2", "D;H", "" for none found; None where it is unknown."""
+    if label == "grade":
+        return None if case.grade is None else str(case.grade)
+    return None if case.findings is None else ";".join(sorted(case.findings))
+
+
+def calibrate(archive: Archive, *, queries: int = 1000, seed: int = 0) -> Calibration | None:
+    """Ask an archive about its own photographs, and keep what was learnt beside it.
+
+    Takes a second or two for 10,000 photographs, and its time grows with their number.
+
+    Args:
+        archive: opened; of one opened for reading only the calibration is not kept.
+        queries: photographs asked about, at most one a person.
+        seed: of their choice.
+
+    Returns:
+        None where the archive holds fewer than LEAST people; a calibration that was kept of it
+        is removed then.
+
+    Raises:
+        ArchiveError: the folder can't be written.
+    """
+    with archive.state() as state:
+        sample = draw(state, queries, seed)
+    made = _fitted(archive, sample) if sample.people >= LEAST else None
+    path = archive.folder / TRUST
+    if archive.read_only:
+        return made
+    if made is None:
+        path.unlink(missing_ok=True)
+    else:
+        made.save(path)
+    return made
+
+
+def refresh(archive: Archive, *, changed: bool = True) -> None:
+    """Make the calibration anew where the archive has changed, or none of this size is kept."""
+    kept = None if changed else load(archive)
+    if kept is None or kept.cases != len(archive):
+        calibrate(archive)
+
+
+def load(archive: Archive) -> Calibration | None:
+    """What was kept of an archive; None where nothing was, or not of this encoder."""
+    try:
+        values = json.loads((archive.folder / TRUST).read_text(encoding="utf-8"))
+        if values.pop("format") != FORMAT or values["fingerprint"] != archive.fingerprint:
+            return None
+        return _read(values)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _read(values: dict[str, Any]) -> Calibration:
+    curves = {key: _curve(curve) for key, curve in values.pop("curves").items()}
+    lines = {name: tuple(map(float, values.pop(name))) for name in ("nearest", "same", "other")}
+    made: dict[str, Any] = values | lines | {"curves": curves}
+    return Calibration(**made)
+
+
+def _curve(values: Mapping[str, Any]) -> Curve:
+    made: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+    return Curve(**made)
+
+
+def _fitted(archive: Archive, sample: Sample) -> Calibration:
+    return Calibration(
+        fingerprint=archive.fingerprint,
+        cases=sample.cases,
+        people=sample.people,
+        label=sample.label,
+        nearest=_quantiles(sample.nearest),
+        same=_quantiles(sample.same) if len(sample.same) >= BIN else (),
+        other=_quantiles(sample.other) if len(sample.other) >= BIN else (),
+        curves=sample.curves(),
+    )
+
+
+def _quantiles(values: NDArray[np.float32]) -> tuple[float, ...]:
+    line = np.quantile(values.astype(np.float64), np.linspace(0, 1, _POINTS))
+    return tuple(np.round(line, 6).tolist())

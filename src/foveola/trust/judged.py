@@ -1,0 +1,53 @@
+"""What is said of a hit and of a query."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from foveola.trust.curve import Share
+
+Label = Literal["grade", "findings"]
+
+
+@dataclass(frozen=True)
+class HitTrust:
+    """How far one hit can be trusted. Every share is of this archive's own photographs.
+
+    Attributes:
+        same: share, from 0 to 1, of the pairs with the same label that are less alike than query
+            and hit; None where too few pairs are known.
+        other: likewise of the pairs with different labels.
+        agreement: the chance that the labels agree, of hits that are this alike and have the
+            hit's label; None where the hit's label is unknown or too few are known.
+        sufficient: whether it is as alike as the nearest case nearly always is.
+    """
+
+    same: float | None
+    other: float | None
+    agreement: Share | None
+    sufficient: bool
+
+
+@dataclass(frozen=True)
+class QueryTrust:
+    """How far the answer to one query can be trusted.
+
+    Attributes:
+        label: which is compared: grade, or findings, of which one shared is enough.
+        nearest: share of the archive's own photographs whose nearest case of another person is
+            less alike than the query's.
+        threshold: similarity below which a case is not sufficiently alike.
+        false_reject: share of the archive's own photographs that would have no sufficient case.
+        sufficient: whether any hit is.
+        commonest: the label that most of the neighbours have, in the archive's words.
+        neighbours: of how many people it could be told.
+        local: the share of these neighbours that have it, with its interval.
+    """
+
+    label: Label | None
+    nearest: float | None
+    threshold: float
+    false_reject: float
+    sufficient: bool
+    commonest: str | None
+    neighbours: int
+    local: Share | None

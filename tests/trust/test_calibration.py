@@ -1,0 +1,232 @@
+"""An archive asked about its own photographs, against a slow loop over every pair."""
+
+import hashlib
+import json
+
+import numpy as np
+import pytest
+
+from foveola.archive import Archive, Entry
+from foveola.cases import Case
+from foveola.errors import ArchiveError
+from foveola.trust import TRUST, calibrate, load, refresh
+from foveola.trust.calibration import FALSE_REJECT, LEAST, label_of
+from foveola.trust.sample import NEIGHBOURS, REST
+
+D = 8
+PEOPLE = 60
+
+
+def entry(vector, **record):
+    digest = hashlib.blake2b(record["image"].encode(), digest_size=16).digest()
+    case = Case(path=f"/data/{record['image']}", **record)
+    return Entry(case=case, descriptor=vector, digest=digest, size=1, mtime_ns=1)
+
+
+def entries(people=PEOPLE, *, label="grade", seed=0):
+    """Two photographs a person; photographs of a grade point to the same side."""
+    rng = np.random.default_rng(seed)
+    made = []
+    for person in range(people):
+        grade = person % 3
+        for side in ("left", "right"):
+            vector = rng.normal(size=D)
+            vector[grade] += 3
+            vector = (vector / np.linalg.norm(vector)).astype(np.float32)
+            said = {"grade": grade} if label == "grade" else {"findings": frozenset("NDG"[grade])}
+            name = f"{person}_{side}.jpg"
+            made.append(entry(vector, image=name, subject=f"s{person}", eye=side, **said))
+    return made
+
+
+@pytest.fixture
+def archive(tmp_path):
+    folder = tmp_path / "A"
+    with Archive.create(folder, encoder="toy", fingerprint="f00d", dimension=D) as opened:
+        opened.add(entries())
+        yield opened
+
+
+def looped(archive):
+    """Per photograph the nearest of another person, and the nearest other people's labels."""
+    _, matrix = archive.vectors()
+    cases = [case for _, case in archive.cases()]
+    found = []
+    for i, case in enumerate(cases):
+        others = [
+            (float(matrix[i] @ matrix[j]), other)
+            for j, other in enumerate(cases)
+            if other.subject != case.subject
+        ]
+        others.sort(key=lambda pair: -pair[0])
+        first = {}
+        for similarity, other in others:
+            first.setdefault(other.subject, (similarity, other.grade == case.grade))
+        found.append((others, list(first.values())[:NEIGHBOURS]))
+    return cases, found
+
+
+def test_it_learns_what_a_slow_loop_finds(archive):
+    made = calibrate(archive, queries=10_000)
+    cases, found = looped(archive)
+    assert (made.cases, made.people, made.label) == (2 * PEOPLE, PEOPLE, "grade")
+    # one photograph a person is asked about, whichever: its nearest is one of the loop's
+    nearest = {round(others[0][0], 5) for others, _ in found}
+    assert min(made.nearest) == pytest.approx(min(nearest), abs=0.3)
+    assert {round(made.nearest[0], 5), round(made.nearest[-1], 5)} <= nearest
+    every = [agrees for _, near in found for _, agrees in near]
+    assert made.curves[REST].pairs == PEOPLE * NEIGHBOURS
+    assert made.curves[REST].people == PEOPLE
+    mean = np.average(made.curves[REST].chance)
+    assert mean == pytest.approx(np.mean(every), abs=0.1)
+    same = [s for c, (o, _) in zip(cases, found, strict=True) for s, x in o if x.grade == c.grade]
+    other = [s for c, (o, _) in zip(cases, found, strict=True) for s, x in o if x.grade != c.grade]
+    assert np.median(made.same) == pytest.approx(np.median(same), abs=0.05)
+    assert np.median(made.other) == pytest.approx(np.median(other), abs=0.05)
+
+
+def test_the_own_person_is_never_the_nearest(tmp_path):
+    twins = [e for e in entries() if e.case.eye == "left"]
+    copies = [
+        entry(e.descriptor, image=f"copy_{e.case.image}", subject=e.case.subject, grade=0)
+        for e in twins
+    ]
+    with Archive.create(tmp_path / "A", encoder="x", fingerprint="f", dimension=D) as archive:
+        archive.add(twins + copies)
+        assert calibrate(archive).nearest[-1] < 0.9999
+
+
+def test_a_hit_of_the_same_side_is_trusted_more(archive):
+    made = calibrate(archive)
+    case = Case(path="/q", image="q", grade=1)
+    near, far = made.hit(0.95, case), made.hit(-0.2, case)
+    assert near.same > far.same
+    assert near.other > 0.99
+    assert near.agreement.value > far.agreement.value
+    assert near.agreement.low <= near.agreement.value <= near.agreement.high
+    assert (near.sufficient, far.sufficient) == (True, False)
+
+
+def test_a_hit_without_a_label_has_no_chance_of_agreement(archive):
+    assert calibrate(archive).hit(0.9, Case(path="/q", image="q")).agreement is None
+
+
+def test_a_query_counts_each_person_once(archive):
+    made = calibrate(archive)
+    cases = [
+        Case(path=f"/{i}", image=f"{i}", subject=subject, grade=grade)
+        for i, (subject, grade) in enumerate(
+            [("a", 2), ("a", 2), ("a", 2), ("b", 0), ("c", 0), ("d", None)]
+        )
+    ]
+    said = made.query([0.9, 0.8, 0.7, 0.6, 0.5, 0.4], cases)
+    assert (said.commonest, said.neighbours, said.label) == ("0", 3, "grade")
+    assert said.local.value == pytest.approx(2 / 3)
+    assert said.false_reject == FALSE_REJECT
+
+
+def test_without_hits_nothing_is_sufficient(archive):
+    said = calibrate(archive).query([], [])
+    assert (said.sufficient, said.nearest, said.local) == (False, None, None)
+
+
+def test_about_one_in_a_hundred_of_its_own_has_no_sufficient_case(archive):
+    made = calibrate(archive)
+    _, found = looped(archive)
+    without = np.mean([others[0][0] < made.threshold for others, _ in found])
+    assert without <= 0.05
+
+
+def test_findings_are_compared_where_more_are_known(tmp_path):
+    with Archive.create(tmp_path / "A", encoder="x", fingerprint="f", dimension=D) as archive:
+        archive.add(entries(label="findings"))
+        made = calibrate(archive)
+    assert made.label == "findings"
+    near = made.hit(0.9, Case(path="/q", image="q", findings=frozenset("DG")))
+    assert near.agreement is not None
+
+
+def test_labels_as_keys():
+    case = Case(path="/q", image="q", grade=2, findings=frozenset({"H", "D"}))
+    assert (label_of(case, "grade"), label_of(case, "findings")) == ("2", "D;H")
+    assert label_of(Case(path="/q", image="q"), "grade") is None
+
+
+def test_it_is_kept_and_read_again(archive):
+    made = calibrate(archive)
+    assert load(archive) == made
+
+
+def test_it_holds_no_name_of_anybody(archive):
+    calibrate(archive)
+    text = (archive.folder / TRUST).read_text()
+    assert not any(name in text for case in entries() for name in (case.case.image, "/data"))
+    assert '"s1' not in text
+
+
+@pytest.mark.parametrize("spoilt", ["", "[]", "{}", '{"format": 1}', '{"format": 99}', "\ud800"])
+def test_a_spoilt_file_is_as_none(archive, spoilt):
+    (archive.folder / TRUST).write_bytes(spoilt.encode(errors="surrogatepass"))
+    assert load(archive) is None
+
+
+def test_one_of_another_encoder_is_as_none(archive):
+    calibrate(archive)
+    path = archive.folder / TRUST
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"fingerprint": "another"}))
+    assert load(archive) is None
+
+
+def test_few_people_say_nothing_and_an_old_calibration_goes(tmp_path):
+    with Archive.create(tmp_path / "A", encoder="x", fingerprint="f", dimension=D) as archive:
+        archive.add(entries(LEAST))
+        assert calibrate(archive) is not None
+        archive.remove(subject="s1")
+        assert calibrate(archive) is None
+        assert not (archive.folder / TRUST).exists()
+        assert load(archive) is None
+
+
+def test_an_empty_archive_says_nothing(tmp_path):
+    with Archive.create(tmp_path / "A", encoder="x", fingerprint="f", dimension=D) as archive:
+        assert calibrate(archive) is None
+
+
+def test_no_labels_leave_similarities_alone(tmp_path):
+    bare = [entry(e.descriptor, image=e.case.image, subject=e.case.subject) for e in entries()]
+    with Archive.create(tmp_path / "A", encoder="x", fingerprint="f", dimension=D) as archive:
+        archive.add(bare)
+        made = calibrate(archive)
+    assert (made.label, made.same, made.curves) == (None, (), {})
+    hit = made.hit(0.9, bare[0].case)
+    assert (hit.same, hit.other, hit.agreement) == (None, None, None)
+    assert made.query([0.9], [bare[0].case]).local is None
+
+
+def test_it_is_made_again_only_when_something_changed(archive):
+    calibrate(archive)
+    path = archive.folder / TRUST
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"people": 7}))
+    refresh(archive, changed=False)
+    assert load(archive).people == 7
+    refresh(archive)
+    assert load(archive).people == PEOPLE
+    archive.add(entries(PEOPLE + 5))
+    refresh(archive, changed=False)
+    assert load(archive).cases == 2 * (PEOPLE + 5)
+
+
+def test_a_folder_that_cannot_be_written_is_named(archive, monkeypatch):
+    def full(*_args, **_kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.replace", full)
+    with pytest.raises(ArchiveError, match=r"trust.json can't be written: No space left"):
+        calibrate(archive)
+    assert not list(archive.folder.glob(".trust*"))
+
+
+def test_reading_only_keeps_nothing(archive):
+    with Archive.open(archive.folder, read_only=True) as opened:
+        assert calibrate(opened) is not None
+    assert not (archive.folder / TRUST).exists()
