@@ -19,11 +19,12 @@ def a_case(image="a.jpg", **known):
 
 def a_search(query=None, cases=(), **known):
     hits = [
-        SimpleNamespace(rank=i + 1, similarity=0.9 - 0.2 * i, case=c) for i, c in enumerate(cases)
+        SimpleNamespace(rank=i + 1, similarity=0.9 - 0.2 * i, case=c, trust=None)
+        for i, c in enumerate(cases)
     ]
     plain = {
         "excluded_same_subject": 0, "considered": 100, "where": None, "encoder": "enc",
-        "gradability": 1.0,
+        "gradability": 1.0, "trust": None,
     }  # fmt: skip
     return SimpleNamespace(query=query or a_case("q.jpg"), hits=hits, **(plain | known))
 

@@ -11,13 +11,17 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import click
 
 from foveola.cases import Case
 from foveola.errors import FoveolaError
+
+if TYPE_CHECKING:
+    from foveola.trust import HitTrust, QueryTrust
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -64,6 +68,11 @@ def case_json(case: Case) -> dict[str, Any]:
         "findings": None if case.findings is None else sorted(case.findings),
         "extra": dict(case.extra),
     }
+
+
+def trust_json(trust: "HitTrust | QueryTrust | None") -> dict[str, Any] | None:
+    """How far a hit or an answer can be trusted, as plain values; shares from 0 to 1."""
+    return None if trust is None else asdict(trust)
 
 
 def record_columns(grade: int | None, findings: frozenset[str] | None) -> tuple[str, str]:

@@ -12,12 +12,14 @@ from foveola.cli.output import (
     one_line_errors,
     print_json,
     record_columns,
+    trust_json,
     warn_of_quality,
 )
 from foveola.cli.startup import import_openvino_runtime
 
 if TYPE_CHECKING:
     from foveola.retrieval import SearchResult
+    from foveola.trust import HitTrust
 
 
 @click.command(epilog='Example: foveola search archive/ fundus.jpg -k 5 --where "grade >= 2"')
@@ -123,7 +125,7 @@ def _result_json(result: "SearchResult") -> dict[str, object]:
         },
         "hits": [
             {"rank": hit.rank, "similarity": round(hit.similarity, 6), "id": hit.id,
-             **case_json(hit.case)}
+             "trust": trust_json(hit.trust), **case_json(hit.case)}
             for hit in result.hits
         ],
         "excluded_same_subject": result.excluded_same_subject,
@@ -132,18 +134,34 @@ def _result_json(result: "SearchResult") -> dict[str, object]:
         "encoder": result.encoder,
         "fingerprint": result.fingerprint,
         "milliseconds": round(result.milliseconds, 2),
+        "trust": trust_json(result.trust),
     }  # fmt: skip
 
 
 def _print(result: "SearchResult") -> None:
-    click.echo(f"{'':>4}  {'similarity':>10}  {'grade':>5}  {'eye':5}  {'findings':12}  image")
+    from foveola.trust.sentences import of_query
+
+    head = f"{'agrees':>6}  {'grade':>5}  {'eye':5}  {'findings':12}  image"
+    click.echo(f"{'':>4}  {'similarity':>10}  {head}")
     for hit in result.hits:
-        click.echo(f"{hit.rank:>4}  {hit.similarity:>+10.4f}  {_columns(hit.case)}")
+        agrees = _agrees(hit.trust)
+        click.echo(f"{hit.rank:>4}  {hit.similarity:>+10.4f}  {agrees:>6}  {_columns(hit.case)}")
     if not result.hits:
         click.echo("no case to compare with")
     left_out = result.excluded_same_subject
     note = f"; {left_out} of the query's own subject left out" if left_out else ""
     click.echo(f"{result.considered} cases compared{note}", err=True)
+    for line in of_query(result.trust):
+        click.echo(line, err=True)
+
+
+def _agrees(trust: "HitTrust | None") -> str:
+    """The chance that the label is the query's; "far" where it is not sufficiently alike."""
+    if trust is not None and not trust.sufficient:
+        return "far"
+    if trust is None or trust.agreement is None:
+        return "-"
+    return f"{100 * trust.agreement.value:.0f} %"
 
 
 def _columns(case: Case) -> str:

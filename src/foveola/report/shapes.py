@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol, TypeAlias
 
 from foveola.cases import Case
+from foveola.trust import HitTrust, QueryTrust
 
 # The picture of a case as JPEG or PNG bytes, or None where there is none to show.
 Images: TypeAlias = Callable[[Case], bytes | None]
@@ -18,6 +19,8 @@ class HitShape(Protocol):
     def similarity(self) -> float: ...  # noqa: D102
     @property
     def case(self) -> Case: ...  # noqa: D102
+    @property
+    def trust(self) -> HitTrust | None: ...  # noqa: D102
 
 
 class SearchShape(Protocol):
@@ -42,3 +45,5 @@ class SearchShape(Protocol):
     def encoder(self) -> str: ...  # noqa: D102
     @property
     def gradability(self) -> float: ...  # noqa: D102
+    @property
+    def trust(self) -> QueryTrust | None: ...  # noqa: D102

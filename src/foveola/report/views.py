@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from foveola.cases import Case
 from foveola.images.gradability import warning
 from foveola.report.shapes import HitShape, Images, SearchShape
+from foveola.trust.sentences import of_hit, of_query
 from foveola.words import findings_of, grade_word, is_phantom, visit_word
 
 _MAGIC = ((b"\xff\xd8\xff", "image/jpeg"), (b"\x89PNG\r\n\x1a\n", "image/png"))
@@ -36,6 +37,7 @@ class HitView:
     bar: float
     same_grade: bool
     case: CaseView
+    trust: str | None
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,8 @@ class SearchView:
     fingerprint: str | None
     phantoms: int
     pictures: int
+    trust: list[str]
+    sufficient: bool
 
 
 def view_search(
@@ -82,6 +86,8 @@ def view_search(
         fingerprint=None if fingerprint is None else str(fingerprint)[:_SHORT],
         phantoms=sum(map(is_phantom, cases)),
         pictures=len(cases),
+        trust=of_query(result.trust),
+        sufficient=result.trust is None or result.trust.sufficient,
     )
 
 
@@ -115,6 +121,7 @@ def _view_hit(hit: HitShape, query: Case, images: Images) -> HitView:
         bar=bar(hit.similarity),
         same_grade=query.grade is not None and query.grade == hit.case.grade,
         case=view_case(hit.case, images, f"Hit {hit.rank}"),
+        trust=of_hit(hit.trust),
     )
 
 

@@ -65,6 +65,7 @@ class Calibration:
         key = None if self.label is None else label_of(case, self.label)
         curve = None if key is None else self.curves.get(key, self.curves.get(REST))
         return HitTrust(
+            label=self.label,
             same=percentile(similarity, self.same) if self.same else None,
             other=percentile(similarity, self.other) if self.other else None,
             agreement=None if curve is None else curve.at(similarity),

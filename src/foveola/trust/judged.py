@@ -13,6 +13,7 @@ class HitTrust:
     """How far one hit can be trusted. Every share is of this archive's own photographs.
 
     Attributes:
+        label: which is compared: grade, or findings, of which one shared is enough.
         same: share, from 0 to 1, of the pairs with the same label that are less alike than query
             and hit; None where too few pairs are known.
         other: likewise of the pairs with different labels.
@@ -21,6 +22,7 @@ class HitTrust:
         sufficient: whether it is as alike as the nearest case nearly always is.
     """
 
+    label: Label | None
     same: float | None
     other: float | None
     agreement: Share | None

@@ -1,0 +1,58 @@
+"""Trust in words, the same on a page, in a terminal and over REST."""
+
+from foveola.trust.curve import Share
+from foveola.trust.judged import HitTrust, QueryTrust
+from foveola.words import label_word
+
+FAR = "not sufficiently alike"
+
+
+def percent(share: Share) -> str:
+    """A share and its interval: 82 % (74 to 88)."""
+    return f"{100 * share.value:.0f} % ({100 * share.low:.0f} to {100 * share.high:.0f})"
+
+
+def of_hit(trust: HitTrust | None) -> str | None:
+    """What a page says beside a hit; None where nothing is known."""
+    if trust is None:
+        return None
+    if not trust.sufficient:
+        return FAR
+    if trust.agreement is None:
+        return None
+    return f"same {trust.label} in {percent(trust.agreement)}"
+
+
+def of_query(trust: QueryTrust | None) -> list[str]:
+    """Sentences on the whole answer, the most important first."""
+    if trust is None:
+        return []
+    said = [] if trust.sufficient else [_far(trust)]
+    if trust.sufficient and trust.nearest is not None:
+        said.append(
+            f"The nearest case is more alike than that of {100 * trust.nearest:.0f} % of the "
+            "archive's own photographs."
+        )
+    if trust.local is not None and trust.neighbours > 1:
+        said.append(_local(trust, trust.local))
+    return said
+
+
+def _far(trust: QueryTrust) -> str:
+    return (
+        "No sufficiently similar case: no hit is as alike as the nearest case of "
+        f"{100 * (1 - trust.false_reject):.0f} % of the archive's own photographs "
+        f"({trust.threshold:.3f})."
+    )
+
+
+def _local(trust: QueryTrust, local: Share) -> str:
+    count = round(local.value * trust.neighbours)
+    return (
+        f"{count} of {trust.neighbours} people among the hits: {_label(trust)}, {percent(local)}."
+    )
+
+
+def _label(trust: QueryTrust) -> str:
+    words = [label_word(str(trust.label), key) for key in (trust.commonest or "").split(";")]
+    return ", ".join(filter(None, words)) or "no findings"

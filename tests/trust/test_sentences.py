@@ -1,0 +1,49 @@
+"""Trust in words, each sentence by hand."""
+
+from dataclasses import replace
+
+from foveola.trust.curve import Share
+from foveola.trust.judged import HitTrust, QueryTrust
+from foveola.trust.sentences import of_hit, of_query
+
+HIT = HitTrust(
+    label="grade", same=0.9, other=0.99, agreement=Share(0.824, 0.744, 0.885), sufficient=True
+)
+QUERY = QueryTrust(
+    label="grade", nearest=0.63, threshold=0.94, false_reject=0.01, sufficient=True,
+    commonest="2", neighbours=10, local=Share(0.8, 0.49, 0.943),
+)  # fmt: skip
+
+
+def test_a_hit():
+    assert of_hit(HIT) == "same grade in 82 % (74 to 88)"
+    assert of_hit(replace(HIT, sufficient=False)) == "not sufficiently alike"
+    assert of_hit(replace(HIT, agreement=None)) is None
+    assert of_hit(None) is None
+
+
+def test_an_answer():
+    assert of_query(QUERY) == [
+        "The nearest case is more alike than that of 63 % of the archive's own photographs.",
+        "8 of 10 people among the hits: moderate NPDR, 80 % (49 to 94).",
+    ]
+    assert of_query(None) == []
+
+
+def test_an_answer_from_afar_says_so_first():
+    first, *_ = of_query(replace(QUERY, sufficient=False, nearest=0.0))
+    assert first == (
+        "No sufficiently similar case: no hit is as alike as the nearest case of 99 % of the "
+        "archive's own photographs (0.940)."
+    )
+
+
+def test_findings_are_named():
+    said = of_query(replace(QUERY, label="findings", commonest="D;H"))
+    assert said[1] == "8 of 10 people among the hits: diabetes, hypertension, 80 % (49 to 94)."
+    said = of_query(replace(QUERY, label="findings", commonest=""))
+    assert "no findings" in said[1]
+
+
+def test_of_one_neighbour_nothing_is_counted():
+    assert len(of_query(replace(QUERY, neighbours=1, local=Share(1, 0.2, 1)))) == 1
