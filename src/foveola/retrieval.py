@@ -18,7 +18,16 @@ from foveola.errors import ImageError
 from foveola.images.decode import decode, read_bytes
 from foveola.images.gradability import gradability
 from foveola.people_search import PeopleSearch, PersonResult
-from foveola.trust import Calibration, HitTrust, QueryTrust, load
+from foveola.trust import (
+    Calibration,
+    Familiarity,
+    HitTrust,
+    Looks,
+    QueryTrust,
+    judge_answer,
+    judge_picture,
+    load,
+)
 
 
 @dataclass(frozen=True)
@@ -55,7 +64,7 @@ class SearchResult:
         fingerprint: of the encoder.
         milliseconds: from reading the file to the hits.
         gradability: of the query, from 0 to 1, see `foveola.images.gradability`.
-        trust: how far to trust the answer; None where the archive has too few people to say.
+        trust: how far to trust the answer, and whether the query is a fundus photograph.
     """
 
     query: Case
@@ -68,7 +77,7 @@ class SearchResult:
     fingerprint: str
     milliseconds: float
     gradability: float
-    trust: QueryTrust | None = None
+    trust: QueryTrust
 
 
 class _Asked(NamedTuple):
@@ -79,6 +88,7 @@ class _Asked(NamedTuple):
     digest: bytes
     descriptor: NDArray[np.float32]
     gradability: float
+    looks: Looks
 
 
 class Retriever:
@@ -94,6 +104,7 @@ class Retriever:
         self.encoder = encoder
         self._people = PeopleSearch(archive)
         self._calibration = load(archive)
+        self._familiarity = Familiarity.load(encoder.release.folder)
 
     @classmethod
     def open(cls, folder: Path, encoder: str | Path | None = None) -> Self:
@@ -182,7 +193,7 @@ class Retriever:
             fingerprint=self.encoder.fingerprint,
             milliseconds=(time.perf_counter() - start) * 1000,
             gradability=asked.gradability,
-            trust=None if known is None else known.query(found.similarities.tolist(), found.cases),
+            trust=judge_answer(known, asked.looks, found.similarities.tolist(), found.cases),
         )
 
     def search_person(
@@ -260,9 +271,10 @@ class Retriever:
         )  # fmt: skip
         case = _merge(given, known[1] if known else None)
         pixels = decode(data, min_side=self.encoder.contract.size, name=image.name)
-        descriptor = self.encoder.encode_photograph(pixels, case.eye or eye)
+        descriptor, pooled = self.encoder.describe(pixels, case.eye or eye)
         quality = gradability(pixels)
-        return _Asked(case, known[0] if known else None, digest, descriptor, quality)
+        looks = judge_picture(self._familiarity, pooled, quality)
+        return _Asked(case, known[0] if known else None, digest, descriptor, quality, looks)
 
 
 def _check_person(asked: Mapping[Eye, _Asked]) -> None:

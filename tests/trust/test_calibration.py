@@ -9,12 +9,13 @@ import pytest
 from foveola.archive import Archive, Entry
 from foveola.cases import Case
 from foveola.errors import ArchiveError
-from foveola.trust import TRUST, calibrate, load, refresh
+from foveola.trust import TRUST, Looks, calibrate, judge_answer, load, refresh
 from foveola.trust.calibration import FALSE_REJECT, LEAST, label_of
 from foveola.trust.sample import NEIGHBOURS, REST
 
 D = 8
 PEOPLE = 60
+RETINA = Looks(unlike=0.5, foreign=False)
 
 
 def entry(vector, **record):
@@ -119,14 +120,14 @@ def test_a_query_counts_each_person_once(archive):
             [("a", 2), ("a", 2), ("a", 2), ("b", 0), ("c", 0), ("d", None)]
         )
     ]
-    said = made.query([0.9, 0.8, 0.7, 0.6, 0.5, 0.4], cases)
+    said = judge_answer(made, RETINA, [0.9, 0.8, 0.7, 0.6, 0.5, 0.4], cases)
     assert (said.commonest, said.neighbours, said.label) == ("0", 3, "grade")
     assert said.local.value == pytest.approx(2 / 3)
     assert said.false_reject == FALSE_REJECT
 
 
 def test_without_hits_nothing_is_sufficient(archive):
-    said = calibrate(archive).query([], [])
+    said = judge_answer(calibrate(archive), RETINA, [], [])
     assert (said.sufficient, said.nearest, said.local) == (False, None, None)
 
 
@@ -200,7 +201,7 @@ def test_no_labels_leave_similarities_alone(tmp_path):
     assert (made.label, made.same, made.curves) == (None, (), {})
     hit = made.hit(0.9, bare[0].case)
     assert (hit.same, hit.other, hit.agreement) == (None, None, None)
-    assert made.query([0.9], [bare[0].case]).local is None
+    assert judge_answer(made, RETINA, [0.9], [bare[0].case]).local is None
 
 
 def test_it_is_made_again_only_when_something_changed(archive):

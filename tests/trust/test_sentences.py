@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from foveola.trust.curve import Share
-from foveola.trust.judged import HitTrust, QueryTrust
+from foveola.trust.judged import HitTrust, Looks, QueryTrust
 from foveola.trust.sentences import of_hit, of_query
 
 HIT = HitTrust(
@@ -11,7 +11,7 @@ HIT = HitTrust(
 )
 QUERY = QueryTrust(
     label="grade", nearest=0.63, threshold=0.94, false_reject=0.01, sufficient=True,
-    commonest="2", neighbours=10, local=Share(0.8, 0.49, 0.943),
+    commonest="2", neighbours=10, local=Share(0.8, 0.49, 0.943), looks=Looks(0.5, foreign=False),
 )  # fmt: skip
 
 
@@ -47,3 +47,22 @@ def test_findings_are_named():
 
 def test_of_one_neighbour_nothing_is_counted():
     assert len(of_query(replace(QUERY, neighbours=1, local=Share(1, 0.2, 1)))) == 1
+
+
+def test_a_foreign_picture_is_named_first_and_nothing_is_near():
+    said = of_query(replace(QUERY, sufficient=False, looks=Looks(1.0, foreign=True)))
+    assert said[0] == (
+        "No sufficiently similar case: this does not look like a colour photograph of the retina."
+    )
+    assert not any("archive's own" in line for line in said)
+
+
+def test_an_unusual_picture_is_a_warning():
+    said = of_query(replace(QUERY, looks=Looks(0.995, foreign=False)))
+    assert said[0].startswith("Unlike the photographs that the encoder knows")
+    assert len(said) == 3
+
+
+def test_of_an_archive_too_small_to_judge_nothing_is_said():
+    bare = replace(QUERY, label=None, nearest=None, threshold=None, neighbours=0, local=None)
+    assert of_query(bare) == []

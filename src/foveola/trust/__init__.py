@@ -1,11 +1,26 @@
 """How far a hit can be trusted: what similarities are worth in one archive.
 
-made = calibrate(archive)             read once, kept beside the archive
-made.hit(similarity, label)           percentiles, and the chance that the labels agree
-made.query(similarities, labels)      whether the nearest is near enough
+`calibrate` learns it from the archive's own photographs and keeps it beside them; a calibration
+judges hits, `judge_picture` whether a query is a fundus photograph at all, and `judge_answer`
+whether anything in the archive is sufficiently like it.
 """
 
 from foveola.trust.calibration import TRUST, Calibration, calibrate, load, refresh
-from foveola.trust.judged import HitTrust, QueryTrust
+from foveola.trust.familiarity import FAMILIARITY, Familiarity
+from foveola.trust.judge import judge_answer, judge_picture
+from foveola.trust.judged import HitTrust, Looks, QueryTrust
 
-__all__ = ["TRUST", "Calibration", "HitTrust", "QueryTrust", "calibrate", "load", "refresh"]
+__all__ = [
+    "FAMILIARITY",
+    "TRUST",
+    "Calibration",
+    "Familiarity",
+    "HitTrust",
+    "Looks",
+    "QueryTrust",
+    "calibrate",
+    "judge_answer",
+    "judge_picture",
+    "load",
+    "refresh",
+]

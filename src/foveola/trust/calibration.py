@@ -7,8 +7,7 @@ names, and made again whenever the archive has changed.
 
 import json
 import os
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,8 @@ from numpy.typing import NDArray
 from foveola.archive import Archive
 from foveola.cases import Case
 from foveola.errors import ArchiveError
-from foveola.trust.curve import BIN, Curve, percentile, wilson
-from foveola.trust.judged import HitTrust, Label, QueryTrust
+from foveola.trust.curve import BIN, Curve, percentile
+from foveola.trust.judged import HitTrust, Label
 from foveola.trust.sample import REST, Sample, draw
 
 TRUST = "trust.json"  # in the folder of an archive
@@ -58,7 +57,7 @@ class Calibration:
     @property
     def threshold(self) -> float:
         """Similarity below which a case is not sufficiently alike."""
-        return float(np.interp(FALSE_REJECT, np.linspace(0, 1, _POINTS), self.nearest))
+        return float(np.interp(FALSE_REJECT, np.linspace(0, 1, len(self.nearest)), self.nearest))
 
     def hit(self, similarity: float, case: Case) -> HitTrust:
         """Judge one hit."""
@@ -70,27 +69,6 @@ class Calibration:
             other=percentile(similarity, self.other) if self.other else None,
             agreement=None if curve is None else curve.at(similarity),
             sufficient=similarity >= self.threshold,
-        )
-
-    def query(self, similarities: Sequence[float], cases: Sequence[Case]) -> QueryTrust:
-        """Judge a query by its hits, best first; of each person the first one counts."""
-        first = {case.identity: case for case in reversed(cases)}
-        known = [
-            key
-            for case in first.values()
-            if self.label and (key := label_of(case, self.label)) is not None
-        ]
-        commonest, count = next(iter(Counter(sorted(known)).most_common(1)), (None, 0))
-        nearest = max(similarities, default=-1.0)
-        return QueryTrust(
-            label=self.label,
-            nearest=percentile(nearest, self.nearest) if len(similarities) else None,
-            threshold=self.threshold,
-            false_reject=FALSE_REJECT,
-            sufficient=nearest >= self.threshold,
-            commonest=commonest,
-            neighbours=len(known),
-            local=wilson(count, len(known)) if known else None,
         )
 
     def save(self, path: Path) -> None:

@@ -30,6 +30,21 @@ class HitTrust:
 
 
 @dataclass(frozen=True)
+class Looks:
+    """Whether a picture is a photograph of the retina, as far as that can be told.
+
+    Attributes:
+        unlike: share, from 0 to 1, of fundus photographs that are less unlike what the encoder
+            knows; None where the encoder can't say.
+        foreign: whether it is taken for something else: it shows no field in colour, or is more
+            unlike than nearly every fundus photograph.
+    """
+
+    unlike: float | None
+    foreign: bool
+
+
+@dataclass(frozen=True)
 class QueryTrust:
     """How far the answer to one query can be trusted.
 
@@ -37,19 +52,22 @@ class QueryTrust:
         label: which is compared: grade, or findings, of which one shared is enough.
         nearest: share of the archive's own photographs whose nearest case of another person is
             less alike than the query's.
-        threshold: similarity below which a case is not sufficiently alike.
+        threshold: similarity below which a case is not sufficiently alike; None where the archive
+            has too few people to set one.
         false_reject: share of the archive's own photographs that would have no sufficient case.
-        sufficient: whether any hit is.
+        sufficient: whether any hit is; never of a foreign picture.
         commonest: the label that most of the neighbours have, in the archive's words.
         neighbours: of how many people it could be told.
         local: the share of these neighbours that have it, with its interval.
+        looks: of the query's picture.
     """
 
     label: Label | None
     nearest: float | None
-    threshold: float
+    threshold: float | None
     false_reject: float
     sufficient: bool
     commonest: str | None
     neighbours: int
     local: Share | None
+    looks: Looks

@@ -1,10 +1,12 @@
 """Trust in words, the same on a page, in a terminal and over REST."""
 
 from foveola.trust.curve import Share
+from foveola.trust.familiarity import UNUSUAL
 from foveola.trust.judged import HitTrust, QueryTrust
 from foveola.words import label_word
 
 FAR = "not sufficiently alike"
+NONE = "No sufficiently similar case"
 
 
 def percent(share: Share) -> str:
@@ -27,23 +29,37 @@ def of_query(trust: QueryTrust | None) -> list[str]:
     """Sentences on the whole answer, the most important first."""
     if trust is None:
         return []
-    said = [] if trust.sufficient else [_far(trust)]
-    if trust.sufficient and trust.nearest is not None:
-        said.append(
-            f"The nearest case is more alike than that of {100 * trust.nearest:.0f} % of the "
-            "archive's own photographs."
-        )
+    said = [*_picture(trust), *_nearest(trust)]
     if trust.local is not None and trust.neighbours > 1:
         said.append(_local(trust, trust.local))
     return said
 
 
-def _far(trust: QueryTrust) -> str:
-    return (
-        "No sufficiently similar case: no hit is as alike as the nearest case of "
+def _picture(trust: QueryTrust) -> list[str]:
+    looks = trust.looks
+    if looks.foreign:
+        return [f"{NONE}: this does not look like a colour photograph of the retina."]
+    if looks.unlike is not None and looks.unlike >= UNUSUAL:
+        return [
+            "Unlike the photographs that the encoder knows: another camera, a rare disease, or "
+            "no fundus photograph."
+        ]
+    return []
+
+
+def _nearest(trust: QueryTrust) -> list[str]:
+    if trust.looks.foreign or trust.threshold is None or trust.nearest is None:
+        return []
+    if trust.sufficient:
+        return [
+            f"The nearest case is more alike than that of {100 * trust.nearest:.0f} % of the "
+            "archive's own photographs."
+        ]
+    return [
+        f"{NONE}: no hit is as alike as the nearest case of "
         f"{100 * (1 - trust.false_reject):.0f} % of the archive's own photographs "
         f"({trust.threshold:.3f})."
-    )
+    ]
 
 
 def _local(trust: QueryTrust, local: Share) -> str:

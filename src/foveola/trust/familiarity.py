@@ -1,0 +1,92 @@
+"""Whether a photograph is of the kind that an encoder knows: fundus photographs, to begin with.
+
+A descriptor says what a photograph is like among those it was trained on; of anything else it says
+that, too: to a classifier's features a chest X-ray is as near to some fundus photograph as another
+fundus photograph is. What gives it away is what these features leave unexplained: the network's
+last map, averaged over positions, lies close to the plane of the principal axes of fundus
+photographs, and that of other pictures lies off it. (Reconstruction error of a principal component
+analysis, Jackson and Mudholkar, Technometrics 1979.)
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from foveola.trust.curve import percentile
+
+Floats = NDArray[np.float64]
+
+FAMILIARITY = "familiarity.npz"  # in the folder of an encoder
+AXES = 150
+UNUSUAL = 0.99  # share of fundus photographs that are less unlike: a warning
+FOREIGN = 0.999  # likewise: not taken for a fundus photograph
+_POINTS = 2001  # of the distribution that is kept
+
+
+@dataclass(frozen=True, eq=False)
+class Familiarity:
+    """The plane of the photographs an encoder knows. C channels, K axes.
+
+    Attributes:
+        mean, deviation: (C,) of the channels.
+        axes: (K, C), orthonormal.
+        quantiles: ascending, at equal steps, of how far fundus photographs of people it was not
+            fitted to lie off the plane.
+    """
+
+    mean: Floats
+    deviation: Floats
+    axes: Floats
+    quantiles: Floats
+
+    @classmethod
+    def fit(cls, known: ArrayLike, others: ArrayLike, axes: int = AXES) -> Self:
+        """Fit to photographs.
+
+        Args:
+            known: (N, C) pooled features of photographs, N above `axes`.
+            others: (M, C) of photographs of other people, by which distances are judged.
+            axes: K.
+        """
+        x = np.asarray(known, np.float64)
+        mean, deviation = x.mean(axis=0), x.std(axis=0) + 1e-6
+        *_, right = np.linalg.svd((x - mean) / deviation, full_matrices=False)
+        made = cls(mean, deviation, right[:axes], np.zeros(1))
+        distances = made.distance(others)
+        steps = np.linspace(0, 1, _POINTS)
+        return cls(mean, deviation, right[:axes], np.quantile(distances, steps))
+
+    def distance(self, pooled: ArrayLike) -> Floats:
+        """(..., C) -> (...): mean square of what the plane leaves over, in deviations."""
+        x = (np.asarray(pooled, np.float64) - self.mean) / self.deviation
+        rest = x - (x @ self.axes.T) @ self.axes
+        return np.asarray((rest * rest).mean(axis=-1))
+
+    def unlike(self, pooled: ArrayLike) -> float:
+        """(C,) -> share, from 0 to 1, of fundus photographs that are less unlike what it knows."""
+        return percentile(float(self.distance(pooled)), self.quantiles)
+
+    def save(self, path: Path) -> None:
+        """Write; half precision for the axes, which is finer than what they are used for."""
+        np.savez_compressed(
+            path,
+            mean=self.mean.astype(np.float32),
+            deviation=self.deviation.astype(np.float32),
+            axes=self.axes.astype(np.float16),
+            quantiles=self.quantiles.astype(np.float32),
+        )
+
+    @classmethod
+    def load(cls, folder: Path) -> Self | None:
+        """Read it from the folder of an encoder; None where there is none that can be read."""
+        try:
+            # opened here: numpy leaves a file open that is no archive
+            with (folder / FAMILIARITY).open("rb") as file, np.load(file) as kept:
+                names = ("mean", "deviation", "axes", "quantiles")
+                return cls(*(kept[name].astype(np.float64) for name in names))
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+            return None

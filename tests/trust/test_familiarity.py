@@ -1,0 +1,74 @@
+"""What lies off the plane of the known is unlike it."""
+
+import numpy as np
+import pytest
+
+from foveola.trust import FAMILIARITY, Calibration, Familiarity, Looks, judge_answer, judge_picture
+from foveola.trust.curve import Curve
+
+C, K = 12, 3
+
+
+@pytest.fixture(scope="module")
+def plane():
+    return np.linalg.qr(np.random.default_rng(0).normal(size=(C, K)))[0].T
+
+
+def known_of(plane, count, seed):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(count, K)) @ plane * 5 + rng.normal(size=(count, C)) * 0.1 + 2
+
+
+@pytest.fixture(scope="module")
+def familiarity(plane):
+    return Familiarity.fit(known_of(plane, 800, 1), known_of(plane, 400, 2), axes=K)
+
+
+def test_distance_is_what_a_projection_leaves_over(familiarity):
+    x = np.random.default_rng(3).normal(size=C) * 4
+    z = (x - familiarity.mean) / familiarity.deviation
+    rest = z - sum((z @ axis) * axis for axis in familiarity.axes)
+    assert familiarity.distance(x) == pytest.approx(np.mean(rest**2))
+
+
+def test_others_of_the_kind_are_spread_over_all_shares(familiarity, plane):
+    shares = [familiarity.unlike(x) for x in known_of(plane, 500, 4)]
+    assert np.mean(shares) == pytest.approx(0.5, abs=0.06)
+    assert np.mean(np.array(shares) > 0.9) == pytest.approx(0.1, abs=0.05)
+
+
+def test_another_kind_is_more_unlike_than_all(familiarity):
+    assert familiarity.unlike(np.random.default_rng(5).normal(size=C) * 5) == 1
+
+
+def test_it_is_kept_and_read_again(familiarity, plane, tmp_path):
+    familiarity.save(tmp_path / FAMILIARITY)
+    again = Familiarity.load(tmp_path)
+    for x in known_of(plane, 50, 6):
+        assert again.unlike(x) == pytest.approx(familiarity.unlike(x), abs=0.02)
+
+
+@pytest.mark.parametrize("data", [b"", b"PK\x03\x04 cut short", b"no archive"])
+def test_a_spoilt_file_is_as_none(data, tmp_path):
+    (tmp_path / FAMILIARITY).write_bytes(data)
+    assert Familiarity.load(tmp_path) is None
+
+
+def test_without_a_field_in_colour_it_is_foreign(familiarity, plane):
+    (usual,) = known_of(plane, 1, 7)
+    assert not judge_picture(familiarity, usual, 0.3).foreign
+    assert judge_picture(familiarity, usual, 0.0).foreign
+    assert judge_picture(None, usual, 0.3) == Looks(None, foreign=False)
+    assert judge_picture(familiarity, usual + 50, 0.9).foreign
+
+
+def test_a_foreign_query_has_no_sufficient_case_however_alike():
+    made = Calibration(
+        fingerprint="f", cases=9, people=9, label="grade", nearest=(0.5, 0.9), same=(), other=(),
+        curves={"*": Curve((0.0,), (0.5,), (0.4,), (0.6,), 99, 9)},
+    )  # fmt: skip
+    near = judge_answer(made, Looks(0.5, foreign=False), [0.99], [])
+    assert near.sufficient
+    assert not judge_answer(made, Looks(1.0, foreign=True), [0.99], []).sufficient
+    assert not judge_answer(None, Looks(1.0, foreign=True), [0.99], []).sufficient
+    assert judge_answer(None, Looks(None, foreign=False), [0.1], []).sufficient
