@@ -1,0 +1,176 @@
+"""Whether what Foveola says of a hit holds: on people whom neither archive nor encoder knows.
+
+    python benchmarks/trust.py recipes/fundus-similarity-3.toml WORK [--plot FILE]
+
+People whom the recipe held back from the encoder's training are divided in two. One half, of all
+data sets, becomes the archive WORK/new; the other half asks. Then the same people ask WORK/known,
+an archive of photographs the encoder was trained on. Prints, as Markdown,
+
+    agreement   the chance said that a hit has the query's label, and how often it had
+    percentile  of pairs of one label, how often the share said was reached
+    rejected    how many of the people asking were told that no case is sufficiently alike
+
+with 95 % intervals over the people who asked. Archives are kept in WORK.
+"""
+
+import argparse
+import tempfile
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from foveola.archive import Archive
+from foveola.cases import Case
+from foveola.config import load_config
+from foveola.encoders.encoder import Encoded, Encoder
+from foveola.evaluation.reliability import save_reliability
+from foveola.evaluation.tables import piped
+from foveola.indexing import add_missing
+from foveola.training.config import TrainConfig
+from foveola.training.prepared import HELD, TRAINED, parted_cases
+from foveola.trust import Calibration, load
+from foveola.trust.calibration import label_of
+from foveola.trust.curve import Share, percentile, share_of
+
+K = 10
+STEPS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
+
+
+@dataclass(frozen=True)
+class Told:
+    """What was said of hits, and what was true.
+
+    Attributes:
+        said: (H,) chance of agreement.
+        true: (H,) whether the labels agree.
+        asker: (H,) who asked.
+        same: (P,) percentile of each pair of one label among those of the archive.
+        pair: (P,) who asked.
+        near: (Q,) whether a sufficient case was found.
+        who: (Q,) who asked.
+    """
+
+    said: np.ndarray
+    true: np.ndarray
+    asker: np.ndarray
+    same: np.ndarray
+    pair: np.ndarray
+    near: np.ndarray
+    who: np.ndarray
+
+
+def main() -> None:
+    """Index, ask, print."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("recipe", type=Path)
+    parser.add_argument("work", type=Path)
+    parser.add_argument("--plot", type=Path)
+    arguments = parser.parse_args()
+    config = load_config(arguments.recipe, TrainConfig)
+    galleries, queries = people(config, arguments.recipe.parent)
+    described = [e for e in Encoder.load(config.name).encode_cases(queries)
+                 if isinstance(e, Encoded)]  # fmt: skip
+    told = {}
+    for name, cases in galleries.items():
+        add_missing(arguments.work / name, cases, config.name)
+        with Archive.open(arguments.work / name, read_only=True) as archive:
+            made = load(archive)
+            assert made is not None
+            told[name] = ask(archive, made, described)
+            print(f"\n### {name}: {made.cases:,} photographs, {made.people:,} people asked about, "
+                  f"label {made.label}\n")  # fmt: skip
+        print(piped(agreement(told[name])), "\n")
+        print(piped(percentiles(told[name])), "\n")
+        rejected = share_of(~told[name].near, told[name].who)
+        print(f"no sufficiently similar case: {interval(rejected)} of {len(told[name].near):,}")
+    if arguments.plot:
+        for name, each in told.items():
+            path = arguments.plot.with_stem(f"{arguments.plot.stem}-{name}")
+            save_reliability(each.true[:, None], {"said of hits": each.said[:, None]}, path,
+                             note=f"archive of photographs {TITLES[name]}")  # fmt: skip
+
+
+TITLES = {"new": "the encoder has not seen", "known": "the encoder was trained on"}
+
+
+def people(config: TrainConfig, base: Path) -> tuple[dict[str, list[Case]], list[Case]]:
+    """The archives' cases, and those that ask."""
+    with tempfile.TemporaryDirectory() as away:
+        every = [parts for _, parts in parted_cases(config.data, base, Path(away))]
+    held = [case for parts in every for case in parts[HELD]]
+    whose = sorted({case.identity for case in held})
+    drawn = np.random.default_rng(0).permutation(len(whose))
+    first = {whose[i] for i in drawn[: len(whose) // 2]}
+    known = [case for parts in every for case in parts[TRAINED]]
+    new = [case for case in held if case.identity in first]
+    return {"new": new, "known": known}, [case for case in held if case.identity not in first]
+
+
+def ask(archive: Archive, made: Calibration, described: list[Encoded]) -> Told:
+    """Every query's first hits, one a person, and its pairs with cases of its own label."""
+    ids, matrix = archive.vectors()
+    cases = [case for _, case in archive.cases()]
+    assert len(cases) == len(ids)
+    assert made.label is not None
+    labels = [label_of(case, made.label) for case in cases]
+    codes = {who: i for i, who in enumerate(sorted({e.case.identity for e in described}))}
+    hits, pairs, near = [], [], []
+    for each in described:
+        own, who = label_of(each.case, made.label), codes[each.case.identity]
+        cosines = matrix @ each.descriptor
+        order = np.argsort(-cosines, kind="stable")
+        near.append((cosines[order[0]] >= made.threshold, who))
+        if own is None:
+            continue
+        first: dict[object, int] = {}
+        for row in order.tolist():
+            first.setdefault(cases[row].identity, row)
+            if len(first) == K:
+                break
+        for row in first.values():
+            share = made.hit(float(cosines[row]), cases[row]).agreement
+            if share is not None:
+                hits.append((share.value, agree(own, labels[row]), who))
+        same = [row for row in order.tolist() if agree(own, labels[row])]
+        some = np.random.default_rng(len(pairs)).permutation(same)[:50]
+        pairs += [(percentile(float(cosines[row]), made.same), who) for row in some]
+    said, true, asker = (np.array(column) for column in zip(*hits, strict=True))
+    same_as, pair = (np.array(column) for column in zip(*pairs, strict=True))
+    found, who_asked = (np.array(column) for column in zip(*near, strict=True))
+    return Told(said, true.astype(bool), asker, same_as, pair, found.astype(bool), who_asked)
+
+
+def agree(one: str, other: str | None) -> bool:
+    """Whether two labels share a value."""
+    return bool(set(one.split(";")) & set((other or "-").split(";")))
+
+
+def agreement(told: Told) -> list[list[str]]:
+    """How often hits agree, by what was said of them."""
+    table = [["chance said", "hits", "mean said", "agreed"]]
+    for low, high in pairwise(STEPS):
+        rows = (told.said >= low) & ((told.said < high) | (high == 1))
+        if rows.any():
+            found = interval(share_of(told.true[rows], told.asker[rows]))
+            cells = [f"{rows.sum():,}", f"{told.said[rows].mean():.3f}", found]
+            table.append([f"{low:.1f} to {high:.1f}", *cells])
+    every = interval(share_of(told.true, told.asker))
+    return [*table, ["all", f"{len(told.said):,}", f"{told.said.mean():.3f}", every]]
+
+
+def percentiles(told: Told) -> list[list[str]]:
+    """Of pairs of one label: how many were at most as alike as a share said."""
+    table = [["percentile said", "pairs of one label below it"]]
+    return table + [[f"{q:.2f}", interval(share_of(told.same <= q, told.pair))] for q in QUANTILES]
+
+
+def interval(share: Share) -> str:
+    """With three decimals."""
+    return f"{share.value:.3f} ({share.low:.3f} to {share.high:.3f})"
+
+
+if __name__ == "__main__":
+    main()
