@@ -1,18 +1,21 @@
 """Why two photographs are alike to a model: their cosine, written as a sum over positions.
 
-The descriptor is the pooled map, projected and brought to unit length, so the cosine with
-another descriptor is linear in what each position gives to the pooled values. Nothing is
-approximated: the map and the constant sum to the cosine. It needs numpy, not torch.
+`similarity_map`: the descriptor is the pooled map, projected and brought to unit length, so the
+cosine with another descriptor is linear in what each position gives to the pooled values. Nothing
+is approximated: the map and the constant sum to the cosine. `removal_map` is for any other
+descriptor: what is lost without a part. Both need numpy, not torch.
 
 Shapes: C channels, h x w positions, D of the descriptor, V maps of the attention (2 for mirror
 attention, else 1).
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from foveola.encoders.pooling import Pooling
 
 Floats = NDArray[np.float64]
 
@@ -130,3 +133,56 @@ def _constant(head: Head, other: Floats) -> float:
         return 0.0
     bias = np.asarray(head.bias, dtype=np.float64)
     return float((other.reshape(-1, len(bias)) @ bias).sum())
+
+
+class Taken(Protocol):
+    """An encoder taken apart, as `foveola.encoders.parts.Parts`."""
+
+    pooling: Pooling
+
+    def descriptors(self, pooled: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(B, C) pooled maps -> (B, D) unit descriptors."""
+
+
+def removal_map(maps: ArrayLike, other: ArrayLike, parts: Taken, width: int = 3) -> SimilarityMap:
+    """What each part of an image adds to its similarity to another, for any descriptor.
+
+    A square of positions is left out of the pooling, and the descriptor made of the rest: what
+    the cosine loses is what the square added, and is shared evenly among its positions. For
+    descriptors that are no linear function of the pooled map, as those that carry probabilities of
+    labels; of a linear one `similarity_map` is exact. This is occlusion (Zeiler and Fergus, ECCV
+    2014) on the last map in place of the photograph, so it takes one pass. As positions can stand
+    in for one another, the parts do not sum to the cosine; `constant` is what they leave.
+
+    Args:
+        maps: (C, h, w) feature map.
+        other: (D,) descriptor of the other image, of unit length.
+        parts: of the encoder.
+        width: of the square, in positions, odd.
+
+    Raises:
+        ValueError: the shapes don't fit, or nothing would be left of the map.
+    """
+    x = np.asarray(maps, dtype=np.float32)
+    if x.ndim != 3 or width % 2 != 1 or min(x.shape[1:]) <= width:
+        raise ValueError(f"expected maps (C, h, w) larger than {width} x {width}, got {x.shape}")
+    powers = parts.pooling.powers(x)
+    squares = _squares(x.shape[1], x.shape[2], width)  # (S, h, w)
+    removed = np.einsum("shw,chw->sc", squares, powers)
+    whole = powers.sum(axis=(1, 2))
+    left = x.shape[1] * x.shape[2] - squares.sum(axis=(1, 2))
+    rest = np.maximum(whole - removed, 0) / left[:, None]
+    pooled = parts.pooling.root(np.vstack([whole / (x.shape[1] * x.shape[2]), rest]))
+    cosines = parts.descriptors(pooled).astype(np.float64) @ np.asarray(other, np.float64)
+    lost = cosines[0] - cosines[1:]
+    parts_of = np.tensordot(lost / squares.sum(axis=(1, 2)), squares, axes=1)
+    return SimilarityMap(parts_of, float(cosines[0] - parts_of.sum()))
+
+
+def _squares(h: int, w: int, width: int) -> Floats:
+    """(h * w, h, w): of each position the square around it, cut off at the border, as 0 and 1."""
+    reach = width // 2
+    rows = np.abs(np.arange(h)[:, None] - np.arange(h)) <= reach
+    columns = np.abs(np.arange(w)[:, None] - np.arange(w)) <= reach
+    squares = rows[:, None, :, None] & columns[None, :, None, :]
+    return np.asarray(squares.reshape(h * w, h, w), np.float64)
