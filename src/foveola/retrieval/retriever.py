@@ -2,11 +2,11 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,77 +18,16 @@ from foveola.errors import ImageError
 from foveola.images.decode import decode, read_bytes
 from foveola.images.gradability import gradability
 from foveola.people_search import PeopleSearch, PersonResult
+from foveola.retrieval.results import Hit, Query, SearchResult
 from foveola.trust import (
     Calibration,
     Familiarity,
-    HitTrust,
-    Looks,
-    QueryTrust,
     judge_answer,
     judge_picture,
     load,
 )
 
-
-@dataclass(frozen=True)
-class Hit:
-    """One similar case.
-
-    Attributes:
-        rank: 1 is the most similar.
-        similarity: cosine of the descriptors, in [-1, 1].
-        case: the photograph and its record.
-        id: of the case in its archive.
-        trust: how far to trust it; None where the archive has too few people to say.
-    """
-
-    rank: int
-    similarity: float
-    case: Case
-    id: int
-    trust: HitTrust | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class SearchResult:
-    """What a search found, and what it left out.
-
-    Attributes:
-        query: the photograph asked about; its record is the archive's if it is in there.
-        in_archive: whether the archive holds this very file.
-        hits: best first.
-        excluded_same_subject: images of the query's own subject that were left out.
-        considered: cases compared, after filter and exclusions.
-        where: the filter as given.
-        encoder: name of the encoder.
-        fingerprint: of the encoder.
-        milliseconds: from reading the file to the hits.
-        gradability: of the query, from 0 to 1, see `foveola.images.gradability`.
-        trust: how far to trust the answer, and whether the query is a fundus photograph.
-    """
-
-    query: Case
-    in_archive: bool
-    hits: tuple[Hit, ...]
-    excluded_same_subject: int
-    considered: int
-    where: str | None
-    encoder: str
-    fingerprint: str
-    milliseconds: float
-    gradability: float
-    trust: QueryTrust
-
-
-class _Asked(NamedTuple):
-    """A photograph asked about, and its id where the archive holds the file."""
-
-    case: Case
-    id: int | None
-    digest: bytes
-    descriptor: NDArray[np.float32]
-    gradability: float
-    looks: Looks
+_SENT = "sent:"  # begins the path of a photograph that came without one
 
 
 class Retriever:
@@ -173,18 +112,66 @@ class Retriever:
             FilterError: the condition can't be understood.
         """
         start = time.perf_counter()
-        asked = self._ask(image, subject, collection, eye)
+        query = self._ask(image, subject, collection, eye)
+        found = self.answer(query, k, where=where, same_subject=same_subject)
+        return replace(found, milliseconds=(time.perf_counter() - start) * 1000)
+
+    def read(
+        self,
+        data: bytes,
+        name: str,
+        *,
+        path: str | None = None,
+        subject: str | None = None,
+        collection: str = "",
+        eye: Eye | None = None,
+    ) -> Query:
+        """Read and encode a photograph, known again where the archive holds the file.
+
+        Args:
+            data: the file.
+            name: of the file, for messages and pages.
+            path: of the file; None where it has none, as what was sent over a network.
+            subject: pseudonym of its subject.
+            collection: name space of that pseudonym.
+            eye: which it shows, where that is known.
+
+        Raises:
+            ImageError: it is no photograph that can be used.
+        """
+        digest = blake2b(data, digest_size=16).digest()
+        known = self.archive.find(digest=digest)
+        given = Case(
+            image=name, path=f"{_SENT}{digest.hex()}" if path is None else path,
+            subject=subject, collection=collection, eye=eye,
+        )  # fmt: skip
+        case = _merge(given, known[1] if known else None)
+        pixels = decode(data, min_side=self.encoder.contract.size, name=name)
+        descriptor, pooled = self.encoder.describe(pixels, case.eye or eye)
+        quality = gradability(pixels)
+        looks = judge_picture(self._familiarity, pooled, quality)
+        return Query(case, known[0] if known else None, digest, descriptor, quality, looks)
+
+    def answer(
+        self, query: Query, k: int = 10, *, where: str | None = None, same_subject: bool = False
+    ) -> SearchResult:
+        """Find the cases most like a photograph that was read; see `search`.
+
+        Raises:
+            FilterError: the condition can't be understood.
+        """
+        start = time.perf_counter()
         found = self.archive.search(
-            asked.descriptor,
+            query.descriptor,
             k,
             where=where,
-            exclude_identity=None if same_subject else asked.case.identity,
-            exclude_ids=[] if asked.id is None else [asked.id],
+            exclude_identity=None if same_subject else query.case.identity,
+            exclude_ids=[] if query.id is None else [query.id],
         )
         known = self._calibration
         return SearchResult(
-            query=asked.case,
-            in_archive=asked.id is not None,
+            query=query.case,
+            in_archive=query.id is not None,
             hits=_hits(found.ids, found.similarities, found.cases, known),
             excluded_same_subject=found.excluded_same_subject,
             considered=found.considered,
@@ -192,8 +179,8 @@ class Retriever:
             encoder=self.encoder.name,
             fingerprint=self.encoder.fingerprint,
             milliseconds=(time.perf_counter() - start) * 1000,
-            gradability=asked.gradability,
-            trust=judge_answer(known, asked.looks, found.similarities.tolist(), found.cases),
+            gradability=query.gradability,
+            trust=judge_answer(known, query.looks, found.similarities.tolist(), found.cases),
         )
 
     def search_person(
@@ -260,24 +247,14 @@ class Retriever:
             gradability={eye: one.gradability for eye, one in asked.items()},
         )
 
-    def _ask(self, image: Path, subject: str | None, collection: str, eye: Eye | None) -> _Asked:
-        """Read and encode a query, known again where the archive holds the file."""
-        data = read_bytes(image)
-        digest = blake2b(data, digest_size=16).digest()
-        known = self.archive.find(digest=digest)
-        given = Case(
-            image=image.name, path=str(image.absolute()),
+    def _ask(self, image: Path, subject: str | None, collection: str, eye: Eye | None) -> Query:
+        return self.read(
+            read_bytes(image), image.name, path=str(image.absolute()),
             subject=subject, collection=collection, eye=eye,
         )  # fmt: skip
-        case = _merge(given, known[1] if known else None)
-        pixels = decode(data, min_side=self.encoder.contract.size, name=image.name)
-        descriptor, pooled = self.encoder.describe(pixels, case.eye or eye)
-        quality = gradability(pixels)
-        looks = judge_picture(self._familiarity, pooled, quality)
-        return _Asked(case, known[0] if known else None, digest, descriptor, quality, looks)
 
 
-def _check_person(asked: Mapping[Eye, _Asked]) -> None:
+def _check_person(asked: Mapping[Eye, Query]) -> None:
     """Refuse two photographs that can't be the left and the right eye of one person."""
     for eye, one in asked.items():
         if one.id is not None and one.case.eye not in (None, eye):

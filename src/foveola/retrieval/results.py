@@ -1,0 +1,80 @@
+"""What is asked, and what a search gives."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foveola.cases import Case
+from foveola.trust import HitTrust, Looks, QueryTrust
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One similar case.
+
+    Attributes:
+        rank: 1 is the most similar.
+        similarity: cosine of the descriptors, in [-1, 1].
+        case: the photograph and its record.
+        id: of the case in its archive.
+        trust: how far to trust it; None where the archive has too few people to say.
+    """
+
+    rank: int
+    similarity: float
+    case: Case
+    id: int
+    trust: HitTrust | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchResult:
+    """What a search found, and what it left out.
+
+    Attributes:
+        query: the photograph asked about; its record is the archive's if it is in there.
+        in_archive: whether the archive holds this very file.
+        hits: best first.
+        excluded_same_subject: images of the query's own subject that were left out.
+        considered: cases compared, after filter and exclusions.
+        where: the filter as given.
+        encoder: name of the encoder.
+        fingerprint: of the encoder.
+        milliseconds: from reading the file to the hits.
+        gradability: of the query, from 0 to 1, see `foveola.images.gradability`.
+        trust: how far to trust the answer, and whether the query is a fundus photograph.
+    """
+
+    query: Case
+    in_archive: bool
+    hits: tuple[Hit, ...]
+    excluded_same_subject: int
+    considered: int
+    where: str | None
+    encoder: str
+    fingerprint: str
+    milliseconds: float
+    gradability: float
+    trust: QueryTrust
+
+
+class Query(NamedTuple):
+    """A photograph that was read and encoded once, to be asked about any number of times.
+
+    Attributes:
+        case: its record; the archive's if it is in there.
+        id: of the case where the archive holds this very file.
+        digest: blake2b of the file, 16 bytes.
+        descriptor: (D,) float32 of unit length.
+        gradability: from 0 to 1, see `foveola.images.gradability`.
+        looks: whether it is a fundus photograph.
+    """
+
+    case: Case
+    id: int | None
+    digest: bytes
+    descriptor: NDArray[np.float32]
+    gradability: float
+    looks: Looks
