@@ -6,8 +6,9 @@ Fits the plane of `foveola.trust.familiarity` to photographs that the recipe's e
 on and judges it by the people held back, by data sets it has never seen, and by pictures that show
 something else: chest X-rays, natural photographs (those that come with scikit-learn and
 matplotlib, cut into parts), textures, and fundus photographs spoilt until nobody would grade them.
-Prints what share of each is called unusual and foreign, by the plane, and by plane and field
-together as a search does. --write puts the plane beside the encoder. Markdown.
+Prints what share of each the plane alone calls unusual and foreign, what share a search takes for
+no fundus photograph, and what share it finds no sufficiently similar case for, too poor ones among
+them, however alike the nearest may be. --write puts the plane beside the encoder. Markdown.
 """
 
 import argparse
@@ -64,7 +65,8 @@ def main() -> None:
     if arguments.write:
         kept.save(encoder.release.folder / FAMILIARITY)
     data = (arguments.recipe.parent / config.data.manifests[0]).parent.parent
-    rows = [["pictures", "number", "unusual by the plane", "foreign by the plane", "foreign"]]
+    rows = [["pictures", "number", "unusual by the plane", "foreign by the plane",
+             "no fundus photograph", "no sufficient case"]]  # fmt: skip
     for name, pictures in sets(held, data, rng).items():
         rows.append(row(name, see(encoder, pictures), kept))
     print(piped(rows))
@@ -108,8 +110,9 @@ def row(name: str, seen: list[Seen], made: Familiarity) -> list[str]:
     """Shares with their intervals (of pictures, not of people)."""
     unlike = np.array([made.unlike(pooled) for pooled, _ in seen])
     by_plane = [judge_picture(made, pooled, 1.0).foreign for pooled, _ in seen]
-    foreign = [judge_picture(made, pooled, quality).foreign for pooled, quality in seen]
-    of = (unlike >= UNUSUAL, by_plane, foreign)
+    looks = [judge_picture(made, pooled, quality) for pooled, quality in seen]
+    refused = [each.foreign or each.poor for each in looks]
+    of = (unlike >= UNUSUAL, by_plane, [each.foreign for each in looks], refused)
     shares = [wilson(float(np.sum(each)), len(seen)) for each in of]
     return [
         name,

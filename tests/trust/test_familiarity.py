@@ -59,7 +59,16 @@ def test_without_a_field_in_colour_it_is_foreign(familiarity, plane):
     assert not judge_picture(familiarity, usual, 0.3).foreign
     assert judge_picture(familiarity, usual, 0.0).foreign
     assert judge_picture(None, usual, 0.3) == Looks(None, foreign=False)
+    assert judge_picture(None, usual, 0.04) == Looks(None, foreign=False, poor=True)
     assert judge_picture(familiarity, usual + 50, 0.9).foreign
+
+
+def test_two_doubts_are_worse_than_one(familiarity, plane):
+    shares = np.array([familiarity.unlike(x) for x in known_of(plane, 4000, 8)])
+    (row, *_) = np.flatnonzero((shares >= 0.99) & (shares < 0.999))
+    unusual = known_of(plane, 4000, 8)[row]
+    assert not judge_picture(familiarity, unusual, 0.9).foreign
+    assert judge_picture(familiarity, unusual, 0.3).foreign
 
 
 def test_a_foreign_query_has_no_sufficient_case_however_alike():
@@ -71,4 +80,5 @@ def test_a_foreign_query_has_no_sufficient_case_however_alike():
     assert near.sufficient
     assert not judge_answer(made, Looks(1.0, foreign=True), [0.99], []).sufficient
     assert not judge_answer(None, Looks(1.0, foreign=True), [0.99], []).sufficient
+    assert not judge_answer(made, Looks(0.5, foreign=False, poor=True), [0.99], []).sufficient
     assert judge_answer(None, Looks(None, foreign=False), [0.1], []).sufficient

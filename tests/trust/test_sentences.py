@@ -57,6 +57,13 @@ def test_a_foreign_picture_is_named_first_and_nothing_is_near():
     assert not any("archive's own" in line for line in said)
 
 
+def test_a_poor_picture_is_not_compared():
+    said = of_query(replace(QUERY, sufficient=False, looks=Looks(0.5, foreign=False, poor=True)))
+    assert said[0] == (
+        "No sufficiently similar case: too little of the retina can be seen to compare it."
+    )
+
+
 def test_an_unusual_picture_is_a_warning():
     said = of_query(replace(QUERY, looks=Looks(0.995, foreign=False)))
     assert said[0].startswith("Unlike the photographs that the encoder knows")

@@ -7,16 +7,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveola.cases import Case
+from foveola.images.gradability import WARN_BELOW
 from foveola.trust.calibration import FALSE_REJECT, Calibration, label_of
 from foveola.trust.curve import percentile, wilson
-from foveola.trust.familiarity import FOREIGN, Familiarity
+from foveola.trust.familiarity import FOREIGN, UNUSUAL, Familiarity
 from foveola.trust.judged import Looks, QueryTrust
+
+POOR = 0.05  # gradability below which likeness says little
 
 
 def judge_picture(
     known: Familiarity | None, pooled: NDArray[np.float32], gradability: float
 ) -> Looks:
-    """Whether a picture is a photograph of the retina.
+    """Whether a picture is a photograph of the retina, and good enough to be compared.
 
     Args:
         known: of the encoder, where it has one.
@@ -24,7 +27,9 @@ def judge_picture(
         gradability: see `foveola.images.gradability`; 0 says that no field in colour was found.
     """
     unlike = None if known is None else known.unlike(pooled)
-    return Looks(unlike, gradability == 0 or (unlike is not None and unlike >= FOREIGN))
+    line = FOREIGN if gradability >= WARN_BELOW else UNUSUAL  # two doubts are worse than one
+    foreign = gradability == 0 or (unlike is not None and unlike >= line)
+    return Looks(unlike, foreign, poor=gradability < POOR)
 
 
 def judge_answer(
@@ -49,7 +54,7 @@ def judge_answer(
         nearest=None if known is None or nearest is None else percentile(nearest, known.nearest),
         threshold=None if known is None else known.threshold,
         false_reject=FALSE_REJECT,
-        sufficient=near and not looks.foreign,
+        sufficient=near and not looks.foreign and not looks.poor,
         commonest=commonest,
         neighbours=len(keys),
         local=wilson(count, len(keys)) if keys else None,

@@ -38,10 +38,12 @@ class Looks:
             knows; None where the encoder can't say.
         foreign: whether it is taken for something else: it shows no field in colour, or is more
             unlike than nearly every fundus photograph.
+        poor: whether too little of the retina can be seen to compare it.
     """
 
     unlike: float | None
     foreign: bool
+    poor: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class QueryTrust:
         threshold: similarity below which a case is not sufficiently alike; None where the archive
             has too few people to set one.
         false_reject: share of the archive's own photographs that would have no sufficient case.
-        sufficient: whether any hit is; never of a foreign picture.
+        sufficient: whether any hit is; never of a foreign or a poor picture.
         commonest: the label that most of the neighbours have, in the archive's words.
         neighbours: of how many people it could be told.
         local: the share of these neighbours that have it, with its interval.

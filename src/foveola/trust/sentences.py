@@ -39,6 +39,8 @@ def _picture(trust: QueryTrust) -> list[str]:
     looks = trust.looks
     if looks.foreign:
         return [f"{NONE}: this does not look like a colour photograph of the retina."]
+    if looks.poor:
+        return [f"{NONE}: too little of the retina can be seen to compare it."]
     if looks.unlike is not None and looks.unlike >= UNUSUAL:
         return [
             "Unlike the photographs that the encoder knows: another camera, a rare disease, or "
@@ -48,7 +50,7 @@ def _picture(trust: QueryTrust) -> list[str]:
 
 
 def _nearest(trust: QueryTrust) -> list[str]:
-    if trust.looks.foreign or trust.threshold is None or trust.nearest is None:
+    if trust.looks.foreign or trust.looks.poor or trust.threshold is None or trust.nearest is None:
         return []
     if trust.sufficient:
         return [
