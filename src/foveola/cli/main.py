@@ -24,6 +24,7 @@ COMMANDS = {
     "remove": ("foveola.cli.archive", "Take an image or a subject out of an archive."),
     "risk": ("foveola.cli.identify", "Say how far descriptors tell who someone is."),
     "search": ("foveola.cli.search", "Find the cases most like a photograph."),
+    "serve": ("foveola.cli.serve", "Open an archive to a browser, and to programs."),
     "train": ("foveola.cli.data", "Train an encoder."),
 }
 

@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
+import numpy as np
 import simplejpeg
+from numpy.typing import NDArray
 
 from foveola.errors import FoveolaError
 from foveola.images.decode import decode
@@ -15,9 +17,13 @@ def thumbnail(path: Path, size: int = 360, quality: int = 85) -> bytes | None:
     The surround is left as it is: a reader may want to see what the camera printed there.
     """
     try:
-        pixels = decode(path, min_side=size)
+        return small(decode(path, min_side=size), size, quality)
     except (FoveolaError, OSError):
         return None
+
+
+def small(pixels: NDArray[np.uint8], size: int = 360, quality: int = 85) -> bytes:
+    """The same of (H, W, 3) uint8 RGB as decoded."""
     square = prepare(pixels, Contract(size=size, mask=False))
     data: bytes = simplejpeg.encode_jpeg(square, quality=quality, colorsubsampling="420")
     return data

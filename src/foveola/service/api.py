@@ -1,0 +1,140 @@
+"""The interface for programs. /api/openapi.json describes it."""
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, File, Form, HTTPException, Response
+from fastapi import UploadFile as Upload
+from pydantic import BaseModel, Field
+
+from foveola.archive.info import ArchiveInfo
+from foveola.cases import Case
+from foveola.retrieval import Hit, SearchResult
+from foveola.service.pages import OnDesk
+from foveola.trust import HitTrust, QueryTrust
+from foveola.trust.sentences import of_query
+
+VERSION = "1"
+router = APIRouter(prefix="/api/v1")
+
+
+class CaseOut(BaseModel):
+    """A case; null is unknown. File names are left out, as they may name a person."""
+
+    id: int
+    subject: str | None
+    collection: str
+    eye: Literal["left", "right"] | None
+    visit: float | str | None
+    grade: int | None
+    findings: list[str] | None
+    extra: dict[str, Any]
+
+    @classmethod
+    def of(cls, id_: int, case: Case) -> "CaseOut":
+        """A case of the archive."""
+        return cls(
+            id=id_, subject=case.subject, collection=case.collection, eye=case.eye,
+            visit=case.visit, grade=case.grade, extra=dict(case.extra),
+            findings=None if case.findings is None else sorted(case.findings),
+        )  # fmt: skip
+
+
+class HitOut(BaseModel):
+    """A similar case: rank from 1, cosine from -1 to 1, and how far to trust it."""
+
+    rank: int
+    similarity: float
+    case: CaseOut
+    trust: HitTrust | None
+
+    @classmethod
+    def of(cls, hit: Hit) -> "HitOut":
+        """A hit of a search."""
+        return cls(
+            rank=hit.rank, similarity=round(hit.similarity, 6), trust=hit.trust,
+            case=CaseOut.of(hit.id, hit.case),
+        )  # fmt: skip
+
+
+class SearchOut(BaseModel):
+    """What a search found, and how far to trust it."""
+
+    hits: list[HitOut]
+    considered: int = Field(description="cases compared, after filter and exclusions")
+    excluded_same_subject: int
+    in_archive: bool = Field(description="whether the archive holds this very file")
+    gradability: float = Field(description="of the photograph sent, from 0 to 1")
+    trust: QueryTrust
+    sentences: list[str] = Field(description="the trust in words")
+    encoder: str
+    fingerprint: str
+    milliseconds: float
+
+    @classmethod
+    def of(cls, result: SearchResult) -> "SearchOut":
+        """The result of a search."""
+        return cls(
+            hits=[HitOut.of(hit) for hit in result.hits], considered=result.considered,
+            excluded_same_subject=result.excluded_same_subject, in_archive=result.in_archive,
+            gradability=round(result.gradability, 4), trust=result.trust,
+            sentences=of_query(result.trust), encoder=result.encoder,
+            fingerprint=result.fingerprint, milliseconds=round(result.milliseconds, 2),
+        )  # fmt: skip
+
+
+@router.post("/search")
+def search(
+    desk: OnDesk,
+    photograph: Annotated[Upload, File(description="JPEG, PNG, TIFF, WebP or BMP")],
+    k: Annotated[int, Form(ge=1, le=1000)] = 10,
+    where: Annotated[str | None, Form(description="condition on the cases")] = None,
+    eye: Annotated[Literal["left", "right"] | None, Form()] = None,
+) -> SearchOut:
+    """Find the cases most like a photograph. The photograph is not kept."""
+    query = desk.read(photograph.file.read(), eye)
+    return SearchOut.of(desk.retriever.answer(query, k, where=where))
+
+
+@router.get("/cases/{id}")
+def case(id: int, desk: OnDesk) -> CaseOut:  # noqa: A002 - the path says id
+    """A case of the archive."""
+    return CaseOut.of(id, desk.case(id))
+
+
+@router.get("/cases/{id}/picture", response_class=Response,
+            responses={200: {"content": {"image/jpeg": {}}}})  # fmt: skip
+def picture(id: int, desk: OnDesk) -> Response:  # noqa: A002
+    """The photograph of a case, at most 2048 pixels a side, without metadata."""
+    return Response(desk.picture(id).jpeg, media_type="image/jpeg")
+
+
+@router.get("/cases/{id}/thumbnail", response_class=Response,
+            responses={200: {"content": {"image/jpeg": {}}}})  # fmt: skip
+def thumbnail(id: int, desk: OnDesk) -> Response:  # noqa: A002
+    """The field of view, 360 pixels a side."""
+    desk.case(id)
+    data = desk.thumbnail(id)
+    if data is None:
+        raise HTTPException(404, f"the photograph of case {id} can't be read any more")
+    return Response(data, media_type="image/jpeg")
+
+
+@router.get("/archive")
+def archive(desk: OnDesk) -> ArchiveInfo:
+    """What the archive holds, in numbers."""
+    return desk.info()
+
+
+@router.get("/health")
+def health() -> dict[str, str]:
+    """Whether the process answers."""
+    return {"status": "ok"}
+
+
+@router.get("/ready")
+def ready(desk: OnDesk) -> dict[str, object]:
+    """Whether a search would be answered: the archive can be read and holds cases."""
+    cases = len(desk.retriever.archive)
+    if not cases:
+        raise HTTPException(503, "the archive holds no case yet; add some with foveola index")
+    return {"status": "ready", "cases": cases}

@@ -1,0 +1,173 @@
+"""What the requests to a service share: one archive, opened for reading, and its encoder."""
+
+import threading
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foveola.archive.info import ArchiveInfo
+from foveola.cases import Case, Eye
+from foveola.encoders.parts import Parts
+from foveola.errors import ImageError
+from foveola.explain import removal_map
+from foveola.images.decode import decode
+from foveola.images.overlay import shares
+from foveola.images.thumbnail import small
+from foveola.retrieval import Query, Retriever, SearchResult
+from foveola.service.pictures import MOST, Kept, Picture, heat, picture
+from foveola.service.queries import Queries, Sent
+
+NAME = "the photograph"  # stands for the name of a file, which may be a patient's
+THUMBNAILS, PICTURES, MAPS = 4096, 64, 64
+Maps = NDArray[np.float32]
+
+
+class Desk:
+    """An archive with what is looked at in it. Safe to use from several threads.
+
+    Args:
+        folder: the archive.
+
+    Raises:
+        ArchiveError, EncoderError: it can't be opened.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.retriever = Retriever.open(folder)
+        self.queries = Queries()
+        self._thumbnails: Kept[bytes | None] = Kept(THUMBNAILS)
+        self._pictures: Kept[Picture] = Kept(PICTURES)
+        self._features: Kept[Maps] = Kept(MAPS)
+        self._parting = threading.Lock()  # one request at a time: a compiled part is not shared
+
+    def close(self) -> None:
+        """Close the archive."""
+        self.retriever.close()
+
+    def info(self) -> ArchiveInfo:
+        """What the archive holds."""
+        return self.retriever.archive.info()
+
+    def receive(self, data: bytes, eye: Eye | None = None) -> str:
+        """Read, encode and keep a photograph that was sent; returns its token.
+
+        Raises:
+            ImageError: it is no photograph that can be used.
+        """
+        query = self.read(data, eye)
+        return self.queries.put(query, decode(data, min_side=MOST, name=NAME))
+
+    def read(self, data: bytes, eye: Eye | None = None) -> Query:
+        """The same without keeping it."""
+        return self.retriever.read(data, NAME, eye=eye)
+
+    def receive_case(self, id_: int) -> str:
+        """Ask about a case of the archive itself; returns a token.
+
+        Raises:
+            ArchiveError: there is no such case.
+            ImageError: its file can't be read any more.
+        """
+        case = self.case(id_)
+        try:
+            data = Path(case.path).read_bytes()
+        except OSError as error:
+            raise ImageError(
+                f"the photograph of case {id_} can't be read: {error.strerror}"
+            ) from None
+        return self.receive(data, case.eye)
+
+    def search(self, sent: Sent, k: int, where: str | None = None) -> SearchResult:
+        """The cases most like a photograph that was sent.
+
+        Raises:
+            FilterError: the condition can't be understood.
+        """
+        return self.retriever.answer(sent.query, k, where=where)
+
+    def case(self, id_: int) -> Case:
+        """A case.
+
+        Raises:
+            ArchiveError: there is none with this id.
+        """
+        return self.retriever.archive.case(id_)
+
+    def visits(self, id_: int) -> list[tuple[int, Case]]:
+        """All photographs of a case's subject, by visit, this one among them."""
+        case = self.case(id_)
+        archive = self.retriever.archive
+        with archive.state() as state:
+            rows = np.flatnonzero(state.of_identity(case.identity)).tolist()
+            ids = state.ids[rows].tolist()
+            found = list(zip(ids, state.cases(rows), strict=True))
+        return sorted(found, key=lambda pair: (*_when(pair[1]), pair[1].eye or "", pair[0]))
+
+    def similarity(self, sent: Sent, id_: int) -> float:
+        """Cosine of a photograph that was sent and a case."""
+        ids, matrix = self.retriever.archive.vectors()
+        row = int(np.searchsorted(ids, id_))
+        return float(matrix[row] @ sent.query.descriptor)
+
+    def thumbnail(self, id_: int) -> bytes | None:
+        """A small JPEG of a case's field of view; None where its file can't be read."""
+
+        def make() -> bytes | None:
+            try:
+                return small(self._pixels(id_))
+            except ImageError:
+                return None
+
+        return self._thumbnails.get(id_, make)
+
+    def picture(self, id_: int) -> Picture:
+        """A case's photograph.
+
+        Raises:
+            ArchiveError: there is no such case.
+            ImageError: its file can't be read.
+        """
+        return self._pictures.get(id_, lambda: picture(self._pixels(id_)))
+
+    def agreement(self, token: str, sent: Sent, id_: int) -> tuple[bytes, bytes]:
+        """What makes a photograph and a case alike: a map for each, as PNGs of their fields."""
+        own, other = self._map(("query", token), sent), self._map(("case", id_), id_)
+        pooled = [self._parts.pooling.root(self._parts.pooling.powers(m).mean(axis=(1, 2)))
+                  for m in (own, other)]  # fmt: skip
+        with self._parting:
+            first, second = self._parts.descriptors(np.stack(pooled))
+            maps = (removal_map(own, second, self._parts), removal_map(other, first, self._parts))
+        one, two = (heat(shares(each.contributions)) for each in maps)
+        return one, two
+
+    def _map(self, key: object, of: Sent | int) -> Maps:
+        def make() -> Maps:
+            if isinstance(of, Sent):
+                pixels = decode(of.picture.jpeg, name=NAME)
+            else:
+                pixels = self._pixels(of)
+            with self._parting:
+                return self._parts.features(pixels)
+
+        return self._features.get(key, make)
+
+    @cached_property
+    def _parts(self) -> Parts:
+        encoder = self.retriever.encoder
+        return Parts(encoder.release, encoder.threads)
+
+    def _pixels(self, id_: int) -> NDArray[np.uint8]:
+        case = self.case(id_)
+        try:
+            return decode(Path(case.path), min_side=MOST)
+        except (ImageError, OSError):
+            raise ImageError(f"the photograph of case {id_} can't be read any more") from None
+
+
+def _when(case: Case) -> tuple[int, float, str]:
+    """Visits in order: months before dates, and what is unknown last."""
+    if case.visit is None:
+        return 2, 0.0, ""
+    return (1, 0.0, case.visit) if isinstance(case.visit, str) else (0, float(case.visit), "")

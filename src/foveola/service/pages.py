@@ -1,0 +1,190 @@
+"""The pages: requests in, HTML out. Nothing is computed here."""
+
+from functools import cache
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, File, Form, HTTPException, Query, Request, Response
+from fastapi import UploadFile as Upload
+from fastapi.responses import HTMLResponse, RedirectResponse
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+from foveola.cases import Case, Eye
+from foveola.errors import ImageError
+from foveola.report.views import bar, shares_of
+from foveola.service.desk import Desk
+from foveola.service.filters import COUNT, MOST, Chosen, offered
+from foveola.service.pictures import Picture
+from foveola.service.queries import Sent
+from foveola.service.texts import texts
+from foveola.trust.sentences import of_hit, of_query
+from foveola.words import finding_word, findings_of, grade_word, is_phantom, visit_word
+
+router = APIRouter(include_in_schema=False)
+
+
+def desk_of(request: Request) -> Desk:
+    """The archive that a request is about."""
+    desk: Desk = request.app.state.desk
+    return desk
+
+
+def chosen_of(
+    grade: Annotated[list[str] | None, Query()] = None,
+    eye: str = "",
+    finding: str = "",
+    where: str = "",
+    count: Annotated[int, Query(ge=1, le=MOST)] = COUNT,
+) -> Chosen:
+    """What was ticked."""
+    return Chosen(tuple(grade or ()), eye, finding, where, count)
+
+
+OnDesk = Annotated[Desk, Depends(desk_of)]
+Ticked = Annotated[Chosen, Depends(chosen_of)]
+
+
+def sent_of(token: str, desk: OnDesk) -> Sent:
+    """The photograph of a token.
+
+    Raises:
+        HTTPException: it is not kept any more.
+    """
+    sent = desk.queries.get(token)
+    if sent is None:
+        raise HTTPException(410, texts()("query.gone"))
+    return sent
+
+
+Asked = Annotated[Sent, Depends(sent_of)]
+
+
+@router.get("/")
+def start(desk: OnDesk) -> HTMLResponse:
+    """Where a photograph is dropped."""
+    return page("start.html", info=desk.info())
+
+
+@router.post("/queries")
+def send(
+    desk: OnDesk,
+    photograph: Annotated[Upload | None, File()] = None,
+    eye: Annotated[str, Form()] = "",
+) -> Response:
+    """Take a photograph and go to its hits."""
+    data = photograph.file.read() if photograph else b""
+    if not data:
+        raise HTTPException(422, texts()("error.no_file"))
+    shown: Eye | None = "left" if eye == "left" else "right" if eye == "right" else None
+    return RedirectResponse(f"/queries/{desk.receive(data, shown)}", 303)
+
+
+@router.post("/cases/{id_}/like")
+def more(id_: int, desk: OnDesk) -> Response:
+    """Ask about a case of the archive."""
+    return RedirectResponse(f"/queries/{desk.receive_case(id_)}", 303)
+
+
+@router.get("/queries/{token}")
+def hits(token: str, request: Request, desk: OnDesk, sent: Asked, chosen: Ticked) -> HTMLResponse:
+    """The cases most like a photograph; only them where the page is there already."""
+    result = desk.search(sent, chosen.count, chosen.condition())
+    part = "hits.html" if request.headers.get("HX-Request") else "query.html"
+    return page(
+        part, token=token, sent=sent, result=result, chosen=chosen, offered=offered(desk.info()),
+        trust=of_query(result.trust), hits=[(hit, of_hit(hit.trust)) for hit in result.hits],
+        shares=shares_of([hit.case.grade for hit in result.hits]),
+        phantoms=any(is_phantom(hit.case) for hit in result.hits),
+    )  # fmt: skip
+
+
+@router.get("/queries/{token}/compare/{id_}")
+def compare(token: str, id_: int, desk: OnDesk, sent: Asked) -> HTMLResponse:
+    """A photograph and a case side by side."""
+    case, shown = desk.case(id_), desk.picture(id_)
+    similarity = desk.similarity(sent, id_)
+    return page("compare.html", token=token, sent=sent, id=id_, case=case, shown=shown,
+                similarity=similarity, phantoms=is_phantom(case))  # fmt: skip
+
+
+@router.get("/cases/{id_}")
+def case_page(id_: int, desk: OnDesk) -> HTMLResponse:
+    """A case, and its subject's other photographs."""
+    case = desk.case(id_)
+    try:
+        shown: Picture | None = desk.picture(id_)
+    except ImageError:
+        shown = None
+    return page("case.html", id=id_, case=case, shown=shown, visits=desk.visits(id_),
+                phantoms=is_phantom(case))  # fmt: skip
+
+
+@router.get("/queries/{token}/picture")
+def query_picture(sent: Asked) -> Response:
+    """The photograph that was sent."""
+    return jpeg(sent.picture.jpeg)
+
+
+@router.get("/queries/{token}/thumbnail")
+def query_thumbnail(sent: Asked) -> Response:
+    """The same, small."""
+    return jpeg(sent.thumbnail)
+
+
+@router.get("/queries/{token}/map/{id_}/{side}")
+def agreement(token: str, id_: int, side: str, desk: OnDesk, sent: Asked) -> Response:
+    """What makes photograph and case alike, as a map to lay over one of the two."""
+    if side not in ("query", "case"):
+        raise HTTPException(404, "there is a map of the query and one of the case")
+    own, other = desk.agreement(token, sent, id_)
+    return Response(own if side == "query" else other, media_type="image/png")
+
+
+@router.get("/cases/{id_}/picture")
+def case_picture(id_: int, desk: OnDesk) -> Response:
+    """The photograph of a case."""
+    return jpeg(desk.picture(id_).jpeg)
+
+
+@router.get("/cases/{id_}/thumbnail")
+def case_thumbnail(id_: int, desk: OnDesk) -> Response:
+    """The same, small."""
+    data = desk.thumbnail(id_)
+    if data is None:
+        raise HTTPException(404, f"the photograph of case {id_} can't be read any more")
+    return jpeg(data)
+
+
+def jpeg(data: bytes) -> Response:
+    """As an answer."""
+    return Response(data, media_type="image/jpeg")
+
+
+def refusal(request: Request, status: int, sentence: str) -> HTMLResponse:
+    """One sentence, as a page or within one."""
+    within = request.headers.get("HX-Request")
+    return page("fault.html" if within else "error.html", status, sentence=sentence)
+
+
+def page(template: str, status: int = 200, **values: Any) -> HTMLResponse:
+    """A template with its values."""
+    values = {"phantoms": False} | values
+    return HTMLResponse(_environment().get_template(template).render(**values), status)
+
+
+def facts(case: Case) -> dict[str, str | None]:
+    """What is known of a case, by the key of its text."""
+    further = {key: case.extra.get(key) for key in ("age", "sex")}
+    known = {"subject": case.subject, "eye": case.eye, "visit": visit_word(case.visit)}
+    return known | {key: str(value) for key, value in further.items() if value not in (None, "")}
+
+
+@cache
+def _environment() -> Environment:
+    made = Environment(
+        loader=PackageLoader("foveola.service"),
+        autoescape=select_autoescape(default=True, default_for_string=True),
+        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    words = (grade_word, finding_word, findings_of, facts, bar)
+    made.globals |= {"t": texts()} | {word.__name__: word for word in words}
+    return made

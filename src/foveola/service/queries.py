@@ -1,0 +1,72 @@
+"""Photographs that were sent, for as long as somebody looks at them; never on the disk."""
+
+import secrets
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from foveola.images.thumbnail import small
+from foveola.retrieval import Query
+from foveola.service.pictures import Picture, Pixels, picture
+
+MOST = 64
+SECONDS = 3600.0
+
+
+@dataclass(frozen=True, eq=False)
+class Sent:
+    """A photograph that was sent.
+
+    Attributes:
+        query: as it was read and encoded.
+        pixels: (H, W, 3) uint8 of the picture, not of the file: the file is not kept.
+        picture: to be shown.
+        thumbnail: JPEG of the field of view.
+    """
+
+    query: Query
+    picture: Picture
+    thumbnail: bytes
+    since: float
+
+
+class Queries:
+    """The photographs sent last, by a token that nobody can guess.
+
+    Args:
+        most: photographs kept.
+        seconds: for which each is kept.
+        clock: monotonic, in seconds.
+    """
+
+    def __init__(
+        self, most: int = MOST, seconds: float = SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:  # fmt: skip
+        self._most, self._seconds, self._clock = most, seconds, clock
+        self._lock = threading.Lock()
+        self._sent: OrderedDict[str, Sent] = OrderedDict()
+
+    def put(self, query: Query, pixels: Pixels) -> str:
+        """Keep a photograph; returns its token."""
+        token = secrets.token_urlsafe(16)
+        sent = Sent(query, picture(pixels), small(pixels), self._clock())
+        with self._lock:
+            self._forget()
+            self._sent[token] = sent
+            while len(self._sent) > self._most:
+                self._sent.popitem(last=False)
+        return token
+
+    def get(self, token: str) -> Sent | None:
+        """What was kept under a token; None where there is nothing any more."""
+        with self._lock:
+            self._forget()
+            return self._sent.get(token)
+
+    def _forget(self) -> None:
+        line = self._clock() - self._seconds
+        while self._sent and next(iter(self._sent.values())).since < line:
+            self._sent.popitem(last=False)

@@ -1,0 +1,50 @@
+"""foveola serve as a user starts it: a process of its own."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+from urllib.request import urlopen
+
+import pytest
+
+from commands import foveola
+from foveola.cli.serve import is_loopback
+from foveola.datasets.manifest import Manifest
+from foveola.indexing import add_missing
+
+
+def test_it_listens_answers_and_stops(phantoms, tmp_path):
+    add_missing(tmp_path / "A", list(Manifest.read(phantoms).cases())[:4])
+    command = [sys.executable, "-u", "-m", "foveola", "serve", tmp_path / "A", "--port", "0"]
+    with subprocess.Popen(
+        list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            said = process.stdout.readline()
+            (address,) = re.findall(r"http://127\.0\.0\.1:\d+", said)
+            with urlopen(f"{address}/api/v1/ready", timeout=60) as answer:
+                assert json.load(answer) == {"status": "ready", "cases": 4}
+        finally:
+            process.send_signal(signal.SIGINT)
+        _, faults = process.communicate(timeout=60)
+    assert process.returncode in (0, 1, 130, -signal.SIGINT)
+    assert "Traceback" not in faults
+    assert "ready" not in faults  # no address of a page in what is logged
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.5", "clinic.example", "::"])
+def test_other_computers_are_kept_out(host, tmp_path):
+    done = foveola("serve", tmp_path, "--host", host, code=1)
+    assert "has no accounts" in done.stderr
+
+
+def test_what_is_this_computer():
+    assert all(map(is_loopback, ("127.0.0.1", "127.1.2.3", "::1", "localhost")))
+    assert not any(map(is_loopback, ("10.0.0.1", "localhost.example", "")))
+
+
+def test_no_archive_is_said_in_one_sentence(tmp_path):
+    done = foveola("serve", tmp_path / "none", code=1)
+    assert "no such archive" in done.stderr

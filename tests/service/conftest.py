@@ -1,0 +1,58 @@
+"""An archive of phantoms, served."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from foveola.datasets.manifest import Manifest
+from foveola.indexing import add_missing
+from foveola.service import create_app
+
+MARK = "Mustermann"  # a person's name, in a file's
+
+
+@pytest.fixture(scope="session")
+def served(phantoms, tmp_path_factory) -> Path:
+    """The folder of an archive whose file names tell a name."""
+    folder = tmp_path_factory.mktemp("service")
+    manifest = Manifest.read(phantoms, collection="phantom")
+    images = folder / f"{MARK}_photographs"
+    images.mkdir()
+    table = manifest.table.copy()
+    for row, case in enumerate(manifest.cases()):
+        name = f"{MARK}_{row}{Path(case.path).suffix}"
+        shutil.copy(case.path, images / name)
+        table.loc[row, "image"] = f"{images.name}/{name}"
+    table.to_csv(folder / "labels.csv", index=False)
+    add_missing(
+        folder / "archive", list(Manifest.read(folder / "labels.csv", collection="p").cases())
+    )
+    return folder / "archive"
+
+
+@pytest.fixture(scope="session")
+def client(served):
+    with TestClient(create_app(served), follow_redirects=False) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def photographs(served) -> list[Path]:
+    """The files in the archive."""
+    return sorted((served.parent / f"{MARK}_photographs").iterdir())
+
+
+@pytest.fixture(scope="session")
+def token(client, photographs) -> str:
+    """Of one of these, sent."""
+    return send(client, photographs[5])
+
+
+def send(client, path, **fields) -> str:
+    """Send a photograph as the page does; the token of its hits."""
+    files = {"photograph": (path.name, path.read_bytes(), "image/png")}
+    answer = client.post("/queries", files=files, data=fields)
+    assert answer.status_code == 303, answer.text
+    return answer.headers["location"].removeprefix("/queries/")
