@@ -1,6 +1,7 @@
 """Whether what Foveola says of a hit holds: on people whom neither archive nor encoder knows.
 
     python benchmarks/trust.py recipes/fundus-similarity-3.toml WORK [--plot FILE]
+                               [--archive new|known]
 
 People whom the recipe held back from the encoder's training are divided in two. One half, of all
 data sets, becomes the archive WORK/new; the other half asks. Then the same people ask WORK/known,
@@ -68,13 +69,15 @@ def main() -> None:
     parser.add_argument("recipe", type=Path)
     parser.add_argument("work", type=Path)
     parser.add_argument("--plot", type=Path)
+    parser.add_argument("--archive", action="append", choices=TITLES, help="only these")
     arguments = parser.parse_args()
     config = load_config(arguments.recipe, TrainConfig)
     galleries, queries = people(config, arguments.recipe.parent)
     described = [e for e in Encoder.load(config.name).encode_cases(queries)
                  if isinstance(e, Encoded)]  # fmt: skip
     told = {}
-    for name, cases in galleries.items():
+    for name in arguments.archive or galleries:
+        cases = galleries[name]
         add_missing(arguments.work / name, cases, config.name)
         with Archive.open(arguments.work / name, read_only=True) as archive:
             made = load(archive)
