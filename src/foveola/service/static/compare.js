@@ -4,9 +4,15 @@
   const tools = Object.fromEntries(
     ["map", "strength", "together", "reset"].map((id) => [id, document.getElementById(id)]),
   );
+  // OpenSeadragon would write a style into the page, which the content security policy forbids; it
+  // does not where it finds its mark. In no namespace of the browser's this is a mark and no style.
+  const mark = document.createElementNS("urn:foveola", "style");
+  mark.setAttribute("data-openseadragon-mobile-css", "true");
+  document.head.append(mark);
   const open = (element) => {
     const viewer = OpenSeadragon({
-      element, showNavigationControl: false, animationTime: 0.3, maxZoomPixelRatio: 4,
+      // no WebGL: two pictures need none, and many a reading room's computer has none
+      element, drawer: "canvas", showNavigationControl: false, animationTime: 0.3, maxZoomPixelRatio: 4,
       gestureSettingsMouse: { clickToZoom: false, dblClickToZoom: true },
       tileSources: { type: "image", url: element.dataset.picture, crossOriginPolicy: false },
     });
@@ -31,10 +37,15 @@
     return { viewer, x, y, width };
   };
   const sides = ["left", "right"].map((id) => open(document.getElementById(id)));
+  // Only the side that is touched leads: if each followed the other, the second would hold up the
+  // first's movement while it is still on its way.
   let leading = null;
+  for (const side of sides)
+    for (const name of ["pointerdown", "wheel", "keydown", "touchstart"])
+      side.viewer.element.addEventListener(name, () => { leading = side; }, { capture: true, passive: true });
+  tools.reset.addEventListener("click", () => { leading = null; }, { capture: true });
   const follow = (from, to) => () => {
-    if (!tools.together.checked || (leading && leading !== from)) return;
-    leading = from;
+    if (!tools.together.checked || leading !== from) return;
     const seen = from.viewer.viewport.getBounds(true);
     const scale = to.width / from.width;
     const place = new OpenSeadragon.Rect(
@@ -42,7 +53,6 @@
       seen.width * scale, seen.height * scale,
     );
     to.viewer.viewport.fitBounds(place, true);
-    leading = null;
   };
   const [one, two] = sides;
   const ready = (side) => new Promise((done) => side.viewer.addOnceHandler("open", done));
