@@ -18,6 +18,7 @@ from foveola.errors import ArchiveError, EncoderError, FilterError, ImageError
 from foveola.images.fundus import Contract
 from foveola.indexing import add_missing, index_cases, open_archive
 from foveola.retrieval import Retriever
+from foveola.trust import TRUST, calibrate
 
 
 @pytest.fixture(scope="module")
@@ -245,3 +246,20 @@ def test_an_empty_archive_cannot_be_assessed(tmp_path):
     archive.close()
     with pytest.raises(ArchiveError, match="is empty; index photographs into it first"):
         assess(tmp_path / "archive")
+
+
+def test_what_similarities_are_worth_is_read_again_when_the_archive_was_changed(
+    cases, tmp_path, monkeypatch
+):
+    add_missing(tmp_path / "archive", cases)  # eight people are too few to say anything
+    with Retriever.open(tmp_path / "archive") as opened:
+        asked = Path(cases[0].path)
+        assert opened.search(asked).hits[0].trust is None
+        monkeypatch.setattr("foveola.trust.calibration.LEAST", 2)
+        with Archive.open(tmp_path / "archive") as writer:
+            calibrate(writer)
+        known = opened.search(asked)
+        assert known.hits[0].trust is not None
+        assert known.trust.threshold is not None
+        (tmp_path / "archive" / TRUST).unlink()
+        assert opened.search(asked).hits[0].trust is None

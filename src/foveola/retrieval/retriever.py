@@ -20,6 +20,7 @@ from foveola.images.gradability import gradability
 from foveola.people_search import PeopleSearch, PersonResult
 from foveola.retrieval.results import Hit, Query, SearchResult
 from foveola.trust import (
+    TRUST,
     Calibration,
     Familiarity,
     judge_answer,
@@ -42,7 +43,7 @@ class Retriever:
         self.archive = archive
         self.encoder = encoder
         self._people = PeopleSearch(archive)
-        self._calibration = load(archive)
+        self._calibration: tuple[int | None, Calibration | None] = (None, None)
         self._familiarity = Familiarity.load(encoder.release.folder)
 
     @classmethod
@@ -168,7 +169,7 @@ class Retriever:
             exclude_identity=None if same_subject else query.case.identity,
             exclude_ids=[] if query.id is None else [query.id],
         )
-        known = self._calibration
+        known = self._known()
         return SearchResult(
             query=query.case,
             in_archive=query.id is not None,
@@ -246,6 +247,16 @@ class Retriever:
             milliseconds=(time.perf_counter() - start) * 1000,
             gradability={eye: one.gradability for eye, one in asked.items()},
         )
+
+    def _known(self) -> Calibration | None:
+        """What the archive's similarities are worth, read again when that was learnt anew."""
+        try:
+            stamp: int | None = (self.archive.folder / TRUST).stat().st_mtime_ns
+        except OSError:
+            stamp = None
+        if stamp is None or stamp != self._calibration[0]:
+            self._calibration = stamp, load(self.archive)
+        return self._calibration[1]
 
     def _ask(self, image: Path, subject: str | None, collection: str, eye: Eye | None) -> Query:
         return self.read(
