@@ -12,7 +12,7 @@ from foveola.encoders.reader import DEFAULT_READER, Reader, read_reader
 from foveola.evaluation.reading import ODIR
 from foveola.people import people_of
 from foveola.reading import read_people
-from foveola.training.prepared import HELD, parts_of
+from foveola.training.prepared import HELD, parted_cases
 from foveola.training.reading_config import ReadingConfig
 
 RECIPE = Path(__file__).parents[2] / "recipes" / f"{DEFAULT_READER}.toml"
@@ -36,8 +36,10 @@ def test_it_reads_where_none_is_named(phantoms):
 
 
 def test_it_tells_the_findings_of_people_it_was_not_trained_on(shared_data, tmp_path):
-    path = shared_data / "odir/labels.csv"
-    held = parts_of(load_config(RECIPE, ReadingConfig).data, path, "odir", tmp_path)[HELD]
+    assert (shared_data / "odir/labels.csv").exists()
+    data = load_config(RECIPE, ReadingConfig).data
+    ((_, parts),) = parted_cases(data, RECIPE.parent, tmp_path)
+    held = parts[HELD]
     people = people_of(held, ODIR)
     known = ~np.isnan(people.truth).any(axis=1) & people.present.all(axis=1)
     pairs = people.photographs[known][:PEOPLE]
