@@ -138,7 +138,9 @@ def test_compare_moves_both_and_lays_the_map_over(tab, address, photographs):
     left, right = bounds(tab)
     assert right[2] / two[2] == pytest.approx(left[2] / one[2], rel=0.02)
     tab.get_by_label("Move both together").uncheck()
+    tab.mouse.move(350, 500)
     tab.mouse.wheel(0, 600)
+    until(lambda: bounds(tab)[0][2] > left[2] * 1.1)
     tab.wait_for_timeout(800)
     assert bounds(tab)[1][2] == pytest.approx(right[2], rel=0.01)
 
