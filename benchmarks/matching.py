@@ -56,9 +56,8 @@ class Pairs:
         self.same = np.array([[a == b for b in views.identities] for a in self.identities])
         self.self = np.array(self.asked)[:, None] == np.arange(count)
 
-    def cosines(self, encoder: Encoder | None) -> np.ndarray:
-        """(Q, N) of the views, or of another encoder's."""
-        views = self.views if encoder is None else described(encoder, self.views)
+    def cosines(self, views: Views) -> np.ndarray:
+        """(Q, N) of these views of the photographs."""
         return np.stack([views.descriptor(i) for i in self.queries]) @ views.plain.T
 
     def judge(self, similarity: np.ndarray) -> Identification:
@@ -83,6 +82,9 @@ def main() -> None:
     cases = list(Manifest.read(arguments.data / "tvhl/labels.csv", collection="tvhl").cases())
     with tempfile.TemporaryDirectory() as folder:
         views = look(encoders[-1], cases, np.arange(len(cases)), Path(folder))
+        # an encoder describes each photograph and its hard visit once, for both protocols
+        seen_by = {e.name: described(e, views) for e in encoders[:-1]}
+        seen_by[encoders[-1].name] = views
         sides = {name: Pairs(views, name == "hard") for name in ("easy", "hard")}
         seen = {name: evidence(pairs) for name, pairs in sides.items()}
     rows = [["protocol", "by", "AUC", "EER, %", "FNMR at FMR 0.1 %", "rank-1"]]
@@ -90,10 +92,10 @@ def main() -> None:
     for protocol, pairs in sides.items():
         # the number of features that agree, and where it is the same the pixels under their map
         agreed = np.array([[e.inliers + max(e.correlation, 0) for e in r] for r in seen[protocol]])
-        ways = {encoder.name: pairs.cosines(encoder) for encoder in encoders}
+        ways = {name: pairs.cosines(of) for name, of in seen_by.items()}
         ways |= {"features": np.log1p(agreed) / 10, "both": both[protocol]}
         rows += [[protocol, way, *cells(pairs.judge(x))] for way, x in ways.items()]
-        reached = among_first(pairs, pairs.cosines(encoders[-1]))
+        reached = among_first(pairs, pairs.cosines(views))
         print(f"{protocol}: the eye is among the first {reached} by {encoders[-1].name}")
     first = sides["easy"].judge(both["easy"]).verification
     said = f"{len(cases)} photographs, {first.genuine // 2} pairs of one eye."
@@ -121,7 +123,7 @@ def described(encoder: Encoder, views: Views) -> Views:
 
 def evidence(pairs: Pairs) -> list[list[Evidence]]:
     """Of every pair, (Q, N)."""
-    views, cosines = pairs.views, pairs.cosines(None)
+    views, cosines = pairs.views, pairs.cosines(pairs.views)
 
     def row(r: int) -> list[Evidence]:
         i = pairs.queries[r]
