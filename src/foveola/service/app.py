@@ -1,6 +1,6 @@
 """The service as an ASGI application."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -13,12 +13,11 @@ from starlette.exceptions import HTTPException
 from foveola.errors import ArchiveError, FoveolaError
 from foveola.service import api, pages
 from foveola.service.desk import Desk
-from foveola.service.guard import add_headers, too_large
+from foveola.service.guard import Next, add_headers, too_large
 from foveola.service.texts import texts
 
 UPLOAD_MB = 64
 STATIC = Path(__file__).with_name("static")
-Next = Callable[[Request], Awaitable[Response]]
 
 
 def create_app(archive: Path, *, upload_mb: int = UPLOAD_MB) -> FastAPI:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from foveola.archive.info import ArchiveInfo
-from foveola.words import FINDINGS, GRADES
+from foveola.words import finding_word, grade_word
 
 MOST = 100  # hits on a page
 COUNT = 12
@@ -54,9 +54,9 @@ def quoted(text: str) -> str:
 
 def offered(info: ArchiveInfo) -> dict[str, list[tuple[str, str]]]:
     """What can be ticked in an archive: values and their words."""
-    grades = [(g, f"{g} {GRADES[int(g)]}") for g in info.grades if g.isdecimal()]
+    grades = [(g, f"{g} {grade_word(int(g))}") for g in info.grades if g.isdecimal()]
     return {
         "grades": grades,
         "eyes": [(eye, eye) for eye in info.eyes if eye in ("left", "right")],
-        "findings": [(f, FINDINGS.get(f, f.replace("_", " "))) for f in info.findings],
+        "findings": [(f, finding_word(f)) for f in info.findings],
     }

@@ -88,9 +88,10 @@ def more(id_: int, desk: OnDesk) -> Response:
 def hits(token: str, request: Request, desk: OnDesk, sent: Asked, chosen: Ticked) -> HTMLResponse:
     """The cases most like a photograph; only them where the page is there already."""
     result = desk.search(sent, chosen.count, chosen.condition())
-    part = "hits.html" if request.headers.get("HX-Request") else "query.html"
+    whole = not request.headers.get("HX-Request")
     return page(
-        part, token=token, sent=sent, result=result, chosen=chosen, offered=offered(desk.info()),
+        "query.html" if whole else "hits.html", token=token, sent=sent, result=result,
+        chosen=chosen, offered=offered(desk.info()) if whole else None,  # counts the archive
         trust=of_query(result.trust), hits=[(hit, of_hit(hit.trust)) for hit in result.hits],
         shares=shares_of([hit.case.grade for hit in result.hits]),
         phantoms=any(is_phantom(hit.case) for hit in result.hits),
