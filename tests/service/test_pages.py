@@ -1,12 +1,16 @@
 """The pages as a browser asks for them."""
 
 import re
+import shutil
 
 import cv2
 import numpy as np
 import pytest
+from fastapi.testclient import TestClient
 
+from foveola.archive import Archive
 from foveola.retrieval import Retriever
+from foveola.service import create_app
 from service.conftest import MARK, send
 
 
@@ -176,3 +180,14 @@ def test_a_photograph_that_is_gone_from_the_disk(client, served, photographs):
         assert MARK not in client.post(f"/cases/{id_}/like").text
     finally:
         aside.rename(photographs[-1])
+
+
+def test_a_case_that_was_removed_is_shown_no_more(served, tmp_path):
+    shutil.copytree(served, tmp_path / "A")
+    with TestClient(create_app(tmp_path / "A")) as client:
+        for kind in ("picture", "thumbnail"):
+            assert client.get(f"/cases/2/{kind}").status_code == 200
+        with Archive.open(tmp_path / "A") as archive:
+            archive.remove(image=archive.case(2).path)
+        for kind in ("picture", "thumbnail"):
+            assert client.get(f"/cases/2/{kind}").status_code == 404

@@ -112,7 +112,6 @@ def picture(id: int, desk: OnDesk) -> Response:  # noqa: A002
             responses={200: {"content": {"image/jpeg": {}}}})  # fmt: skip
 def thumbnail(id: int, desk: OnDesk) -> Response:  # noqa: A002
     """The field of view, 360 pixels a side."""
-    desk.case(id)
     data = desk.thumbnail(id)
     if data is None:
         raise HTTPException(404, f"the photograph of case {id} can't be read any more")

@@ -12,7 +12,7 @@ from foveola.cases import Case, Eye
 from foveola.encoders.parts import Parts
 from foveola.errors import ImageError
 from foveola.explain import removal_map
-from foveola.images.decode import decode
+from foveola.images.decode import decode, read_bytes
 from foveola.images.overlay import shares
 from foveola.images.thumbnail import small
 from foveola.retrieval import Query, Retriever, SearchResult
@@ -72,11 +72,9 @@ class Desk:
         """
         case = self.case(id_)
         try:
-            data = Path(case.path).read_bytes()
-        except OSError as error:
-            raise ImageError(
-                f"the photograph of case {id_} can't be read: {error.strerror}"
-            ) from None
+            data = read_bytes(Path(case.path))
+        except ImageError:
+            raise _gone(id_) from None
         return self.receive(data, case.eye)
 
     def search(self, sent: Sent, k: int, where: str | None = None) -> SearchResult:
@@ -120,7 +118,7 @@ class Desk:
             except ImageError:
                 return None
 
-        return self._thumbnails.get(id_, make)
+        return self._thumbnails.get(self._version(id_), make)
 
     def picture(self, id_: int) -> Picture:
         """A case's photograph.
@@ -129,29 +127,37 @@ class Desk:
             ArchiveError: there is no such case.
             ImageError: its file can't be read.
         """
-        return self._pictures.get(id_, lambda: picture(self._pixels(id_)))
+        return self._pictures.get(self._version(id_), lambda: picture(self._pixels(id_)))
 
-    def agreement(self, token: str, sent: Sent, id_: int) -> tuple[bytes, bytes]:
+    def agreement(self, sent: Sent, id_: int) -> tuple[bytes, bytes]:
         """What makes a photograph and a case alike: a map for each, as PNGs of their fields."""
-        own, other = self._map(("query", token), sent), self._map(("case", id_), id_)
-        pooled = [self._parts.pooling.root(self._parts.pooling.powers(m).mean(axis=(1, 2)))
-                  for m in (own, other)]  # fmt: skip
+        version = self._version(id_)
+        return sent.maps.get(version, lambda: self._agreement(sent, id_, version))
+
+    def _agreement(self, sent: Sent, id_: int, version: object) -> tuple[bytes, bytes]:
+        own = sent.features.get(None, lambda: self._map(decode(sent.picture.jpeg, name=NAME)))
+        other = self._features.get(version, lambda: self._map(self._pixels(id_)))
+        pooling = self._parts.pooling
+        pooled = [pooling.root(pooling.powers(m).mean(axis=(1, 2))) for m in (own, other)]
         with self._parting:
             first, second = self._parts.descriptors(np.stack(pooled))
             maps = (removal_map(own, second, self._parts), removal_map(other, first, self._parts))
         one, two = (heat(shares(each.contributions)) for each in maps)
         return one, two
 
-    def _map(self, key: object, of: Sent | int) -> Maps:
-        def make() -> Maps:
-            if isinstance(of, Sent):
-                pixels = decode(of.picture.jpeg, name=NAME)
-            else:
-                pixels = self._pixels(of)
-            with self._parting:
-                return self._parts.features(pixels)
+    def _map(self, pixels: NDArray[np.uint8]) -> Maps:
+        with self._parting:
+            return self._parts.features(pixels)
 
-        return self._features.get(key, make)
+    def _version(self, id_: int) -> object:
+        """Of a case's photograph, to keep what was made of it by.
+
+        A case that was removed has none (ArchiveError), and a file that changed has another.
+        """
+        try:
+            return id_, Path(self.case(id_).path).stat().st_mtime_ns
+        except OSError:
+            return id_, None
 
     @cached_property
     def _parts(self) -> Parts:
@@ -163,7 +169,11 @@ class Desk:
         try:
             return decode(Path(case.path), min_side=MOST)
         except (ImageError, OSError):
-            raise ImageError(f"the photograph of case {id_} can't be read any more") from None
+            raise _gone(id_) from None
+
+
+def _gone(id_: int) -> ImageError:
+    return ImageError(f"the photograph of case {id_} can't be read any more")
 
 
 def _when(case: Case) -> tuple[int, float, str]:

@@ -132,11 +132,11 @@ def query_thumbnail(sent: Asked) -> Response:
 
 
 @router.get("/queries/{token}/map/{id_}/{side}")
-def agreement(token: str, id_: int, side: str, desk: OnDesk, sent: Asked) -> Response:
+def agreement(id_: int, side: str, desk: OnDesk, sent: Asked) -> Response:
     """What makes photograph and case alike, as a map to lay over one of the two."""
     if side not in ("query", "case"):
         raise HTTPException(404, "there is a map of the query and one of the case")
-    own, other = desk.agreement(token, sent, id_)
+    own, other = desk.agreement(sent, id_)
     return Response(own if side == "query" else other, media_type="image/png")
 
 

@@ -5,11 +5,14 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
 
 from foveola.images.thumbnail import small
 from foveola.retrieval import Query
-from foveola.service.pictures import Picture, Pixels, picture
+from foveola.service.pictures import Kept, Picture, Pixels, picture
 
 MOST = 64
 SECONDS = 3600.0
@@ -24,12 +27,15 @@ class Sent:
         pixels: (H, W, 3) uint8 of the picture, not of the file: the file is not kept.
         picture: to be shown.
         thumbnail: JPEG of the field of view.
+        features, maps: what was made of it; forgotten with it.
     """
 
     query: Query
     picture: Picture
     thumbnail: bytes
     since: float
+    features: Kept[NDArray[np.float32]] = field(default_factory=lambda: Kept(1))
+    maps: Kept[tuple[bytes, bytes]] = field(default_factory=lambda: Kept(MOST))
 
 
 class Queries:
