@@ -14,11 +14,11 @@ SOURCE = Path(__file__).parents[1] / "src"
 FLOORS = (
     ("errors", "cases"),
     ("models", "losses"),
-    ("config", "datasets", "images", "archive", "people", "words"),
+    ("config", "datasets", "images", "archive", "people", "words", "accounts", "audit_log"),
     ("evaluation", "phantom", "encoders", "people_search", "trust"),
     ("training", "indexing", "retrieval", "assess", "duplicates", "reading", "explain", "report"),
     ("matching",),
-    ("service", "demo"),
+    ("service", "demo", "forget", "backup"),
     ("__init__",),  # the public names of `import foveola`
     ("cli",),
     ("__main__",),

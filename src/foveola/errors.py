@@ -8,7 +8,8 @@
         ArchiveError    an archive is missing, damaged, busy or of another encoder
         FilterError     a search condition can't be understood
         MatchingError   matching subjects is switched off, or can't be done
-        MissingExtraError  an optional part of Foveola is not installed
+        AccessError     an account is missing or may not, or a log of what was seen can't be written
+    MissingExtraError  an optional part of Foveola is not installed
 
 The command line and the service turn each into one line or a 4xx. A message says
 what was found, what was expected and what to do, and carries no name, number or
@@ -46,6 +47,10 @@ class FilterError(FoveolaError):
 
 class MatchingError(FoveolaError):
     """Matching subjects is switched off for an archive, or can't be done there."""
+
+
+class AccessError(FoveolaError):
+    """An account is missing or may not, or the log of who saw what can't be written."""
 
 
 class MissingExtraError(FoveolaError):

@@ -7,8 +7,10 @@ import click
 
 # Command to the module that holds it. Help texts are here so that `foveola --help` is quick.
 COMMANDS = {
+    "accounts": ("foveola.cli.accounts", "Say who may use an archive over a network."),
     "adapt": ("foveola.cli.data", "Turn an official data set's folder into a manifest."),
     "audit": ("foveola.cli.audit", "List what is probably filed wrong in an archive."),
+    "audit-log": ("foveola.cli.audit_log", "See who saw which case, and that it is all there."),
     "card": ("foveola.cli.data", "Print the card of an encoder, or of a data set."),
     "compare": ("foveola.cli.data", "Train several configurations and put them in one table."),
     "demo": ("foveola.cli.demo", "See it work: phantoms, an archive, searches, a report."),
@@ -39,7 +41,7 @@ class _Lazy(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module, _ = COMMANDS[cmd_name]
-        command: Any = getattr(importlib.import_module(module), cmd_name)
+        command: Any = getattr(importlib.import_module(module), cmd_name.replace("-", "_"))
         return command  # type: ignore[no-any-return]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

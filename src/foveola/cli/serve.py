@@ -8,29 +8,50 @@ import click
 from foveola.cli.output import one_line_errors
 from foveola.cli.startup import import_openvino_runtime
 
+OWN = ("127.0.0.1", "localhost", "::1")
+
 
 @click.command(epilog="Example: foveola serve archive/")
 @click.argument("archive", type=click.Path(file_okay=False, path_type=Path))
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option(
-    "--port", default=8321, show_default=True, type=click.IntRange(0, 65535),
-    help="Port; 0 takes any that is free.",
-)  # fmt: skip
-@click.option(
-    "--upload-mb", default=64, show_default=True, type=click.IntRange(1, 4096),
-    help="Largest photograph that may be sent.",
-)  # fmt: skip
+@click.option("--host", default="127.0.0.1", show_default=True,
+              help="Address to listen on; others than this computer's need accounts.")  # fmt: skip
+@click.option("--port", default=8321, show_default=True, type=click.IntRange(0, 65535),
+              help="Port; 0 takes any that is free.")  # fmt: skip
+@click.option("--host-name", "names", multiple=True,
+              help="Name by which browsers call it, behind a proxy say; repeatable.")  # fmt: skip
+@click.option("--behind-proxy", is_flag=True,
+              help="A proxy on this computer says who asks (X-Forwarded-For, -Proto).")  # fmt: skip
+@click.option("--certificate", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+              help="PEM file with a certificate, to speak TLS without a proxy.")  # fmt: skip
+@click.option("--key", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+              help="PEM file with its key.")  # fmt: skip
+@click.option("--upload-mb", default=64, show_default=True, type=click.IntRange(1, 4096),
+              help="Largest photograph that may be sent.")  # fmt: skip
+@click.option("--rate", default=20.0, show_default=True, type=click.FloatRange(0.1),
+              help="Requests a second that an account may make for long.")  # fmt: skip
+@click.option("--searches", default=4, show_default=True, type=click.IntRange(1, 256),
+              help="Photographs encoded or compared at the same time.")  # fmt: skip
 @one_line_errors
-def serve(archive: Path, host: str, port: int, upload_mb: int) -> None:
+def serve(
+    archive: Path,
+    host: str,
+    port: int,
+    names: tuple[str, ...],
+    behind_proxy: bool,
+    certificate: Path | None,
+    key: Path | None,
+    upload_mb: int,
+    rate: float,
+    searches: int,
+) -> None:
     """Open ARCHIVE to a browser on this computer, and to programs.
 
-    Nothing that is sent is kept on the disk. Stop it with Ctrl-C.
+    Photographs that are sent are not kept on the disk. An archive with accounts (foveola accounts)
+    is shown to who logs in only, and may listen on other addresses. Stop it with Ctrl-C.
     """
-    if not is_loopback(host):
-        raise click.ClickException(
-            f"{host} can be reached from other computers, and this version has no accounts; use "
-            "127.0.0.1, and a tunnel or a reverse proxy that asks who somebody is"
-        )
+    _refuse_open_doors(archive, host)
+    if (certificate is None) != (key is None):
+        raise click.UsageError("give --certificate and --key together")
     try:
         import uvicorn
     except ImportError:
@@ -38,17 +59,54 @@ def serve(archive: Path, host: str, port: int, upload_mb: int) -> None:
             "the service needs FastAPI and uvicorn; install them: pip install 'foveola[serve]'"
         ) from None
     import_openvino_runtime()
-    from foveola.service import create_app
+    from foveola.service import Settings, create_app
+    from foveola.service.patience import HEAD_BYTES, Impatient
 
-    app = create_app(archive, upload_mb=upload_mb)
-    # without an access log: addresses of pages are nobody's business
-    config = uvicorn.Config(app, host=host, port=port, log_level="warning", access_log=False)
+    settings = Settings(
+        host_names=frozenset((*OWN, host.strip("[]").lower(), *(n.lower() for n in names))),
+        behind_proxy=behind_proxy, rate=rate, burst=15 * rate, searches=searches,
+    )  # fmt: skip
+    app = create_app(archive, upload_mb=upload_mb, settings=settings)
+    config = uvicorn.Config(
+        app, host=host, port=port, log_level="warning", http=Impatient,
+        access_log=False,  # addresses of pages are nobody's business
+        proxy_headers=False,  # the doors read them, and only if told to
+        server_header=False, timeout_keep_alive=5, timeout_graceful_shutdown=10,
+        limit_concurrency=512, h11_max_incomplete_event_size=HEAD_BYTES,
+        ssl_certfile=certificate, ssl_keyfile=key,
+    )  # fmt: skip
     server = uvicorn.Server(config)
     socket = config.bind_socket()
     socket.listen()  # who reads the address below may ask at once
     bound = socket.getsockname()
-    click.echo(f"Foveola listens on http://{_shown(bound[0])}:{bound[1]} (Ctrl-C stops it)")
+    scheme = "https" if certificate else "http"
+    click.echo(f"Foveola listens on {scheme}://{_shown(bound[0])}:{bound[1]} (Ctrl-C stops it)")
+    if not is_loopback(host) and certificate is None:
+        click.echo(
+            "passwords and photographs cross the network unencrypted; put a proxy with TLS before "
+            "it, or give --certificate and --key",
+            err=True,
+        )
     server.run(sockets=[socket])
+
+
+def _refuse_open_doors(archive: Path, host: str) -> None:
+    """Keep an archive without accounts on this computer, and one without any left shut."""
+    from foveola.accounts import FILE, Accounts
+
+    if not (archive / FILE).exists():
+        if not is_loopback(host):
+            raise click.ClickException(
+                f"{host} can be reached from other computers, and {archive} has no accounts; make "
+                f"one with: foveola accounts add {archive} NAME --role admin"
+            )
+        return
+    with Accounts(archive) as accounts:
+        if not accounts.everyone():
+            raise click.ClickException(
+                f"all accounts of {archive} were removed, so nobody could log in; make one with: "
+                f"foveola accounts add {archive} NAME --role admin"
+            )
 
 
 def is_loopback(host: str) -> bool:

@@ -92,7 +92,7 @@ def search(
 ) -> SearchOut:
     """Find the cases most like a photograph. The photograph is not kept."""
     query = desk.read(photograph.file.read(), eye)
-    return SearchOut.of(desk.retriever.answer(query, k, where=where))
+    return SearchOut.of(desk.answer(query, k, where))
 
 
 @router.get("/cases/{id}")

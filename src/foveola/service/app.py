@@ -9,46 +9,64 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartParser
 
-from foveola.errors import ArchiveError, FoveolaError
-from foveola.service import api, pages
+from foveola.audit_log.chain import operator
+from foveola.errors import AccessError, ArchiveError, FoveolaError
+from foveola.service import api, login, pages
 from foveola.service.desk import Desk
+from foveola.service.doors import Plan
+from foveola.service.gate import Gate
 from foveola.service.guard import Next, add_headers, too_large
+from foveola.service.keeper import Keeper, Settings
 from foveola.service.texts import texts
 
 UPLOAD_MB = 64
+MultiPartParser.spool_max_size = 0  # a photograph that is sent stays in memory, however large
 STATIC = Path(__file__).with_name("static")
 
 
-def create_app(archive: Path, *, upload_mb: int = UPLOAD_MB) -> FastAPI:
+def create_app(
+    archive: Path, *, upload_mb: int = UPLOAD_MB, settings: Settings | None = None
+) -> FastAPI:
     """The page and the interface on one archive.
 
     Args:
         archive: its folder; opened at once, so that a fault shows before anything listens.
         upload_mb: largest photograph that may be sent, in megabytes.
+        settings: how its doors stand; without, it answers to any host name.
 
     Raises:
         ArchiveError, EncoderError: the archive can't be opened.
+        AccessError: it has accounts, and they can't be read or the audit log not written.
+        ValueError: a route has no line in DOORS.
     """
+    keeper = Keeper(archive, settings or Settings())
     desk = Desk(archive)
+    if keeper.accounts is not None:
+        keeper.log.append(operator(), "serve")
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
         desk.close()
+        keeper.close()
 
     app = FastAPI(
         title="Foveola", summary="Similar-case search for retinal photographs",
         version=api.VERSION, docs_url=None, redoc_url=None, openapi_url="/api/openapi.json",
         lifespan=lifespan,
     )  # fmt: skip
-    app.state.desk = desk
+    app.state.desk, app.state.keeper = desk, keeper
+    app.include_router(login.router)
     app.include_router(pages.router)
     app.include_router(api.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     app.add_exception_handler(FoveolaError, _explained)
     app.add_exception_handler(HTTPException, _explained)
     app.add_exception_handler(RequestValidationError, _explained)
+
+    app.add_middleware(Gate, keeper=keeper, plan=Plan(app), answer=answer)
 
     @app.middleware("http")
     async def bounded(request: Request, following: Next) -> Response:
@@ -69,7 +87,8 @@ async def _explained(request: Request, error: Exception) -> Response:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"] if part not in ("body", "query"))
         return answer(request, 422, f"{where}: {first['msg']}" if where else str(first["msg"]))
-    return answer(request, 404 if isinstance(error, ArchiveError) else 422, str(error))
+    status = 404 if isinstance(error, ArchiveError) else 422
+    return answer(request, 503 if isinstance(error, AccessError) else status, str(error))
 
 
 def answer(request: Request, status: int, sentence: str) -> Response:

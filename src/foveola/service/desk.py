@@ -18,6 +18,7 @@ from foveola.images.thumbnail import small
 from foveola.retrieval import Query, Retriever, SearchResult
 from foveola.service.pictures import MOST, Kept, Picture, heat, picture
 from foveola.service.queries import Queries, Sent
+from foveola.service.who import saw
 
 NAME = "the photograph"  # stands for the name of a file, which may be a patient's
 THUMBNAILS, PICTURES, MAPS = 4096, 64, 64
@@ -83,7 +84,13 @@ class Desk:
         Raises:
             FilterError: the condition can't be understood.
         """
-        return self.retriever.answer(sent.query, k, where=where)
+        return self.answer(sent.query, k, where)
+
+    def answer(self, query: Query, k: int, where: str | None = None) -> SearchResult:
+        """The same of one that was read only."""
+        result = self.retriever.answer(query, k, where=where)
+        saw(hit.id for hit in result.hits)
+        return result
 
     def case(self, id_: int) -> Case:
         """A case.
@@ -91,7 +98,9 @@ class Desk:
         Raises:
             ArchiveError: there is none with this id.
         """
-        return self.retriever.archive.case(id_)
+        case = self.retriever.archive.case(id_)
+        saw([id_])
+        return case
 
     def visits(self, id_: int) -> list[tuple[int, Case]]:
         """All photographs of a case's subject, by visit, this one among them."""
@@ -101,6 +110,7 @@ class Desk:
             rows = np.flatnonzero(state.of_identity(case.identity)).tolist()
             ids = state.ids[rows].tolist()
             found = list(zip(ids, state.cases(rows), strict=True))
+        saw(ids)
         return sorted(found, key=lambda pair: (*_when(pair[1]), pair[1].eye or "", pair[0]))
 
     def similarity(self, sent: Sent, id_: int) -> float:

@@ -16,6 +16,7 @@ from foveola.service.filters import COUNT, MOST, Chosen, offered
 from foveola.service.pictures import Picture
 from foveola.service.queries import Sent
 from foveola.service.texts import texts
+from foveola.service.who import account, csrf, csrf_token, may
 from foveola.trust.sentences import of_hit, of_query
 from foveola.words import finding_word, findings_of, grade_word, is_phantom, visit_word
 
@@ -186,6 +187,6 @@ def _environment() -> Environment:
         autoescape=select_autoescape(default=True, default_for_string=True),
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    words = (grade_word, finding_word, findings_of, facts, bar)
+    words = (grade_word, finding_word, findings_of, facts, bar, account, csrf, csrf_token, may)
     made.globals |= {"t": texts()} | {word.__name__: word for word in words}
     return made

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from foveola.images.thumbnail import small
 from foveola.retrieval import Query
 from foveola.service.pictures import Kept, Picture, Pixels, picture
+from foveola.service.who import account
 
 MOST = 64
 SECONDS = 3600.0
@@ -27,6 +28,7 @@ class Sent:
         pixels: (H, W, 3) uint8 of the picture, not of the file: the file is not kept.
         picture: to be shown.
         thumbnail: JPEG of the field of view.
+        owner: account that sent it; nobody else is shown it.
         features, maps: what was made of it; forgotten with it.
     """
 
@@ -34,6 +36,7 @@ class Sent:
     picture: Picture
     thumbnail: bytes
     since: float
+    owner: str = ""
     features: Kept[NDArray[np.float32]] = field(default_factory=lambda: Kept(1))
     maps: Kept[tuple[bytes, bytes]] = field(default_factory=lambda: Kept(MOST))
 
@@ -58,7 +61,7 @@ class Queries:
     def put(self, query: Query, pixels: Pixels) -> str:
         """Keep a photograph; returns its token."""
         token = secrets.token_urlsafe(16)
-        sent = Sent(query, picture(pixels), small(pixels), self._clock())
+        sent = Sent(query, picture(pixels), small(pixels), self._clock(), account())
         with self._lock:
             self._forget()
             self._sent[token] = sent
@@ -70,7 +73,14 @@ class Queries:
         """What was kept under a token; None where there is nothing any more."""
         with self._lock:
             self._forget()
-            return self._sent.get(token)
+            sent = self._sent.get(token)
+        return sent if sent is not None and sent.owner == account() else None
+
+    def drop(self, gone: Callable[[Sent], bool]) -> None:
+        """Forget the photographs of which that is true."""
+        with self._lock:
+            for token in [token for token, sent in self._sent.items() if gone(sent)]:
+                del self._sent[token]
 
     def _forget(self) -> None:
         line = self._clock() - self._seconds

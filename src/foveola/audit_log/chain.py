@@ -1,0 +1,181 @@
+"""Appending to the audit log, A/audit-log.jsonl.
+
+    {"time": "2026-03-01T09:30:00.125Z", "account": "anna", "action": "search", "cases": [4, 7],
+     "previous": "<SHA-256 of the line before, without its line feed>"}
+
+A line names an account, an action and cases by their ids, which are given once and never again:
+no subject, file or text that was typed. Several processes may append; on return a line is on the
+disk (fdatasync). What a kill or a power cut leaves of a line stays, and the next line says so.
+"""
+
+import getpass
+import json
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+
+from foveola.errors import AccessError
+
+FILE = "audit-log.jsonl"
+FIRST = "0" * 64  # stands for the line before the first
+CUT = "line cut short"  # action of the line that follows what a crash left of one
+_TAIL = 1 << 16  # bytes read at once from the end
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One line.
+
+    Attributes:
+        time: ISO 8601 in UTC, to the millisecond.
+        account: who.
+        action: what was done.
+        cases: ids of the cases that it showed or changed.
+        previous: SHA-256 of the line before.
+        about: further words, such as the name of an account that was made.
+    """
+
+    time: str
+    account: str
+    action: str
+    cases: tuple[int, ...] = ()
+    previous: str = FIRST
+    about: str = ""
+
+    def line(self) -> bytes:
+        """As it is written, with its line feed."""
+        values = {"time": self.time, "account": self.account, "action": self.action,
+                  "cases": self.cases, "about": self.about, "previous": self.previous}  # fmt: skip
+        if not self.about:
+            del values["about"]
+        return json.dumps(values, separators=(",", ":")).encode() + b"\n"
+
+
+class Log:
+    """The log of an archive, to append to. Safe to use from several threads and processes.
+
+    Args:
+        folder: the archive.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.file = folder / FILE
+        self._lock = threading.Lock()
+        self._end: tuple[int, int, str] | None = None  # inode, size, hash of the last line
+
+    def append(self, account: str, action: str, cases: Sequence[int] = (), about: str = "") -> None:
+        """Add a line; on return it is on the disk.
+
+        Raises:
+            AccessError: it can't be written; nothing may be shown then.
+        """
+        try:
+            with self._lock, _locked(self.file) as handle:
+                self._append(handle, Seen(now(), account, action, tuple(cases), about=about))
+        except OSError as error:
+            raise AccessError(
+                f"the audit log {self.file} can't be written ({error.strerror}), and nothing is "
+                "shown without it; make room, or the archive's folder writable"
+            ) from None
+
+    def _append(self, handle: int, seen: Seen) -> None:
+        status = os.fstat(handle)
+        size, inode = status.st_size, status.st_ino
+        if self._end is not None and self._end[:2] == (inode, size):
+            data, previous = b"", self._end[2]
+        else:
+            data, previous = _mended(handle, size, seen.time)
+        line = replace(seen, previous=previous).line()
+        _write(handle, data + line, size)
+        self._end = (inode, size + len(data) + len(line), digest(line))
+
+
+def _mended(handle: int, size: int, time: str) -> tuple[bytes, str]:
+    """What has to stand before the next line, and the hash that this continues.
+
+    Mostly nothing. After a crash in the middle of a line, a line that holds the hash of the last
+    whole one and of what the crash left.
+    """
+    end, last = size, b""
+    while end and parsed(last := last_line(handle, end)) is None:
+        end -= len(last)
+    previous = digest(last) if end else FIRST
+    torn = os.pread(handle, size - end, end)
+    whole = torn.endswith(b"\n") if torn else not end or last.endswith(b"\n")
+    data = b"" if whole else b"\n"
+    if torn:
+        cut = Seen(time, "", CUT, previous=digest(torn), about=previous).line()
+        data, previous = data + cut, digest(cut)
+    return data, previous
+
+
+def parsed(line: bytes) -> Seen | None:
+    """A line as it was written, byte for byte; None where it is no entry."""
+    try:
+        values = json.loads(line)
+        values["cases"] = tuple(values["cases"])
+        seen = Seen(**values)
+        return seen if seen.line() == line.removesuffix(b"\n") + b"\n" else None
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def digest(line: bytes) -> str:
+    """SHA-256 of a line without its line feed."""
+    return sha256(line.removesuffix(b"\n")).hexdigest()
+
+
+def last_line(handle: int, size: int) -> bytes:
+    """The last line of a file, with its line feed where it has one; empty of an empty file."""
+    read, tail = 0, b""
+    while read < size:
+        step = min(_TAIL, size - read)
+        tail = os.pread(handle, step, size - read - step) + tail
+        read += step
+        start = tail.rfind(b"\n", 0, len(tail) - 1)
+        if start >= 0:
+            return tail[start + 1 :]
+    return tail
+
+
+def _write(handle: int, data: bytes, size: int) -> None:
+    """Write at the end and wait for the disk; what can't be written wholly is taken back."""
+    try:
+        done = 0
+        while done < len(data):
+            done += os.write(handle, data[done:])
+        os.fdatasync(handle)
+    except OSError:
+        os.ftruncate(handle, size)
+        raise
+
+
+@contextmanager
+def _locked(file: Path) -> Iterator[int]:
+    """The file opened for appending, by one process at a time; made where it is not there."""
+    import fcntl  # POSIX only, as the service's log is
+
+    handle = os.open(file, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield handle
+    finally:
+        os.close(handle)  # lets go of the lock, too
+
+
+def now() -> str:
+    """ISO 8601 in UTC, to the millisecond."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def operator() -> str:
+    """Who runs a command: "os:" and the account of the operating system."""
+    try:
+        return f"os:{getpass.getuser()}"
+    except (KeyError, OSError):  # a container without an entry for this user
+        return f"os:{os.getuid()}"

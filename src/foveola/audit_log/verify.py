@@ -1,0 +1,142 @@
+"""Checking the audit log, and reading it.
+
+The chain shows that no line was changed, taken out, put in or moved between two lines that are
+there. Whoever can write the file can still cut its end off, or make the whole chain anew: against
+that, keep a head somewhere else and check with it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from foveola.audit_log.chain import CUT, FILE, FIRST, Seen, digest, parsed
+from foveola.errors import AccessError
+
+
+@dataclass(frozen=True)
+class Verified:
+    """A log whose chain holds.
+
+    Attributes:
+        lines: in it.
+        head: SHA-256 of the last whole line.
+        cut: numbers of lines that a crash cut short, from 1; nothing was shown on them.
+        since: lines after the head that was given; None where none was.
+    """
+
+    lines: int
+    head: str
+    cut: tuple[int, ...]
+    since: int | None = None
+
+
+def verify(folder: Path, anchor: str | None = None) -> Verified:
+    """Check every link of the log.
+
+    Args:
+        folder: the archive.
+        anchor: a head that was printed before; it must be among the lines.
+
+    Raises:
+        AccessError: there is no log, a line does not fit, or the anchor is not there.
+    """
+    anchor = anchor.strip().lower() if anchor else None
+    chain = _Chain(folder)
+    at = 0 if anchor == FIRST else None
+    for line in _lines(folder):
+        chain.follow(line)
+        at = chain.number if chain.head == anchor else at
+    if anchor is not None and at is None:
+        raise AccessError(
+            f"{folder / FILE} does not hold the head {anchor[:12]}...: lines were cut off its end, "
+            "or it was made anew"
+        )
+    since = None if at is None else chain.number - at
+    return Verified(chain.number, chain.head, tuple(chain.cut), since)
+
+
+class _Chain:
+    """The links so far."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.number, self.head = folder, 0, FIRST
+        self.cut: list[int] = []
+        self._torn = b""
+
+    def follow(self, line: bytes) -> None:
+        """Check the next line.
+
+        Raises:
+            AccessError: it does not fit.
+        """
+        self.number += 1
+        seen = parsed(line)
+        if seen is None:  # only a crash leaves such a line, and the next entry vouches for it
+            self._torn += line
+            self.cut.append(self.number)
+            return
+        if seen.action == CUT:
+            fits = self._torn and (seen.previous, seen.about) == (digest(self._torn), self.head)
+        else:
+            fits = not self._torn and seen.previous == self.head
+        if not fits:
+            raise self._broken()
+        self.head, self._torn = digest(line), b""
+
+    def _broken(self) -> AccessError:
+        file = self.folder / FILE
+        if self._torn:
+            return AccessError(f"{file}: line {self.number - 1} is no entry; it was changed")
+        return AccessError(
+            f"{file}: line {self.number} does not continue line {self.number - 1}; one of the two "
+            "was changed, or lines were moved, put in or taken out between them"
+        )
+
+
+def head(folder: Path) -> str:
+    """SHA-256 of the last line, to be kept somewhere else; of a log that was checked.
+
+    Raises:
+        AccessError: as for `verify`.
+    """
+    return verify(folder).head
+
+
+def read(
+    folder: Path,
+    *,
+    case: int | None = None,
+    account: str | None = None,
+    since: str = "",
+    until: str = "~",
+) -> Iterator[Seen]:
+    """The entries, oldest first; what a crash cut short is passed over.
+
+    Args:
+        folder: the archive.
+        case: only what showed this case.
+        account: only of this account.
+        since: earliest time, as ISO 8601 begins.
+        until: latest, as ISO 8601 begins: 2026-03 takes all of March.
+
+    Raises:
+        AccessError: there is no log.
+    """
+    for line in _lines(folder):
+        seen = parsed(line)
+        if (
+            seen is not None
+            and (case is None or case in seen.cases)
+            and account in (None, seen.account)
+            and since <= seen.time
+            and seen.time[: len(until)] <= until
+        ):
+            yield seen
+
+
+def _lines(folder: Path) -> Iterator[bytes]:
+    try:
+        with (folder / FILE).open("rb") as file:
+            yield from file
+    except FileNotFoundError:
+        raise AccessError(f"{folder} has no audit log yet") from None

@@ -1,0 +1,78 @@
+"""foveola audit-log."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from foveola.cli.output import json_option, one_line_errors, print_json
+
+archive_argument = click.argument(
+    "archive", type=click.Path(file_okay=False, exists=True, path_type=Path)
+)
+
+
+@click.group("audit-log", epilog="Example: foveola audit-log verify archive/")
+def audit_log() -> None:
+    """See who saw which case of an archive with accounts, and that nobody changed the record.
+
+    Each line of ARCHIVE/audit-log.jsonl holds the hash of the line before.
+    """
+
+
+@audit_log.command(epilog="Example: foveola audit-log verify archive/ --head 3f2a...")
+@archive_argument
+@click.option("--head", help="A head that was printed before, and kept elsewhere.")
+@json_option
+@one_line_errors
+def verify(archive: Path, head: str | None, as_json: bool) -> None:
+    """Check that no line of the log was changed, moved, put in or taken out.
+
+    What was cut off its end, or a log made anew, only shows against a head kept elsewhere.
+    """
+    from foveola.audit_log import verify as check
+
+    found = check(archive, head)
+    if as_json:
+        print_json(asdict(found))
+        return
+    click.echo(f"{archive}: {found.lines:,} lines, and each continues the one before")
+    for number in found.cut:
+        click.echo(f"line {number} was cut short by a crash; nothing was shown on it")
+    if found.since is None:
+        click.echo("no --head was given, so lines cut off the end would not be seen")
+    else:
+        click.echo(f"the head that was given is there, {found.since:,} lines before the end")
+    click.echo(f"head {found.head}")
+
+
+@audit_log.command(epilog="Example: foveola audit-log head archive/ >> elsewhere/heads.txt")
+@archive_argument
+@one_line_errors
+def head(archive: Path) -> None:
+    """Print the hash of the last line, to be kept where the archive's keepers can't change it."""
+    from foveola.audit_log import head as last
+
+    click.echo(last(archive))
+
+
+@audit_log.command(epilog="Example: foveola audit-log show archive/ --case 17 --since 2026-03")
+@archive_argument
+@click.option("--case", type=int, help="Only what showed the case of this id.")
+@click.option("--account", help="Only of this account.")
+@click.option("--since", default="", help="Earliest time in UTC, as 2026-03-01T09 begins one.")
+@click.option("--until", default="~", help="Latest time; 2026-03 takes all of March.")
+@json_option
+@one_line_errors
+def show(
+    archive: Path, case: int | None, account: str | None, since: str, until: str, as_json: bool
+) -> None:
+    """List what was seen, by whom and when, oldest first."""
+    from foveola.audit_log import read
+
+    for seen in read(archive, case=case, account=account, since=since, until=until):
+        if as_json:
+            print_json(asdict(seen))
+        else:
+            ids = " ".join(map(str, seen.cases))
+            click.echo(f"{seen.time}  {seen.account:16} {seen.action:16} {seen.about or ids}")

@@ -1,0 +1,77 @@
+"""Who asks, and what is shown to them: one `Visit` for each request, known wherever it leads."""
+
+import hmac
+from collections.abc import Iterable
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from hashlib import sha256
+
+from markupsafe import Markup
+
+from foveola.accounts import Role, allowed
+
+FIELD, HEADER = "csrf", "x-csrf-token"
+
+
+@dataclass
+class Visit:
+    """One request.
+
+    Attributes:
+        account: name; empty where the archive has no accounts.
+        role: of the account; nobody is kept from anything where there are no accounts.
+        csrf: what a form of this session has to bring; empty without a session.
+        shown: ids of the cases in the answer, in the order in which they were looked up.
+    """
+
+    account: str = ""
+    role: Role = "admin"
+    csrf: str = ""
+    shown: dict[int, None] = field(default_factory=dict)
+
+
+_visit: ContextVar[Visit | None] = ContextVar("visit", default=None)
+
+
+def begin(visit: Visit) -> None:
+    """From here on this request is that visit."""
+    _visit.set(visit)
+
+
+def saw(ids: Iterable[int]) -> None:
+    """Note that the answer shows these cases; the audit log will say so."""
+    if (visit := _visit.get()) is not None:
+        visit.shown.update(dict.fromkeys(map(int, ids)))
+
+
+def account() -> str:
+    """Who asks; empty where the archive has no accounts, or nobody logged in."""
+    visit = _visit.get()
+    return visit.account if visit else ""
+
+
+def may(role: Role) -> bool:
+    """Whether whoever asks may do what needs a role; for what a page offers."""
+    visit = _visit.get()
+    return visit is None or allowed(visit.role, role)
+
+
+def csrf_token() -> str:
+    """What a request of this session that changes something has to bring."""
+    visit = _visit.get()
+    return visit.csrf if visit else ""
+
+
+def csrf() -> Markup:
+    """The hidden field of a form; nothing where there is no session."""
+    token = csrf_token()
+    return (
+        Markup('<input type="hidden" name="{}" value="{}">').format(FIELD, token)
+        if token
+        else Markup()
+    )
+
+
+def csrf_of(secret: str) -> str:
+    """The token that belongs to a session; who lacks its cookie can't make it."""
+    return hmac.new(secret.encode(), b"csrf", sha256).hexdigest()
