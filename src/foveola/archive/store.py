@@ -275,6 +275,11 @@ class Archive:
             row = db.execute(query, (value,)).fetchone()
         return None if row is None else (row[-1], schema.case_of(row))
 
+    def digests(self) -> dict[int, bytes]:
+        """Digest of every stored file, by the id of its case."""
+        with self._reading() as db:
+            return dict(db.execute("SELECT id, digest FROM cases ORDER BY id").fetchall())
+
     def cases(self) -> Iterator[tuple[int, Case]]:
         """Every id and case of one state of the archive, in order of addition."""
         with self._reading() as db:

@@ -74,5 +74,5 @@ def show(
         if as_json:
             print_json(asdict(seen))
         else:
-            ids = " ".join(map(str, seen.cases))
-            click.echo(f"{seen.time}  {seen.account:16} {seen.action:16} {seen.about or ids}")
+            told = " ".join(filter(None, (*map(str, seen.cases), seen.about)))
+            click.echo(f"{seen.time}  {seen.account:16} {seen.action:16} {told}")

@@ -60,8 +60,8 @@ def decide(folder: Path, key: str, verdict: Verdict, note: str = "") -> Decision
     return made
 
 
-def decisions(folder: Path) -> dict[str, Decision]:
-    """The last decision on each finding, by key; "open" ones are left out."""
+def decisions(folder: Path, *, withdrawn: bool = False) -> dict[str, Decision]:
+    """The last decision on each finding, by key; "open" ones are left out unless `withdrawn`."""
     path = folder / FILE
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     made: dict[str, Decision] = {}
@@ -71,4 +71,4 @@ def decisions(folder: Path) -> dict[str, Decision]:
         except (ValueError, TypeError):  # a line that a crash cut short
             continue
         made[one.key] = one
-    return {key: one for key, one in made.items() if one.verdict != "open"}
+    return {key: one for key, one in made.items() if withdrawn or one.verdict != "open"}

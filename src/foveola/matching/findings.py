@@ -56,9 +56,15 @@ def key(finding: Finding, cases: Sequence[Case]) -> str:
 
     They are made of the kind, the photographs' paths and what is doubted, and tell neither.
     """
-    parts = [finding.kind, str(finding.evidence.get("value", ""))]
-    for i in sorted(involved(finding), key=lambda i: cases[i].path):
-        parts += [cases[i].path, str(cases[i].subject), str(cases[i].eye)]
+    value = str(finding.evidence.get("value", ""))
+    return key_of(finding.kind, value, [cases[i] for i in involved(finding)])
+
+
+def key_of(kind: Kind, value: str, photographs: Sequence[Case]) -> str:
+    """The same of the photographs themselves; `value` is what is doubted of a label."""
+    parts = [kind, value]
+    for case in sorted(photographs, key=lambda case: case.path):
+        parts += [case.path, str(case.subject), str(case.eye)]
     return hashlib.blake2b("\0".join(parts).encode(), digest_size=6).hexdigest()
 
 

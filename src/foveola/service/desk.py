@@ -41,6 +41,7 @@ class Desk:
         self._thumbnails: Kept[bytes | None] = Kept(THUMBNAILS)
         self._pictures: Kept[Picture] = Kept(PICTURES)
         self._features: Kept[Maps] = Kept(MAPS)
+        self._ids: NDArray[np.int64] | None = None
         self._parting = threading.Lock()  # one request at a time: a compiled part is not shared
 
     def close(self) -> None:
@@ -159,11 +160,26 @@ class Desk:
         with self._parting:
             return self._parts.features(pixels)
 
+    def let_go(self) -> None:
+        """Drop from memory what was made of cases that are no longer in the archive."""
+        ids, _ = self.retriever.archive.vectors()
+        if ids is self._ids:  # the same array as long as the archive stays the same
+            return
+        self._ids, kept = ids, set(ids.tolist())
+
+        def gone(version: object) -> bool:
+            return isinstance(version, tuple) and version[0] not in kept
+
+        for things in (self._thumbnails, self._pictures, self._features):
+            things.drop(gone)
+        self.queries.keep_only(kept)
+
     def _version(self, id_: int) -> object:
         """Of a case's photograph, to keep what was made of it by.
 
         A case that was removed has none (ArchiveError), and a file that changed has another.
         """
+        self.let_go()
         try:
             return id_, Path(self.case(id_).path).stat().st_mtime_ns
         except OSError:

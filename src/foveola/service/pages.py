@@ -50,6 +50,7 @@ def sent_of(token: str, desk: OnDesk) -> Sent:
     Raises:
         HTTPException: it is not kept any more.
     """
+    desk.let_go()  # of a person who was forgotten meanwhile
     sent = desk.queries.get(token)
     if sent is None:
         raise HTTPException(410, texts()("query.gone"))

@@ -76,6 +76,12 @@ class Kept(Generic[T]):
         self._most, self._lock = most, threading.Lock()
         self._things: OrderedDict[object, T] = OrderedDict()
 
+    def drop(self, gone: Callable[[object], bool]) -> None:
+        """Forget the things of the keys of which that is true."""
+        with self._lock:
+            for key in [key for key in self._things if gone(key)]:
+                del self._things[key]
+
     def get(self, key: object, make: Callable[[], T]) -> T:
         """The thing of a key, made if it is not there; two that come together both make it."""
         with self._lock:

@@ -4,7 +4,7 @@ import secrets
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -76,13 +76,20 @@ class Queries:
             sent = self._sent.get(token)
         return sent if sent is not None and sent.owner == account() else None
 
-    def drop(self, gone: Callable[[Sent], bool]) -> None:
-        """Forget the photographs of which that is true."""
+    def keep_only(self, ids: Collection[int]) -> None:
+        """Forget the photographs of cases that are not among these, and maps of such."""
         with self._lock:
-            for token in [token for token, sent in self._sent.items() if gone(sent)]:
-                del self._sent[token]
+            for token, sent in list(self._sent.items()):
+                if sent.query.id is not None and sent.query.id not in ids:
+                    del self._sent[token]
+                sent.maps.drop(lambda key: not _is_of(key, ids))
 
     def _forget(self) -> None:
         line = self._clock() - self._seconds
         while self._sent and next(iter(self._sent.values())).since < line:
             self._sent.popitem(last=False)
+
+
+def _is_of(version: object, ids: Collection[int]) -> bool:
+    """Whether a version (case, time of its file) is of one of these cases."""
+    return isinstance(version, tuple) and version[0] in ids

@@ -1,0 +1,47 @@
+"""foveola forget, backup."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from foveola.cli.output import one_line_errors, print_json
+
+archive_argument = click.argument(
+    "archive", type=click.Path(file_okay=False, exists=True, path_type=Path)
+)
+
+
+@click.command(epilog="Example: foveola forget archive/ 1042 > receipt.json")
+@archive_argument
+@click.argument("subject")
+@click.option("--collection", help="Name space of the subject.")
+@click.option("--files", is_flag=True, help="Also delete photographs outside the archive.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@one_line_errors
+def forget(archive: Path, subject: str, collection: str | None, files: bool, yes: bool) -> None:
+    """Take everything of SUBJECT out of ARCHIVE, and print a receipt as JSON.
+
+    Cases, descriptors, what matching and the audit keep, and files inside the archive's folder.
+    The receipt names nobody. Copies of the archive, back-ups among them, are not reached.
+    """
+    from foveola.forget import forget as remove
+
+    if not yes:
+        which = "with its photographs, " if files else ""
+        click.confirm(f"Forget this subject, {which}for good?", abort=True, err=True)
+    print_json(asdict(remove(archive, subject, collection, files=files)))
+
+
+@click.command(epilog="Example: foveola backup archive/ /backups/archive-2026-03-01")
+@archive_argument
+@click.argument("to", type=click.Path(path_type=Path))
+@one_line_errors
+def backup(archive: Path, to: Path) -> None:
+    """Copy ARCHIVE to the new folder TO, also while it is served or added to.
+
+    Accounts and logs go with it; photographs outside the archive's folder do not.
+    """
+    from foveola.backup import backup as copy
+
+    click.echo(f"{to}: {copy(archive, to):,} cases")

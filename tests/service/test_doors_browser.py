@@ -1,0 +1,150 @@
+"""Logging in, searching and logging out as a person does, in a real browser."""
+
+import os
+import shutil
+import socket
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import uvicorn
+
+from foveola.audit_log import read, verify
+from foveola.service import Settings, create_app
+from foveola.service.patience import Impatient
+from service.people import PASSWORD, with_accounts
+from service.test_browser import browser, pytestmark, tab, until  # noqa: F401 - fixtures
+
+SHOTS = os.environ.get("FOVEOLA_SHOTS")  # a folder for pictures of the pages, to look at
+
+
+@pytest.fixture(scope="module")
+def archive(served, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("doors") / "A"
+    shutil.copytree(served, folder)
+    with_accounts(folder, roles=("viewer",))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def address(archive):
+    """Of the service, listening as `foveola serve` does."""
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen()
+    app = create_app(archive, settings=Settings(host_names=("127.0.0.1",)))
+    config = uvicorn.Config(app, log_level="warning", http=Impatient, proxy_headers=False)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    while not server.started:
+        time.sleep(0.05)
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    server.should_exit = True
+    thread.join(timeout=30)
+    listener.close()
+
+
+def shoot(tab, name):  # noqa: F811
+    if SHOTS:
+        for scheme in ("light", "dark"):
+            tab.emulate_media(color_scheme=scheme)
+            for width in (400, 1400):
+                tab.set_viewport_size({"width": width, "height": 900})
+                tab.screenshot(path=f"{SHOTS}/{name}-{scheme}-{width}.png")
+        tab.emulate_media(color_scheme="light")
+
+
+def log_in(tab, password):  # noqa: F811
+    tab.get_by_label("Name").fill("viewer")
+    tab.get_by_label("Password").fill(password)
+    tab.get_by_role("button", name="Log in").click()
+
+
+def test_wrong_then_right_then_a_search_then_out_for_good(tab, address, archive, photographs):  # noqa: F811
+    tab.goto(f"{address}/cases/3")
+    assert "/login?next=" in tab.url
+    shoot(tab, "login")
+    log_in(tab, "four wrong words here")
+    tab.wait_for_selector(".fault")
+    shoot(tab, "wrong")
+    log_in(tab, PASSWORD)
+    tab.wait_for_selector(".visits, .told")
+    assert tab.url == f"{address}/cases/3"
+    shoot(tab, "case")
+    tab.get_by_role("link", name="Foveola").click()
+    tab.evaluate(
+        """async (bytes) => {
+            const held = new DataTransfer();
+            held.items.add(new File([new Uint8Array(bytes)], "a.jpg", { type: "image/jpeg" }));
+            document.getElementById("zone").dispatchEvent(
+                new DragEvent("drop", { dataTransfer: held, bubbles: true }));
+        }""",
+        list(photographs[1].read_bytes()),
+    )
+    tab.get_by_role("button", name="Find similar cases").click()
+    tab.wait_for_selector(".hit")
+    until(
+        lambda: all(
+            i.evaluate("i => i.naturalWidth") for i in tab.query_selector_all(".shot img")[:4]
+        )
+    )
+    shoot(tab, "hits")
+    tab.get_by_label("Eye", exact=True).select_option("left")  # by htmx
+    until(lambda: len(tab.query_selector_all(".hit")) not in (0, 12))
+    found = tab.url
+    tab.get_by_role("button", name="More like this").first.click()
+    tab.wait_for_url(lambda url: url != found)
+    tab.wait_for_selector(".hit")
+    actions = [seen.action for seen in read(archive, account="viewer")]
+    assert actions[:3] == ["log in refused", "log in", "case"]
+    assert actions.count("search") == 3
+    assert "ask about" in actions
+
+    tab.get_by_role("button", name="Log out").click()
+    tab.wait_for_url(f"{address}/login")
+    for _ in range(4):
+        tab.go_back(wait_until="load")
+        assert tab.query_selector(".hit") is None, tab.url
+        assert tab.query_selector(".photo") is None, tab.url
+        assert "/login" in tab.url
+    answer = tab.request.get(found, headers={"Accept": "text/html"}, max_redirects=0)
+    assert answer.status == 303
+    assert verify(archive).cut == ()
+
+
+def test_a_part_of_a_page_that_comes_too_late_leads_to_the_login(tab, address, photographs):  # noqa: F811
+    tab.goto(f"{address}/login")
+    log_in(tab, PASSWORD)
+    tab.set_input_files("#photograph", photographs[2])
+    tab.get_by_role("button", name="Find similar cases").click()
+    tab.wait_for_selector(".hit")
+    tab.context.clear_cookies()
+    tab.get_by_label("Eye", exact=True).select_option("left")
+    tab.wait_for_url(f"{address}/login")
+
+
+def test_a_head_that_does_not_end_is_not_waited_for(address, monkeypatch):
+    from foveola.service import patience
+
+    monkeypatch.setattr(patience, "SECONDS", 0.3)
+    host, _, port = address.removeprefix("http://").partition(":")
+
+    def closed(*sent):
+        with socket.create_connection((host, int(port)), timeout=20) as slow:
+            for part in sent:
+                slow.sendall(part)
+                time.sleep(0.05)
+            start, data = time.monotonic(), b""
+            while more := slow.recv(65536):
+                data += more
+            return data, time.monotonic() - start
+
+    assert closed(b"GET / HTTP/1.1\r\nHos")[0] == b""
+    whole = b"GET /login HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+    data, took = closed(whole, b"GET / HTTP/1.1\r\nX: ")
+    assert data.startswith(b"HTTP/1.1 200")
+    assert took < 4
+    data, _ = closed(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX: " + b"x" * 100_000)
+    assert b"400" in data.splitlines()[0]
