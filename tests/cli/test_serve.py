@@ -37,7 +37,7 @@ def test_it_listens_answers_and_stops(phantoms, tmp_path):
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.5", "clinic.example", "::"])
 def test_other_computers_are_kept_out(host, tmp_path):
     done = foveola("serve", tmp_path, "--host", host, code=1)
-    assert "has no accounts" in done.stderr
+    assert "has no accounts; make one with: foveola accounts add" in done.stderr
 
 
 def test_what_is_this_computer():

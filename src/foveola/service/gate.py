@@ -107,8 +107,11 @@ class Gate:
             return
         site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
         host = request.headers.get("host", "").lower()
-        foreign = origin is not None and origin.lower().partition("://")[2] != host
-        if foreign or site not in (None, "same-origin", "none"):
+        if site is not None:  # the browser's own word; sent over TLS and to this computer
+            foreign = site not in ("same-origin", "none")
+        else:
+            foreign = origin is not None and origin.lower().partition("://")[2] != host
+        if foreign:
             raise HTTPException(403, texts()("doors.origin"))
 
     def _check_rate(self, key: str) -> None:
