@@ -91,7 +91,7 @@ def test_wrong_then_right_then_a_search_then_out_for_good(tab, address, archive,
         )
     )
     shoot(tab, "hits")
-    tab.get_by_label("Eye", exact=True).select_option("left")  # by htmx
+    tab.get_by_role("checkbox", name="2 moderate NPDR").check()  # by htmx
     until(lambda: len(tab.query_selector_all(".hit")) not in (0, 12))
     found = tab.url
     tab.get_by_role("button", name="More like this").first.click()
@@ -121,7 +121,7 @@ def test_a_part_of_a_page_that_comes_too_late_leads_to_the_login(tab, address, p
     tab.get_by_role("button", name="Find similar cases").click()
     tab.wait_for_selector(".hit")
     tab.context.clear_cookies()
-    tab.get_by_label("Eye", exact=True).select_option("left")
+    tab.locator("select[name=eye]").select_option("left")
     tab.wait_for_url(f"{address}/login")
 
 

@@ -97,6 +97,11 @@ def test_a_case_names_all_photographs_of_its_person(viewer, archive):
     ((_, action, ids),) = since(archive, before)
     assert action == "case"
     assert set(ids) == own
+    viewer.get("/cases/1/picture")  # belongs to the page
+    other = max(own)
+    viewer.get(f"/cases/{other}/thumbnail")  # so does this, and the next does not
+    viewer.get(f"/cases/{other}/picture")
+    assert since(archive, before)[1:] == [("viewer", "picture", (other,))]
 
 
 def test_side_by_side_is_one_line_with_its_pictures_and_maps(viewer, archive, photographs):

@@ -89,6 +89,7 @@ class Gate:
         if not closed or not door.action:
             behind = send
         else:
+            visit.asked = tuple(ids)
             visit.shown.update(dict.fromkeys(ids))
             behind = self._logged(request, visit, door, send)
         await self._pass(request.scope, body, behind, door)

@@ -18,6 +18,7 @@ from foveola.service.who import Visit, csrf_of
 
 COVERED = 3600.0  # seconds for which a line in the log stands for the pictures of its page
 MOST_COVERED = 100_000
+HASHING_SECONDS = 5.0  # that a log-in waits for others; it holds a thread meanwhile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,14 +139,19 @@ class Keeper:
             return None, 0.0
         if wait := max(self._addresses.attempt(address), self._names.attempt(name)):
             return None, wait
-        with self._hashing:
+        if not self._hashing.acquire(timeout=HASHING_SECONDS):
+            return None, HASHING_SECONDS
+        try:
             session = accounts.log_in(name, password)
+        finally:
+            self._hashing.release()
         if session is not None:
             self._addresses.forgive(address)
             self._names.forgive(name, all_=True)
             self.log.append(name, "log in")
-        elif any(account.name == name for account in accounts.everyone()):
-            self.log.append(name, "log in refused")  # of no other name: it may be a password
+        else:  # a name that is none may be a password; it takes as long all the same
+            known = any(account.name == name for account in accounts.everyone())
+            self.log.append(name if known else "", "log in refused")
         return session, 0.0
 
     def log_out(self, request: Request, account: str) -> None:
@@ -162,25 +168,25 @@ class Keeper:
         Raises:
             AccessError: the log can't be written.
         """
-        level = 1 if action in LISTED else 2
-        if part and self._all_covered(visit, level):
+        large = () if action in LISTED else visit.asked
+        levels = {id_: 2 if id_ in large else 1 for id_ in visit.shown}
+        if part and self._all_covered(visit.account, levels):
             return
         self.log.append(visit.account, action, tuple(visit.shown))
         now = self._clock()
         with self._lock:
-            for id_ in visit.shown:
-                key = (visit.account, id_)
-                before, when = self._covered.pop(key, (0, 0.0))
+            for id_, level in levels.items():
+                before, when = self._covered.pop((visit.account, id_), (0, 0.0))
                 keep = before > level and now - when < COVERED
-                self._covered[key] = (before, when) if keep else (level, now)
+                self._covered[visit.account, id_] = (before, when) if keep else (level, now)
             while len(self._covered) > MOST_COVERED:
                 self._covered.popitem(last=False)
 
-    def _all_covered(self, visit: Visit, level: int) -> bool:
+    def _all_covered(self, account: str, levels: dict[int, int]) -> bool:
         since = self._clock() - COVERED
         with self._lock:
-            found = [self._covered.get((visit.account, id_), (0, 0.0)) for id_ in visit.shown]
-        return all(covered >= level and when >= since for covered, when in found)
+            found = [(self._covered.get((account, id_), (0, 0.0)), levels[id_]) for id_ in levels]
+        return all(covered >= level and when >= since for (covered, when), level in found)
 
 
 def bearer(request: Request) -> str | None:

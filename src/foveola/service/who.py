@@ -22,12 +22,14 @@ class Visit:
         role: of the account; nobody is kept from anything where there are no accounts.
         csrf: what a form of this session has to bring; empty without a session.
         shown: ids of the cases in the answer, in the order in which they were looked up.
+        asked: those of them that the address names; others are shown small.
     """
 
     account: str = ""
     role: Role = "admin"
     csrf: str = ""
     shown: dict[int, None] = field(default_factory=dict)
+    asked: tuple[int, ...] = ()
 
 
 _visit: ContextVar[Visit | None] = ContextVar("visit", default=None)
