@@ -119,3 +119,17 @@ def test_the_log_is_checked_and_shown(archive):
     assert "1 lines" in run("audit-log", "verify", archive)
     missing = run("audit-log", "verify", archive, "--head", "0" * 63 + "1", code=1)
     assert "cut off its end" in missing
+
+
+def test_what_is_not_installed_is_said_in_one_sentence(archive):
+    program = (
+        "import sys; sys.modules['argon2'] = None; sys.argv = ['foveola', *sys.argv[1:]];"
+        "from foveola.cli import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, "accounts", "list", str(archive)],
+        capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "pip install 'foveola[serve]'" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -2,10 +2,15 @@
 
 import unicodedata
 
-from argon2 import PasswordHasher
-from argon2.exceptions import Argon2Error, InvalidHashError
+from foveola.errors import AccessError, MissingExtraError
 
-from foveola.errors import AccessError
+try:
+    from argon2 import PasswordHasher
+    from argon2.exceptions import Argon2Error, InvalidHashError
+except ImportError:
+    raise MissingExtraError(
+        "accounts need argon2-cffi, which is not installed. Run: pip install 'foveola[serve]'"
+    ) from None
 
 SHORTEST, LONGEST = 12, 1024  # characters; NIST SP 800-63B: length, and no rules of composition
 _HASHER = PasswordHasher()  # argon2id as in RFC 9106 (low memory): 64 MiB, 3 passes, 4 lanes

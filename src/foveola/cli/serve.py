@@ -49,7 +49,6 @@ def serve(
     Photographs that are sent are not kept on the disk. An archive with accounts (foveola accounts)
     is shown to who logs in only, and may listen on other addresses. Stop it with Ctrl-C.
     """
-    _refuse_open_doors(archive, host)
     if (certificate is None) != (key is None):
         raise click.UsageError("give --certificate and --key together")
     try:
@@ -58,6 +57,7 @@ def serve(
         raise click.ClickException(
             "the service needs FastAPI and uvicorn; install them: pip install 'foveola[serve]'"
         ) from None
+    _refuse_open_doors(archive, host)
     import_openvino_runtime()
     from foveola.service import Settings, create_app
     from foveola.service.patience import HEAD_BYTES, Impatient
