@@ -193,6 +193,7 @@ class Archive:
         image: str | None = None,
         subject: str | None = None,
         collection: str | None = None,
+        ids: Collection[int] | None = None,
     ) -> int:
         """Remove one image, or every image of a subject, beyond recovery from this file.
 
@@ -200,20 +201,25 @@ class Archive:
 
         Args:
             image: name or path of an image.
-            subject: pseudonym of a subject. Give either this or image.
+            subject: pseudonym of a subject. Give this, or image, or ids.
             collection: in which to look; needed where the name occurs in several.
+            ids: of cases.
 
         Returns:
             How many images were removed, at least 1.
 
         Raises:
-            ArchiveError: nothing fits, or the name is ambiguous; nothing is removed then. Or
-                the images are removed, but `compact` failed.
+            NoCaseError: nothing fits.
+            ArchiveError: the name is ambiguous; nothing is removed then. Or the images are
+                removed, but `compact` failed.
         """
-        if (image is None) == (subject is None):
-            raise ValueError("give either an image or a subject")
+        if (image is None) + (subject is None) + (ids is None) != 2:
+            raise ValueError("give either an image, or a subject, or ids")
         with self._writing() as db:
-            if image is not None:
+            if ids is not None:
+                ids = sorted(set(ids))
+                queries.cases_of(db, ids)  # all of them are there
+            elif image is not None:
                 ids = [queries.one_image(db, image, collection)]
             else:
                 ids = queries.images_of(db, str(subject), collection)
@@ -280,6 +286,22 @@ class Archive:
         with self._reading() as db:
             rows = db.execute(f"{schema.SELECT_RECORD} ORDER BY c.id").fetchall()
         return ((row[-1], schema.case_of(row)) for row in rows)
+
+    def page(
+        self, where: str | None = None, *, after: int = 0, limit: int = 100
+    ) -> tuple[list[tuple[int, Case]], int]:
+        """Some of the cases that meet a condition, in order of their ids, and how many do.
+
+        Args:
+            where: a condition, see docs/archive.md; None lists all.
+            after: id behind which to begin, the last of the page before.
+            limit: cases wanted, at least 1.
+
+        Raises:
+            FilterError: the condition can't be understood.
+        """
+        with self._reading() as db:
+            return queries.page(db, where, after, limit)
 
     def vectors(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Ids (N,) ascending and descriptors (N, D); shared with the cache, so not writable."""

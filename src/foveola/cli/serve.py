@@ -20,11 +20,16 @@ from foveola.cli.startup import import_openvino_runtime
     "--upload-mb", default=64, show_default=True, type=click.IntRange(1, 4096),
     help="Largest photograph that may be sent.",
 )  # fmt: skip
+@click.option(
+    "--import-root", type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder on this computer that programs may import photographs from.",
+)  # fmt: skip
 @one_line_errors
-def serve(archive: Path, host: str, port: int, upload_mb: int) -> None:
+def serve(archive: Path, host: str, port: int, upload_mb: int, import_root: Path | None) -> None:
     """Open ARCHIVE to a browser on this computer, and to programs.
 
-    Nothing that is sent is kept on the disk. Stop it with Ctrl-C.
+    Photographs that are asked about are not kept on the disk; those that a program adds to the
+    archive are. Stop it with Ctrl-C.
     """
     if not is_loopback(host):
         raise click.ClickException(
@@ -40,7 +45,7 @@ def serve(archive: Path, host: str, port: int, upload_mb: int) -> None:
     import_openvino_runtime()
     from foveola.service import create_app
 
-    app = create_app(archive, upload_mb=upload_mb)
+    app = create_app(archive, upload_mb=upload_mb, import_root=import_root)
     # without an access log: addresses of pages are nobody's business
     config = uvicorn.Config(app, host=host, port=port, log_level="warning", access_log=False)
     server = uvicorn.Server(config)

@@ -14,7 +14,19 @@ from foveola.trust import HitTrust, QueryTrust
 from foveola.trust.sentences import of_query
 
 VERSION = "1"
-router = APIRouter(prefix="/api/v1")
+
+
+class Fault(BaseModel):
+    """Why something can't be done."""
+
+    detail: str = Field(description="one sentence")
+
+
+FAULTS: dict[int | str, dict[str, Any]] = {
+    "4XX": {"model": Fault, "description": "it can't be done; detail says why"},
+    503: {"model": Fault, "description": "not now; ask again after Retry-After seconds"},
+}
+router = APIRouter(prefix="/api/v1", responses=FAULTS)
 
 
 class CaseOut(BaseModel):
@@ -92,7 +104,7 @@ def search(
 ) -> SearchOut:
     """Find the cases most like a photograph. The photograph is not kept."""
     query = desk.read(photograph.file.read(), eye)
-    return SearchOut.of(desk.retriever.answer(query, k, where=where))
+    return SearchOut.of(desk.answer(query, k, where))
 
 
 @router.get("/cases/{id}")

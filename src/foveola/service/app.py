@@ -10,31 +10,42 @@ from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
-from foveola.errors import ArchiveError, FoveolaError
-from foveola.service import api, pages
+from foveola.errors import FoveolaError
+from foveola.service import api, pages, rest
+from foveola.service.changes import Changes
 from foveola.service.desk import Desk
 from foveola.service.guard import Next, add_headers, too_large
+from foveola.service.metrics import Measured, Metrics
+from foveola.service.refusals import headers_of, status_of
 from foveola.service.texts import texts
 
 UPLOAD_MB = 64
 STATIC = Path(__file__).with_name("static")
 
 
-def create_app(archive: Path, *, upload_mb: int = UPLOAD_MB) -> FastAPI:
+def create_app(
+    archive: Path, *, upload_mb: int = UPLOAD_MB, import_root: Path | None = None
+) -> FastAPI:
     """The page and the interface on one archive.
 
     Args:
         archive: its folder; opened at once, so that a fault shows before anything listens.
         upload_mb: largest photograph that may be sent, in megabytes.
+        import_root: folder on this computer that a job may import from; None forbids it.
 
     Raises:
         ArchiveError, EncoderError: the archive can't be opened.
     """
-    desk = Desk(archive)
+    metrics = Metrics()
+    desk = Desk(archive, metrics)
+    changes = Changes(desk, import_root)
+    metrics.watch(cases=lambda: len(desk.retriever.archive), jobs=changes.jobs.length)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        changes.start()
         yield
+        changes.close()
         desk.close()
 
     app = FastAPI(
@@ -42,9 +53,10 @@ def create_app(archive: Path, *, upload_mb: int = UPLOAD_MB) -> FastAPI:
         version=api.VERSION, docs_url=None, redoc_url=None, openapi_url="/api/openapi.json",
         lifespan=lifespan,
     )  # fmt: skip
-    app.state.desk = desk
+    app.state.desk, app.state.changes, app.state.metrics = desk, changes, metrics
     app.include_router(pages.router)
     app.include_router(api.router)
+    app.include_router(rest.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     app.add_exception_handler(FoveolaError, _explained)
     app.add_exception_handler(HTTPException, _explained)
@@ -58,6 +70,7 @@ def create_app(archive: Path, *, upload_mb: int = UPLOAD_MB) -> FastAPI:
         return await following(request)
 
     app.middleware("http")(add_headers)
+    app.add_middleware(Measured, metrics=metrics)
     return app
 
 
@@ -69,11 +82,11 @@ async def _explained(request: Request, error: Exception) -> Response:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"] if part not in ("body", "query"))
         return answer(request, 422, f"{where}: {first['msg']}" if where else str(first["msg"]))
-    return answer(request, 404 if isinstance(error, ArchiveError) else 422, str(error))
+    return answer(request, status_of(error), str(error))
 
 
 def answer(request: Request, status: int, sentence: str) -> Response:
     """A refusal."""
     if request.url.path.startswith("/api/"):
-        return JSONResponse({"detail": sentence}, status)
+        return JSONResponse({"detail": sentence}, status, headers_of(status))
     return pages.refusal(request, status, sentence)

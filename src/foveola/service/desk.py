@@ -16,6 +16,8 @@ from foveola.images.decode import decode, read_bytes
 from foveola.images.overlay import shares
 from foveola.images.thumbnail import small
 from foveola.retrieval import Query, Retriever, SearchResult
+from foveola.service.metrics import Metrics
+from foveola.service.models import Models
 from foveola.service.pictures import MOST, Kept, Picture, heat, picture
 from foveola.service.queries import Queries, Sent
 
@@ -29,13 +31,16 @@ class Desk:
 
     Args:
         folder: the archive.
+        metrics: that count what is asked; new ones if None.
 
     Raises:
         ArchiveError, EncoderError: it can't be opened.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, metrics: Metrics | None = None) -> None:
         self.retriever = Retriever.open(folder)
+        self.models = Models(self.retriever)
+        self.metrics = metrics or Metrics()
         self.queries = Queries()
         self._thumbnails: Kept[bytes | None] = Kept(THUMBNAILS)
         self._pictures: Kept[Picture] = Kept(PICTURES)
@@ -44,6 +49,7 @@ class Desk:
 
     def close(self) -> None:
         """Close the archive."""
+        self.models.close()
         self.retriever.close()
 
     def info(self) -> ArchiveInfo:
@@ -61,7 +67,8 @@ class Desk:
 
     def read(self, data: bytes, eye: Eye | None = None) -> Query:
         """The same without keeping it."""
-        return self.retriever.read(data, NAME, eye=eye)
+        with self.metrics.reading():
+            return self.retriever.read(data, NAME, eye=eye)
 
     def receive_case(self, id_: int) -> str:
         """Ask about a case of the archive itself; returns a token.
@@ -83,7 +90,16 @@ class Desk:
         Raises:
             FilterError: the condition can't be understood.
         """
-        return self.retriever.answer(sent.query, k, where=where)
+        return self.answer(sent.query, k, where)
+
+    def answer(self, query: Query, k: int, where: str | None = None) -> SearchResult:
+        """The cases most like a photograph that was read.
+
+        Raises:
+            FilterError: the condition can't be understood.
+        """
+        with self.metrics.searching():
+            return self.retriever.answer(query, k, where=where)
 
     def case(self, id_: int) -> Case:
         """A case.
