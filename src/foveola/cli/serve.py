@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from foveola.cli.output import one_line_errors
-from foveola.cli.startup import import_openvino_runtime
+from foveola.cli.startup import prepare_service, service_is_ready
 
 
 @click.command(epilog="Example: foveola serve archive/")
@@ -42,10 +42,11 @@ def serve(archive: Path, host: str, port: int, upload_mb: int, import_root: Path
         raise click.ClickException(
             "the service needs FastAPI and uvicorn; install them: pip install 'foveola[serve]'"
         ) from None
-    import_openvino_runtime()
+    prepare_service(archive)
     from foveola.service import create_app
 
     app = create_app(archive, upload_mb=upload_mb, import_root=import_root)
+    service_is_ready()
     # without an access log: addresses of pages are nobody's business
     config = uvicorn.Config(app, host=host, port=port, log_level="warning", access_log=False)
     server = uvicorn.Server(config)

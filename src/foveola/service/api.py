@@ -144,7 +144,12 @@ def health() -> dict[str, str]:
 
 @router.get("/ready")
 def ready(desk: OnDesk) -> dict[str, object]:
-    """Whether a search would be answered: the archive can be read and holds cases."""
+    """Whether a search would be answered: archive and encoder are loaded, and there are cases.
+
+    While they are being loaded it waits for up to 10 seconds.
+    """
+    if not desk.ready(10.0):
+        raise HTTPException(503, "the encoder and the archive are being loaded; ask again soon")
     cases = len(desk.retriever.archive)
     if not cases:
         raise HTTPException(503, "the archive holds no case yet; add some with foveola index")

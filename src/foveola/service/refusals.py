@@ -3,6 +3,7 @@
 from foveola.errors import (
     ArchiveError,
     BusyError,
+    EncoderError,
     FoveolaError,
     JobError,
     KnownCaseError,
@@ -29,6 +30,7 @@ class EndedError(JobError):
 _STATUS: tuple[tuple[type[FoveolaError], int], ...] = (
     (NoCaseError, 404), (NoJobError, 404), (KnownCaseError, 409), (EndedError, 409),
     (MatchingError, 403), (QueueFullError, 429), (BusyError, 503), (ArchiveError, 409),
+    (EncoderError, 503),
 )  # fmt: skip
 
 

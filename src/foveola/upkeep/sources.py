@@ -6,7 +6,6 @@ from pathlib import Path
 
 from foveola.archive import Archive
 from foveola.cases import Case
-from foveola.datasets.manifest import read_sources
 from foveola.encoders.encoder import Encoder
 from foveola.errors import JobError, ManifestError
 from foveola.indexing import Indexed, index_cases
@@ -47,6 +46,8 @@ def import_source(
 
 
 def _cases(root: Path, source: str, collection: str) -> list[Case]:
+    from foveola.datasets.manifest import read_sources  # with pandas: a service starts without
+
     top = os.path.realpath(root)
     if "\0" in source or not _within(os.path.realpath(root / source), top):
         raise JobError(
