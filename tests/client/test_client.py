@@ -43,21 +43,46 @@ def folder(cases, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def client(folder, phantoms):
-    """A client of `foveola serve` on a free port."""
+def address(folder, phantoms):
+    """Of `foveola serve` on a free port."""
     command = [sys.executable, "-u", "-m", "foveola", "serve", folder, "--port", "0"]
     command += ["--import-root", phantoms.parent]
     process = subprocess.Popen(
         list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     try:
-        (address,) = re.findall(r"http://127\.0\.0\.1:\d+", process.stdout.readline())
-        with Client(address) as made:
-            yield made
+        (found,) = re.findall(r"http://127\.0\.0\.1:\d+", process.stdout.readline())
+        yield found
     finally:
         process.terminate()
         faults = process.communicate(timeout=60)[1]
     assert "Traceback" not in faults
+
+
+@pytest.fixture(scope="module")
+def client(address):
+    with Client(address) as made:
+        yield made
+
+
+def test_the_example_of_the_manual_runs(address, cases, tmp_path):
+    (tmp_path / "text.jpg").write_text("no photograph")
+    program = Path(__file__).parents[2] / "examples" / "ask_a_service.py"
+    asked = [
+        (address, cases[0].path),
+        (address, tmp_path / "text.jpg"),
+        ("http://127.0.0.1:9", "x"),
+    ]
+    said = [
+        subprocess.run(
+            [sys.executable, program, *map(str, each)], capture_output=True, text=True, check=False
+        )
+        for each in asked
+    ]
+    assert [each.returncode for each in said] == [0, 1, 1]
+    assert said[0].stdout.startswith(f"{COUNT} cases\n1. ")
+    assert said[1].stderr.startswith("refused: the photograph: ")
+    assert said[2].stderr.startswith("not there: nobody answers")
 
 
 def test_it_is_well_and_ready(client, folder):

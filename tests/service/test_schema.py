@@ -50,7 +50,7 @@ def test_no_request_is_a_fault_and_every_answer_is_as_described(schema, session)
         @steady
         @given(case=operation.as_strategy())
         def check(case):
-            answer = case.call(session=session)
+            answer = case.call(session=session, timeout=300)
             # no schema can say which bytes are a photograph, or which text is a condition
             case.validate_response(answer, excluded_checks=[positive_data_acceptance])
             assert answer.status_code < 500 or answer.status_code == 503

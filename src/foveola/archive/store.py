@@ -10,7 +10,7 @@ One process writes, any number read at the same time, and each sees whole batche
 import contextlib
 import sqlite3
 import threading
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -186,6 +186,24 @@ class Archive:
             if changed:
                 schema.rebuild_columns(db)
         return changed
+
+    def move(self, paths: Mapping[str, str]) -> int:
+        """Say where files lie now that were moved; their cases keep id, record and descriptor.
+
+        Args:
+            paths: from where they lay to where they lie; unknown ones are passed over.
+
+        Returns:
+            How many cases were changed.
+
+        Raises:
+            ValueError: there is a case with a new path already; nothing is changed then.
+            ArchiveError: as for `add`.
+        """
+        rows = [(new, old) for old, new in paths.items()]
+        with self._writing() as db:
+            changed = db.executemany("UPDATE cases SET path = ? WHERE path = ?", rows).rowcount
+        return max(changed, 0)
 
     def remove(
         self,

@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 
 from foveola.archive.info import ArchiveInfo
 from foveola.cases import Case
+from foveola.errors import FoveolaError
 from foveola.retrieval import Hit, SearchResult
 from foveola.service.pages import OnDesk
 from foveola.trust import HitTrust, QueryTrust
@@ -148,7 +149,11 @@ def ready(desk: OnDesk) -> dict[str, object]:
 
     While they are being loaded it waits for up to 10 seconds.
     """
-    if not desk.ready(10.0):
+    try:
+        loaded = desk.ready(10.0)
+    except FoveolaError as error:
+        raise HTTPException(503, str(error)) from None
+    if not loaded:
         raise HTTPException(503, "the encoder and the archive are being loaded; ask again soon")
     cases = len(desk.retriever.archive)
     if not cases:

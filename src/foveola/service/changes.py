@@ -1,17 +1,19 @@
 """What the requests to a service change: its archive, now or by a job, and what follows later."""
 
+import contextlib
 import threading
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TypeVar
 
 from foveola.cases import Case
-from foveola.errors import BusyError, JobError
+from foveola.errors import ArchiveError, BusyError, JobError
 from foveola.service.desk import Desk
 from foveola.service.jobs import Job, Jobs
 from foveola.upkeep import (
     Added,
     add_photograph,
+    find_again,
     import_source,
     is_settled,
     remove_cases,
@@ -49,8 +51,10 @@ class Changes:
             self._later()
 
     def start(self) -> None:
-        """Clean up after a process that was killed."""
-        sweep(self.folder)
+        """Look for photographs after the archive was moved, and clean up after a kill."""
+        with contextlib.suppress(ArchiveError, OSError):  # on a disc that can't be written
+            find_again(self.folder)
+            sweep(self.folder)
 
     def close(self) -> None:
         """Stop the job at work; what has yet to follow will at the next start."""

@@ -1,7 +1,7 @@
 """Change an archive while others search it: add photographs, import folders, take cases out."""
 
 from foveola.upkeep.add import Added, add_photograph
-from foveola.upkeep.photographs import sweep
+from foveola.upkeep.photographs import find_again, sweep
 from foveola.upkeep.remove import remove_cases
 from foveola.upkeep.settle import is_settled, settle
 from foveola.upkeep.sources import import_source
@@ -9,6 +9,7 @@ from foveola.upkeep.sources import import_source
 __all__ = [
     "Added",
     "add_photograph",
+    "find_again",
     "import_source",
     "is_settled",
     "remove_cases",

@@ -9,6 +9,7 @@ kill leaves in between belongs to no case, and `sweep` removes it.
 
 import contextlib
 import os
+import re
 import time
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from foveola.images.decode import peek
 FOLDER = "photographs"
 SETTLED = 3600.0  # seconds after which nobody is about to store the case of a photograph
 _PARTIAL = ".partial"
+_OWN = re.compile(r"/photographs/([0-9a-f]{2})/\1[0-9a-f]{30}\.[a-z]+$")
 
 
 def keep(folder: Path, data: bytes, digest: bytes) -> Path:
@@ -75,6 +77,8 @@ def owns(folder: Path, path: str | Path) -> bool:
 def sweep(folder: Path, *, older: float = SETTLED) -> int:
     """Delete photographs that no case refers to; how many there were.
 
+    A case refers to one of its name, wherever it says that it lies: that of a copied archive does.
+
     Args:
         folder: the archive.
         older: seconds since they were written; a younger one's case may be on its way.
@@ -83,12 +87,37 @@ def sweep(folder: Path, *, older: float = SETTLED) -> int:
     if not place.is_dir():
         return 0
     with Archive.open(folder, read_only=True) as archive:
-        known = archive.known()
+        known = {path.rpartition(os.sep)[2] for path in archive.known()}
     gone = [
         path
         for path in place.rglob("*")
-        if path.is_file() and str(path) not in known and path.stat().st_mtime <= line
+        if path.is_file() and path.name not in known and path.stat().st_mtime <= line
     ]
     for path in gone:
         path.unlink(missing_ok=True)
     return len(gone)
+
+
+def find_again(folder: Path) -> int:
+    """Bring paths up to date after the archive was moved, or copied from a back-up.
+
+    Only cases whose photograph is not where they say, and lies in this archive under the same
+    name, are changed; how many that were.
+    """
+    place = folder.absolute() / FOLDER
+    if not place.is_dir():
+        return 0
+    with Archive.open(folder, read_only=True) as archive:
+        known = archive.known()
+    lost = [path for path in known if _elsewhere(path, place) and not Path(path).exists()]
+    here = {path: place / Path(path).parent.name / Path(path).name for path in lost}
+    found = {old: str(new) for old, new in here.items() if new.is_file() and str(new) not in known}
+    if not found:
+        return 0
+    with Archive.open(folder) as archive:
+        return archive.move(found)
+
+
+def _elsewhere(path: str, place: Path) -> bool:
+    """Whether a path is that of a photograph that some archive owns, but not one at this place."""
+    return _OWN.search(path) is not None and not path.startswith(f"{place}{os.sep}")
