@@ -21,19 +21,24 @@ def photographs(phantoms):
 
 
 @pytest.fixture(scope="module")
-def app(photographs, tmp_path_factory):
+def folder(photographs, tmp_path_factory):
     folder = tmp_path_factory.mktemp("schema") / "A"
     add_missing(folder, photographs[:5])
+    return folder
+
+
+@pytest.fixture
+def app(folder, photographs):  # one a test, as schemathesis ends its life after each
     return create_app(folder, import_root=Path(photographs[0].path).parent)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def session(app):
     with get_client(app) as made:
         yield made
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def schema(app):
     return schemathesis.openapi.from_asgi("/api/openapi.json", app)
 

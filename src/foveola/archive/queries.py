@@ -3,7 +3,7 @@
 import os
 import sqlite3
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ class Vectors:
     version: int  # SQLite's data_version, changed by other connections only
     ids: NDArray[np.int64]  # (N,) ascending
     matrix: NDArray[np.float32]  # (N, D)
+    filtered: dict[str, NDArray[np.int64]] = field(default_factory=dict)  # rows by condition
 
 
 def load(db: sqlite3.Connection, version: int, dimension: int, folder: Path) -> Vectors:

@@ -27,6 +27,8 @@ from foveola.archive.state import State
 from foveola.cases import Case
 from foveola.errors import ArchiveError
 
+FILTERS = 32  # conditions whose rows are kept: whoever filters a page asks for the same again
+
 
 class Archive:
     """A durable collection of cases and descriptors made by one encoder.
@@ -41,6 +43,7 @@ class Archive:
         self._db = db
         self._lock = threading.RLock()
         self._cache: Vectors | None = None
+        self._info: tuple[int, ArchiveInfo] | None = None
         with database.faults(folder):
             meta = dict(db.execute("SELECT key, value FROM meta").fetchall())
         try:
@@ -328,9 +331,13 @@ class Archive:
             return vectors.ids, vectors.matrix
 
     def info(self) -> ArchiveInfo:
-        """What the archive holds."""
+        """What the archive holds; counted again only when it has changed."""
         with self._reading() as db:
-            return describe(db, self.folder, (self.name, self.fingerprint, self.dimension))
+            version = _version(db)
+            if self._info is None or self._info[0] != version:
+                made_by = (self.name, self.fingerprint, self.dimension)
+                self._info = version, describe(db, self.folder, made_by)
+            return self._info[1]
 
     def search(
         self,
@@ -359,7 +366,7 @@ class Archive:
             raise ValueError(f"k must be at least 1, got {k}")
         with self._reading() as db:
             vectors = self._vectors(db)
-            rows = queries.filtered(db, vectors.ids, where)
+            rows = _filtered(db, vectors, where)
             rows, _ = queries.without(rows, vectors.ids, exclude_ids)
             rows, same = queries.without(
                 rows, vectors.ids, queries.of_identity(db, exclude_identity)
@@ -414,11 +421,29 @@ class Archive:
                     raise ValueError(f"no case has such a value: {error}") from error
                 raise
             finally:
-                self._cache = None  # data_version does not show our own changes
+                self._cache = self._info = None  # data_version does not show our own changes
 
     def _vectors(self, db: sqlite3.Connection) -> Vectors:
-        version = int(db.execute("PRAGMA data_version").fetchone()[0])
+        version = _version(db)
         if self._cache is None or self._cache.version != version:
             self._cache = None  # let go of the old matrix before the new one is made
             self._cache = queries.load(db, version, self.dimension, self.folder)
         return self._cache
+
+
+def _version(db: sqlite3.Connection) -> int:
+    """Changes when another connection has changed the archive."""
+    return int(db.execute("PRAGMA data_version").fetchone()[0])
+
+
+def _filtered(
+    db: sqlite3.Connection, vectors: Vectors, where: str | None
+) -> NDArray[np.int64] | None:
+    """Rows that meet a condition; those of the last conditions are kept while nothing changes."""
+    if where is None or (rows := vectors.filtered.get(where)) is None:
+        rows = queries.filtered(db, vectors.ids, where)
+        if where is not None and rows is not None:
+            while len(vectors.filtered) >= FILTERS:
+                del vectors.filtered[next(iter(vectors.filtered))]
+            vectors.filtered[where] = rows
+    return rows
