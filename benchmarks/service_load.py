@@ -9,7 +9,8 @@ and people, photographs shared by many cases), starts `foveola serve` as a proce
 - of photographs posted one after another, the median and the 95th percentile in milliseconds:
   until the JSON of 12 hits, until the page of 12 hits, and until the page with its 12 thumbnails,
 - searches a second at 1, 8 and 32 users, each sending the next photograph when it is answered,
-- how busy the machine is before each part: seconds for 20 million steps of a Python loop.
+- how busy the machine is before each part: seconds for 20 million steps of a Python loop; and the
+  service's own processor time, which hardly depends on that.
 
 With --folder the archive is built once and used again.
 """
@@ -32,6 +33,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import psutil
 
 from foveola.archive import Entry
 from foveola.cases import Case
@@ -57,6 +59,7 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=100_000)
     parser.add_argument("--folder", type=Path, help="where to keep the archive")
     parser.add_argument("--seconds", type=float, default=15.0, help="of each throughput")
+    parser.add_argument("--starts", type=int, default=5, help="of which the median is printed")
     parser.add_argument("--queries", type=int, default=200, help="of each latency")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as made:
@@ -65,10 +68,11 @@ def main() -> None:
             build(folder, given.cases)
         photographs = asking(folder)
         print(f"{given.cases:,} cases, {os.cpu_count()} cores; a loop alone: {yardstick():.2f} s")
-        measure_start(folder / "archive")
-        with served(folder / "archive") as port:
-            measure_latency(port, photographs, given.queries)
+        measure_start(folder / "archive", given.starts)
+        with served(folder / "archive") as (port, process):
+            measure_latency(port, process, photographs, given.queries)
             measure_throughput(port, photographs, given.seconds)
+            print(f"memory of the service: {process.memory_info().rss / 2**20:.0f} MiB")
 
 
 # The archive
@@ -119,12 +123,12 @@ def asking(folder: Path) -> list[bytes]:
 
 
 @contextmanager
-def served(archive: Path) -> Iterator[int]:
-    """The port of a service that is ready."""
+def served(archive: Path) -> Iterator[tuple[int, psutil.Process]]:
+    """Port and process of a service that is ready."""
     process, port = start(archive)
     try:
         until_ready(port)
-        yield port
+        yield port, psutil.Process(process.pid)
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(60)
@@ -189,8 +193,8 @@ def form(photograph: bytes, **fields: object) -> tuple[bytes, str]:
 # What is measured
 
 
-def measure_start(archive: Path, repeats: int = 5) -> None:
-    names = ("listens", "answers", "ready", "first search")
+def measure_start(archive: Path, repeats: int) -> None:
+    names = ("listens", "answers", "ready", "first search", "processor until ready")
     seconds: dict[str, list[float]] = {name: [] for name in names}
     tiny = form(asking(archive.parent)[0], k=HITS)
     loop = yardstick()
@@ -202,28 +206,44 @@ def measure_start(archive: Path, repeats: int = 5) -> None:
         seconds["answers"].append(time.perf_counter() - begin)
         until_ready(port)
         seconds["ready"].append(time.perf_counter() - begin)
+        seconds["processor until ready"].append(spent(psutil.Process(process.pid)) / 1000)
         assert ask(port, "POST", "/api/v1/search", *tiny)[0] == 200
         seconds["first search"].append(time.perf_counter() - begin)
         process.send_signal(signal.SIGINT)
         process.wait(60)
     said = ", ".join(f"{name} {statistics.median(seconds[name]):.2f} s" for name in names)
-    print(f"start (median of {repeats}; loop {loop:.2f} s): {said}")
+    print(f"start (median of {repeats}; loop {loop:.2f} s): {said}", flush=True)
 
 
-def measure_latency(port: int, photographs: list[bytes], count: int) -> None:
-    with Talk(port) as talk:
-        kinds: dict[str, Callable[[bytes], None]] = {
-            "search": lambda p: search(talk, p),
-            "page": lambda p: page(talk, p, thumbnails=False),
-            "page with thumbnails": lambda p: page(talk, p, thumbnails=True),
-        }
-        for name, work in kinds.items():
-            loop = yardstick()
+def spent(process: psutil.Process) -> float:
+    """Milliseconds of processor time."""
+    times = process.cpu_times()
+    return 1000 * (times.user + times.system)
+
+
+def measure_latency(
+    port: int, process: psutil.Process, photographs: list[bytes], count: int
+) -> None:
+    kinds: dict[str, Callable[[Talk, bytes], None]] = {
+        "search": search,
+        "page": partial(page, thumbnails=False),
+        "page with thumbnails": partial(page, thumbnails=True),
+    }
+    for name, kind in kinds.items():
+        loop = yardstick()
+        with Talk(port) as talk:
+            work = partial(kind, talk)
             for photograph in photographs:  # what is made once
                 work(photograph)
+            before = spent(process)
             times = [timed(work, photograph) for photograph in _round(photographs, count)]
-            p50, p95 = np.percentile(times, (50, 95))
-            print(f"{name:22} p50 {p50:7.1f} ms   p95 {p95:7.1f} ms   (loop {loop:.2f} s)")
+            own = (spent(process) - before) / count
+        p50, p95 = np.percentile(times, (50, 95))
+        print(
+            f"{name:22} p50 {p50:7.1f} ms   p95 {p95:7.1f} ms   processor {own:6.1f} ms"
+            f"   (loop {loop:.2f} s)",
+            flush=True,
+        )
 
 
 def _round(photographs: list[bytes], count: int) -> list[bytes]:
