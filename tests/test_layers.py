@@ -13,11 +13,13 @@ SOURCE = Path(__file__).parents[1] / "src"
 # what lies on a floor below it and what lies inside itself, never a neighbour.
 FLOORS = (
     ("errors", "cases"),
+    ("client",),
     ("models", "losses"),
     ("config", "datasets", "images", "archive", "people", "words", "accounts", "audit_log"),
     ("evaluation", "phantom", "encoders", "people_search", "trust"),
     ("training", "indexing", "retrieval", "assess", "duplicates", "reading", "explain", "report"),
     ("matching",),
+    ("upkeep",),
     ("service", "demo", "forget", "backup"),
     ("__init__",),  # the public names of `import foveola`
     ("cli",),

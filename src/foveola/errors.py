@@ -6,9 +6,14 @@
         ImageError      a file is not a photograph that can be used
         EncoderError    a model is missing, damaged or of another kind
         ArchiveError    an archive is missing, damaged, busy or of another encoder
+            NoCaseError     it holds no such case
+            BusyError       another process is writing to it; trying again may help
+            KnownCaseError  it holds this photograph with another record
         FilterError     a search condition can't be understood
         MatchingError   matching subjects is switched off, or can't be done
         AccessError     an account is missing or may not, or a log of what was seen can't be written
+        JobError        work for an archive can't be queued, or there is no such work
+        ServiceError    a service that was asked refused, or did not answer (foveola.client)
     MissingExtraError  an optional part of Foveola is not installed
 
 The command line and the service turn each into one line or a 4xx. A message says
@@ -41,6 +46,18 @@ class ArchiveError(FoveolaError):
     """An archive is missing, damaged, busy or made by another encoder."""
 
 
+class NoCaseError(ArchiveError):
+    """An archive holds no such case."""
+
+
+class BusyError(ArchiveError):
+    """Another process is writing to an archive; trying again may help."""
+
+
+class KnownCaseError(ArchiveError):
+    """An archive holds a photograph already, with another record."""
+
+
 class FilterError(FoveolaError):
     """A search condition can't be understood."""
 
@@ -51,6 +68,14 @@ class MatchingError(FoveolaError):
 
 class AccessError(FoveolaError):
     """An account is missing or may not, or the log of who saw what can't be written."""
+
+
+class JobError(FoveolaError):
+    """Work for an archive can't be queued, or there is no such work."""
+
+
+class ServiceError(FoveolaError):
+    """A service that was asked refused, or did not answer."""
 
 
 class MissingExtraError(FoveolaError):

@@ -145,7 +145,7 @@ def index_cases(
         good = [result for result in batch if isinstance(result, Encoded)]
         failed += [result for result in batch if isinstance(result, Failed)]
         if good:
-            added += archive.add([_entry(result) for result in good])
+            added += archive.add([entry_of(result) for result in good])
             doubtful += [
                 Doubtful(result.case, result.gradability)
                 for result in good
@@ -176,7 +176,8 @@ def _stamp(case: Case) -> tuple[int, int] | None:
     return stat.st_size, stat.st_mtime_ns
 
 
-def _entry(result: Encoded) -> Entry:
+def entry_of(result: Encoded) -> Entry:
+    """As the archive stores it."""
     return Entry(
         case=result.case,
         descriptor=result.descriptor,
@@ -193,4 +194,6 @@ def add_missing(folder: Path, cases: Sequence[Case], encoder: str | Path | None 
         return index_cases(archive, Encoder.load(own), cases)
 
 
-__all__ = ["BATCH", "Doubtful", "Indexed", "add_missing", "index_cases", "open_archive"]
+__all__ = [
+    "BATCH", "Doubtful", "Indexed", "add_missing", "entry_of", "index_cases", "open_archive",
+]  # fmt: skip

@@ -495,3 +495,30 @@ def test_the_archive_needs_neither_pandas_nor_lark_until_a_filter_is_given():
     code = "import sys, foveola.archive; print({'pandas', 'lark', 'torch'} & set(sys.modules))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "set()"
+
+
+def test_what_is_kept_of_conditions_and_numbers_is_forgotten_when_the_archive_changes(
+    clinic, folder, entry, vectors
+):
+    new = vectors(12)[11]
+    with Archive.open(folder, read_only=True) as reader:
+
+        def graded():
+            found = reader.search(new, 100, where="grade = 4")
+            return [case.image for case in found.cases], reader.info().grades.get("4", 0)
+
+        for change, wanted in (
+            (lambda: clinic.add([entry("new4.jpg", new, grade=4)]), True),
+            (lambda: clinic.remove(image="new4.jpg"), False),
+        ):
+            before, count = graded()
+            assert graded() == (before, count)
+            assert ("new4.jpg" in before) is not wanted
+            change()
+            after, recount = graded()
+            assert ("new4.jpg" in after) is wanted
+            assert recount == len(after) == count + (1 if wanted else -1)
+    own = clinic.search(new, 100, where="grade = 4").considered
+    clinic.add([entry("own4.jpg", new, grade=4)])
+    assert clinic.search(new, 100, where="grade = 4").considered == own + 1
+    assert clinic.info().grades["4"] == own + 1

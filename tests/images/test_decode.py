@@ -11,7 +11,7 @@ from files import BLUE, GREEN, RED, WHITE
 from PIL import Image, ImageOps
 
 from foveola.errors import ImageError
-from foveola.images.decode import Limits, decode, peek, read_bytes
+from foveola.images.decode import Limits, decode, peek, read_bytes, same_scale
 
 SCENE = files.scene()
 SIXTEEN = SCENE.astype(np.uint16) * 257
@@ -392,3 +392,11 @@ def test_nothing_is_left_changed_in_the_libraries():
     decode(EXACT["16-bit TIFF"])
     decode(EXACT["palette PNG"])
     assert global_settings() == before
+
+
+@pytest.mark.parametrize("sides", [(20, 500), (20, 39), (20, 41), (40, 70), (10, 19), (10, 21)])
+def test_one_picture_serves_two_sizes_exactly_where_it_is_said_to(sides):
+    for data in (files.save(SCENE, "JPEG"), files.png(SCENE)):
+        one, other = (decode(data, min_side=side) for side in sides)
+        same = one.shape == other.shape and bool((one == other).all())
+        assert same_scale(data, *sides) == same

@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from foveola.archive import schema
-from foveola.errors import ArchiveError
+from foveola.errors import ArchiveError, BusyError
 
 FILE = "archive.sqlite"
 ENCODER = "encoder"
 ENCODER_PARTIAL = "encoder.partial"  # a copy that a kill may have cut short
 BUSY_SECONDS = 5.0  # how long to wait for another process before giving up
+_BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 _NEW = ".archive.sqlite."  # a file being created; a killed process may leave one behind
 
 
@@ -191,7 +192,8 @@ def faults(folder: Path) -> Iterator[None]:
         message = _explain(folder, getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT))
         if message is None:
             raise
-        raise ArchiveError(message) from error
+        busy = getattr(error, "sqlite_errorcode", 0) & 0xFF in _BUSY
+        raise (BusyError if busy else ArchiveError)(message) from error
 
 
 def _explain(folder: Path, code: int) -> str | None:

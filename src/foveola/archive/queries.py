@@ -3,8 +3,9 @@
 import os
 import sqlite3
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +13,10 @@ from numpy.typing import NDArray
 from foveola.archive import schema
 from foveola.archive.records import Photographed
 from foveola.cases import Case
-from foveola.errors import ArchiveError
+from foveola.errors import ArchiveError, NoCaseError
 
 LITTLE = np.dtype("<f4")  # how a descriptor is stored
+_TOO_LARGE = 1 << 63  # an id that SQLite can't hold
 _BATCH = 1024  # rows read from SQLite at once
 
 
@@ -25,6 +27,7 @@ class Vectors:
     version: int  # SQLite's data_version, changed by other connections only
     ids: NDArray[np.int64]  # (N,) ascending
     matrix: NDArray[np.float32]  # (N, D)
+    filtered: dict[str, NDArray[np.int64]] = field(default_factory=dict)  # rows by condition
 
 
 def load(db: sqlite3.Connection, version: int, dimension: int, folder: Path) -> Vectors:
@@ -60,9 +63,10 @@ def cases_of(db: sqlite3.Connection, ids: Iterable[int]) -> list[Case]:
     """
     cases = []
     for id_ in ids:
-        row = db.execute(f"{schema.SELECT_RECORD} WHERE c.id = ?", (int(id_),)).fetchone()
+        asked = (int(id_),) if 0 < id_ < _TOO_LARGE else (None,)
+        row = db.execute(f"{schema.SELECT_RECORD} WHERE c.id = ?", asked).fetchone()
         if row is None:
-            raise ArchiveError(f"the archive has no case with the id {id_}")
+            raise NoCaseError(f"the archive has no case with the id {id_}")
         cases.append(schema.case_of(row))
     return cases
 
@@ -84,18 +88,38 @@ def labelled(db: sqlite3.Connection) -> list[tuple[int | None, frozenset[str] | 
     ]
 
 
-def filtered(
-    db: sqlite3.Connection, ids: NDArray[np.int64], where: str | None
-) -> NDArray[np.int64] | None:
-    """Rows of the matrix whose cases meet the condition, ascending; None means all."""
+def condition(db: sqlite3.Connection, where: str | None) -> tuple[str, list[Any]]:
+    """A condition as SQL on `c`, and its values; of None it is true for all."""
     if where is None or not where.strip():
-        return None
+        return "1", []
     from foveola.archive.filters import parse  # lark is read only when there is a filter
 
     columns: dict[str, set[str]] = {}
     for name, kind in db.execute("SELECT name, kind FROM columns"):
         columns.setdefault(name, set()).add(kind)
     sql, values = parse(where).sql(columns)
+    return sql, list(values)
+
+
+def page(
+    db: sqlite3.Connection, where: str | None, after: int, limit: int
+) -> tuple[list[tuple[int, Case]], int]:
+    """The first `limit` cases that meet a condition with ids above `after`, and how many do."""
+    sql, values = condition(db, where)
+    query = f"{schema.SELECT_RECORD} WHERE ({sql}) AND c.id > ? ORDER BY c.id LIMIT ?"
+    rows = db.execute(query, [*values, after, limit]).fetchall()
+    count = f"SELECT count(*) FROM cases AS c WHERE {sql}"  # noqa: S608 - values are bound
+    total = int(db.execute(count, values).fetchone()[0])
+    return [(row[-1], schema.case_of(row)) for row in rows], total
+
+
+def filtered(
+    db: sqlite3.Connection, ids: NDArray[np.int64], where: str | None
+) -> NDArray[np.int64] | None:
+    """Rows of the matrix whose cases meet the condition, ascending; None means all."""
+    if where is None or not where.strip():
+        return None
+    sql, values = condition(db, where)
     query = f"SELECT c.id FROM cases AS c WHERE {sql} ORDER BY c.id"  # noqa: S608 - values are bound
     chosen = np.array([row[0] for row in db.execute(query, values)], np.int64)
     return np.searchsorted(ids, chosen).astype(np.int64)
@@ -142,7 +166,7 @@ def one_image(db: sqlite3.Connection, image: str, collection: str | None) -> int
         )
         ids = [row[0] for row in rows]
     if not ids:
-        raise ArchiveError(f"the archive has no case {image!r}")
+        raise NoCaseError(f"the archive has no case {image!r}")
     if len(ids) > 1:
         raise ArchiveError(
             f"{len(ids)} images are called {image!r}; give the full path, or the collection"
@@ -162,7 +186,7 @@ def images_of(db: sqlite3.Connection, subject: str, collection: str | None) -> l
         (subject, collection),
     ).fetchall()
     if not rows:
-        raise ArchiveError("the archive has no case of this subject")
+        raise NoCaseError("the archive has no case of this subject")
     collections = sorted({row[1] for row in rows})
     if len(collections) > 1:
         names = ", ".join(repr(name) for name in collections)

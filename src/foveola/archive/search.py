@@ -14,8 +14,6 @@ from numpy.typing import NDArray
 UNIT_TOLERANCE = 1e-3  # how far from 1 the length of a descriptor may be, half precision included
 _EXACT_LENGTH = 1e-6  # closer to 1 than this a descriptor is kept bit for bit
 _CHUNK = 4096  # rows scored again at once: 16 MiB of float64 at D = 512
-_SMALL = 1 << 22  # values multiplied without BLAS, whose threads take longer to wake (measured:
-# 4271 x 256 on two busy cores 0.3 ms, with BLAS 13)
 _PRODUCT = 1 << 24  # scores computed at once for many queries: 64 MiB of float32
 
 
@@ -92,10 +90,8 @@ def _scores(
     scores: NDArray[np.float32]
     if len(queries) > 1:
         scores = queries @ matrix.T
-    elif matrix.size <= _SMALL:
+    else:  # without BLAS, whose threads wait for cores
         scores = np.einsum("nd,d->n", matrix, queries[0])[None]
-    else:
-        scores = (matrix @ queries[0])[None]
     return scores if rows is None else scores[:, rows]
 
 

@@ -10,7 +10,7 @@ One process writes, any number read at the same time, and each sees whole batche
 import contextlib
 import sqlite3
 import threading
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -27,6 +27,8 @@ from foveola.archive.state import State
 from foveola.cases import Case
 from foveola.errors import ArchiveError
 
+FILTERS = 32  # conditions whose rows are kept: whoever filters a page asks for the same again
+
 
 class Archive:
     """A durable collection of cases and descriptors made by one encoder.
@@ -41,6 +43,7 @@ class Archive:
         self._db = db
         self._lock = threading.RLock()
         self._cache: Vectors | None = None
+        self._info: tuple[int, ArchiveInfo] | None = None
         with database.faults(folder):
             meta = dict(db.execute("SELECT key, value FROM meta").fetchall())
         try:
@@ -187,12 +190,31 @@ class Archive:
                 schema.rebuild_columns(db)
         return changed
 
+    def move(self, paths: Mapping[str, str]) -> int:
+        """Say where files lie now that were moved; their cases keep id, record and descriptor.
+
+        Args:
+            paths: from where they lay to where they lie; unknown ones are passed over.
+
+        Returns:
+            How many cases were changed.
+
+        Raises:
+            ValueError: there is a case with a new path already; nothing is changed then.
+            ArchiveError: as for `add`.
+        """
+        rows = [(new, old) for old, new in paths.items()]
+        with self._writing() as db:
+            changed = db.executemany("UPDATE cases SET path = ? WHERE path = ?", rows).rowcount
+        return max(changed, 0)
+
     def remove(
         self,
         *,
         image: str | None = None,
         subject: str | None = None,
         collection: str | None = None,
+        ids: Collection[int] | None = None,
     ) -> int:
         """Remove one image, or every image of a subject, beyond recovery from this file.
 
@@ -200,20 +222,25 @@ class Archive:
 
         Args:
             image: name or path of an image.
-            subject: pseudonym of a subject. Give either this or image.
+            subject: pseudonym of a subject. Give this, or image, or ids.
             collection: in which to look; needed where the name occurs in several.
+            ids: of cases.
 
         Returns:
             How many images were removed, at least 1.
 
         Raises:
-            ArchiveError: nothing fits, or the name is ambiguous; nothing is removed then. Or
-                the images are removed, but `compact` failed.
+            NoCaseError: nothing fits.
+            ArchiveError: the name is ambiguous; nothing is removed then. Or the images are
+                removed, but `compact` failed.
         """
-        if (image is None) == (subject is None):
-            raise ValueError("give either an image or a subject")
+        if (image is None) + (subject is None) + (ids is None) != 2:
+            raise ValueError("give either an image, or a subject, or ids")
         with self._writing() as db:
-            if image is not None:
+            if ids is not None:
+                ids = sorted(set(ids))
+                queries.cases_of(db, ids)  # all of them are there
+            elif image is not None:
                 ids = [queries.one_image(db, image, collection)]
             else:
                 ids = queries.images_of(db, str(subject), collection)
@@ -286,6 +313,22 @@ class Archive:
             rows = db.execute(f"{schema.SELECT_RECORD} ORDER BY c.id").fetchall()
         return ((row[-1], schema.case_of(row)) for row in rows)
 
+    def page(
+        self, where: str | None = None, *, after: int = 0, limit: int = 100
+    ) -> tuple[list[tuple[int, Case]], int]:
+        """Some of the cases that meet a condition, in order of their ids, and how many do.
+
+        Args:
+            where: a condition, see docs/archive.md; None lists all.
+            after: id behind which to begin, the last of the page before.
+            limit: cases wanted, at least 1.
+
+        Raises:
+            FilterError: the condition can't be understood.
+        """
+        with self._reading() as db:
+            return queries.page(db, where, after, limit)
+
     def vectors(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Ids (N,) ascending and descriptors (N, D); shared with the cache, so not writable."""
         with self._reading() as db:
@@ -293,9 +336,13 @@ class Archive:
             return vectors.ids, vectors.matrix
 
     def info(self) -> ArchiveInfo:
-        """What the archive holds."""
+        """What the archive holds; counted again only when it has changed."""
         with self._reading() as db:
-            return describe(db, self.folder, (self.name, self.fingerprint, self.dimension))
+            version = _version(db)
+            if self._info is None or self._info[0] != version:
+                made_by = (self.name, self.fingerprint, self.dimension)
+                self._info = version, describe(db, self.folder, made_by)
+            return self._info[1]
 
     def search(
         self,
@@ -324,7 +371,7 @@ class Archive:
             raise ValueError(f"k must be at least 1, got {k}")
         with self._reading() as db:
             vectors = self._vectors(db)
-            rows = queries.filtered(db, vectors.ids, where)
+            rows = _filtered(db, vectors, where)
             rows, _ = queries.without(rows, vectors.ids, exclude_ids)
             rows, same = queries.without(
                 rows, vectors.ids, queries.of_identity(db, exclude_identity)
@@ -379,11 +426,29 @@ class Archive:
                     raise ValueError(f"no case has such a value: {error}") from error
                 raise
             finally:
-                self._cache = None  # data_version does not show our own changes
+                self._cache = self._info = None  # data_version does not show our own changes
 
     def _vectors(self, db: sqlite3.Connection) -> Vectors:
-        version = int(db.execute("PRAGMA data_version").fetchone()[0])
+        version = _version(db)
         if self._cache is None or self._cache.version != version:
             self._cache = None  # let go of the old matrix before the new one is made
             self._cache = queries.load(db, version, self.dimension, self.folder)
         return self._cache
+
+
+def _version(db: sqlite3.Connection) -> int:
+    """Changes when another connection has changed the archive."""
+    return int(db.execute("PRAGMA data_version").fetchone()[0])
+
+
+def _filtered(
+    db: sqlite3.Connection, vectors: Vectors, where: str | None
+) -> NDArray[np.int64] | None:
+    """Rows that meet a condition; those of the last conditions are kept while nothing changes."""
+    if where is None or (rows := vectors.filtered.get(where)) is None:
+        rows = queries.filtered(db, vectors.ids, where)
+        if where is not None and rows is not None:
+            while len(vectors.filtered) >= FILTERS:
+                del vectors.filtered[next(iter(vectors.filtered))]
+            vectors.filtered[where] = rows
+    return rows

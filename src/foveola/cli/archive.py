@@ -92,18 +92,18 @@ def remove(
 ) -> None:
     """Take one image, or all images of a subject, out of ARCHIVE.
 
-    The photographs themselves are not touched.
+    The photographs themselves are not touched, but for those that the archive keeps itself
+    because they were sent to its service.
     """
     from foveola.archive import Archive
-    from foveola.matching.gallery import forget_missing
     from foveola.trust import refresh
+    from foveola.upkeep import remove_cases
 
     if (image is None) == (subject is None):
         raise click.UsageError("give either --image or --subject")
+    removed = remove_cases(archive, image=image, subject=subject, collection=collection)
     with Archive.open(archive) as opened:
-        removed = opened.remove(image=image, subject=subject, collection=collection)
         refresh(opened)
-    forget_missing(archive)
     if as_json:
         print_json({"archive": str(archive), "removed": removed})
     else:

@@ -126,16 +126,6 @@ def failed_json(failed: Sequence[Any]) -> list[dict[str, str]]:
 
 def read_cases(sources: Sequence[Path], collection: str) -> list[Case]:
     """The cases of manifests, of folders of photographs, and of single photographs."""
-    from foveola.datasets.manifest import SUFFIXES, Manifest
+    from foveola.datasets.manifest import read_sources
 
-    cases: list[Case] = []
-    for source in sources:
-        if source.is_dir():
-            cases += Manifest.from_folder(source, collection=collection).cases()
-        elif source.suffix.lower() in SUFFIXES:
-            cases.append(
-                Case(image=source.name, path=str(source.absolute()), collection=collection)
-            )
-        else:
-            cases += Manifest.read(source, collection=collection).cases()
-    return cases
+    return read_sources(sources, collection)

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from foveola.cli.output import one_line_errors
-from foveola.cli.startup import import_openvino_runtime
+from foveola.cli.startup import prepare_service, service_is_ready
 
 OWN = ("127.0.0.1", "localhost", "::1")
 
@@ -27,6 +27,8 @@ OWN = ("127.0.0.1", "localhost", "::1")
               help="PEM file with its key.")  # fmt: skip
 @click.option("--upload-mb", default=64, show_default=True, type=click.IntRange(1, 4096),
               help="Largest photograph that may be sent.")  # fmt: skip
+@click.option("--import-root", type=click.Path(exists=True, file_okay=False, path_type=Path),
+              help="Folder here that programs may import photographs from.")  # fmt: skip
 @click.option("--rate", default=20.0, show_default=True, type=click.FloatRange(0.1),
               help="Requests a second that an account may make for long.")  # fmt: skip
 @click.option("--searches", default=4, show_default=True, type=click.IntRange(1, 256),
@@ -41,13 +43,15 @@ def serve(
     certificate: Path | None,
     key: Path | None,
     upload_mb: int,
+    import_root: Path | None,
     rate: float,
     searches: int,
 ) -> None:
     """Open ARCHIVE to a browser on this computer, and to programs.
 
-    Photographs that are sent are not kept on the disk. An archive with accounts (foveola accounts)
-    is shown to who logs in only, and may listen on other addresses. Stop it with Ctrl-C.
+    Photographs that are asked about are not kept on the disk; those that a program adds to the
+    archive are. An archive with accounts (foveola accounts) is shown to who logs in only, and may
+    listen on other addresses. Stop it with Ctrl-C.
     """
     if (certificate is None) != (key is None):
         raise click.UsageError("give --certificate and --key together")
@@ -58,7 +62,7 @@ def serve(
             "the service needs FastAPI and uvicorn; install them: pip install 'foveola[serve]'"
         ) from None
     _refuse_open_doors(archive, host)
-    import_openvino_runtime()
+    prepare_service(archive)
     from foveola.service import Settings, create_app
     from foveola.service.patience import HEAD_BYTES, Impatient
 
@@ -66,7 +70,8 @@ def serve(
         host_names=frozenset((*OWN, host.strip("[]").lower(), *(n.lower() for n in names))),
         behind_proxy=behind_proxy, rate=rate, burst=15 * rate, searches=searches,
     )  # fmt: skip
-    app = create_app(archive, upload_mb=upload_mb, settings=settings)
+    app = create_app(archive, upload_mb=upload_mb, import_root=import_root, settings=settings)
+    service_is_ready()
     config = uvicorn.Config(
         app, host=host, port=port, log_level="warning", http=Impatient,
         access_log=False,  # addresses of pages are nobody's business

@@ -8,7 +8,7 @@ Only `image` is needed. docs/datasets.md describes the columns for users.
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -168,6 +168,24 @@ class Manifest:
             for name in self.table["image"]
         ]
         return self.table.assign(image=pd.Series(moved, self.table.index, dtype=object))
+
+
+def read_sources(sources: Sequence[Path], collection: str = "") -> list[Case]:
+    """The cases of manifests, of folders of photographs, and of single photographs.
+
+    Raises:
+        ManifestError: a manifest can't be read, or a folder holds no photograph.
+    """
+    cases: list[Case] = []
+    for source in sources:
+        if source.is_dir():
+            cases += Manifest.from_folder(source, collection=collection).cases()
+        elif source.suffix.lower() in SUFFIXES:
+            path = str(source.absolute())
+            cases.append(Case(image=source.name, path=path, collection=collection))
+        else:
+            cases += Manifest.read(source, collection=collection).cases()
+    return cases
 
 
 def _values(raw: TextTable, faults: Faults) -> dict[str, Any]:

@@ -7,7 +7,10 @@ on where an interrupted run went on, and archives of two machines can be compare
 
 import os
 import threading
+from collections import deque
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -32,6 +35,10 @@ Vectors = NDArray[np.float32]
 # Cases a core may be ahead of whoever takes the results: writing a batch to disk takes as long
 # as encoding some ten.
 AHEAD = 32
+
+# As many as there are workers while photographs are indexed (ahead.py). Forty threads of a service
+# with one each would hold a gigabyte and be no faster.
+REQUESTS_PER_CORE = 2
 
 # OpenVINO looks numpy's interface up at its first use, and two threads that come to it together
 # wait for each other for ever (one holds the lock, the other the interpreter). An import happens
@@ -98,12 +105,15 @@ class Encoder:
     def __init__(self, release: Release, threads: int | None = None) -> None:
         self.release = release
         self.threads = threads or len(os.sched_getaffinity(0))
-        self._compiled = _compile(release, self.threads)
-        self._local = threading.local()
+        self._compiling = _begun(release, self.threads)
+        self._slots = threading.BoundedSemaphore(REQUESTS_PER_CORE * self.threads)
+        self._free: deque[Any] = deque()
 
     @classmethod
     def load(cls, source: str | Path = DEFAULT, threads: int | None = None) -> "Encoder":
         """Load a shipped encoder by name, or one from its folder.
+
+        One that `compile_ahead` has begun with is taken as it is; its first use waits for it.
 
         Raises:
             EncoderError: it is missing, damaged or made for another version.
@@ -141,7 +151,7 @@ class Encoder:
             raise ValueError(
                 f"expected (B, {size}, {size}, 3) uint8, got {prepared.shape} {prepared.dtype}"
             )
-        rows = [self._run(image) for image in prepared]
+        rows = [self._run(image).descriptor for image in prepared]
         return np.stack(rows) if rows else np.empty((0, self.dimension), np.float32)
 
     def encode_photograph(self, image: Pixels, eye: Eye | None = None) -> Vectors:
@@ -150,9 +160,15 @@ class Encoder:
 
     def describe(self, image: Pixels, eye: Eye | None = None) -> Description:
         """(H, W, 3) uint8 RGB as decoded -> its descriptor, and what `foveola.trust` asks for."""
-        descriptor = self._run(prepare(image, self.contract, eye))
-        pooled = self._local.request.get_tensor("pooled").data[0]
-        return Description(descriptor, np.array(pooled, np.float32))
+        return self._run(prepare(image, self.contract, eye))
+
+    def wait(self) -> None:
+        """Return when the encoder can be used without delay.
+
+        Raises:
+            EncoderError: it can't be run.
+        """
+        self._compiling.result()
 
     def encode_case(self, case: Case) -> Encoded | Failed:
         """Read, decode, prepare and encode one file; a file that can't be used is no exception."""
@@ -163,7 +179,7 @@ class Encoder:
             image = decode(data, min_side=self.contract.size, name=path.name)
             view = find_field_of_view(image)
             prepared = prepare(image, self.contract, case.eye, view)
-            descriptor = self._run(prepared)
+            descriptor = self._run(prepared).descriptor
         except (OSError, FoveolaError) as error:
             return Failed.of(case, error)
         digest = blake2b(data, digest_size=16).digest()
@@ -181,13 +197,63 @@ class Encoder:
         """
         return in_order(self.encode_case, cases, self.threads, AHEAD)
 
-    def _run(self, image: Pixels) -> Vectors:
-        request = getattr(self._local, "request", None)
-        if request is None:
-            request = self._local.request = self._compiled.create_infer_request()
-        request.infer({0: image[None]}, share_inputs=True)
-        vector = np.array(request.get_tensor("descriptor").data[0], np.float32)
-        return vector / np.linalg.norm(vector).astype(np.float32)
+    def _run(self, image: Pixels) -> Description:
+        with self._lent() as request:
+            request.infer({0: image[None]}, share_inputs=True)
+            vector = np.array(request.get_tensor("descriptor").data[0], np.float32)
+            pooled = np.array(request.get_tensor("pooled").data[0], np.float32)
+        return Description(vector / np.linalg.norm(vector).astype(np.float32), pooled)
+
+    @contextmanager
+    def _lent(self) -> Iterator[Any]:
+        """A request, each of which holds the maps of a whole network, so there are but a few."""
+        compiled = self._compiling.result()
+        with self._slots:
+            try:
+                request = self._free.pop()
+            except IndexError:
+                request = compiled.create_infer_request()
+            try:
+                yield request
+            finally:
+                self._free.append(request)
+
+
+# Encoders that are being compiled, by folder and threads.
+_ahead: dict[tuple[Path, int], tuple[Release, "Future[Any]"]] = {}
+
+
+def compile_ahead(folder: Path, threads: int | None = None) -> None:
+    """Begin to compile an encoder that `Encoder.load` will be asked for in a moment.
+
+    For a process that has other things to do at its start: most of the work is OpenVINO's, which
+    does it beside Python.
+
+    Raises:
+        EncoderError: it is missing, damaged or made for another version.
+    """
+    release = read_release(folder)
+    key = (release.folder.resolve(), threads or len(os.sched_getaffinity(0)))
+    future: Future[Any] = Future()
+    _ahead[key] = (release, future)
+
+    def work() -> None:
+        try:
+            future.set_result(_compile(release, key[1]))
+        except Exception as error:
+            future.set_exception(error)
+
+    threading.Thread(target=work, name="compiling").start()
+
+
+def _begun(release: Release, threads: int) -> "Future[Any]":
+    """What was begun of this very release, or the whole of it, now."""
+    before, future = _ahead.pop((release.folder.resolve(), threads), (None, None))
+    if before is not None and future is not None and before.fingerprint == release.fingerprint:
+        return future
+    done: Future[Any] = Future()
+    done.set_result(_compile(release, threads))
+    return done
 
 
 def _compile(release: Release, threads: int) -> Any:

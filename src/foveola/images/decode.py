@@ -112,6 +112,19 @@ def decode(
         raise ImageError(f"{name}: {error}") from error.__cause__
 
 
+def same_scale(data: bytes, one: int, other: int) -> bool:
+    """Whether `decode` gives the same pixels for two values of min_side.
+
+    So that what is needed in two sizes is decoded once: PNG, TIFF and the like always, and a JPEG
+    that is reduced by the same factor for both.
+
+    Raises:
+        ImageError: the header is not that of a photograph.
+    """
+    header = read_header(data)
+    return header.format != "JPEG" or _reduction(header, one) == _reduction(header, other)
+
+
 def peek(source: Path | bytes, *, limits: Limits = DEFAULT_LIMITS) -> Size:
     """Size and format from the header alone; the pixels may still turn out damaged.
 

@@ -178,12 +178,38 @@ class Matcher:
             ImageError: the file is no photograph that can be used.
             MatchingError: the log can't be written.
         """
-        data = read_bytes(image)
+        given = Case(image=image.name, path=str(image.absolute()))
+        return self.match_sent(
+            read_bytes(image), given, candidates=candidates, visit=visit, prior=prior
+        )
+
+    def match_sent(
+        self,
+        data: bytes,
+        given: Case,
+        *,
+        candidates: int = CANDIDATES,
+        visit: float | str | None = None,
+        prior: float = PRIOR,
+        **facts: str,
+    ) -> MatchResult:
+        """The same for a photograph that came over a network; see `match`.
+
+        Args:
+            data: the file.
+            given: what it is called; the archive's record takes its place if the file is there.
+            candidates: as for `match`.
+            visit: likewise.
+            prior: likewise.
+            facts: written into the log beside the use, such as who asked.
+        """
         digest = blake2b(data, digest_size=16).digest()
-        permission.log_use(self.folder, "match", query=digest.hex()[:16], candidates=candidates)
-        pixels = decode(data, min_side=registration.SIDE, name=image.name)
+        permission.log_use(
+            self.folder, "match", query=digest.hex()[:16], candidates=candidates, **facts
+        )
+        pixels = decode(data, min_side=registration.SIDE, name=given.image)
         known = self.archive.find(digest=digest)
-        query = known[1] if known else Case(image=image.name, path=str(image.absolute()))
+        query = known[1] if known else given
         visit = query.visit if visit is None else visit
         ranked = self.archive.search(
             self.encoder.encode_photograph(pixels), candidates,

@@ -68,6 +68,16 @@ class Retriever:
             raise
         return cls(archive, loaded)
 
+    def warm(self) -> None:
+        """Load what the first search would wait for: the encoder, and every descriptor.
+
+        Raises:
+            EncoderError: the encoder can't be run.
+            ArchiveError: the archive can't be read.
+        """
+        self.archive.vectors()
+        self.encoder.wait()
+
     def close(self) -> None:
         """Close the archive."""
         self.archive.close()
@@ -126,6 +136,7 @@ class Retriever:
         subject: str | None = None,
         collection: str = "",
         eye: Eye | None = None,
+        pixels: NDArray[np.uint8] | None = None,
     ) -> Query:
         """Read and encode a photograph, known again where the archive holds the file.
 
@@ -136,6 +147,8 @@ class Retriever:
             subject: pseudonym of its subject.
             collection: name space of that pseudonym.
             eye: which it shows, where that is known.
+            pixels: (H, W, 3) uint8 RGB of the file, where it was decoded already with a min_side
+                that gives the same as the encoder's (`same_scale`).
 
         Raises:
             ImageError: it is no photograph that can be used.
@@ -147,7 +160,8 @@ class Retriever:
             subject=subject, collection=collection, eye=eye,
         )  # fmt: skip
         case = _merge(given, known[1] if known else None)
-        pixels = decode(data, min_side=self.encoder.contract.size, name=name)
+        if pixels is None:
+            pixels = decode(data, min_side=self.encoder.contract.size, name=name)
         descriptor, pooled = self.encoder.describe(pixels, case.eye or eye)
         quality = gradability(pixels)
         looks = judge_picture(self._familiarity, pooled, quality)
@@ -222,6 +236,26 @@ class Retriever:
             for eye, image in given.items()
             if image is not None
         }
+        found = self.answer_person(asked, k, where=where, same_subject=same_subject)
+        return replace(found, milliseconds=(time.perf_counter() - start) * 1000)
+
+    def answer_person(
+        self,
+        asked: Mapping[Eye, Query],
+        k: int = 10,
+        *,
+        where: str | None = None,
+        same_subject: bool = False,
+    ) -> PersonResult:
+        """Find the people most like a person whose photographs were read; see `search_person`.
+
+        Args:
+            asked: the photograph of each eye there is, from `read`.
+            k: number of hits wanted.
+            where: condition that a photograph of either eye must meet.
+            same_subject: let other visits of the query's own subject be found too.
+        """
+        start = time.perf_counter()
         if not asked:
             raise ValueError("expected a photograph of the left eye, the right eye, or both")
         _check_person(asked)

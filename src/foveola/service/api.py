@@ -8,13 +8,27 @@ from pydantic import BaseModel, Field
 
 from foveola.archive.info import ArchiveInfo
 from foveola.cases import Case
+from foveola.errors import FoveolaError
 from foveola.retrieval import Hit, SearchResult
 from foveola.service.pages import OnDesk
+from foveola.service.who import saw
 from foveola.trust import HitTrust, QueryTrust
 from foveola.trust.sentences import of_query
 
 VERSION = "1"
-router = APIRouter(prefix="/api/v1")
+
+
+class Fault(BaseModel):
+    """Why something can't be done."""
+
+    detail: str = Field(description="one sentence")
+
+
+FAULTS: dict[int | str, dict[str, Any]] = {
+    "4XX": {"model": Fault, "description": "it can't be done; detail says why"},
+    503: {"model": Fault, "description": "not now; ask again after Retry-After seconds"},
+}
+router = APIRouter(prefix="/api/v1", responses=FAULTS)
 
 
 class CaseOut(BaseModel):
@@ -32,6 +46,7 @@ class CaseOut(BaseModel):
     @classmethod
     def of(cls, id_: int, case: Case) -> "CaseOut":
         """A case of the archive."""
+        saw((id_,))
         return cls(
             id=id_, subject=case.subject, collection=case.collection, eye=case.eye,
             visit=case.visit, grade=case.grade, extra=dict(case.extra),
@@ -132,7 +147,16 @@ def health() -> dict[str, str]:
 
 @router.get("/ready")
 def ready(desk: OnDesk) -> dict[str, object]:
-    """Whether a search would be answered: the archive can be read and holds cases."""
+    """Whether a search would be answered: archive and encoder are loaded, and there are cases.
+
+    While they are being loaded it waits for up to 10 seconds.
+    """
+    try:
+        loaded = desk.ready(10.0)
+    except FoveolaError as error:
+        raise HTTPException(503, str(error)) from None
+    if not loaded:
+        raise HTTPException(503, "the encoder and the archive are being loaded; ask again soon")
     cases = len(desk.retriever.archive)
     if not cases:
         raise HTTPException(503, "the archive holds no case yet; add some with foveola index")

@@ -12,13 +12,16 @@ from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartParser
 
 from foveola.audit_log.chain import operator
-from foveola.errors import AccessError, ArchiveError, FoveolaError
-from foveola.service import api, login, pages
+from foveola.errors import FoveolaError
+from foveola.service import api, login, pages, rest
+from foveola.service.changes import Changes
 from foveola.service.desk import Desk
 from foveola.service.doors import Plan
 from foveola.service.gate import Gate
 from foveola.service.guard import Next, add_headers, too_large
 from foveola.service.keeper import Keeper, Settings
+from foveola.service.metrics import Measured, Metrics
+from foveola.service.refusals import headers_of, status_of
 from foveola.service.texts import texts
 
 UPLOAD_MB = 64
@@ -27,13 +30,18 @@ STATIC = Path(__file__).with_name("static")
 
 
 def create_app(
-    archive: Path, *, upload_mb: int = UPLOAD_MB, settings: Settings | None = None
+    archive: Path,
+    *,
+    upload_mb: int = UPLOAD_MB,
+    import_root: Path | None = None,
+    settings: Settings | None = None,
 ) -> FastAPI:
     """The page and the interface on one archive.
 
     Args:
         archive: its folder; opened at once, so that a fault shows before anything listens.
         upload_mb: largest photograph that may be sent, in megabytes.
+        import_root: folder on this computer that a job may import from; None forbids it.
         settings: how its doors stand; without, it answers to any host name.
 
     Raises:
@@ -42,13 +50,18 @@ def create_app(
         ValueError: a route has no line in DOORS.
     """
     keeper = Keeper(archive, settings or Settings())
-    desk = Desk(archive)
+    metrics = Metrics()
+    desk = Desk(archive, metrics)
+    changes = Changes(desk, import_root)
+    metrics.watch(cases=lambda: len(desk.retriever.archive), jobs=changes.jobs.length)
     if keeper.accounts is not None:
         keeper.log.append(operator(), "serve")
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        changes.start()
         yield
+        changes.close()
         desk.close()
         keeper.close()
 
@@ -58,9 +71,11 @@ def create_app(
         lifespan=lifespan,
     )  # fmt: skip
     app.state.desk, app.state.keeper = desk, keeper
+    app.state.changes, app.state.metrics = changes, metrics
     app.include_router(login.router)
     app.include_router(pages.router)
     app.include_router(api.router)
+    app.include_router(rest.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     app.add_exception_handler(FoveolaError, _explained)
     app.add_exception_handler(HTTPException, _explained)
@@ -76,6 +91,7 @@ def create_app(
         return await following(request)
 
     app.middleware("http")(add_headers)
+    app.add_middleware(Measured, metrics=metrics)
     return app
 
 
@@ -87,12 +103,11 @@ async def _explained(request: Request, error: Exception) -> Response:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"] if part not in ("body", "query"))
         return answer(request, 422, f"{where}: {first['msg']}" if where else str(first["msg"]))
-    status = 404 if isinstance(error, ArchiveError) else 422
-    return answer(request, 503 if isinstance(error, AccessError) else status, str(error))
+    return answer(request, status_of(error), str(error))
 
 
 def answer(request: Request, status: int, sentence: str) -> Response:
     """A refusal."""
     if request.url.path.startswith("/api/"):
-        return JSONResponse({"detail": sentence}, status)
+        return JSONResponse({"detail": sentence}, status, headers_of(status))
     return pages.refusal(request, status, sentence)

@@ -1,6 +1,7 @@
 """What the requests to a service share: one archive, opened for reading, and its encoder."""
 
 import threading
+from concurrent.futures import Future
 from functools import cached_property
 from pathlib import Path
 
@@ -12,10 +13,12 @@ from foveola.cases import Case, Eye
 from foveola.encoders.parts import Parts
 from foveola.errors import ImageError
 from foveola.explain import removal_map
-from foveola.images.decode import decode, read_bytes
+from foveola.images.decode import decode, read_bytes, same_scale
 from foveola.images.overlay import shares
 from foveola.images.thumbnail import small
 from foveola.retrieval import Query, Retriever, SearchResult
+from foveola.service.metrics import Metrics
+from foveola.service.models import Models
 from foveola.service.pictures import MOST, Kept, Picture, heat, picture
 from foveola.service.queries import Queries, Sent
 from foveola.service.who import saw
@@ -30,22 +33,50 @@ class Desk:
 
     Args:
         folder: the archive.
+        metrics: that count what is asked; new ones if None.
 
     Raises:
         ArchiveError, EncoderError: it can't be opened.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, metrics: Metrics | None = None) -> None:
         self.retriever = Retriever.open(folder)
+        self.models = Models(self.retriever)
+        self.metrics = metrics or Metrics()
         self.queries = Queries()
         self._thumbnails: Kept[bytes | None] = Kept(THUMBNAILS)
         self._pictures: Kept[Picture] = Kept(PICTURES)
         self._features: Kept[Maps] = Kept(MAPS)
         self._ids: NDArray[np.int64] | None = None
         self._parting = threading.Lock()  # one request at a time: a compiled part is not shared
+        self._warm: Future[None] = Future()
+        self._warming = threading.Thread(target=self._warm_up, name="warming")
+        self._warming.start()
+
+    def _warm_up(self) -> None:
+        try:
+            self.retriever.warm()
+        except Exception as error:
+            self._warm.set_exception(error)
+        else:
+            self._warm.set_result(None)
+
+    def ready(self, seconds: float) -> bool:
+        """Whether a search would be answered without delay; waits for that as long as told.
+
+        Raises:
+            ArchiveError, EncoderError: it would not be, and why.
+        """
+        try:
+            self._warm.result(seconds)
+        except TimeoutError:
+            return False
+        return True
 
     def close(self) -> None:
         """Close the archive."""
+        self._warming.join()
+        self.models.close()
         self.retriever.close()
 
     def info(self) -> ArchiveInfo:
@@ -58,12 +89,17 @@ class Desk:
         Raises:
             ImageError: it is no photograph that can be used.
         """
-        query = self.read(data, eye)
-        return self.queries.put(query, decode(data, min_side=MOST, name=NAME))
+        pixels = decode(data, min_side=MOST, name=NAME)
+        once = same_scale(data, MOST, self.retriever.encoder.contract.size)
+        query = self.read(data, eye, pixels if once else None)
+        return self.queries.put(query, pixels)
 
-    def read(self, data: bytes, eye: Eye | None = None) -> Query:
-        """The same without keeping it."""
-        return self.retriever.read(data, NAME, eye=eye)
+    def read(
+        self, data: bytes, eye: Eye | None = None, pixels: NDArray[np.uint8] | None = None
+    ) -> Query:
+        """The same without keeping it; `pixels` are given where they were decoded already."""
+        with self.metrics.reading():
+            return self.retriever.read(data, NAME, eye=eye, pixels=pixels)
 
     def receive_case(self, id_: int) -> str:
         """Ask about a case of the archive itself; returns a token.
@@ -88,8 +124,13 @@ class Desk:
         return self.answer(sent.query, k, where)
 
     def answer(self, query: Query, k: int, where: str | None = None) -> SearchResult:
-        """The same of one that was read only."""
-        result = self.retriever.answer(query, k, where=where)
+        """The cases most like a photograph that was read.
+
+        Raises:
+            FilterError: the condition can't be understood.
+        """
+        with self.metrics.searching():
+            result = self.retriever.answer(query, k, where=where)
         saw(hit.id for hit in result.hits)
         return result
 

@@ -1,0 +1,27 @@
+"""Ask a running service for similar cases, from another program or another computer.
+
+    foveola serve archive/                                        # in another terminal
+    python examples/ask_a_service.py http://127.0.0.1:8321 fundus.jpg
+
+The client loads neither numpy nor a model. With accounts give a token in FOVEOLA_TOKEN.
+"""
+
+import sys
+from pathlib import Path
+
+from foveola.client import Client, UnreachableError
+from foveola.errors import ServiceError
+
+address, photograph = sys.argv[1], Path(sys.argv[2])
+try:
+    with Client(address, timeout=30) as client:
+        print(f"{client.ready()} cases")
+        answer = client.search(photograph, k=5)
+        for hit in answer.hits:
+            print(f"{hit.rank}. {hit.similarity:.4f}  case {hit.case.id}, grade {hit.case.grade}")
+        for sentence in answer.sentences:
+            print(sentence)
+except UnreachableError as error:
+    sys.exit(f"not there: {error}")
+except ServiceError as error:  # the service's own sentence: no photograph, not allowed, busy ...
+    sys.exit(f"refused: {error}")

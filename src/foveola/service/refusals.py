@@ -1,0 +1,45 @@
+"""Which status an error has over HTTP."""
+
+from foveola.errors import (
+    AccessError,
+    ArchiveError,
+    BusyError,
+    EncoderError,
+    FoveolaError,
+    JobError,
+    KnownCaseError,
+    MatchingError,
+    NoCaseError,
+)
+
+SECONDS = 5  # after which whoever was refused for the moment may ask again
+
+
+class NoJobError(JobError):
+    """There is no such job, or not any more."""
+
+
+class QueueFullError(JobError):
+    """Too many jobs wait."""
+
+
+class EndedError(JobError):
+    """A job has ended and can't be cancelled."""
+
+
+# The first kind that fits; a sentence of another kind is about what was sent: 422.
+_STATUS: tuple[tuple[type[FoveolaError], int], ...] = (
+    (NoCaseError, 404), (NoJobError, 404), (KnownCaseError, 409), (EndedError, 409),
+    (MatchingError, 403), (QueueFullError, 429), (BusyError, 503), (ArchiveError, 409),
+    (EncoderError, 503), (AccessError, 503),
+)  # fmt: skip
+
+
+def status_of(error: Exception) -> int:
+    """Of an error that a user can cause."""
+    return next((status for kind, status in _STATUS if isinstance(error, kind)), 422)
+
+
+def headers_of(status: int) -> dict[str, str]:
+    """That tell a program when to ask again."""
+    return {"Retry-After": str(SECONDS)} if status in (429, 503) else {}

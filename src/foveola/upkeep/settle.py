@@ -1,0 +1,37 @@
+"""What follows a change of an archive: what its similarities are worth, and the matching gallery.
+
+Both take a second or two for ten thousand cases, so a service does them once after many changes.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from foveola.archive import Archive
+from foveola.errors import MatchingError
+from foveola.matching import gallery, permission
+from foveola.trust import load, refresh
+
+
+def settle(folder: Path, progress: Callable[[int], None] | None = None) -> None:
+    """Bring everything up to date with an archive's cases.
+
+    Args:
+        folder: the archive.
+        progress: called with the number of photographs just described for matching.
+
+    Raises:
+        ArchiveError: it can't be opened or written.
+    """
+    with Archive.open(folder) as archive:
+        refresh(archive)
+    try:
+        allowed = permission.permission(folder)
+    except MatchingError:
+        return  # switched off
+    gallery.update(folder, allowed, progress)
+
+
+def is_settled(archive: Archive) -> bool:
+    """Whether what its similarities are worth was learnt from as many cases as it has."""
+    kept = load(archive)
+    return kept is None or kept.cases == len(archive)
