@@ -162,11 +162,9 @@ def test_what_is_open_is_open(visitor, route):
     assert answer.status_code == (401 if route == "POST /login" else 200)
 
 
-@pytest.mark.parametrize("route", UNSAFE)
+@pytest.mark.parametrize("route", sorted(set(UNSAFE) - {"POST /login"}))  # no session yet
 @pytest.mark.parametrize("token", ["", "0" * 64, "ü", "of another session"])
 def test_nothing_is_changed_without_the_token_of_the_session(members, route, token):
-    if route == "POST /login":
-        pytest.skip("there is no session yet; the next test is about it")
     client, _ = members["admin"]
     if token == "of another session":
         token = members["viewer"][1]
