@@ -12,12 +12,13 @@ pytest.importorskip("pynetdicom")
 
 import pydicom
 from pydicom.uid import ExplicitVRLittleEndian, JPEGBaseline8Bit
-from pynetdicom import AE
+from pynetdicom import AE, evt
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.sop_class import Verification
 
 from dicoms import OPHTHALMIC_8, SECONDARY_CAPTURE, colours, to_bytes, with_pixels
 from foveola.errors import PacsError
+from foveola.pacs import node as module
 from foveola.pacs.node import SYNTAXES, Node, NodeSettings
 from foveola.pacs.spool import Spool
 
@@ -134,7 +135,7 @@ def test_an_oversize_object_is_refused_without_being_held_and_the_next_one_goes_
     assert [pydicom.dcmread(path).Rows for path in node.spool.waiting()] == [72, 80]
 
 
-def test_the_bytes_of_an_oversize_object_are_dropped_as_they_come(node, monkeypatch):
+def test_the_bytes_of_an_oversize_object_are_dropped_as_they_come(node):
     seen = []
     real = node.node._store
 
@@ -143,8 +144,6 @@ def test_the_bytes_of_an_oversize_object_are_dropped_as_they_come(node, monkeypa
         return real(event)
 
     handlers = node.node._ae._servers[0]
-    from pynetdicom import evt
-
     handlers.bind(evt.EVT_C_STORE, store)
     association = node.associate(syntax=ExplicitVRLittleEndian)
     assert association.send_c_store(image(1024)).Status == 0xA700  # 3 MB
@@ -171,6 +170,13 @@ def test_a_pdu_that_claims_four_gigabytes_closes_the_connection(node):
         stranger.sendall(struct.pack(">BBL", 1, 0, 0xFFFFFFF0) + bytes(1000))
         assert stranger.recv(1) == b""
     assert node.associate().is_established
+
+
+def test_a_pdu_that_never_ends_closes_the_connection(node, monkeypatch):
+    monkeypatch.setattr(module, "QUIET_SECONDS", 0.5)
+    with socket.create_connection(("127.0.0.1", node.port), timeout=30) as stranger:
+        stranger.sendall(struct.pack(">BBL", 1, 0, 1000) + bytes(10))
+        assert stranger.recv(1) == b""
 
 
 def test_no_more_senders_than_wanted(tmp_path):

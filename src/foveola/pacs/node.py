@@ -164,8 +164,9 @@ def _application_entity(
 
 
 def _bound_pdus(event: Event) -> None:
-    """Refuse a PDU that claims more than there can be: pynetdicom would read all of its 4 GB."""
+    """Refuse a PDU that never ends, or that claims 4 GB, which pynetdicom would read."""
     socket: Any = event.assoc.dul.socket
+    socket.socket.settimeout(QUIET_SECONDS)  # in the middle of a PDU it would wait for ever
     read = socket.recv
 
     def recv(count: int) -> bytearray:

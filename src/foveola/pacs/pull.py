@@ -133,7 +133,8 @@ def by_changes(pacs: Pacs, point: Point, classes: Collection[str]) -> Iterator[N
     newest = _changes(pacs, "last")
     if newest is None:
         raise PacsError(f"the PACS at {pacs.host} has no list of changes; use --feed qido")
-    point.last = min(point.last, int(newest["Last"]))  # an Orthanc that began anew counts anew
+    if point.last > int(newest["Last"]):  # an Orthanc that began anew counts anew
+        point.last = 0
     while page := _changes(pacs, f"since={point.last}&limit={CHANGES}"):
         for number, id_ in _listed(pacs, page):
             if id_ is not None:

@@ -25,6 +25,13 @@ SECONDS = (10.0, 120.0)  # to connect, and between two pieces of an answer
 ANY_SYNTAX = (("application/dicom", "*"),)  # as it is stored: nothing is decoded on the way
 
 
+# What comes of an answer that is no DICOM, no JSON, or nested without end.
+UNEXPECTED = (
+    requests.exceptions.JSONDecodeError, InvalidDicomError, ValueError, KeyError, TypeError,
+    AttributeError, IndexError, EOFError, RecursionError, NotImplementedError,
+)  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Reference:
     """Where an instance lies in a PACS: its original UIDs."""
@@ -204,13 +211,12 @@ class Pacs:
             raise PacsError(
                 f"the certificate of {self.host} can't be verified; name the authority with --ca"
             ) from None
-        except requests.RequestException:
-            raise PacsError(f"the PACS at {self.host} can't be reached") from None
-        except (ValueError, KeyError, TypeError, AttributeError, IndexError, InvalidDicomError,
-                RecursionError, EOFError, NotImplementedError):  # fmt: skip
+        except UNEXPECTED:
             raise broken(
                 f"the PACS at {self.host} answered with something else when asked {what}"
             ) from None
+        except requests.RequestException:
+            raise PacsError(f"the PACS at {self.host} can't be reached") from None
 
 
 # Patient, study and image modules, as far as a report on the image repeats them
