@@ -1,10 +1,13 @@
 """DICOM images made for tests, with every kind of pixel and transfer syntax."""
 
 import io
+import tempfile
 import warnings
 import zlib
+from pathlib import Path
 
 import numpy as np
+from openjpeg.utils import encode_array
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.filewriter import dcmwrite
@@ -12,6 +15,9 @@ from pydicom.uid import (
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGLossless,
+    JPEGLosslessSV1,
     generate_uid,
 )
 
@@ -81,6 +87,8 @@ def to_bytes(made: Dataset, syntax=ExplicitVRLittleEndian) -> bytes:
     meta.TransferSyntaxUID = syntax
     made.file_meta = meta
     out = io.BytesIO()
+    if syntax == ExplicitVRBigEndian and made.get("BitsAllocated") == 16:
+        made.PixelData = np.frombuffer(made.PixelData, "<u2").astype(">u2").tobytes()
     little, implicit = syntax != ExplicitVRBigEndian, syntax == ImplicitVRLittleEndian
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -98,3 +106,38 @@ def deflated(data: bytes, payload: bytes) -> bytes:
 def colours(height=72, width=80, seed=0):
     """(H, W, 3) uint8 with every kind of value."""
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def compressed(pixels, syntax, photometric=None, **options) -> bytes:
+    """A file in a compressed transfer syntax, by its encoder; options are the encoder's."""
+    if syntax in (JPEGLosslessSV1, JPEGLossless):
+        return _by_gdcm(to_bytes(with_pixels(pixels, photometric)), syntax)
+    if syntax == JPEG2000Lossless:
+        stream = encode_array(pixels, photometric_interpretation=1 if pixels.ndim == 3 else 2)
+        return to_bytes(encapsulated(pixels, [stream], photometric), syntax)
+    made = with_pixels(pixels, photometric)
+    made.file_meta = FileMetaDataset()
+    made.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    made.compress(syntax, generate_instance_uid=False, **options)
+    return to_bytes(made, syntax)
+
+
+def _by_gdcm(data: bytes, syntax) -> bytes:
+    import gdcm
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "image.dcm"
+        path.write_bytes(data)
+        reader = gdcm.ImageReader()
+        reader.SetFileName(str(path))
+        assert reader.Read()
+        change = gdcm.ImageChangeTransferSyntax()
+        change.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.GetTSType(str(syntax))))
+        change.SetInput(reader.GetImage())
+        assert change.Change()
+        writer = gdcm.ImageWriter()
+        writer.SetFileName(str(path))
+        writer.SetFile(reader.GetFile())
+        writer.SetImage(change.GetOutput())
+        assert writer.Write()
+        return path.read_bytes()

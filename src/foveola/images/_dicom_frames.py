@@ -17,7 +17,7 @@ from pydicom.pixels.decoders.base import get_decoder
 from foveola.errors import ImageError
 from foveola.images import _dicom_colors as colors
 from foveola.images._dicom_object import Form
-from foveola.images._headers import read_header
+from foveola.images._headers import read_header, segments
 from foveola.images.decode import reduction
 
 Pixels = NDArray[np.uint8]
@@ -45,15 +45,13 @@ def decode_frame(found: Dataset, form: Form, frame: int, min_side: int | None = 
     """
     if not 0 <= frame < form.frames:
         raise ImageError(f"there is no frame {frame + 1}; NumberOfFrames is {form.frames}")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of odd headers; they would quote what they hold
-        if form.syntax in _JPEG:
-            values = _jpeg(stream_of(found, form, frame), form, frame, min_side)
-            form_now = "RGB" if form.samples == 3 else form.photometric
-        else:
-            values = stored_values(found, form, frame)
-            form_now = _after_codec(form)
-        pixels = colors.to_srgb(values, found, form, form_now)
+    if form.syntax in _JPEG:
+        values = _jpeg(stream_of(found, form, frame), form, frame, min_side)
+        form_now = "RGB" if form.samples == 3 else form.photometric
+    else:
+        values = stored_values(found, form, frame)
+        form_now = _after_codec(form)
+    pixels = colors.to_srgb(values, found, form, form_now)
     return np.ascontiguousarray(pixels)
 
 
@@ -110,9 +108,11 @@ def stream_of(found: Dataset, form: Form, frame: int) -> bytes:
 def _by_pydicom(found: Dataset, form: Form, frame: int) -> Values:
     decoder = get_decoder(form.syntax)
     try:
-        values, _ = decoder.as_array(
-            found, index=frame, raw=True, decoding_plugin=_PLUGINS.get(form.syntax, "")
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd lengths and headers, which are common
+            values, _ = decoder.as_array(
+                found, index=frame, raw=True, decoding_plugin=_PLUGINS.get(form.syntax, "")
+            )
     except MemoryError:
         raise
     except Exception:  # plugins raise what they like, and quote the file
@@ -161,8 +161,8 @@ def _with_colour_stated(stream: bytes, form: Form) -> bytes:
     Where it does say so itself it is believed: cameras err in the DICOM header, and no viewer
     would show what they write there.
     """
-    head = stream[: max(stream.find(b"\xff\xda"), 0)]
-    if form.samples == 1 or b"\xff\xe0\x00\x10JFIF" in head or b"\xff\xee\x00\x0eAdobe" in head:
+    said = {(marker, stream[start : start + 5]) for marker, start, _ in segments(stream)}
+    if form.samples == 1 or said & {(0xE0, b"JFIF\0"), (0xEE, b"Adobe")}:
         return stream
     transform = 0 if form.photometric == "RGB" else 1
     adobe = b"\xff\xee\x00\x0eAdobe\x00\x64\0\0\0\0" + bytes([transform])

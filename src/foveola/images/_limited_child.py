@@ -1,7 +1,7 @@
 """The child of `limited`: reads requests from stdin and answers on stdout, within limits.
 
     request   {"function": "module:name", "size": N, "seconds": S, "with": {...}} line, N bytes
-    answer    {..., "size": M} line, M bytes
+    answer    {..., "size": M, "last": whether the child ends after it} line, M bytes
 
 Nothing else reaches stdout or the terminal, whatever a decoder prints: a library's warning may
 quote what it could not read, and that may be a name.
@@ -59,7 +59,7 @@ def _answer(request: dict[str, Any], data: bytes, answers: BinaryIO) -> bool:
         # Its kind only: the message may quote the file.
         kind = type(error).__name__
         facts, payload = {"error": f"it is damaged ({kind}); copy or send it again"}, b""
-    answers.write(json.dumps({**facts, "size": len(payload)}).encode() + b"\n")
+    answers.write(json.dumps({**facts, "size": len(payload), "last": not sound}).encode() + b"\n")
     answers.write(payload)
     answers.flush()
     return sound

@@ -16,7 +16,8 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
-from foveola.errors import ImageError
+from foveola.cases import Eye
+from foveola.errors import FoveolaError, ImageError
 from foveola.images._headers import NO_MEMORY, Header, read_header
 from foveola.images._sniff import is_dicom
 
@@ -239,6 +240,15 @@ def dicom_facts(data: bytes, limits: Limits = DEFAULT_LIMITS) -> "DicomFacts | N
     from foveola.images import dicom
 
     return dicom.read_facts(data, limits)
+
+
+def stated_eye(data: bytes) -> Eye | None:
+    """Which eye a DICOM image says it shows; None where it does not, and for other files."""
+    try:
+        facts = dicom_facts(data)
+    except FoveolaError:  # told by `decode`
+        return None
+    return facts.eye if facts else None
 
 
 def _dicom(data: bytes, limits: Limits, min_side: int | None, frame: int) -> Pixels:

@@ -6,11 +6,12 @@ docs/dicom.md. Nothing here imports pydicom: the child does.
 
 import importlib.util
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from foveola.cases import Eye
 from foveola.errors import MissingExtraError
 from foveola.images.limited import POOL
 
@@ -34,7 +35,7 @@ class DicomFacts:
     width: int
     height: int
     frames: int
-    eye: Literal["left", "right"] | None
+    eye: Eye | None
 
 
 def decode_dicom(

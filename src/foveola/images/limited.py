@@ -64,8 +64,11 @@ class Pool:
             except BaseException:
                 child.end()
                 raise
-            with self._lock:
-                self._idle.append(child)
+            if answer.pop("last"):
+                child.end()
+            else:
+                with self._lock:
+                    self._idle.append(child)
         if "error" in answer:
             raise ImageError(answer["error"])
         return answer, payload
