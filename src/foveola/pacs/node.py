@@ -32,6 +32,9 @@ SYNTAXES: Final = (
     uid.JPEGLSNearLossless,
     uid.JPEG2000Lossless,
     uid.JPEG2000,
+    uid.HTJ2KLossless,
+    uid.HTJ2KLosslessRPCL,
+    uid.HTJ2K,
     uid.RLELossless,
 )
 SUCCESS, OUT_OF_RESOURCES, WRONG_CLASS = 0x0000, 0xA700, 0x0122
