@@ -1,6 +1,7 @@
 """DICOM pixels, right to the bit: every kind and transfer syntax, against slow computations."""
 
 import io
+import subprocess
 import sys
 from fractions import Fraction
 from math import floor
@@ -375,7 +376,23 @@ def test_size_and_eye_are_known_from_the_header_alone():
     assert stated_eye(b"\xff\xd8\xff no DICOM") is None
 
 
-# --- what is not installed ---
+# --- what is not installed, or not needed ---
+
+
+def test_nothing_of_dicom_is_loaded_for_other_photographs(tmp_path):
+    Image.fromarray(colours(H, W)).save(tmp_path / "a.png")
+    program = """
+import sys
+from pathlib import Path
+import foveola.cli.archive, foveola.indexing, foveola.retrieval
+from foveola.images.decode import decode, stated_eye
+decode(Path(sys.argv[1]))
+stated_eye(Path(sys.argv[1]).read_bytes())
+print(sorted({"pydicom", "gdcm", "openjpeg"} & set(sys.modules)))
+"""
+    command = [sys.executable, "-c", program, str(tmp_path / "a.png")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 def test_without_pydicom_a_sentence_says_how_to_install_it(monkeypatch):

@@ -37,7 +37,9 @@ def main() -> None:
 
 
 def _limit_memory() -> None:
-    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    statm = Path("/proc/self/statm")  # Linux has it; elsewhere 1 GiB is near enough
+    pages = int(statm.read_text().split()[0]) if statm.exists() else 2**18
+    used = pages * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))
     # A core file would hold a patient's data, and a decoder has nothing to write.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

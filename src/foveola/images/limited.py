@@ -2,7 +2,8 @@
 
 The decoders of DICOM are C code, and even its plain elements can unpack to many times their
 length. What goes wrong with them there ends the child, not the program, and the next call
-starts a new one. A child stays for the next call, as starting one takes half a second.
+starts a new one. A child stays for the next call, as starting one takes about a second of the
+processor.
 """
 
 import atexit

@@ -10,7 +10,6 @@ parses what a stranger sent.
 
 import datetime
 import io
-import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -26,7 +25,8 @@ from foveola.images._dicom_frames import stored_values, stream_of
 from foveola.images._dicom_object import Form, eye_of, form_of, read_object
 from foveola.images.decode import Limits
 from foveola.pacs.cameras import known_camera
-from foveola.pacs.kept import KEPT, kept_of, meanings
+from foveola.pacs.dates import moved, read_date
+from foveola.pacs.kept import KEPT, KEPT_GREY, KEPT_PALETTE, Rule, kept_of, meanings
 from foveola.pacs.streams import clean_jpeg, clean_jpeg_2000
 
 METHOD = "Foveola: PS3.15 Basic Profile by a keep list, dates moved"
@@ -120,7 +120,7 @@ def describe(data: bytes, *, limits: dict[str, Any]) -> tuple[dict[str, Any], by
 
 
 def _file(found: Dataset, form: Form, frame: int, uid: str, names: dict[str, Any]) -> bytes:
-    made = kept_of(found, KEPT)
+    made = kept_of(found, KEPT | _of_pixels(form))
     _name(made, found, uid, names)
     _move_dates(made, found, names["shift_days"])
     _keep_camera(made, found)
@@ -129,6 +129,13 @@ def _file(found: Dataset, form: Form, frame: int, uid: str, names: dict[str, Any
     made.InstanceNumber = frame + 1
     syntax = _put_pixels(made, found, form, frame)
     return _written(made, syntax)
+
+
+def _of_pixels(form: Form) -> dict[str, Rule]:
+    """What is kept of the tables, which mean something for one kind of pixels only."""
+    if form.photometric == "PALETTE COLOR":
+        return KEPT_PALETTE
+    return KEPT_GREY if form.samples == 1 else {}
 
 
 def _name(made: Dataset, found: Dataset, uid: str, names: dict[str, Any]) -> None:
@@ -172,31 +179,15 @@ def _move_dates(made: Dataset, found: Dataset, days: int) -> None:
     made.StudyDate = None
     for keyword in _DATES:
         if (date := read_date(found.get(keyword))) is not None:
-            setattr(made, keyword, _moved(date, days))
+            setattr(made, keyword, moved(date, days))
     if (date := read_date(found.get("AcquisitionDateTime"))) is not None:
-        made.AcquisitionDateTime = _moved(date, days)
-
-
-def _moved(date: datetime.date, days: int) -> str:
-    return (date + datetime.timedelta(days)).strftime("%Y%m%d")
+        made.AcquisitionDateTime = moved(date, days)
 
 
 def _acquired(found: Dataset) -> datetime.date | None:
     """When the picture was taken, as near as is stated."""
     dates = (read_date(found.get(k)) for k in ("AcquisitionDateTime", *_DATES))
     return next((date for date in dates if date is not None), None)
-
-
-def read_date(value: Any) -> datetime.date | None:
-    """The date of a DA or DT, YYYYMMDD or the older YYYY.MM.DD; None where it is none."""
-    text = str(value or "").strip()
-    found = re.match(r"(\d{4})([.]?)(\d{2})\2(\d{2})", text, re.ASCII)
-    if found is None or not 1900 <= int(found[1]) <= 2199:
-        return None
-    try:
-        return datetime.date(int(found[1]), int(found[3]), int(found[4]))
-    except ValueError:
-        return None
 
 
 # --- pixels ---

@@ -173,11 +173,13 @@ class Intake:
     def recover(self) -> int:
         """Index what a kill left in the store; how many frames that were.
 
-        Call it once at the start, while no other process takes images into this store.
+        Call it once at the start. What another process is about to index is indexed by both,
+        to the same end.
         """
         with self._lock:
             for partial in self.store.glob(f"*/*{_PARTIAL}"):
-                partial.unlink(missing_ok=True)
+                if not _runs(partial.suffixes[-2][1:]):
+                    partial.unlink(missing_ok=True)
             begun = self.pseudonyms.unfinished()
             paths = [path for path in (self._path(*one) for one in begun) if path.exists()]
             return len(paths) - len(self._index(paths))
@@ -215,7 +217,7 @@ class Intake:
             folder.mkdir()
             _sync(self.store)
         for path, size in zip(paths, sizes, strict=True):
-            partial = path.with_suffix(_PARTIAL)
+            partial = path.with_suffix(f".{os.getpid()}{_PARTIAL}")
             with partial.open("wb") as file:
                 file.write(files[start : start + size])
                 file.flush()
@@ -295,6 +297,17 @@ class Intake:
 def _reason(item: Failed) -> str:
     """Why a frame failed, without the name of its file, which the sender does not know."""
     return item.reason.removeprefix(f"{Path(item.case.path).name}: ")
+
+
+def _runs(process: str) -> bool:
+    """Whether the process with this number, which wrote a file, is still there."""
+    try:
+        os.kill(int(process), 0)
+    except (ValueError, ProcessLookupError):
+        return False
+    except PermissionError:
+        pass  # of another user
+    return True
 
 
 def _sync(folder: Path) -> None:

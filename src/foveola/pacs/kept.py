@@ -7,7 +7,7 @@ dictionary gives them. Runs in the limited child only.
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Any, cast
 
@@ -80,16 +80,28 @@ def measured(value: Any) -> Any:
     return value if isinstance(value, float) and abs(value) <= LARGEST else None
 
 
-def items(rules: dict[str, Rule], most: int = 1) -> Rule:
-    """A sequence of at most so many items, in which these attributes are kept."""
+def tables(value: Any) -> Any:
+    """The first VOI table, without its explanation."""
+    rules = {"LUTDescriptor": whole(), "LUTData": _table}
+    kept = [kept_of(item, rules) for item in list(value)[:1]]
+    return Sequence(kept) if kept and len(kept[0]) == len(rules) else None
 
-    def keep(value: Any) -> Any:
-        if not isinstance(value, Sequence):
-            return None
-        kept = [kept_of(item, rules) for item in list(value)[:most]]
-        return Sequence([item for item in kept if len(item)]) or None
 
-    return keep
+def _table(value: Any) -> Any:
+    return data(2**17)(value) if isinstance(value, bytes) else whole(2**16)(value)
+
+
+def agents(value: Any) -> Any:
+    """What the pupil was widened with, as codes."""
+    rules = {"MydriaticAgentCodeSequence": codes}
+    kept = [kept_of(item, rules) for item in list(value)[:4]]
+    return Sequence([item for item in kept if len(item)]) or None
+
+
+def profile(value: Any) -> Any:
+    """An ICC profile of at most 4 MiB."""
+    is_one = isinstance(value, bytes) and value[36:40] == b"acsp" and len(value) <= 2**22
+    return value if is_one else None
 
 
 def codes(value: Any) -> Any:
@@ -120,7 +132,7 @@ def meanings() -> dict[tuple[str, str], str]:
     }
 
 
-def kept_of(found: Dataset, rules: dict[str, Rule]) -> Dataset:
+def kept_of(found: Dataset, rules: Mapping[str, Rule]) -> Dataset:
     """A new dataset with what the rules keep."""
     made = Dataset()
     for keyword, rule in rules.items():
@@ -139,8 +151,6 @@ def _listed(value: Any) -> Iterable[Any]:
     return value if isinstance(value, MultiValue | list) else [value]
 
 
-_WINDOW_TABLE = {"LUTDescriptor": whole(), "LUTData": whole(65536)}
-
 # Attributes that pixels need are set by `deidentify` from what the decoder has read.
 KEPT: dict[str, Rule] = {
     "ImageType": leading(
@@ -158,7 +168,7 @@ KEPT: dict[str, Rule] = {
     "LossyImageCompressionRatio": numbers(4),
     "PresentationLUTShape": words("IDENTITY", "INVERSE"),
     "ColorSpace": words("SRGB", "ADOBERGB", "ROMMRGB"),
-    "ICCProfile": data(2**22),
+    "ICCProfile": profile,
     "PixelAspectRatio": words("1"),
     "PixelSpacing": numbers(),
     "HorizontalFieldOfView": measured,
@@ -166,24 +176,26 @@ KEPT: dict[str, Rule] = {
     "PupilDilated": words("YES", "NO"),
     "PatientEyeMovementCommanded": words("YES", "NO"),
     "DetectorType": words("CCD", "CMOS", "PHOTO", "INT", "SCAN"),
-    "WindowCenter": numbers(16),
-    "WindowWidth": numbers(16),
-    "VOILUTFunction": words("LINEAR", "LINEAR_EXACT", "SIGMOID"),
-    "VOILUTSequence": items(_WINDOW_TABLE),
-    "RescaleIntercept": numbers(1),
-    "RescaleSlope": numbers(1),
-    "RescaleType": words("US", "OD"),
-    "RedPaletteColorLookupTableDescriptor": whole(),
-    "GreenPaletteColorLookupTableDescriptor": whole(),
-    "BluePaletteColorLookupTableDescriptor": whole(),
-    "RedPaletteColorLookupTableData": data(2**17),
-    "GreenPaletteColorLookupTableData": data(2**17),
-    "BluePaletteColorLookupTableData": data(2**17),
     "AnatomicRegionSequence": codes,
     "AcquisitionDeviceTypeCodeSequence": codes,
     "IlluminationTypeCodeSequence": codes,
     "LightPathFilterTypeStackCodeSequence": codes,
     "ImagePathFilterTypeStackCodeSequence": codes,
     "LensesCodeSequence": codes,
-    "MydriaticAgentSequence": items({"MydriaticAgentCodeSequence": codes}, 4),
+    "MydriaticAgentSequence": agents,
 }  # fmt: skip
+
+KEPT_GREY: dict[str, Rule] = {
+    "WindowCenter": numbers(16),
+    "WindowWidth": numbers(16),
+    "VOILUTFunction": words("LINEAR", "LINEAR_EXACT", "SIGMOID"),
+    "VOILUTSequence": tables,
+    "RescaleIntercept": numbers(1),
+    "RescaleSlope": numbers(1),
+    "RescaleType": words("US", "OD"),
+}
+KEPT_PALETTE: dict[str, Rule] = {
+    f"{colour}PaletteColorLookupTable{part}": rule
+    for colour in ("Red", "Green", "Blue")
+    for part, rule in (("Descriptor", whole()), ("Data", data(2**17)))
+}

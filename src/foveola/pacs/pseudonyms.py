@@ -63,6 +63,11 @@ CREATE INDEX instances_patient ON instances (patient);
 """
 
 
+def is_pseudonym(text: str) -> bool:
+    """Whether a text has the form of our pseudonyms."""
+    return len(text) == _LETTERS + 1 and text[0] == "P" and set(text[1:]) <= set(_ALPHABET)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Identity:
     """Who and what an incoming object is.

@@ -9,7 +9,9 @@ from collections.abc import Iterator
 
 from foveola.errors import ImageError
 
-_SOI, _EOI, _SOS, _APP0, _APP8, _APP14, _COM = 0xD8, 0xD9, 0xDA, 0xE0, 0xE8, 0xEE, 0xFE
+_EOI, _SOS, _APP0, _APP8, _APP14 = 0xD9, 0xDA, 0xE0, 0xE8, 0xEE
+# Frames, tables, scans; SOF55 and LSE of JPEG-LS.
+_DECODES = {*range(0xC0, 0xD0), *range(_SOS, _APP0), 0xF7, 0xF8}
 _DAMAGED = "the {} in PixelData (7FE0,0010) is damaged or cut off; copy or send it again"
 
 
@@ -38,7 +40,7 @@ def _needed(marker: int, payload: bytes) -> bytes | None:
         return payload[:12]
     if marker == _APP8 and payload[:4] == b"mrfx":
         return payload[:5]
-    return None if 0xE0 <= marker <= 0xEF or marker >= 0xF9 else payload
+    return payload if marker in _DECODES else None
 
 
 def _segments(stream: bytes) -> Iterator[tuple[int, bytes, bytes]]:
