@@ -18,6 +18,12 @@ PLUGINS = [
     for folder in ("/usr/share/orthanc/plugins", "/usr/lib/orthanc/plugins")
 ]
 TITLE = "ORTHANC"
+# Sends on what it gets, but reports; as in docs/pacs.md.
+ROUTE = """
+function OnStoredInstance(id, tags, metadata)
+   if tags['Modality'] ~= 'SR' then SendToModality(id, 'foveola') end
+end
+"""
 
 
 @dataclass(frozen=True)
@@ -66,7 +72,9 @@ def running(folder: Path):
         "AuthenticationEnabled": False, "RemoteAccessAllowed": False,
         "DicomCheckCalledAet": True, "DicomAlwaysAllowFind": True, "DicomAlwaysAllowStore": True,
         "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
+        "LuaScripts": [str(folder / "route.lua")],
     }  # fmt: skip
+    (folder / "route.lua").write_text(ROUTE)
     (folder / "orthanc.json").write_text(json.dumps(config))
     with (
         log.open("wb") as out,

@@ -38,6 +38,7 @@ from foveola.pacs.report import NO_DIAGNOSIS, report_words
 
 MARKER = "ZZMARKERZZ"
 SECONDS = 60  # allowed on a busy machine; what was measured is in docs/pacs.md
+START = 240  # for a process to start, and for reports, which nobody waits for
 REPORT = "1.2.840.10008.5.1.4.1.1.88.33"
 
 
@@ -103,19 +104,18 @@ def started(place, *arguments, code=0):
     assert "Traceback" not in log.read_text()
 
 
-def until(true, what):
-    end = time.monotonic() + SECONDS
+def until(true, what, seconds=SECONDS):
+    end = time.monotonic() + seconds
     while time.monotonic() < end:
         if (answer := true()) is not None:
             return answer
         time.sleep(0.1)
-    raise AssertionError(f"{what}: not within {SECONDS} s")
+    raise AssertionError(f"{what}: not within {seconds} s")
 
 
 def port_of(log):
-    return until(
-        lambda: (found := re.search(r"port (\d+)", log.read_text())) and int(found[1]), "listening"
-    )
+    said = until(lambda: re.search(r"port (\d+)", log.read_text()), "listening", START)
+    return int(said[1])
 
 
 def send(port, objects, called="FOVEOLA"):
@@ -142,43 +142,59 @@ def taken(place, objects):
     return [ids[uid] for uid in new] if new and all(uid in ids for uid in new) else None
 
 
+def reports_of(orthanc, objects):
+    """The reports in the study of these objects, by QIDO-RS."""
+    study = pydicom.dcmread(io.BytesIO(objects[0])).StudyInstanceUID
+    client = DICOMwebClient(orthanc.web)
+    return client.search_for_instances(study, search_filters={"Modality": "SR"})
+
+
 @pytest.fixture(scope="module")
 def arrived(place, orthanc, cases):
     """Three studies on three ways, and the seconds that each took until it could be found."""
     direct, stowed, routed = (study(cases, subject) for subject in _subjects(cases)[5:])
     seconds = {}
     with started(
-        place, "pacs", "listen", place / "A", "--port", 0, "--allow", "CAMERA", "--allow", "ORTHANC"
-    ) as (_, log):
+        place, "pacs", "listen", place / "A", "--port", 0, "--allow", "CAMERA",
+        "--allow", "ORTHANC", "--answer-to", orthanc.web, "-k", 1,
+    ) as (_, log):  # fmt: skip
         port = port_of(log)
         start = time.monotonic()
         assert send(port, direct) == [0, 0]
         until(lambda: taken(place, direct), "C-STORE")
         seconds["C-STORE"] = time.monotonic() - start
+        until(lambda: "reports wait" in log.read_text() or None, "no such image there", START)
 
+        ours = {"AET": "FOVEOLA", "Host": "127.0.0.1", "Port": port}
+        orthanc.ask("/modalities/foveola", ours, method="PUT")
         start = time.monotonic()
         assert send(orthanc.port, routed, orthancs.TITLE) == [0, 0]
-        orthanc.ask("/modalities/foveola", {"AET": "FOVEOLA", "Host": "127.0.0.1", "Port": port},
-                    method="PUT")  # fmt: skip
-        (there,) = orthanc.ask("/studies")
-        orthanc.ask("/modalities/foveola/store", there)
         until(lambda: taken(place, routed), "C-STORE by Orthanc")
         seconds["C-STORE by Orthanc"] = time.monotonic() - start
-    with started(place, "pacs", "pull", place / "A", orthanc.web, "--every", 0.5) as (_, log):
-        until(lambda: "every 0.5 s" in log.read_text() or None, "pulling")
+        until(lambda: len(reports_of(orthanc, routed)) == 2 or None, "reports", START)
+        seconds["C-STORE by Orthanc, with both reports back"] = time.monotonic() - start
+    with started(
+        place, "pacs", "pull", place / "A", orthanc.web, "--every", 0.5,
+        "--answer-to", orthanc.node, "-k", 1,
+    ) as (_, log):  # fmt: skip
+        until(lambda: "every 0.5 s" in log.read_text() or None, "pulling", START)
         start = time.monotonic()
         client = DICOMwebClient(orthanc.web)
         client.store_instances([pydicom.dcmread(io.BytesIO(data)) for data in stowed])
         until(lambda: taken(place, stowed), "STOW-RS")
         seconds["STOW-RS and a pull every 0.5 s"] = time.monotonic() - start
+        until(lambda: len(reports_of(orthanc, stowed)) == 2 or None, "reports", START)
+        seconds["STOW-RS, with both reports back"] = time.monotonic() - start
     return {"direct": direct, "stowed": stowed, "routed": routed, "seconds": seconds}
 
 
 def test_studies_can_be_found_soon_after_they_were_sent(arrived, capsys):
     with capsys.disabled():
         for way, seconds in arrived["seconds"].items():
-            print(f"\n  {way}: 2 images found after {seconds:.1f} s", end="")
-    assert all(seconds < SECONDS for seconds in arrived["seconds"].values())
+            print(f"\n  {way}: {seconds:.1f} s", end="")
+    found = {way: s for way, s in arrived["seconds"].items() if "reports" not in way}
+    assert len(found) == 3
+    assert max(found.values()) < SECONDS
 
 
 def test_they_are_in_the_archive_once_with_eye_and_pseudonym(arrived, place):
@@ -196,7 +212,7 @@ def test_they_are_in_the_archive_once_with_eye_and_pseudonym(arrived, place):
 
 def test_a_second_pull_fetches_nothing_twice(arrived, place, orthanc):
     said = json.loads(foveola("pacs", "pull", place / "A", orthanc.web, "--json").stdout)
-    assert said == {"added": 0, "known": 0, "refused": []}
+    assert said == {"added": 0, "known": 0, "refused": []}  # nor a report
     again = foveola(
         "pacs", "pull", place / "A", orthanc.web, "--feed", "qido", "--days", 0, "--json"
     )
@@ -214,17 +230,17 @@ def answered(arrived, place, orthanc):
             "--to", orthanc.node, "-k", 2)  # fmt: skip
     client = DICOMwebClient(orthanc.web)
     study = original.StudyInstanceUID
-    found = client.search_for_instances(study, search_filters={"Modality": "SR"})
     reports = [
         client.retrieve_instance(study, each["0020000E"]["Value"][0], each["00080018"]["Value"][0])
-        for each in found
+        for each in reports_of(orthanc, arrived["stowed"])
     ]
     return original, id_, sorted(reports, key=lambda report: -len(report_words(report)))
 
 
 def test_the_reports_come_back_into_the_study_of_the_image(answered):
     original, _, reports = answered
-    assert len(reports) == 2
+    assert len(reports) == 2 + 2  # one for each eye had come by itself
+    instances = {original.SOPInstanceUID: 0}
     for report in reports:
         assert report.SOPClassUID == REPORT
         for keyword in (
@@ -236,11 +252,14 @@ def test_the_reports_come_back_into_the_study_of_the_image(answered):
         (evidence,) = report.CurrentRequestedProcedureEvidenceSequence
         (series,) = evidence.ReferencedSeriesSequence
         (image,) = series.ReferencedSOPSequence
-        assert image.ReferencedSOPInstanceUID == original.SOPInstanceUID
+        uid = image.ReferencedSOPInstanceUID
+        instances[uid] = instances.get(uid, 0) + 1
+    assert instances[original.SOPInstanceUID] == 2 + 1
+    assert sorted(instances.values()) == [1, 3]
 
 
 def test_a_report_names_similar_cases_and_no_diagnosis(answered, place):
-    _, id_, (report, short) = answered
+    _, id_, (report, short, *by_itself) = answered
     words = report_words(report)
     assert NO_DIAGNOSIS in words
     assert words[-1] == f"https://foveola.example/cases/{id_}"
@@ -256,7 +275,9 @@ def test_a_report_names_similar_cases_and_no_diagnosis(answered, place):
         own = archive.case(id_).subject
     assert not any(own in word for word in words)  # the patient's other eye is left out
     assert "left out" in " ".join(words)
-    assert len(report_words(short)) < len(words)
+    sizes = [len(report_words(each)) for each in (report, short, *by_itself)]
+    assert sizes[0] > sizes[1] > sizes[2]
+    assert all(NO_DIAGNOSIS in report_words(each) for each in by_itself)
 
 
 def test_a_report_is_valid_for_other_toolkits(answered, tmp_path):
@@ -310,10 +331,10 @@ def test_a_kill_between_acknowledgement_and_index_loses_nothing(tmp_path, cases)
     log.unlink()
     with started(tmp_path, "pacs", "listen", tmp_path / "A", "--port", 0) as (_, log):
         port = port_of(log)
-        until(lambda: taken(tmp_path, objects), "the rest")
+        until(lambda: taken(tmp_path, objects), "the rest", START)
         assert send(port, [to_bytes(broken, JPEGBaseline8Bit)]) == [0]
         refused = tmp_path / "A.pacs" / "spool" / "refused"
-        until(lambda: list(refused.glob("*.dcm")) or None, "the refusal")
+        until(lambda: list(refused.glob("*.dcm")) or None, "the refusal", START)
         (note,) = refused.glob("*.txt")
         assert "an object was refused: " + note.read_text().strip() in log.read_text()
     assert MARKER not in log.read_text()

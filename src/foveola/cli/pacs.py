@@ -1,5 +1,6 @@
 """foveola pacs: listen, pull, answer."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -7,9 +8,11 @@ import click
 
 from foveola.cli.output import PARTLY, json_option, one_line_errors
 from foveola.cli.pacs_parts import (
+    answer_options,
     classes,
     complain,
     open_intake,
+    owed_answers,
     place_of,
     places,
     print_answered,
@@ -47,10 +50,10 @@ ARCHIVE = click.argument("archive", type=click.Path(file_okay=False, path_type=P
               help="Port; 0 takes any that is free.")  # fmt: skip
 @click.option("--ae", default="FOVEOLA", show_default=True, help="AE title of ours.")
 @click.option("--allow", multiple=True, help="AE title that may send; repeat it for several.")
-@click.option("--object-mb", default=256, show_default=True, type=click.IntRange(1, 4096),
-              help="Largest object that is taken.")  # fmt: skip
 @click.option("--associations", default=8, show_default=True, type=click.IntRange(1, 256),
               help="Senders at the same time.")  # fmt: skip
+@answer_options
+@web_options
 @places
 @one_line_errors
 def listen(
@@ -59,8 +62,14 @@ def listen(
     port: int,
     ae: str,
     allow: tuple[str, ...],
-    object_mb: int,
     associations: int,
+    answer_to: str | None,
+    k: int,
+    link: str | None,
+    credentials: Path | None,
+    ca: Path | None,
+    clear: bool,
+    object_mb: int,
     folder: Path | None,
     pseudonyms: Path | None,
 ) -> None:
@@ -83,9 +92,17 @@ def listen(
             host=host, port=port, ae_title=ae, allowed=allow, object_bytes=object_mb << 20,
             associations=associations,
         )  # fmt: skip
+        to = answer_to and receiver(
+            answer_to, ae, credentials, ca, clear=clear, object_mb=object_mb
+        )
         place = place_of(archive, folder)
-        with Spool(place / "spool") as spool, open_intake(archive, place, pseudonyms) as intake:
-            worker = Worker(spool, intake.take, complain, say_taken)
+        with (
+            Spool(place / "spool") as spool,
+            open_intake(archive, place, pseudonyms) as intake,
+            owed_answers(archive, place, intake, to or None, k=k, link=link) as answers,
+        ):
+            taken = partial(say_taken, answers)
+            worker = Worker(spool, intake.take, complain, taken, answers.pay)
             node = Node(spool, settings, classes=classes(), syntaxes=SYNTAXES, arrived=worker.wake)
             stop = stop_on_signals()
             worker.start()
@@ -110,6 +127,8 @@ def listen(
 @click.option("--days", default=30, show_default=True, type=click.IntRange(0),
               help="Age of the oldest study that QIDO asks for; 0 is any.")  # fmt: skip
 @click.option("--modality", help="Modality that a study must have some of, as OP; for QIDO.")
+@answer_options
+@click.option("--ae", default="FOVEOLA", show_default=True, help="AE title of ours, for dicom://.")
 @web_options
 @places
 @json_option
@@ -123,6 +142,10 @@ def pull(
     feed: str,
     days: int,
     modality: str | None,
+    answer_to: str | None,
+    k: int,
+    link: str | None,
+    ae: str,
     credentials: Path | None,
     ca: Path | None,
     clear: bool,
@@ -133,15 +156,21 @@ def pull(
 ) -> None:
     """Fetch from the PACS at URL what is new there, by DICOMweb, into ARCHIVE, de-identified.
 
-    How far the PACS was read is remembered.
+    How far the PACS was read is remembered, and no image is taken twice.
     """
     with quiet():
         from foveola.pacs.pull import Point, by_changes, by_query, has_changes
         from foveola.pacs.pull import pull as fetch
 
         service = web_service(url, credentials, ca, clear=clear, object_mb=object_mb)
+        to = answer_to and receiver(
+            answer_to, ae, credentials, ca, clear=clear, object_mb=object_mb
+        )
         place = place_of(archive, folder)
-        with open_intake(archive, place, pseudonyms) as intake:
+        with (
+            open_intake(archive, place, pseudonyms) as intake,
+            owed_answers(archive, place, intake, to or None, k=k, link=link) as answers,
+        ):
             kept = place / "pull.json"
             point = Point.load(kept, service.fingerprint)
             listed = feed == "orthanc" or (feed == "auto" and has_changes(service))
@@ -151,8 +180,15 @@ def pull(
                     return by_changes(service, point, classes())
                 return by_query(service, point, classes(), days=days, modality=modality)
 
+            def take(data: bytes) -> bool:
+                taken = intake.take(data)
+                answers.owe(taken.ids if taken.new else ())
+                return taken.new
+
             def once() -> "Pulled":
-                return fetch(new(), lambda data: intake.take(data).new, lambda: point.save(kept))
+                pulled = fetch(new(), take, lambda: point.save(kept))
+                answers.pay()
+                return pulled
 
             if every is None:
                 pulled = once()

@@ -7,6 +7,7 @@ import signal
 import threading
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,6 +19,7 @@ from foveola.errors import FoveolaError, ImageError, MissingExtraError
 
 if TYPE_CHECKING:
     from foveola.pacs.answer import Answered, Receiver
+    from foveola.pacs.answers import Answers
     from foveola.pacs.intake import Intake, Taken
     from foveola.pacs.pull import Pulled
     from foveola.pacs.web import Pacs
@@ -56,6 +58,46 @@ def web_options(command: F) -> F:
     for option in reversed(options):
         command = option(command)
     return command
+
+
+def answer_options(command: F) -> F:
+    """Options for a report on each photograph that comes."""
+    options = (
+        click.option("--answer-to", help="Send a report on each new photograph to this PACS: URL "
+                     "of its DICOMweb service, or dicom://AE_TITLE@host:port."),
+        click.option("-k", default=10, show_default=True, type=click.IntRange(1, 100),
+                     help="How many cases a report holds."),
+        click.option("--link", help="Address of a case, with {case} for its number, for reports."),
+    )  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@contextlib.contextmanager
+def owed_answers(
+    archive: Path,
+    place: Path,
+    intake: "Intake",
+    to: "Receiver | None",
+    *,
+    k: int,
+    link: str | None,
+) -> "Iterator[Answers]":
+    """Which reports are to be sent; none where nobody is named to get them."""
+    from foveola.pacs.answers import Answers
+
+    if to is None:
+        yield Answers(place / "answers", None, complain)
+        return
+    from foveola.pacs.answer import answer
+    from foveola.pacs.report import case_link
+    from foveola.retrieval import Retriever
+
+    case_link(link, 0)  # told now, not with the first photograph
+    with Retriever.open(archive) as retriever:
+        reply = partial(answer, retriever, intake.pseudonyms, to=to, k=k, link=link)
+        yield Answers(place / "answers", reply, complain)
 
 
 def place_of(archive: Path, folder: Path | None) -> Path:
@@ -161,11 +203,14 @@ def repeat(once: "Callable[[], Pulled]", every: float, *, as_json: bool) -> None
         stop.wait(every)
 
 
-def say_taken(taken: "Taken") -> None:
-    """Numbers of the cases that are new; no name, number or UID."""
+def say_taken(answers: "Answers", taken: "Taken") -> None:
+    """Numbers of the cases that are new, no name or UID; and note that a report is owed."""
     if taken.new:
+        answers.owe(taken.ids)
         numbers = ", ".join(map(str, taken.ids))
         click.echo(f"in the archive: case {numbers}")
+    for reason in taken.failed:
+        complain(f"a frame could not be used: {reason}")
 
 
 def complain(sentence: str) -> None:

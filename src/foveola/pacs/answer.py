@@ -87,12 +87,12 @@ def answer(
     own = case_link(link, id_)
     case = retriever.archive.case(id_)
     original = _original(pseudonyms, Path(case.path).stem, id_)
-    result = retriever.search(Path(case.path), k, where=where)
-    header = to.header(
+    header = to.header(  # first, as it may fail
         Reference(original.study, original.series, original.instance, original.sop_class)
     )
     if "SOPClassUID" not in header:
         header.SOPClassUID = original.sop_class
+    result = retriever.search(Path(case.path), k, where=where)
     frames = len(pseudonyms.renamed(original.instance))
     made = similar_cases_report(
         header, result, frame=original.frame if frames > 1 else None, asked=id_, link=link

@@ -25,7 +25,8 @@ class Worker(Generic[T]):
         take: indexes one object. FoveolaError means that the object can't be used, but
             ArchiveError, EncoderError, PacsError and OSError that it should be tried again.
         say: told in one sentence, free of patients' data, what went wrong.
-        taken: called after an object was taken, with what `take` returned.
+        taken: called with what `take` returned, before the object leaves the spool.
+        after: called after each pass; returns how much it left to be tried again.
     """
 
     def __init__(
@@ -34,8 +35,10 @@ class Worker(Generic[T]):
         take: Callable[[bytes], T],
         say: Callable[[str], None],
         taken: Callable[[T], None] = lambda _: None,
+        after: Callable[[], int] = lambda: 0,
     ) -> None:
-        self._spool, self._take, self._say, self._taken = spool, take, say, taken
+        self._spool, self._take, self._say = spool, take, say
+        self._taken, self._after = taken, after
         self._wake, self._stop = threading.Event(), threading.Event()
         self._said: str | None = None
         self._thread = threading.Thread(target=self._run, name="pacs worker", daemon=True)
@@ -75,7 +78,7 @@ class Worker(Generic[T]):
 
     def _pass(self) -> int:
         try:
-            return self.drain()
+            return self.drain() + self._after()
         except OSError as error:  # the spool itself can't be read or written
             self._complain(f"the spool can't be used: {error.strerror}")
             return 1
@@ -87,7 +90,7 @@ class Worker(Generic[T]):
             self._say("an object was refused: it took the process down again and again")
             return True
         try:
-            taken = self._take(begun.read_bytes())
+            self._taken(self._take(begun.read_bytes()))
         except (ArchiveError, EncoderError, PacsError, OSError) as error:
             self._spool.put_back(begun)
             self._complain(_reason(error))
@@ -102,7 +105,6 @@ class Worker(Generic[T]):
         else:
             self._spool.done(begun)
             self._said = None
-            self._taken(taken)
         return True
 
     def _refuse(self, path: Path, reason: str) -> None:
