@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from foveola.pacs.pull import New, Pulled
 
 
-@click.group()
+@click.group(epilog="Example: foveola pacs listen archive/ --allow ORTHANC")
 def pacs() -> None:
     """Take photographs from a PACS, and send it back what is similar."""
 
