@@ -14,7 +14,8 @@
         AccessError     an account is missing or may not, or a log of what was seen can't be written
         JobError        work for an archive can't be queued, or there is no such work
         ServiceError    a service that was asked refused, or did not answer (foveola.client)
-    MissingExtraError  an optional part of Foveola is not installed
+        PacsError       a PACS can't be reached, refuses, or the spool is not ours
+        MissingExtraError  an optional part of Foveola is not installed
 
 The command line and the service turn each into one line or a 4xx. A message says
 what was found, what was expected and what to do, and carries no name, number or
@@ -76,6 +77,10 @@ class JobError(FoveolaError):
 
 class ServiceError(FoveolaError):
     """A service that was asked refused, or did not answer."""
+
+
+class PacsError(FoveolaError):
+    """A PACS can't be reached or refuses, or what it sends can't be kept."""
 
 
 class MissingExtraError(FoveolaError):

@@ -110,6 +110,8 @@ def index_cases(
     encoder: Encoder,
     cases: Sequence[Case],
     progress: Callable[[int], None] | None = None,
+    *,
+    weigh: bool = True,
 ) -> Indexed:
     """Encode and store what the archive does not hold yet.
 
@@ -123,6 +125,7 @@ def index_cases(
         encoder: the archive's own.
         cases: the photographs.
         progress: called with the number of photographs just dealt with.
+        weigh: learn what similarities are worth; a caller who adds few at a time does it later.
 
     Raises:
         ArchiveError: the encoder is another than the archive's, the disk is full, or another
@@ -153,7 +156,8 @@ def index_cases(
             ]
         if progress:
             progress(len(batch))
-    refresh(archive, changed=bool(added or relabelled))
+    if weigh:
+        refresh(archive, changed=bool(added or relabelled))
     return Indexed(added, len(unchanged), relabelled, tuple(failed), tuple(doubtful))
 
 

@@ -42,10 +42,8 @@ BAD = {
     "JSON": (b'{"error": 1}', "a JSON file"),
     "text": ("id;Auge\n1;links, Höhe\n".encode(), "a text file"),
     "text that begins like a BMP": (b"BMI,Age,Sex\n27,60,F\n" * 9, "a text file"),
-    "DICOM": (
-        bytes(128) + b"DICM" + bytes(50),
-        r"a DICOM file \(reading DICOM comes with foveola\[dicom\]\)",
-    ),
+    "DICOM": (bytes(128) + b"DICM" + bytes(50), r"TransferSyntaxUID \(0002,0010\) is missing"),
+    "DICOM without its preamble": (b"\x08\0\x05\0" + bytes(90), "a DICOM dataset without the"),
     "ZIP": (b"PK\x03\x04" + bytes(30), "a ZIP archive"),
     "HEIC": (b"\0\0\0\x18ftypheic" + bytes(30), "a HEIC"),
     "AVIF": (b"\0\0\0\x18ftypavif" + bytes(30), "an AVIF"),

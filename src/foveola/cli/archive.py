@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from foveola.cli.dicom import DicomFolder, Sources, dicom_folders, index_dicom
 from foveola.cli.output import (
     PARTLY,
     failed_json,
@@ -19,29 +20,48 @@ from foveola.cli.output import (
 
 @click.command(epilog="Example: foveola index archive/ photographs/labels.csv")
 @click.argument("archive", type=click.Path(file_okay=False, path_type=Path))
-@click.argument("sources", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.argument("sources", nargs=-1, required=True, type=Sources())
 @click.option("--encoder", help="Name or folder of the encoder; only for a new archive.")
 @click.option("--collection", default="", help="Name space of the subjects, e.g. the data set.")
+@click.option(
+    "--folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Of dicom://: for the de-identified files; ARCHIVE with .pacs added.",
+)
+@click.option(
+    "--pseudonyms",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Of dicom://: file that knows who is who; by default there, too.",
+)
 @json_option
 @click.pass_context
 @one_line_errors
 def index(
     ctx: click.Context,
     archive: Path,
-    sources: tuple[Path, ...],
+    sources: tuple[Path | DicomFolder, ...],
     encoder: str | None,
     collection: str,
+    folder: Path | None,
+    pseudonyms: Path | None,
     as_json: bool,
 ) -> None:
     """Put photographs into ARCHIVE, making it if it does not exist.
 
-    SOURCES are manifests (CSV, TSV, Parquet), folders of photographs, or photographs. Run it
+    SOURCES are manifests (CSV, TSV, Parquet), folders of photographs, or photographs, and
+    dicom://FOLDER for a folder of DICOM images, which are de-identified on the way in. Run it
     again at any time: files that are there already are not encoded twice, changed labels are
     brought up to date, and an interrupted run goes on where it stopped.
     """
+    if folders := dicom_folders(sources):
+        index_dicom(
+            ctx, archive, folders, (folder, pseudonyms),
+            encoder=encoder, collection=collection, as_json=as_json,
+        )  # fmt: skip
+        return
     from foveola.indexing import index_cases, open_archive
 
-    cases = read_cases(sources, collection)
+    cases = read_cases([source for source in sources if isinstance(source, Path)], collection)
     opened, own = open_archive(archive, encoder)
     with opened:
         from foveola.encoders.encoder import Encoder

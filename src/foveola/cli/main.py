@@ -23,6 +23,7 @@ COMMANDS = {
     "info": ("foveola.cli.archive", "Say what an archive holds."),
     "match": ("foveola.cli.match", "Find photographs of the same eye, or say that none is."),
     "matching": ("foveola.cli.match", "Allow matching, forbid it, see who used it."),
+    "pacs": ("foveola.cli.pacs", "Take photographs from a PACS, and send reports back."),
     "phantom": ("foveola.cli.data", "Draw phantom fundus photographs with known truth."),
     "read": ("foveola.cli.read", "Say which findings both eyes of a person probably show."),
     "remove": ("foveola.cli.archive", "Take an image or a subject out of an archive."),

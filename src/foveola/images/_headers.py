@@ -15,7 +15,7 @@ from foveola.images._sniff import describe, readable_format
 from foveola.images._tiff import Page
 
 NO_MEMORY = "there is not enough memory to decode it; close other programs or export it smaller"
-READABLE = "JPEG, PNG, TIFF, WebP or BMP"
+READABLE = "JPEG, PNG, TIFF, WebP, BMP or DICOM"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +71,7 @@ _ICC = b"ICC_PROFILE\0"
 def _jpeg(data: bytes) -> Header:
     frame: tuple[int, int, int, int] | None = None
     orientation, profile, scans = 1, {}, 0
-    for marker, start, end in _segments(data):
+    for marker, start, end in segments(data):
         if marker in _FRAMES:
             frame = struct.unpack_from(">BHHB", data, start)
         elif marker == _APP1 and data[start : start + 6] == b"Exif\0\0":
@@ -96,7 +96,7 @@ def _jpeg(data: bytes) -> Header:
     )  # fmt: skip
 
 
-def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+def segments(data: bytes) -> Iterator[tuple[int, int, int]]:
     """(marker, start, end) of every segment up to and with the first scan's header."""
     at = 2
     while at + 4 <= len(data):

@@ -28,7 +28,12 @@ _OTHERS: tuple[tuple[bytes, str], ...] = (
 )
 _BRANDS = {b"avif": "an AVIF", b"avis": "an AVIF", b"crx ": "a Canon camera raw file"}
 _HEIC = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
-_DICOM = "a DICOM file (reading DICOM comes with foveola[dicom])"
+_DICOM = "a DICOM dataset without the preamble of a file (export it as a DICOM file)"
+
+
+def is_dicom(data: bytes) -> bool:
+    """Whether this is a DICOM file, which is read by other means than photographs are."""
+    return data[128:132] == b"DICM"
 
 
 def readable_format(data: bytes) -> str | None:
@@ -57,7 +62,7 @@ def describe(data: bytes) -> str:
     for start, words in _OTHERS:
         if data.startswith(start):
             return words
-    if data[128:132] == b"DICM" or data[:4] in (b"\x08\0\x05\0", b"\x08\0\x08\0", b"\x08\0\0\0"):
+    if data[:4] in (b"\x08\0\x05\0", b"\x08\0\x08\0", b"\x08\0\0\0"):
         return _DICOM
     if data[4:8] == b"ftyp":
         brand = data[8:12]

@@ -10,14 +10,19 @@ colour TIFF goes through OpenCV, as Pillow keeps only the upper eight bits of it
 import stat
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
-from foveola.errors import ImageError
+from foveola.cases import Eye
+from foveola.errors import FoveolaError, ImageError
 from foveola.images._headers import NO_MEMORY, Header, read_header
+from foveola.images._sniff import is_dicom
+
+if TYPE_CHECKING:
+    from foveola.images.dicom import DicomFacts
 
 Pixels = NDArray[np.uint8]
 
@@ -49,7 +54,7 @@ class Limits:
 
 
 class Size(NamedTuple):
-    """What `peek` finds: pixels as seen upright, and JPEG, PNG, TIFF, WebP or BMP."""
+    """What `peek` finds: pixels as seen upright, and JPEG, PNG, TIFF, WebP, BMP or DICOM."""
 
     width: int
     height: int
@@ -79,8 +84,9 @@ def decode(
     limits: Limits = DEFAULT_LIMITS,
     min_side: int | None = None,
     name: str | None = None,
+    frame: int = 0,
 ) -> Pixels:
-    """Decode a photograph: JPEG, PNG, TIFF, WebP or BMP, whatever its name says.
+    """Decode a photograph: JPEG, PNG, TIFF, WebP, BMP or DICOM, whatever its name says.
 
     EXIF orientation and colour profile are applied; grey, palette, CMYK and 16-bit pictures
     come as 8-bit RGB; what is transparent lies over black. See docs/images.md.
@@ -91,6 +97,7 @@ def decode(
         min_side: the pixels of the shorter side that will do. A JPEG is then decoded at 1/2,
             1/4 or 1/8 of its size, as small as this allows; others ignore it.
         name: what an error calls the photograph when source is bytes.
+        frame: of a DICOM image of several, from 0.
 
     Returns:
         (H, W, 3) uint8, RGB in sRGB, upright, contiguous and writable.
@@ -98,6 +105,7 @@ def decode(
     Raises:
         ImageError: not such a file, beyond a limit, damaged or cut off. The sentence begins
             with the file's name (without its folders, which may name a person).
+        MissingExtraError: it is DICOM, and the library that reads it is not installed.
         ValueError: min_side is below 1.
     """
     if min_side is not None and min_side < 1:
@@ -105,6 +113,8 @@ def decode(
     name = source.name if isinstance(source, Path) else name or "the image"
     data = read_bytes(source, limits) if isinstance(source, Path) else source
     try:
+        if is_dicom(data):
+            return _dicom(data, limits, min_side, frame)
         header = _checked(data, limits)
         pixels = _jpeg(data, header, min_side) if header.format == "JPEG" else None
         return _upright(_by_pillow(data, header) if pixels is None else pixels, header)
@@ -121,8 +131,10 @@ def same_scale(data: bytes, one: int, other: int) -> bool:
     Raises:
         ImageError: the header is not that of a photograph.
     """
+    if is_dicom(data):
+        return False  # only its child knows whether there is a JPEG inside
     header = read_header(data)
-    return header.format != "JPEG" or _reduction(header, one) == _reduction(header, other)
+    return header.format != "JPEG" or reduction(header, one) == reduction(header, other)
 
 
 def peek(source: Path | bytes, *, limits: Limits = DEFAULT_LIMITS) -> Size:
@@ -134,6 +146,8 @@ def peek(source: Path | bytes, *, limits: Limits = DEFAULT_LIMITS) -> Size:
     name = source.name if isinstance(source, Path) else "the image"
     data = read_bytes(source, limits) if isinstance(source, Path) else source
     try:
+        if (facts := dicom_facts(data, limits)) is not None:
+            return Size(facts.width, facts.height, "DICOM")
         header = _checked(data, limits)
     except ImageError as error:
         raise ImageError(f"{name}: {error}") from error.__cause__
@@ -213,7 +227,7 @@ def _jpeg(data: bytes, header: Header, min_side: int | None) -> Pixels | None:
         raise ImageError(f"this JPEG has {header.bits} bits a channel; export it with 8")
     if header.channels not in (1, 3):
         return None
-    factor = _reduction(header, min_side)
+    factor = reduction(header, min_side)
     height, width = -(-header.height // factor), -(-header.width // factor)
     try:
         pixels = simplejpeg.decode_jpeg(data, min_height=height, min_width=width)
@@ -230,6 +244,36 @@ def _jpeg(data: bytes, header: Header, min_side: int | None) -> Pixels | None:
     return pixels if header.icc is None else _to_srgb(pixels, header.icc)
 
 
+def dicom_facts(data: bytes, limits: Limits = DEFAULT_LIMITS) -> "DicomFacts | None":
+    """What a DICOM image says of itself: its size, its frames, its eye; None for other files.
+
+    Raises:
+        ImageError, MissingExtraError: as from `decode`, as far as the header shows it.
+    """
+    if not is_dicom(data):
+        return None
+    from foveola.images import dicom
+
+    return dicom.read_facts(data, limits)
+
+
+def stated_eye(data: bytes) -> Eye | None:
+    """Which eye a DICOM image says it shows; None where it does not, and for other files."""
+    try:
+        facts = dicom_facts(data)
+    except FoveolaError:  # told by `decode`
+        return None
+    return facts.eye if facts else None
+
+
+def _dicom(data: bytes, limits: Limits, min_side: int | None, frame: int) -> Pixels:
+    from foveola.images import dicom
+
+    if len(data) > limits.max_bytes:
+        raise ImageError(_too_many_bytes(len(data), limits))
+    return dicom.decode_dicom(data, limits, min_side=min_side, frame=frame)
+
+
 # Most photographs are JPEGs without a profile, and a command that reads one such should not
 # wait for Pillow to be imported.
 def _by_pillow(data: bytes, header: Header) -> Pixels:
@@ -244,8 +288,11 @@ def _to_srgb(pixels: Pixels, icc: bytes) -> Pixels:
     return to_srgb(pixels, icc)
 
 
-def _reduction(header: Header, min_side: int | None) -> int:
-    """1, 2, 4 or 8. Other scales of libjpeg (3/4, 3/8) cost more time than they save."""
+def reduction(header: Header, min_side: int | None) -> int:
+    """How far a JPEG may be scaled down: 1, 2, 4 or 8.
+
+    Other scales of libjpeg (3/4, 3/8) cost more time than they save.
+    """
     factor = 1
     shorter = min(header.width, header.height)
     while min_side and factor < 8 and shorter >= 2 * factor * min_side:

@@ -15,7 +15,7 @@ from foveola.archive import Archive
 from foveola.cases import Case, Eye
 from foveola.encoders.encoder import Encoder
 from foveola.errors import ImageError
-from foveola.images.decode import decode, read_bytes
+from foveola.images.decode import decode, read_bytes, stated_eye
 from foveola.images.gradability import gradability
 from foveola.people_search import PeopleSearch, PersonResult
 from foveola.retrieval.results import Hit, Query, SearchResult
@@ -146,13 +146,14 @@ class Retriever:
             path: of the file; None where it has none, as what was sent over a network.
             subject: pseudonym of its subject.
             collection: name space of that pseudonym.
-            eye: which it shows, where that is known.
+            eye: which it shows, where that is known; a DICOM image may say so itself.
             pixels: (H, W, 3) uint8 RGB of the file, where it was decoded already with a min_side
                 that gives the same as the encoder's (`same_scale`).
 
         Raises:
             ImageError: it is no photograph that can be used.
         """
+        eye = eye or stated_eye(data)
         digest = blake2b(data, digest_size=16).digest()
         known = self.archive.find(digest=digest)
         given = Case(

@@ -100,7 +100,7 @@ class SearchOut(BaseModel):
 @router.post("/search")
 def search(
     desk: OnDesk,
-    photograph: Annotated[Upload, File(description="JPEG, PNG, TIFF, WebP or BMP")],
+    photograph: Annotated[Upload, File(description="JPEG, PNG, TIFF, WebP, BMP or DICOM")],
     k: Annotated[int, Form(ge=1, le=1000)] = 10,
     where: Annotated[str | None, Form(description="condition on the cases")] = None,
     eye: Annotated[Literal["left", "right"] | None, Form()] = None,

@@ -1,0 +1,110 @@
+"""What `foveola index` does with dicom://FOLDER."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from foveola.cli.output import LISTED, PARTLY, print_json, progress
+from foveola.errors import ImageError
+
+SCHEME = "dicom://"
+
+
+class DicomFolder:
+    """A folder that was named with dicom://."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+
+class Sources(click.ParamType):  # type: ignore[type-arg]  # generic in newer versions only
+    """A path that exists, or dicom:// and a folder."""
+
+    name = "path"
+    _path = click.Path(exists=True, path_type=Path)
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Path | DicomFolder:
+        """The path, or the folder after the scheme."""
+        if isinstance(value, str) and value.startswith(SCHEME):
+            return DicomFolder(Path(value.removeprefix(SCHEME)))
+        return Path(str(self._path.convert(value, param, ctx)))
+
+
+def dicom_folders(sources: Sequence[Path | DicomFolder]) -> list[Path]:
+    """The folders of DICOM images, none where photographs are named.
+
+    Raises:
+        ImageError: a DICOM file is named as a photograph.
+        click.UsageError: both are named.
+    """
+    folders = [source.path for source in sources if isinstance(source, DicomFolder)]
+    files = [source for source in sources if isinstance(source, Path)]
+    if folders and files:
+        raise click.UsageError("name either dicom:// folders or photographs, and index twice")
+    for file in files:
+        if file.is_file() and _is_dicom(file):
+            raise ImageError(
+                f"{file.name} is a DICOM file, which names its patient; name its folder as "
+                f"{SCHEME}FOLDER, and it is de-identified on the way in"
+            )
+    return folders
+
+
+def _is_dicom(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(132)[128:] == b"DICM"
+
+
+def index_dicom(
+    ctx: click.Context,
+    archive: Path,
+    folders: Sequence[Path],
+    places: tuple[Path | None, Path | None],
+    *,
+    encoder: str | None,
+    collection: str,
+    as_json: bool,
+) -> None:
+    """Take the DICOM images of folders into an archive and print what became of them."""
+    from foveola.cli.pacs_parts import place_of, pseudonyms_of
+    from foveola.pacs.folder import find_files, take_folder
+    from foveola.pacs.intake import COLLECTION, Intake
+
+    files = [file for source in folders for file in find_files(source)]
+    place = place_of(archive, places[0])
+    place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with Intake(
+        archive, place / "store", pseudonyms_of(place, places[1]),
+        encoder=encoder, collection=collection or COLLECTION,
+    ) as intake:  # fmt: skip
+        intake.recover()
+        with progress("taking in", len(files)) as advance:
+            done = take_folder(intake, files, advance)
+        total = len(intake.archive)
+    refused = sum(done.refused.values())
+    if as_json:
+        print_json({
+            "archive": str(archive), "cases": total, "added": done.added,
+            "unchanged": done.unchanged, "refused": dict(done.refused.most_common()),
+            "not_dicom": done.others,
+        })  # fmt: skip
+    else:
+        click.echo(
+            f"{archive}: {total} cases; {done.added} DICOM images added, {done.unchanged} there "
+            f"already, {refused} could not be used, {done.others} other files passed over"
+        )
+    _list_reasons(done.refused.most_common())
+    if refused:
+        ctx.exit(PARTLY)
+
+
+def _list_reasons(reasons: Sequence[tuple[str, int]]) -> None:
+    """Say on stderr why, with counts and without names."""
+    for reason, count in reasons[:LISTED]:
+        click.echo(f"  {count} x {reason}", err=True)
+    if len(reasons) > LISTED:
+        click.echo(f"  and {len(reasons) - LISTED} more reasons (--json lists all)", err=True)

@@ -1,0 +1,231 @@
+"""A DICOM object from bytes, checked before anything is allocated for its pixels.
+
+Runs in the limited child only. Sentences name tags and what the dictionary calls things;
+no value that a sender wrote, unless it is a number or one of a known list.
+"""
+
+import io
+import zlib
+from dataclasses import dataclass
+from typing import Any
+
+from pydicom import config, dcmread
+from pydicom.datadict import tag_for_keyword
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.filereader import read_dataset
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
+
+from foveola.errors import ImageError
+from foveola.images.decode import Limits
+
+config.settings.reading_validation_mode = config.IGNORE  # odd values are common and harmless
+
+MOST_FRAMES = 1000
+SOP_CLASSES = {
+    "1.2.840.10008.5.1.4.1.1.77.1.5.1": "Ophthalmic Photography 8 Bit",
+    "1.2.840.10008.5.1.4.1.1.77.1.5.2": "Ophthalmic Photography 16 Bit",
+    "1.2.840.10008.5.1.4.1.1.77.1.5.5": "Wide Field Ophthalmic Photography Stereographic",
+    "1.2.840.10008.5.1.4.1.1.77.1.5.6": "Wide Field Ophthalmic Photography 3D Coordinates",
+    "1.2.840.10008.5.1.4.1.1.7": "Secondary Capture",
+    "1.2.840.10008.5.1.4.1.1.7.2": "Multi-frame Grayscale Byte Secondary Capture",
+    "1.2.840.10008.5.1.4.1.1.7.3": "Multi-frame Grayscale Word Secondary Capture",
+    "1.2.840.10008.5.1.4.1.1.7.4": "Multi-frame True Color Secondary Capture",
+    "1.2.840.10008.5.1.4.1.1.77.1.1": "VL Endoscopic",
+    "1.2.840.10008.5.1.4.1.1.77.1.2": "VL Microscopic",
+    "1.2.840.10008.5.1.4.1.1.77.1.4": "VL Photographic",
+}
+_GREY = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR")
+_COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
+_EYES = {"R": "right", "L": "left"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Form:
+    """How the pixels are stored.
+
+    Attributes:
+        rows, columns: pixels of a frame.
+        frames: how many, at least 1.
+        samples: 1 or 3 a pixel.
+        allocated, bits: of a sample, 8 or 16, and how many of them are used.
+        signed: whether samples are numbers in two's complement.
+        photometric: Photometric Interpretation.
+        syntax: transfer syntax; deflated ones are unpacked by then.
+    """
+
+    rows: int
+    columns: int
+    frames: int
+    samples: int
+    allocated: int
+    bits: int
+    signed: bool
+    photometric: str
+    syntax: UID
+
+
+def read_object(data: bytes, limits: Limits) -> Dataset:
+    """The dataset of a DICOM file, with its file meta information.
+
+    Raises:
+        ImageError: no DICOM file, or it unpacks to more than limits.max_bytes.
+    """
+    if len(data) > limits.max_bytes:
+        raise ImageError(f"it has {len(data) / 2**20:.0f} MiB, above Limits.max_bytes")
+    if data[128:132] != b"DICM":
+        raise ImageError("this is no DICOM file: 'DICM' is missing at byte 128")
+    file = io.BytesIO(data)
+    file.seek(132)
+    meta = read_dataset(
+        file, is_implicit_VR=False, is_little_endian=True,
+        stop_when=lambda tag, _vr, _length: tag.group != 2,
+    )  # fmt: skip
+    if "TransferSyntaxUID" not in meta:
+        raise ImageError(f"{_named('TransferSyntaxUID')} is missing; export it as a DICOM file")
+    if meta.TransferSyntaxUID != DeflatedExplicitVRLittleEndian:
+        return dcmread(io.BytesIO(data))
+    found = read_dataset(io.BytesIO(_inflate(data[file.tell() :], limits)), False, True)
+    found.file_meta = FileMetaDataset(meta)
+    found.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    found.set_original_encoding(False, True, found.get("SpecificCharacterSet"))
+    return found
+
+
+def _inflate(data: bytes, limits: Limits) -> bytes:
+    unpacker = zlib.decompressobj(-zlib.MAX_WBITS)
+    try:
+        unpacked = unpacker.decompress(data, limits.max_bytes)
+    except zlib.error:
+        raise ImageError("its deflated part is damaged; copy or send it again") from None
+    if unpacker.unconsumed_tail:
+        most = limits.max_bytes / 2**20
+        raise ImageError(f"it unpacks to more than {most:g} MiB (Limits.max_bytes)")
+    if not unpacker.eof:
+        raise ImageError("its deflated part is cut off; copy or send it again")
+    return unpacked
+
+
+def form_of(found: Dataset, limits: Limits) -> Form:
+    """How the pixels are stored, checked.
+
+    Raises:
+        ImageError: another SOP class or kind of pixels, or beyond the limits.
+    """
+    _check_class(found)
+    form = _form(found)
+    size = f"Rows (0028,0010) x Columns (0028,0011) is {form.rows} x {form.columns}"
+    if min(form.rows, form.columns) <= 0:
+        raise ImageError(f"{size}; the file is damaged, copy it again")
+    if form.rows * form.columns > limits.max_pixels:
+        most = limits.max_pixels / 1e6
+        raise ImageError(f"{size}; expected at most {most:g} million pixels (Limits.max_pixels)")
+    if min(form.rows, form.columns) < limits.smallest_side:
+        raise ImageError(f"{size}; expected at least {limits.smallest_side} on each side")
+    if not 1 <= form.frames <= MOST_FRAMES:
+        frames = _named("NumberOfFrames")
+        raise ImageError(f"{frames} is {form.frames}; expected 1 to {MOST_FRAMES}")
+    _check_samples(form)
+    _check_length(found, form)
+    return form
+
+
+def _check_class(found: Dataset) -> None:
+    uid = UID(str(found.get("SOPClassUID", "")))
+    if uid not in SOP_CLASSES:
+        known = uid.name if uid.name != uid else "missing or unknown"
+        raise ImageError(
+            f"{_named('SOPClassUID')} is {known}; expected Ophthalmic Photography, Secondary "
+            "Capture or a VL image"
+        )
+
+
+def _form(found: Dataset) -> Form:
+    photometric = str(found.get("PhotometricInterpretation", "")).strip()
+    if photometric not in _GREY + _COLOUR:
+        expected = ", ".join(_GREY + _COLOUR)
+        tag = _named("PhotometricInterpretation")
+        raise ImageError(f"{tag} is missing or of another kind; expected {expected}")
+    allocated = _number(found, "BitsAllocated")
+    return Form(
+        rows=_number(found, "Rows"),
+        columns=_number(found, "Columns"),
+        frames=_number(found, "NumberOfFrames", 1),
+        samples=_number(found, "SamplesPerPixel", 1 if photometric in _GREY else 3),
+        allocated=allocated,
+        bits=_number(found, "BitsStored", allocated),
+        signed=_number(found, "PixelRepresentation", 0) == 1,
+        photometric=photometric,
+        syntax=UID(str(found.file_meta.TransferSyntaxUID)),
+    )
+
+
+def _number(found: Dataset, keyword: str, otherwise: int | None = None) -> int:
+    value: Any = found.get(keyword)
+    if value is None or value == "":
+        if otherwise is None:
+            raise ImageError(f"{_named(keyword)} is missing; export the image again")
+        return otherwise
+    try:
+        return int(value)
+    except (TypeError, ValueError):
+        raise ImageError(f"{_named(keyword)} is not one number; export the image again") from None
+
+
+def _check_samples(form: Form) -> None:
+    expected = 1 if form.photometric in _GREY else 3
+    if form.samples != expected:
+        tag = _named("SamplesPerPixel")
+        raise ImageError(f"{tag} is {form.samples}; expected {expected} for {form.photometric}")
+    if form.allocated not in (8, 16):
+        raise ImageError(f"{_named('BitsAllocated')} is {form.allocated}; expected 8 or 16")
+    if not 1 < form.bits <= form.allocated:
+        tag = _named("BitsStored")
+        raise ImageError(f"{tag} is {form.bits}; expected 2 to {form.allocated}")
+    if form.samples == 3 and (form.signed or (form.allocated == 16 and form.photometric != "RGB")):
+        raise ImageError(
+            f"{form.photometric} of {form.allocated} bits, signed or not, has no clear meaning on "
+            "a screen; export it with 8 bits"
+        )
+
+
+def _check_length(found: Dataset, form: Form) -> None:
+    """Pixels that are not compressed must all be there."""
+    if "PixelData" not in found:
+        raise ImageError(f"{_named('PixelData')} is missing; this object holds no picture")
+    if form.syntax.is_encapsulated:
+        return
+    samples = 2 if form.photometric == "YBR_FULL_422" else form.samples
+    needed = form.rows * form.columns * samples * form.allocated // 8 * form.frames
+    there = len(found.PixelData)
+    if there < needed:
+        raise ImageError(
+            f"{_named('PixelData')} has {there} bytes, expected {needed}; it is cut off"
+        )
+
+
+def eye_of(found: Dataset, frame: int = 0) -> str | None:
+    """`left` or `right`; None where it is not stated, both, or neither.
+
+    Image Laterality (0020,0062) comes first, then Laterality (0020,0060), then what the
+    functional groups say of the frame.
+    """
+    for keyword in ("ImageLaterality", "Laterality"):
+        if value := str(found.get(keyword) or "").strip():
+            return _EYES.get(value)
+    shared = _item(found, "SharedFunctionalGroupsSequence", 0)
+    for groups in (_item(found, "PerFrameFunctionalGroupsSequence", frame), shared):
+        anatomy = _item(groups, "FrameAnatomySequence", 0) or Dataset()
+        if value := str(anatomy.get("FrameLaterality") or "").strip():
+            return _EYES.get(value)
+    return None
+
+
+def _item(found: Dataset | None, keyword: str, index: int) -> Dataset | None:
+    items = found.get(keyword) if found is not None else None
+    return items[index] if items is not None and len(items) > index else None
+
+
+def _named(keyword: str) -> str:
+    """A tag as a sentence names it: "Rows (0028,0010)"."""
+    tag = tag_for_keyword(keyword) or 0
+    return f"{keyword} ({tag >> 16:04X},{tag & 0xFFFF:04X})"

@@ -1,0 +1,1 @@
+"""The PACS: DICOM images in, de-identified and indexed; results back."""

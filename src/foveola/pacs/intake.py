@@ -1,0 +1,318 @@
+"""Take DICOM images in: de-identify, store, index. Nothing twice, and nothing lost by a kill.
+
+    names reserved (durable) -> file in the store (durable) -> in the archive -> noted as indexed
+
+A kill between two steps leaves an object that its sender sends again, as it was not
+acknowledged; `recover` finishes what had reached the store. What `take` returned from is safe.
+"""
+
+import os
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, cast
+
+from foveola.archive import Archive
+from foveola.cases import Case, Eye
+from foveola.encoders.encoder import Encoder, Failed
+from foveola.errors import ImageError, PacsError
+from foveola.images.decode import DEFAULT_LIMITS, Limits
+from foveola.images.dicom import require_pydicom
+from foveola.images.limited import POOL
+from foveola.indexing import index_cases, open_archive
+from foveola.pacs.pseudonyms import Identity, Names, Pseudonyms
+from foveola.trust import load, refresh
+
+COLLECTION = "pacs"
+TOGETHER = 32  # objects encoded in one go by `take_many`
+GROWTH = 1.02  # of the archive, after which similarities are weighed anew (foveola.trust)
+_CALLS = "foveola.pacs.deidentify"
+_PARTIAL = ".partial"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Taken:
+    """An object that is in the archive now.
+
+    Attributes:
+        ids: of its cases, one a frame.
+        new: whether it was not there before.
+        pseudonym: of its patient.
+        sop_instance_uid: the new one; of the first frame.
+        sop_instance_uids: of all frames, as `ids`.
+        failed: reasons why frames could not be used, without them `ids` is shorter.
+    """
+
+    ids: tuple[int, ...]
+    new: bool
+    pseudonym: str
+    sop_instance_uid: str
+    sop_instance_uids: tuple[str, ...]
+    failed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Refused:
+    """An object that can't be used, with the reason in one sentence."""
+
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Staged:
+    """An object whose files are in the store."""
+
+    names: Names
+    paths: tuple[Path, ...]
+    new: bool
+
+
+class Intake:
+    """Takes DICOM images into an archive; a context manager, safe to use from several threads.
+
+    Args:
+        archive: its folder; made if it is not there.
+        store: folder for the de-identified files, made if it is not there; not inside the archive.
+        pseudonyms: the file of pseudonyms, outside both.
+        collection: name space of the pseudonyms in the archive.
+        encoder: for a new archive; None takes the shipped one.
+        limits: what one object may cost.
+
+    Raises:
+        PacsError: the pseudonyms or the store would lie inside the archive, or can't be used.
+        ArchiveError, EncoderError: the archive can't be opened.
+        MissingExtraError: pydicom is not installed.
+    """
+
+    def __init__(
+        self,
+        archive: Path,
+        store: Path,
+        pseudonyms: Path,
+        *,
+        collection: str = COLLECTION,
+        encoder: str | Path | None = None,
+        limits: Limits = DEFAULT_LIMITS,
+    ) -> None:
+        require_pydicom()
+        self.store = store.absolute()
+        if self.store.resolve().is_relative_to(archive.resolve()):
+            raise PacsError(f"the store {store} would lie in the archive; name a folder outside it")
+        self.collection = collection
+        self._limits = limits
+        self._lock = threading.RLock()
+        self._grown = False
+        self._archive, own = open_archive(archive, encoder)
+        try:
+            self.store.mkdir(parents=True, exist_ok=True)
+            self.pseudonyms = Pseudonyms(pseudonyms, outside=(archive, store))
+            self._encoder = Encoder.load(own)
+        except BaseException:
+            self._archive.close()
+            raise
+
+    @property
+    def archive(self) -> Archive:
+        """The archive, open for writing."""
+        return self._archive
+
+    def close(self) -> None:
+        """Weigh the archive's similarities anew if it has grown, and give all files back."""
+        with self._lock:
+            if self._grown:
+                self._grown = False
+                refresh(self._archive)
+            self._archive.close()
+            self.pseudonyms.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def take(self, data: bytes) -> Taken:
+        """Take one DICOM file in; on return it is on the disk and can be found.
+
+        Raises:
+            ImageError: it can't be used; nothing of it is kept.
+            PacsError, ArchiveError, OSError: it could not be stored now; try again.
+        """
+        (taken,) = self.take_many([data])
+        if isinstance(taken, Refused):
+            raise ImageError(taken.reason)
+        return taken
+
+    def take_many(self, objects: Iterable[bytes]) -> list[Taken | Refused]:
+        """Take several files in; faster than one by one, as they are encoded on all cores.
+
+        Returns:
+            What became of each, in their order.
+
+        Raises:
+            PacsError, ArchiveError, OSError: the rest could not be stored now; try again.
+        """
+        results: list[Taken | Refused] = []
+        batch: list[_Staged | Refused] = []
+        with self._lock:
+            for data in objects:
+                batch.append(self._stage(data))
+                if len(batch) == TOGETHER:
+                    results += self._finish(batch)
+                    batch = []
+            results += self._finish(batch)
+        return results
+
+    def recover(self) -> int:
+        """Index what a kill left in the store; how many frames that were.
+
+        Call it once at the start. What another process is about to index is indexed by both,
+        to the same end.
+        """
+        with self._lock:
+            for partial in self.store.glob(f"*/*{_PARTIAL}"):
+                if not _runs(partial.suffixes[-2][1:]):
+                    partial.unlink(missing_ok=True)
+            begun = self.pseudonyms.unfinished()
+            paths = [path for path in (self._path(*one) for one in begun) if path.exists()]
+            return len(paths) - len(self._index(paths))
+
+    # Inside
+
+    def _stage(self, data: bytes) -> _Staged | Refused:
+        """Put the de-identified files of an object into the store."""
+        try:
+            facts, _ = self._call("identify", data)
+            names = self.pseudonyms.reserve(Identity(**facts))
+            paths = tuple(self._path(names.pseudonym, uid) for uid in names.instances)
+            known = [path.exists() and self._archive.find(path=str(path)) for path in paths]
+            if all(known):
+                return _Staged(names=names, paths=paths, new=False)
+            sizes, files = self._call("rewrite", data, names=asdict(names))
+        except ImageError as error:
+            return Refused(str(error))
+        self._write(paths, sizes["sizes"], files)
+        return _Staged(names=names, paths=paths, new=True)
+
+    def _call(self, name: str, data: bytes, **arguments: Any) -> tuple[dict[str, Any], bytes]:
+        return POOL.call(
+            f"{_CALLS}:{name}", data, seconds=self._limits.max_seconds,
+            limits=asdict(self._limits), **arguments,
+        )  # fmt: skip
+
+    def _path(self, pseudonym: str, uid: str) -> Path:
+        return self.store / pseudonym / f"{uid}.dcm"
+
+    def _write(self, paths: Sequence[Path], sizes: Sequence[int], files: bytes) -> None:
+        start = 0
+        folder = paths[0].parent
+        if not folder.exists():
+            folder.mkdir()
+            _sync(self.store)
+        for path, size in zip(paths, sizes, strict=True):
+            partial = path.with_suffix(f".{os.getpid()}{_PARTIAL}")
+            with partial.open("wb") as file:
+                file.write(files[start : start + size])
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+            start += size
+        _sync(folder)
+
+    def _finish(self, batch: Sequence[_Staged | Refused]) -> list[Taken | Refused]:
+        """Index what was staged, and say what became of each."""
+        staged = [one for one in batch if isinstance(one, _Staged) and one.new]
+        paths = list(dict.fromkeys(path for one in staged for path in one.paths))
+        failed = self._index(paths)
+        seen: set[Path] = set()
+        return [
+            one if isinstance(one, Refused) else self._taken(one, failed, seen) for one in batch
+        ]
+
+    def _taken(self, one: _Staged, failed: dict[Path, str], seen: set[Path]) -> Taken | Refused:
+        reasons = tuple(failed[path] for path in one.paths if path in failed)
+        good = [path for path in one.paths if path not in failed]
+        if not good:
+            return Refused(reasons[0])
+        new = one.new and good[0] not in seen  # the same object twice in one batch
+        seen.update(good)
+        found = [self._archive.find(path=str(path)) for path in good]
+        return Taken(
+            ids=tuple(case[0] for case in found if case is not None),
+            new=new,
+            pseudonym=one.names.pseudonym,
+            sop_instance_uid=good[0].stem,
+            sop_instance_uids=tuple(path.stem for path in good),
+            failed=reasons,
+        )
+
+    def _index(self, paths: Sequence[Path]) -> dict[Path, str]:
+        """Index files of the store; those that can't be used are removed from it again."""
+        if not paths:
+            return {}
+        cases = [self._case(path) for path in paths]
+        good = [case for case in cases if isinstance(case, Case)]
+        bad = [case for case in cases if isinstance(case, Failed)]
+        done = index_cases(self._archive, self._encoder, good, weigh=False)
+        failed = {Path(item.case.path): _reason(item) for item in (*bad, *done.failed)}
+        for path in failed:
+            path.unlink(missing_ok=True)
+        self.pseudonyms.drop([path.stem for path in failed])
+        self.pseudonyms.indexed([path.stem for path in paths if path not in failed])
+        if done.added:
+            self._weigh()
+        return failed
+
+    def _case(self, path: Path) -> Case | Failed:
+        """The record of a stored file: only what is left of it after de-identification."""
+        case = Case(
+            image=path.name, path=str(path), subject=path.parent.name, collection=self.collection
+        )
+        try:
+            facts, _ = self._call("describe", path.read_bytes())
+        except ImageError as error:
+            return Failed.of(case, error)
+        return Case(
+            image=path.name, path=str(path), subject=path.parent.name,
+            eye=cast(Eye | None, facts["eye"]), visit=facts["visit"], collection=self.collection,
+            extra={"camera": facts["camera"]} if facts["camera"] else {},
+        )  # fmt: skip
+
+    def _weigh(self) -> None:
+        """Learn what similarities are worth, but not anew with every single photograph."""
+        self._grown = True
+        kept = load(self._archive)
+        if kept is None or len(self._archive) > GROWTH * kept.cases:
+            refresh(self._archive)
+            self._grown = False
+
+
+def _reason(item: Failed) -> str:
+    """Why a frame failed, without the name of its file, which the sender does not know."""
+    return item.reason.removeprefix(f"{Path(item.case.path).name}: ")
+
+
+def _runs(process: str) -> bool:
+    """Whether the process with this number, which wrote a file, is still there."""
+    try:
+        os.kill(int(process), 0)
+    except (ValueError, ProcessLookupError):
+        return False
+    except PermissionError:
+        pass  # of another user
+    return True
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
