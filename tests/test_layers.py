@@ -17,7 +17,7 @@ FLOORS = (
     ("config", "datasets", "images", "archive", "people", "words"),
     ("evaluation", "phantom", "encoders", "people_search", "trust"),
     ("training", "indexing", "retrieval", "assess", "duplicates", "reading", "explain", "report"),
-    ("matching",),
+    ("matching", "regions"),
     ("service", "demo"),
     ("__init__",),  # the public names of `import foveola`
     ("cli",),

@@ -8,6 +8,7 @@
         ArchiveError    an archive is missing, damaged, busy or of another encoder
         FilterError     a search condition can't be understood
         MatchingError   matching subjects is switched off, or can't be done
+        RegionError     an archive's places can't be searched, or a region is none
         MissingExtraError  an optional part of Foveola is not installed
 
 The command line and the service turn each into one line or a 4xx. A message says
@@ -46,6 +47,10 @@ class FilterError(FoveolaError):
 
 class MatchingError(FoveolaError):
     """Matching subjects is switched off for an archive, or can't be done there."""
+
+
+class RegionError(FoveolaError):
+    """The places of an archive's photographs can't be searched, or a region is none."""
 
 
 class MissingExtraError(FoveolaError):
