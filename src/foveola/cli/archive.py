@@ -22,6 +22,7 @@ from foveola.cli.output import (
 @click.argument("sources", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 @click.option("--encoder", help="Name or folder of the encoder; only for a new archive.")
 @click.option("--collection", default="", help="Name space of the subjects, e.g. the data set.")
+@click.option("--regions", is_flag=True, help="Keep places for search --region; once is enough.")
 @json_option
 @click.pass_context
 @one_line_errors
@@ -31,6 +32,7 @@ def index(
     sources: tuple[Path, ...],
     encoder: str | None,
     collection: str,
+    regions: bool,
     as_json: bool,
 ) -> None:
     """Put photographs into ARCHIVE, making it if it does not exist.
@@ -49,6 +51,7 @@ def index(
         with progress("indexing", len(cases)) as advance:
             done = index_cases(opened, Encoder.load(own), cases, advance)
         total = len(opened)
+    _keep_places(archive, regions, total)
     if as_json:
         print_json({
             "archive": str(archive), "cases": total, "added": done.added,
@@ -68,6 +71,15 @@ def index(
     _count_doubtful(len(done.doubtful), done.added)
     if done.failed:
         ctx.exit(PARTLY)
+
+
+def _keep_places(archive: Path, wanted: bool, total: int) -> None:
+    """Describe the places of what was added, where they are wanted or kept already."""
+    from foveola.regions import is_on, switch_on
+
+    if wanted or is_on(archive):
+        with progress("describing places", total) as advance:
+            switch_on(archive, advance)
 
 
 def _count_doubtful(count: int, added: int) -> None:
@@ -96,6 +108,7 @@ def remove(
     """
     from foveola.archive import Archive
     from foveola.matching.gallery import forget_missing
+    from foveola.regions import forget_missing as forget_places
     from foveola.trust import refresh
 
     if (image is None) == (subject is None):
@@ -104,6 +117,7 @@ def remove(
         removed = opened.remove(image=image, subject=subject, collection=collection)
         refresh(opened)
     forget_missing(archive)
+    forget_places(archive)
     if as_json:
         print_json({"archive": str(archive), "removed": removed})
     else:
