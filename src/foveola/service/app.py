@@ -11,7 +11,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
 from foveola.errors import ArchiveError, FoveolaError
-from foveola.service import api, pages
+from foveola.service import api, occlusion, pages, regions
 from foveola.service.desk import Desk
 from foveola.service.guard import Next, add_headers, too_large
 from foveola.service.texts import texts
@@ -45,6 +45,8 @@ def create_app(archive: Path, *, upload_mb: int = UPLOAD_MB) -> FastAPI:
     app.state.desk = desk
     app.include_router(pages.router)
     app.include_router(api.router)
+    app.include_router(regions.router)
+    app.include_router(occlusion.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     app.add_exception_handler(FoveolaError, _explained)
     app.add_exception_handler(HTTPException, _explained)
