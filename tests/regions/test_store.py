@@ -50,7 +50,7 @@ def test_what_is_added_is_read_by_another(made, tmp_path):
     assert reader.refresh()
     assert not reader.refresh()
     assert content(reader) == {3: one(3).places.tolist(), 5: one(5).places.tolist()}
-    assert reader.field(1) == pytest.approx(FIELD)
+    assert reader.fields()(1) == pytest.approx(FIELD)
     assert reader.slots[0].item()[:3] == (3, 7, 11)
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from foveola.archive.state import State
 from foveola.encoders.local import Local
-from foveola.errors import RegionError
+from foveola.errors import ArchiveError, RegionError
 from foveola.images.decode import decode
 from foveola.images.fundus import find_field_of_view
 from foveola.regions.basis import STEPS, Bytes
@@ -116,7 +116,8 @@ class RegionSearch:
         n = len(places.vectors)
         cells = places.field.cells(region.checked(), n)
         asked, itself = _mean(places.vectors, cells)
-        with self._lock, self.retriever.archive.state() as state:
+        archive, kept = self.retriever.archive, self._store
+        with self._lock, archive.state() as state:
             ids, slots = state.ids, self._slots_of(state)
             wanted = state.matching(where)
             if query.id is not None:
@@ -124,21 +125,27 @@ class RegionSearch:
             same = np.zeros(len(ids), bool)
             if not same_subject:
                 same = wanted & state.of_identity(query.case.identity)
-            chosen = np.flatnonzero(wanted & ~same)
-            rows = chosen[slots[chosen] >= 0]
-            kept = self._store
-            scores, at = best_boxes(kept.places, slots[rows], asked, (cells.rows, cells.columns))
-            best = np.lexsort((rows, -scores))[:k]
-            cases = state.cases(rows[best])
-            hits = tuple(
-                RegionHit(rank, float(scores[i]), case, int(ids[rows[i]]),
-                          kept.field(int(slots[rows[i]])).box(found, n), square(found, n))
-                for rank, (i, case) in enumerate(zip(best.tolist(), cases, strict=True), 1)
-                for found in [Cells(int(at[i, 1]), int(at[i, 0]), cells.columns, cells.rows)]
-            )  # fmt: skip
+            stored, fields = kept.places, kept.fields()
+        chosen = np.flatnonzero(wanted & ~same)
+        rows = chosen[slots[chosen] >= 0]
+        # the long part, for which nobody else has to wait
+        scores, at = best_boxes(stored, slots[rows], asked, (cells.rows, cells.columns))
+        best = np.lexsort((rows, -scores))[:k].tolist()
+        hits: list[RegionHit] = []
+        for i in best:
+            id_ = int(ids[rows[i]])
+            try:
+                case = archive.case(id_)
+            except ArchiveError:  # removed meanwhile
+                continue
+            found = Cells(int(at[i, 1]), int(at[i, 0]), cells.columns, cells.rows)
+            box = fields(int(slots[rows[i]])).box(found, n)
+            hits.append(
+                RegionHit(len(hits) + 1, float(scores[i]), case, id_, box, square(found, n))
+            )
         encoder = self.retriever.encoder
         return RegionResult(
-            query=query.case, in_archive=query.id is not None, hits=hits, where=where,
+            query=query.case, in_archive=query.id is not None, hits=tuple(hits), where=where,
             region=places.field.box(cells, n), square=square(cells, n),
             itself=itself, typical=float(np.median(scores)) if len(scores) else None,
             excluded_same_subject=int(same.sum()), considered=len(rows),

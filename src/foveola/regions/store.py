@@ -18,7 +18,7 @@ import itertools
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -124,10 +124,10 @@ class Store:
         """(S, n, n, D) int8, mapped from the disk."""
         return self._places
 
-    def field(self, slot: int) -> Field:
-        """Where the field of view of a slot's photograph lies."""
-        x, y, side, aspect, round_ = self._slots[slot].item()[3:]
-        return Field(x, y, side, aspect, round_)
+    def fields(self) -> Callable[[int], Field]:
+        """From a slot to where the field of view of its photograph lies, as things stand now."""
+        slots = self._slots
+        return lambda slot: Field(*slots[slot].item()[3:])
 
     def refresh(self) -> bool:
         """Read anew what another process may have written; whether anything had changed."""
