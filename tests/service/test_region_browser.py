@@ -1,10 +1,15 @@
 """A place is marked in a real browser: by mouse, and by keyboard alone."""
 
 import shutil
+import socket
+import threading
+import time
 
 import pytest
+import uvicorn
 
 from foveola.regions import switch_on
+from foveola.service import create_app
 from service import test_browser
 from service.test_browser import sent, until
 
@@ -13,15 +18,23 @@ browser, tab = test_browser.browser, test_browser.tab
 
 
 @pytest.fixture(scope="module")
-def served(served, tmp_path_factory):
-    """An archive that keeps its places."""
+def address(served, tmp_path_factory):
+    """Of the service on an archive that keeps its places."""
     folder = tmp_path_factory.mktemp("browsed") / "archive"
     shutil.copytree(served, folder)
     switch_on(folder)
-    return folder
-
-
-address = test_browser.address
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen()
+    server = uvicorn.Server(uvicorn.Config(create_app(folder), log_level="warning"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    while not server.started:
+        time.sleep(0.05)
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    server.should_exit = True
+    thread.join(timeout=30)
+    listener.close()
 
 
 def marked(tab):
