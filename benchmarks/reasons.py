@@ -169,7 +169,7 @@ def agreement(maps: dict[str, list[Floats]]) -> list[list[str]]:
     """How each map goes with the first, by photograph."""
     rows = []
     for name, heats in maps.items():
-        if name == MAP:
+        if name == MAP or heats[0].shape != maps[MAP][0].shape:
             continue
         values = [correlation(one, two) for one, two in zip(maps[MAP], heats, strict=True)]
         low, middle, high = np.quantile(values, [0.05, 0.5, 0.95])
