@@ -18,7 +18,7 @@ FLOORS = (
     ("config", "datasets", "images", "archive", "people", "words", "accounts", "audit_log"),
     ("evaluation", "phantom", "encoders", "people_search", "trust"),
     ("training", "indexing", "retrieval", "assess", "duplicates", "reading", "explain", "report"),
-    ("matching", "pacs"),
+    ("matching", "regions", "pacs"),
     ("upkeep",),
     ("service", "demo", "forget", "backup"),
     ("__init__",),  # the public names of `import foveola`

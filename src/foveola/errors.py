@@ -15,6 +15,7 @@
         JobError        work for an archive can't be queued, or there is no such work
         ServiceError    a service that was asked refused, or did not answer (foveola.client)
         PacsError       a PACS can't be reached, refuses, or the spool is not ours
+        RegionError     an archive's places can't be searched, or a region is none
         MissingExtraError  an optional part of Foveola is not installed
 
 The command line and the service turn each into one line or a 4xx. A message says
@@ -81,6 +82,10 @@ class ServiceError(FoveolaError):
 
 class PacsError(FoveolaError):
     """A PACS can't be reached or refuses, or what it sends can't be kept."""
+
+
+class RegionError(FoveolaError):
+    """The places of an archive's photographs can't be searched, or a region is none."""
 
 
 class MissingExtraError(FoveolaError):

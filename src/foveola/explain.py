@@ -3,12 +3,14 @@
 `similarity_map`: the descriptor is the pooled map, projected and brought to unit length, so the
 cosine with another descriptor is linear in what each position gives to the pooled values. Nothing
 is approximated: the map and the constant sum to the cosine. `removal_map` is for any other
-descriptor: what is lost without a part. Both need numpy, not torch.
+descriptor: what is lost without a part. `occlusion_map` asks the same of the photograph itself, and
+so checks the other two, at a pass of the network for each place. All need numpy, not torch.
 
 Shapes: C channels, h x w positions, D of the descriptor, V maps of the attention (2 for mirror
 attention, else 1).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -18,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from foveola.encoders.pooling import Pooling
 
 Floats = NDArray[np.float64]
+Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -175,6 +178,51 @@ def removal_map(maps: ArrayLike, other: ArrayLike, parts: Taken, width: int = 3)
     pooled = parts.pooling.root(np.vstack([whole / (x.shape[1] * x.shape[2]), rest]))
     cosines = parts.descriptors(pooled).astype(np.float64) @ np.asarray(other, np.float64)
     lost = cosines[0] - cosines[1:]
+    parts_of = np.tensordot(lost / squares.sum(axis=(1, 2)), squares, axes=1)
+    return SimilarityMap(parts_of, float(cosines[0] - parts_of.sum()))
+
+
+def occlusion_map(
+    prepared: Pixels,
+    other: ArrayLike,
+    encode: Callable[[Pixels], NDArray[np.float32]],
+    cells: int = 10,
+    width: int = 3,
+) -> SimilarityMap:
+    """What each part of a photograph adds to its similarity to another, by covering it up.
+
+    A square of cells is painted in the mean colour of the field of view and the photograph encoded
+    again: what the cosine loses is what the square added, and is shared evenly among its cells
+    (Zeiler and Fergus, ECCV 2014). Nothing is assumed of the model, so it checks `removal_map`; it
+    takes cells * cells + 1 passes of the network. A cover is itself something to see, so a loss
+    may also come from its edge; `constant` is what the parts leave of the cosine.
+
+    Args:
+        prepared: (S, S, 3) uint8 as the encoder takes it, black outside the field of view.
+        other: (D,) descriptor of the other image, of unit length.
+        encode: (B, S, S, 3) uint8 -> (B, D) float32 unit descriptors, as `Encoder.encode`.
+        cells: of the map on each side.
+        width: of the square, in cells, odd.
+
+    Raises:
+        ValueError: the shapes don't fit, or the square would cover everything.
+    """
+    if prepared.ndim != 3 or width % 2 != 1 or not width < cells <= min(prepared.shape[:2]):
+        raise ValueError(
+            f"expected a photograph (S, S, 3), and an odd width below the number of cells; got "
+            f"{prepared.shape}, width {width} and {cells} cells"
+        )
+    squares = _squares(cells, cells, width)  # (cells * cells, cells, cells)
+    edges = np.linspace(0, prepared.shape[0], cells + 1).round().astype(int)
+    at = np.repeat(np.arange(cells), np.diff(edges))  # of each pixel row its cell
+    seen = prepared.max(axis=2) > 0
+    colour = prepared[seen].mean(axis=0) if seen.any() else np.zeros(3)
+    cosines = [encode(prepared[None])[0] @ np.asarray(other, np.float64)]
+    for square in squares:
+        covered = prepared.copy()
+        covered[seen & (square[np.ix_(at, at)] > 0)] = colour.round()
+        cosines.append(encode(covered[None])[0] @ np.asarray(other, np.float64))
+    lost = cosines[0] - np.array(cosines[1:])
     parts_of = np.tensordot(lost / squares.sum(axis=(1, 2)), squares, axes=1)
     return SimilarityMap(parts_of, float(cosines[0] - parts_of.sum()))
 

@@ -88,6 +88,12 @@ def labelled(db: sqlite3.Connection) -> list[tuple[int | None, frozenset[str] | 
     ]
 
 
+def stamps(db: sqlite3.Connection) -> NDArray[np.int64]:
+    """(N, 2) size and time of change of each file, in the order of the matrix."""
+    rows = db.execute("SELECT size, mtime_ns FROM cases ORDER BY id").fetchall()
+    return np.array(rows, np.int64).reshape(-1, 2)
+
+
 def condition(db: sqlite3.Connection, where: str | None) -> tuple[str, list[Any]]:
     """A condition as SQL on `c`, and its values; of None it is true for all."""
     if where is None or not where.strip():

@@ -53,6 +53,10 @@ class State:
         """Grade and findings of each of the N photographs; None where unknown."""
         return queries.labelled(self._db)
 
+    def stamps(self) -> NDArray[np.int64]:
+        """(N, 2) size in bytes and time of change in ns of the N files, when they were added."""
+        return queries.stamps(self._db)
+
     def cases(self, rows: Iterable[int]) -> list[Case]:
         """The records in these rows."""
         return queries.cases_of(self._db, (int(self.ids[row]) for row in rows))

@@ -33,6 +33,7 @@ from foveola.cli.output import (
     type=click.Path(dir_okay=False, path_type=Path),
     help="Of dicom://: file that knows who is who; by default there, too.",
 )
+@click.option("--regions", is_flag=True, help="Keep places for search --region; once is enough.")
 @json_option
 @click.pass_context
 @one_line_errors
@@ -44,6 +45,7 @@ def index(
     collection: str,
     folder: Path | None,
     pseudonyms: Path | None,
+    regions: bool,
     as_json: bool,
 ) -> None:
     """Put photographs into ARCHIVE, making it if it does not exist.
@@ -69,6 +71,7 @@ def index(
         with progress("indexing", len(cases)) as advance:
             done = index_cases(opened, Encoder.load(own), cases, advance)
         total = len(opened)
+    _keep_places(archive, regions, total)
     if as_json:
         print_json({
             "archive": str(archive), "cases": total, "added": done.added,
@@ -88,6 +91,15 @@ def index(
     _count_doubtful(len(done.doubtful), done.added)
     if done.failed:
         ctx.exit(PARTLY)
+
+
+def _keep_places(archive: Path, wanted: bool, total: int) -> None:
+    """Describe the places of what was added, where they are wanted or kept already."""
+    from foveola.regions import is_on, switch_on
+
+    if wanted or is_on(archive):
+        with progress("describing places", total) as advance:
+            switch_on(archive, advance)
 
 
 def _count_doubtful(count: int, added: int) -> None:

@@ -26,6 +26,7 @@ COMMANDS = {
     "pacs": ("foveola.cli.pacs", "Take photographs from a PACS, and send reports back."),
     "phantom": ("foveola.cli.data", "Draw phantom fundus photographs with known truth."),
     "read": ("foveola.cli.read", "Say which findings both eyes of a person probably show."),
+    "regions": ("foveola.cli.regions", "Let an archive be searched by one place, or no longer."),
     "remove": ("foveola.cli.archive", "Take an image or a subject out of an archive."),
     "risk": ("foveola.cli.identify", "Say how far descriptors tell who someone is."),
     "search": ("foveola.cli.search", "Find the cases most like a photograph."),

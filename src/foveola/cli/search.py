@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 @click.option("--subject", help="Pseudonym of the query's subject, whose images are left out.")
 @click.option("--collection", default="", help="Name space of that pseudonym.")
 @click.option("--eye", type=click.Choice(["left", "right"]), help="Which eye the query shows.")
+@click.option(
+    "--region",
+    help="Find cases like one place: X,Y,WIDTH,HEIGHT in shares of the picture, or X,Y.",
+)
 @click.option("--same-subject", is_flag=True, help="Let the query's own subject be found too.")
 @click.option(
     "--html",
@@ -52,6 +56,7 @@ def search(
     subject: str | None,
     collection: str,
     eye: Eye | None,
+    region: str | None,
     same_subject: bool,
     html: Path | None,
     as_json: bool,
@@ -63,9 +68,22 @@ def search(
 
     With --left and --right, or one of them, the most alike people are found instead: a subject
     at one visit, both eyes taken together.
+
+    With --region cases are found that have a place like the one given, whatever the rest looks
+    like; the archive must keep its places (foveola regions on).
     """
     _check_query(image, left, right, eye)
+    if image is None and region is not None:
+        raise click.UsageError("--region goes with IMAGE: it is a place of one photograph")
     import_openvino_runtime()
+    if image is not None and region is not None:
+        from foveola.cli.search_region import search_region
+
+        search_region(
+            archive, image, region, k, where=where, subject=subject, collection=collection,
+            eye=eye, same_subject=same_subject, html=html, as_json=as_json,
+        )  # fmt: skip
+        return
     from foveola.retrieval import Retriever
 
     if image is None:

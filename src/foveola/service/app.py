@@ -13,7 +13,7 @@ from starlette.formparsers import MultiPartParser
 
 from foveola.audit_log.chain import operator
 from foveola.errors import FoveolaError
-from foveola.service import api, login, pages, rest
+from foveola.service import api, login, occlusion, pages, regions, rest
 from foveola.service.changes import Changes
 from foveola.service.desk import Desk
 from foveola.service.doors import Plan
@@ -76,6 +76,8 @@ def create_app(
     app.include_router(pages.router)
     app.include_router(api.router)
     app.include_router(rest.router)
+    app.include_router(regions.router)
+    app.include_router(occlusion.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     app.add_exception_handler(FoveolaError, _explained)
     app.add_exception_handler(HTTPException, _explained)

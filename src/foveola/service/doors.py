@@ -46,6 +46,9 @@ DOORS: dict[tuple[str, str], Door] = {
     ("GET", "/queries/{token}/picture"): Door(),
     ("GET", "/queries/{token}/thumbnail"): Door(),
     ("GET", "/queries/{token}/compare/{id_}"): Door(action="compare"),
+    ("GET", "/queries/{token}/occlusion/{id_}/{side}"): Door(action="map", part=True, heavy=True),
+    ("GET", "/queries/{token}/region"): Door(),
+    ("GET", "/queries/{token}/region/hits"): Door(action="search", heavy=True),
     ("GET", "/queries/{token}/map/{id_}/{side}"): Door(action="map", part=True, heavy=True),
     ("GET", "/cases/{id_}"): Door(action="case"),
     ("POST", "/cases/{id_}/like"): Door(action="ask about", heavy=True),
@@ -54,6 +57,7 @@ DOORS: dict[tuple[str, str], Door] = {
     # for programs
     ("GET", "/api/openapi.json"): Door(),
     ("POST", "/api/v1/search"): Door(action="search", heavy=True),
+    ("POST", "/api/v1/search/region"): Door(action="search", heavy=True),
     ("GET", "/api/v1/cases/{id}"): Door(action="case"),
     ("GET", "/api/v1/cases/{id}/picture"): Door(action="picture", part=True),
     ("GET", "/api/v1/cases/{id}/thumbnail"): Door(action="thumbnail", part=True),

@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from foveola.cases import Case, Eye
 from foveola.errors import ImageError
+from foveola.regions import is_on
 from foveola.report.views import bar, shares_of
 from foveola.service.desk import Desk
 from foveola.service.filters import COUNT, MOST, Chosen, offered
@@ -94,6 +95,7 @@ def hits(token: str, request: Request, desk: OnDesk, sent: Asked, chosen: Ticked
     return page(
         "query.html" if whole else "hits.html", token=token, sent=sent, result=result,
         chosen=chosen, offered=offered(desk.info()) if whole else None,  # counts the archive
+        regions=is_on(desk.retriever.archive.folder),
         trust=of_query(result.trust), hits=[(hit, of_hit(hit.trust)) for hit in result.hits],
         shares=shares_of([hit.case.grade for hit in result.hits]),
         phantoms=any(is_phantom(hit.case) for hit in result.hits),

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from foveola.archive import Archive
 from foveola.matching.gallery import forget_missing
+from foveola.regions import forget_missing as forget_places
 from foveola.upkeep import photographs
 
 
@@ -16,7 +17,7 @@ def remove_cases(
     subject: str | None = None,
     collection: str | None = None,
 ) -> int:
-    """Remove cases, their descriptors for matching, and their photographs if the archive owns them.
+    """Remove cases, what matching and regions keep, and photographs that the archive owns.
 
     Photographs that lie elsewhere are not touched. What similarities are worth is not learnt anew
     (`settle`).
@@ -45,4 +46,5 @@ def remove_cases(
                 photographs.discard(folder, path)
             if gone:
                 forget_missing(folder)
+                forget_places(folder)
     return removed

@@ -1,0 +1,242 @@
+"""The side file of an archive that holds what its encoder sees at each place.
+
+    A/regions/regions.json   which encoder made it; written last, so its presence says "on"
+    A/regions/basis.npz      the archive's principal axes (basis.py)
+    A/regions/places.i8      a slot a photograph: n * n * D bytes, int8
+    A/regions/slots.npy      which photograph is in which slot, and where its field of view lies
+
+One process writes, any number read. A slot is written and on the disk before slots.npy, which is
+replaced whole, speaks of it; a slot is wiped before slots.npy forgets it. Killed at any moment it
+lacks at most the last batch, and what is left of that is cut off by whoever writes next. A slot
+counts only as long as the archive has the photograph's id with the same size and time of change.
+"""
+
+import contextlib
+import fcntl
+import io
+import itertools
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foveola.errors import RegionError
+from foveola.regions.basis import Basis, Bytes, D, damaged
+from foveola.regions.box import Field
+from foveola.regions.files import write_whole
+
+FOLDER = "regions"
+_META, _BASIS, _PLACES, _SLOTS, _LOCK = (
+    "regions.json", "basis.npz", "places.i8", "slots.npy", "lock"
+)  # fmt: skip
+FORMAT = 1
+FREE = -1
+SLOT = np.dtype([
+    ("id", "<i8"), ("size", "<i8"), ("mtime_ns", "<i8"),
+    ("x", "<f4"), ("y", "<f4"), ("side", "<f4"), ("aspect", "<f4"), ("round", "?"),
+])  # fmt: skip
+Slots = NDArray[np.void]
+
+
+class Described(NamedTuple):
+    """What is to be stored of one photograph.
+
+    Attributes:
+        id: of its case.
+        stamp: size in bytes and time of change in ns of its file.
+        field: where its field of view lies.
+        places: (n, n, D) int8.
+    """
+
+    id: int
+    stamp: tuple[int, int]
+    field: Field
+    places: Bytes
+
+
+def is_on(folder: Path) -> bool:
+    """Whether an archive keeps its places."""
+    return (folder / FOLDER / _META).exists()
+
+
+class Store:
+    """The side file, opened for reading; `writing` opens it for more.
+
+    Args:
+        folder: the archive.
+        fingerprint: of the archive's encoder.
+
+    Raises:
+        RegionError: there is none, it is damaged, or another encoder made it.
+    """
+
+    def __init__(self, folder: Path, fingerprint: str) -> None:
+        self.folder = folder / FOLDER
+        if not is_on(folder):
+            raise RegionError(
+                f"{folder} does not keep the places of its photographs; make them with "
+                f"'foveola regions on {folder}'"
+            )
+        try:
+            meta = json.loads((self.folder / _META).read_text(encoding="utf-8"))
+            made, version = str(meta["fingerprint"]), int(meta["format"])
+        except (OSError, ValueError, KeyError, TypeError):
+            raise RegionError(damaged(self.folder)) from None
+        if version > FORMAT:
+            raise RegionError(f"{self.folder} was made by a newer Foveola; update Foveola")
+        if made != fingerprint:
+            raise RegionError(
+                f"{self.folder} was made by another encoder ({made}) than the archive's "
+                f"({fingerprint}); make it anew with 'foveola regions off {folder}' and then "
+                f"'foveola regions on {folder}'"
+            )
+        self.basis = Basis.load(self.folder / _BASIS)
+        self._slots: Slots = np.empty(0, SLOT)
+        self._places: Bytes = np.empty((0, *self._shape), np.int8)
+        self._seen: tuple[int, int] | None = None
+        self.refresh()
+
+    @classmethod
+    def create(cls, folder: Path, fingerprint: str, basis: Basis) -> "Store":
+        """Make an empty one; killed before its end it leaves nothing that counts."""
+        shutil.rmtree(folder / FOLDER, ignore_errors=True)
+        inner = folder / FOLDER
+        inner.mkdir()
+        basis.save(inner / _BASIS)
+        write_whole(inner / _PLACES, b"")
+        _save_slots(inner, np.empty(0, SLOT))
+        meta = json.dumps({"format": FORMAT, "fingerprint": fingerprint}, indent=1)
+        write_whole(inner / _META, meta.encode() + b"\n")
+        return cls(folder, fingerprint)
+
+    @property
+    def slots(self) -> Slots:
+        """(S,) of SLOT; the id is FREE where nothing is kept."""
+        return self._slots
+
+    @property
+    def places(self) -> Bytes:
+        """(S, n, n, D) int8, mapped from the disk."""
+        return self._places
+
+    def fields(self) -> Callable[[int], Field]:
+        """From a slot to where the field of view of its photograph lies, as things stand now."""
+        slots = self._slots
+        return lambda slot: Field(*slots[slot].item()[3:])
+
+    def refresh(self) -> bool:
+        """Read anew what another process may have written; whether anything had changed."""
+        try:
+            stat = (self.folder / _SLOTS).stat()
+            now = stat.st_mtime_ns, stat.st_ino
+            if now == self._seen:
+                return False
+            slots = np.load(self.folder / _SLOTS, allow_pickle=False)
+            if slots.dtype != SLOT or slots.ndim != 1:
+                raise RegionError(damaged(self.folder))
+            if (self.folder / _PLACES).stat().st_size < len(slots) * self._bytes:
+                raise RegionError(damaged(self.folder))
+            places = np.empty((0, *self._shape), np.int8)
+            if len(slots):
+                places = np.memmap(
+                    self.folder / _PLACES, np.int8, "r", shape=(len(slots), *self._shape)
+                )
+        except (OSError, ValueError, EOFError):
+            raise RegionError(damaged(self.folder)) from None
+        self._slots, self._places, self._seen = slots, places, now
+        return True
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator["Writer"]:
+        """Open for more; one process at a time.
+
+        Raises:
+            RegionError: another process is writing.
+            OSError: it can't be written.
+        """
+        with (self.folder / _LOCK).open("ab") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise RegionError(
+                    f"{self.folder} is busy: another process is writing; try again when it has "
+                    "finished"
+                ) from None
+            self._seen = None
+            self.refresh()
+            with (self.folder / _PLACES).open("r+b") as file:
+                yield Writer(self, file)
+        self.refresh()
+
+    @property
+    def _shape(self) -> tuple[int, int, int]:
+        return self.basis.grid, self.basis.grid, D
+
+    @property
+    def _bytes(self) -> int:
+        return self.basis.grid**2 * D
+
+
+class Writer:
+    """What may be done to the side file; from `Store.writing`."""
+
+    def __init__(self, store: Store, file: io.BufferedRandom) -> None:
+        self._store, self._file = store, file
+        self._bytes = store._bytes
+        self._slots = store.slots.copy()
+        file.truncate(len(self._slots) * self._bytes)  # what a killed process left
+
+    def add(self, batch: Sequence[Described]) -> None:
+        """Store a batch; a case that is there already is replaced. On return it is on the disk."""
+        slots = self._slots
+        places = self._slots_for([one.id for one in batch])
+        more = max(places, default=-1) + 1 - len(slots)
+        slots = np.concatenate([slots, np.zeros(more, SLOT)]) if more > 0 else slots.copy()
+        for at, one in zip(places, batch, strict=True):
+            self._file.seek(at * self._bytes)
+            self._file.write(np.ascontiguousarray(one.places, np.int8).tobytes())
+            slots[at] = (one.id, *one.stamp, *one.field)
+        self._publish(slots)
+
+    def _slots_for(self, ids: Sequence[int]) -> list[int]:
+        """A slot for each case: its own, one that is free, or a new one at the end."""
+        own = dict(zip(self._slots["id"].tolist(), range(len(self._slots)), strict=True))
+        free = np.flatnonzero(self._slots["id"] == FREE).tolist()
+        end = itertools.chain(free, itertools.count(len(self._slots)))
+        return [own[id_] if id_ in own else next(end) for id_ in ids]
+
+    def forget(self, ids: NDArray[np.int64]) -> int:
+        """Wipe what is kept of cases; how many there were."""
+        slots = self._slots.copy()
+        gone = np.flatnonzero(np.isin(slots["id"], ids) & (slots["id"] != FREE))
+        for at in gone.tolist():
+            self._file.seek(at * self._bytes)
+            self._file.write(bytes(self._bytes))
+            slots[at] = np.zeros(1, SLOT)[0]
+            slots["id"][at] = FREE
+        if len(gone):
+            self._publish(slots)
+        return len(gone)
+
+    def _publish(self, slots: Slots) -> None:
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        _save_slots(self._store.folder, slots)
+        self._slots = slots
+
+
+def discard(folder: Path) -> None:
+    """Delete the side file; regions.json first, so that a half-deleted one is none."""
+    (folder / FOLDER / _META).unlink(missing_ok=True)
+    shutil.rmtree(folder / FOLDER, ignore_errors=True)
+
+
+def _save_slots(folder: Path, slots: Slots) -> None:
+    held = io.BytesIO()
+    np.save(held, slots)
+    write_whole(folder / _SLOTS, held.getvalue())
