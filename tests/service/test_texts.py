@@ -13,8 +13,10 @@ FOLDER = Path(module.__file__).parent
 # put together in a template: t("archive." ~ key) and the like
 BUILT = {
     "archive": {"grades", "eyes", "findings", "collections"},
-    "filter": {"eye", "finding"},
-    "case": {"subject", "eye", "visit", "age", "sex"},
+    "filter": {"eye", "finding", "camera"},
+    "case": {"subject", "eye", "visit", "age", "sex", "outcome"},
+    "both": {"left", "right"},
+    "tabs": {"people", "right", "left", "reading"},
 }
 
 

@@ -18,7 +18,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from foveola.archive import database, queries, schema
+from foveola.archive import database, info, queries, schema
 from foveola.archive.info import ArchiveInfo, describe
 from foveola.archive.queries import LITTLE, Vectors
 from foveola.archive.records import DIGEST_BYTES, Entry, Found
@@ -291,6 +291,11 @@ class Archive:
         """What the archive holds."""
         with self._reading() as db:
             return describe(db, self.folder, (self.name, self.fingerprint, self.dimension))
+
+    def values(self, column: str, most: int = 100) -> dict[str, int]:
+        """Photographs by their value in a further column, the commonest `most`; {} if none has."""
+        with self._reading() as db:
+            return info.values(db, column, most)
 
     def search(
         self,

@@ -1,14 +1,26 @@
 """Both eyes of a person in, probabilities of findings out."""
 
-from foveola.reading.person import EyeReading, Reading, ReadPerson, read_people, read_person
+from foveola.reading.person import (
+    EyeReading,
+    Prepared,
+    Reading,
+    ReadPerson,
+    prepare_eye,
+    read_people,
+    read_person,
+    read_prepared,
+)
 from foveola.reading.pictures import Pictures, pictures
 
 __all__ = [
     "EyeReading",
     "Pictures",
+    "Prepared",
     "ReadPerson",
     "Reading",
     "pictures",
+    "prepare_eye",
     "read_people",
     "read_person",
+    "read_prepared",
 ]

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from foveola.cases import Case, Eye
 from foveola.encoders.ahead import in_order
 from foveola.encoders.encoder import Failed
-from foveola.encoders.reader import Reader, Said
+from foveola.encoders.reader import Reader
 from foveola.errors import FoveolaError, ImageError, ManifestError
 from foveola.images.decode import decode
 from foveola.images.gradability import gradability, warning
@@ -26,7 +27,20 @@ from foveola.people import EYES, NORMAL, people_of
 
 Pixels = NDArray[np.uint8]
 
+TWICE = "both eyes show the very same photograph; give each eye's own, or one eye alone"
 _AHEAD = 8  # people a core may be ahead of whoever takes the results
+
+
+class Prepared(NamedTuple):
+    """A photograph made ready to be read, as either eye: which it is may be said later.
+
+    Attributes:
+        squares: (S, S, 3) uint8 by the eye it is read as.
+        gradability: the chance that it can be graded, 0 to 1.
+    """
+
+    squares: Mapping[Eye, Pixels]
+    gradability: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,10 +129,35 @@ def read_person(reader: Reader, left: Path | None, right: Path | None) -> Readin
     }
     seen = {eye: _decoded(reader, path) for eye, path in files.items()}
     if len(seen) == 2 and np.array_equal(seen["left"], seen["right"]):
-        raise ImageError(
-            "both eyes show the very same photograph; give each eye's own, or one eye alone"
-        )
+        raise ImageError(TWICE)
     return _reading(reader, files, seen, start)
+
+
+def prepare_eye(reader: Reader, pixels: Pixels) -> Prepared:
+    """(H, W, 3) uint8 RGB as decoded -> what is kept of it to be read."""
+    square = reader.prepare(pixels)
+    turned = reader.release.contract.orient
+    squares = {eye: reader.prepare(pixels, eye) if turned else square for eye in EYES}
+    return Prepared(squares, gradability(pixels))
+
+
+def read_prepared(reader: Reader, eyes: Mapping[Eye, Prepared]) -> Reading:
+    """Read photographs that have no files, as those sent over a network; see `read_person`.
+
+    Raises:
+        ImageError: both are one photograph.
+        ValueError: neither is given.
+    """
+    start = time.perf_counter()
+    if not eyes:
+        raise ValueError("neither eye is given; expected one or both")
+    squares = {eye: of.squares[eye] for eye, of in eyes.items()}
+    first, *more = [of.squares["left"] for of in eyes.values()]
+    if any(np.array_equal(first, other) for other in more):
+        raise ImageError(TWICE)
+    quality = {eye: of.gradability for eye, of in eyes.items()}
+    nowhere = {eye: Path(f"{eye} eye") for eye in eyes}
+    return _said(reader, nowhere, squares, quality, start)
 
 
 def _decoded(reader: Reader, path: Path) -> Pixels:
@@ -128,19 +167,27 @@ def _decoded(reader: Reader, path: Path) -> Pixels:
 def _reading(
     reader: Reader, files: Mapping[Eye, Path], seen: Mapping[Eye, Pixels], start: float
 ) -> Reading:
-    prepared = {eye: reader.prepare(pixels, eye) for eye, pixels in seen.items()}
-    said = reader.read(prepared.get("left"), prepared.get("right"))
+    squares = {eye: reader.prepare(pixels, eye) for eye, pixels in seen.items()}
+    quality = {eye: gradability(pixels) for eye, pixels in seen.items()}
+    return _said(reader, files, squares, quality, start)
+
+
+def _said(
+    reader: Reader, files: Mapping[Eye, Path], squares: Mapping[Eye, Pixels],
+    quality: Mapping[Eye, float], start: float,
+) -> Reading:  # fmt: skip
+    said = reader.read(squares.get("left"), squares.get("right"))
     eyes = {
-        eye: _eye(files[eye], side, said, seen[eye]) for side, eye in enumerate(EYES) if eye in seen
+        eye: EyeReading(
+            files[eye].name, files[eye], said.eyes[side], said.evidence[side], quality[eye]
+        )
+        for side, eye in enumerate(EYES)
+        if eye in squares
     }
     return Reading(
         reader.labels, said.probabilities, reader.release.thresholds, eyes, said.feature,
         reader.release.name, reader.release.fingerprint, (time.perf_counter() - start) * 1000,
     )  # fmt: skip
-
-
-def _eye(path: Path, side: int, said: Said, pixels: Pixels) -> EyeReading:
-    return EyeReading(path.name, path, said.eyes[side], said.evidence[side], gradability(pixels))
 
 
 @dataclass(frozen=True, eq=False)

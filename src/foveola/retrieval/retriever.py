@@ -222,6 +222,26 @@ class Retriever:
             for eye, image in given.items()
             if image is not None
         }
+        found = self.answer_person(asked, k, where=where, same_subject=same_subject)
+        return replace(found, milliseconds=(time.perf_counter() - start) * 1000)
+
+    def answer_person(
+        self,
+        asked: Mapping[Eye, Query],
+        k: int = 10,
+        *,
+        where: str | None = None,
+        same_subject: bool = False,
+    ) -> PersonResult:
+        """Find the people most like a person whose photographs were read; see `search_person`.
+
+        Args:
+            asked: the photograph of each eye there is, from `read`.
+            k: number of hits wanted.
+            where: condition that a photograph of either eye must meet.
+            same_subject: let other visits of the query's own subject be found too.
+        """
+        start = time.perf_counter()
         if not asked:
             raise ValueError("expected a photograph of the left eye, the right eye, or both")
         _check_person(asked)

@@ -11,7 +11,8 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
 from foveola.errors import ArchiveError, FoveolaError
-from foveola.service import api, pages
+from foveola.service import api, both_pages, pages
+from foveola.service.both import Both
 from foveola.service.desk import Desk
 from foveola.service.guard import Next, add_headers, too_large
 from foveola.service.texts import texts
@@ -43,7 +44,9 @@ def create_app(archive: Path, *, upload_mb: int = UPLOAD_MB) -> FastAPI:
         lifespan=lifespan,
     )  # fmt: skip
     app.state.desk = desk
+    app.state.both = Both(desk)
     app.include_router(pages.router)
+    app.include_router(both_pages.router)
     app.include_router(api.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     app.add_exception_handler(FoveolaError, _explained)

@@ -32,11 +32,14 @@ def chosen_of(
     grade: Annotated[list[str] | None, Query()] = None,
     eye: str = "",
     finding: str = "",
+    camera: str = "",
+    youngest: str = "",
+    oldest: str = "",
     where: str = "",
     count: Annotated[int, Query(ge=1, le=MOST)] = COUNT,
 ) -> Chosen:
     """What was ticked."""
-    return Chosen(tuple(grade or ()), eye, finding, where, count)
+    return Chosen(tuple(grade or ()), eye, finding, camera, youngest, oldest, where, count)
 
 
 OnDesk = Annotated[Desk, Depends(desk_of)]
@@ -87,15 +90,23 @@ def more(id_: int, desk: OnDesk) -> Response:
 @router.get("/queries/{token}")
 def hits(token: str, request: Request, desk: OnDesk, sent: Asked, chosen: Ticked) -> HTMLResponse:
     """The cases most like a photograph; only them where the page is there already."""
-    result = desk.search(sent, chosen.count, chosen.condition())
     whole = not request.headers.get("HX-Request")
     return page(
-        "query.html" if whole else "hits.html", token=token, sent=sent, result=result,
-        chosen=chosen, offered=offered(desk.info()) if whole else None,  # counts the archive
-        trust=of_query(result.trust), hits=[(hit, of_hit(hit.trust)) for hit in result.hits],
-        shares=shares_of([hit.case.grade for hit in result.hits]),
-        phantoms=any(is_phantom(hit.case) for hit in result.hits),
+        "query.html" if whole else "hits.html", action=f"/queries/{token}", show="",
+        offered=offered(desk.retriever.archive) if whole else None,  # counts the archive
+        **hit_values(desk, token, sent, chosen),
     )  # fmt: skip
+
+
+def hit_values(desk: Desk, token: str, sent: Sent, chosen: Chosen) -> dict[str, Any]:
+    """What hits.html says of the cases most like a photograph."""
+    result = desk.search(sent, chosen.count, chosen.condition())
+    return {
+        "token": token, "sent": sent, "result": result, "chosen": chosen,
+        "trust": of_query(result.trust), "hits": [(hit, of_hit(hit.trust)) for hit in result.hits],
+        "shares": shares_of([hit.case.grade for hit in result.hits]),
+        "phantoms": any(is_phantom(hit.case) for hit in result.hits),
+    }  # fmt: skip
 
 
 @router.get("/queries/{token}/compare/{id_}")
@@ -174,7 +185,7 @@ def page(template: str, status: int = 200, **values: Any) -> HTMLResponse:
 
 def facts(case: Case) -> dict[str, str | None]:
     """What is known of a case, by the key of its text."""
-    further = {key: case.extra.get(key) for key in ("age", "sex")}
+    further = {key: case.extra.get(key) for key in ("age", "sex", "outcome")}
     known = {"subject": case.subject, "eye": case.eye, "visit": visit_word(case.visit)}
     return known | {key: str(value) for key, value in further.items() if value not in (None, "")}
 
@@ -188,4 +199,5 @@ def _environment() -> Environment:
     )  # fmt: skip
     words = (grade_word, finding_word, findings_of, facts, bar)
     made.globals |= {"t": texts()} | {word.__name__: word for word in words}
+    made.filters["finding_word"] = finding_word
     return made

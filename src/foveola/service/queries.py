@@ -5,12 +5,13 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from foveola.images.thumbnail import small
+from foveola.reading import Prepared
 from foveola.retrieval import Query
 from foveola.service.pictures import Kept, Picture, Pixels, picture
 
@@ -27,7 +28,7 @@ class Sent:
         pixels: (H, W, 3) uint8 of the picture, not of the file: the file is not kept.
         picture: to be shown.
         thumbnail: JPEG of the field of view.
-        features, maps: what was made of it; forgotten with it.
+        features, maps, prepared: what was made of it; forgotten with it.
     """
 
     query: Query
@@ -36,6 +37,7 @@ class Sent:
     since: float
     features: Kept[NDArray[np.float32]] = field(default_factory=lambda: Kept(1))
     maps: Kept[tuple[bytes, bytes]] = field(default_factory=lambda: Kept(MOST))
+    prepared: Kept[Prepared] = field(default_factory=lambda: Kept(1))  # for a reader
 
 
 class Queries:
@@ -71,6 +73,12 @@ class Queries:
         with self._lock:
             self._forget()
             return self._sent.get(token)
+
+    def change(self, token: str, query: Query) -> None:
+        """Say something else of a photograph that is kept."""
+        with self._lock:
+            if token in self._sent:
+                self._sent[token] = replace(self._sent[token], query=query)
 
     def _forget(self) -> None:
         line = self._clock() - self._seconds
