@@ -5,7 +5,7 @@ from fastapi.testclient import TestClient
 
 from foveola.archive import Archive
 from foveola.service import create_app
-from foveola.service.filters import Chosen, offered
+from foveola.service.filters import Chosen
 from service.conftest import send
 from service.test_pages import found
 
@@ -57,13 +57,8 @@ def test_camera_and_age_act_within_the_search(with_cameras, photographs):
         assert "outcome 1" in client.get("/cases/1").text
 
 
-def test_what_an_archive_lacks_is_not_offered(served):
-    with Archive.open(served) as archive:
-        assert offered(archive)["cameras"] == []
-        assert archive.values("camera") == {}
-
-
 def test_values_are_counted_the_commonest_first(with_cameras):
     with Archive.open(with_cameras) as archive:
         assert archive.values("camera") == {"Canon": 16, "Topcon": 16}
         assert list(archive.values("outcome", most=1)) == ["outcome 1"]
+        assert archive.values("device") == {}

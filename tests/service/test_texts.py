@@ -16,6 +16,7 @@ BUILT = {
     "filter": {"eye", "finding", "camera"},
     "case": {"subject", "eye", "visit", "age", "sex", "outcome"},
     "both": {"left", "right"},
+    "marks": {"more", "less"},
     "tabs": {"people", "right", "left", "reading"},
 }
 

@@ -127,9 +127,9 @@ def reading_values(reading: Reading, label: str) -> dict[str, Any]:
     likeliest = next(name for _, name in order if name != NORMAL)
     lines = [
         {
-            "label": name, "word": finding_word(name), "chance": 100 * chance,
-            "threshold": 100 * threshold, "found": name in reading.found,
-            "eyes": {eye: 100 * of.probabilities[i] for eye, of in reading.eyes.items()},
+            "label": name, "word": finding_word(name), "chance": chance,
+            "threshold": threshold, "found": name in reading.found,
+            "eyes": {eye: float(of.probabilities[i]) for eye, of in reading.eyes.items()},
         }
         for i, (name, chance, threshold) in enumerate(
             zip(reading.labels, reading.probabilities.tolist(), reading.thresholds, strict=True)

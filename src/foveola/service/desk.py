@@ -15,7 +15,7 @@ from foveola.explain import removal_map
 from foveola.images.decode import decode, read_bytes
 from foveola.images.overlay import shares
 from foveola.images.thumbnail import small
-from foveola.retrieval import Query, Retriever, SearchResult
+from foveola.retrieval import Marks, Query, Retriever, SearchResult
 from foveola.service.pictures import MOST, Kept, Picture, heat, picture
 from foveola.service.queries import Queries, Sent
 
@@ -77,13 +77,15 @@ class Desk:
             raise _gone(id_) from None
         return self.receive(data, case.eye)
 
-    def search(self, sent: Sent, k: int, where: str | None = None) -> SearchResult:
-        """The cases most like a photograph that was sent.
+    def search(
+        self, sent: Sent, k: int, where: str | None = None, marks: Marks | None = None
+    ) -> SearchResult:
+        """The cases most like a photograph that was sent, and like those marked.
 
         Raises:
             FilterError: the condition can't be understood.
         """
-        return self.retriever.answer(sent.query, k, where=where)
+        return self.retriever.answer(sent.query, k, where=where, marks=marks or Marks())
 
     def case(self, id_: int) -> Case:
         """A case.

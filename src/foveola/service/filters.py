@@ -1,10 +1,11 @@
 """What a user ticks, as a condition on the cases."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
 from foveola.archive import Archive
 from foveola.archive.info import ArchiveInfo
+from foveola.retrieval import Marks
 from foveola.words import finding_word, grade_word
 
 MOST = 100  # hits on a page
@@ -25,6 +26,7 @@ class Chosen:
         youngest, oldest: years in digits, or "".
         where: a condition in words of docs/archive.md, or "".
         count: hits wanted.
+        marks: cases to be more like, and less like.
     """
 
     grades: tuple[str, ...] = ()
@@ -35,6 +37,7 @@ class Chosen:
     oldest: str = ""
     where: str = ""
     count: int = COUNT
+    marks: Marks = field(default_factory=Marks)
 
     def condition(self) -> str | None:
         """As the archive's filter understands it; None for everything."""

@@ -11,13 +11,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from foveola.cases import Case, Eye
 from foveola.errors import ImageError
 from foveola.report.views import bar, shares_of
+from foveola.retrieval import Marks
 from foveola.service.desk import Desk
 from foveola.service.filters import COUNT, MOST, Chosen, offered
 from foveola.service.pictures import Picture
 from foveola.service.queries import Sent
 from foveola.service.texts import texts
 from foveola.trust.sentences import of_hit, of_query
-from foveola.words import finding_word, findings_of, grade_word, is_phantom, visit_word
+from foveola.words import finding_word, findings_of, grade_word, is_phantom, percent, visit_word
 
 router = APIRouter(include_in_schema=False)
 
@@ -37,9 +38,12 @@ def chosen_of(
     oldest: str = "",
     where: str = "",
     count: Annotated[int, Query(ge=1, le=MOST)] = COUNT,
+    more: Annotated[list[int] | None, Query(max_length=MOST)] = None,
+    less: Annotated[list[int] | None, Query(max_length=MOST)] = None,
 ) -> Chosen:
     """What was ticked."""
-    return Chosen(tuple(grade or ()), eye, finding, camera, youngest, oldest, where, count)
+    marks = Marks(tuple(more or ()), tuple(less or ())).plain
+    return Chosen(tuple(grade or ()), eye, finding, camera, youngest, oldest, where, count, marks)
 
 
 OnDesk = Annotated[Desk, Depends(desk_of)]
@@ -100,8 +104,10 @@ def hits(token: str, request: Request, desk: OnDesk, sent: Asked, chosen: Ticked
 
 def hit_values(desk: Desk, token: str, sent: Sent, chosen: Chosen) -> dict[str, Any]:
     """What hits.html says of the cases most like a photograph."""
-    result = desk.search(sent, chosen.count, chosen.condition())
+    result = desk.search(sent, chosen.count, chosen.condition(), chosen.marks)
     return {
+        "marked": {way: [(id_, desk.case(id_)) for id_ in getattr(chosen.marks, way)]
+                   for way in ("more", "less")},
         "token": token, "sent": sent, "result": result, "chosen": chosen,
         "trust": of_query(result.trust), "hits": [(hit, of_hit(hit.trust)) for hit in result.hits],
         "shares": shares_of([hit.case.grade for hit in result.hits]),
@@ -197,7 +203,7 @@ def _environment() -> Environment:
         autoescape=select_autoescape(default=True, default_for_string=True),
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    words = (grade_word, finding_word, findings_of, facts, bar)
+    words = (grade_word, finding_word, findings_of, facts, bar, percent)
     made.globals |= {"t": texts()} | {word.__name__: word for word in words}
     made.filters["finding_word"] = finding_word
     return made
