@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from foveola.cases import Case, Eye
 from foveola.errors import ImageError
+from foveola.report.timeline import timeline
 from foveola.report.views import bar, shares_of
 from foveola.retrieval import Marks
 from foveola.service.desk import Desk
@@ -132,8 +133,9 @@ def case_page(id_: int, desk: OnDesk) -> HTMLResponse:
         shown: Picture | None = desk.picture(id_)
     except ImageError:
         shown = None
-    return page("case.html", id=id_, case=case, shown=shown, visits=desk.visits(id_),
-                phantoms=is_phantom(case))  # fmt: skip
+    visits = desk.visits(id_)
+    return page("case.html", id=id_, case=case, shown=shown, visits=visits,
+                course=timeline(visits), phantoms=is_phantom(case))  # fmt: skip
 
 
 @router.get("/queries/{token}/picture")
