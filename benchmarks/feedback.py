@@ -30,12 +30,13 @@ from foveola.training.prepared import HELD, parted_cases
 SEEN, MARKED, K = 20, 3, 10
 ROWS = (  # name, how many are marked more and less, weights
     ("3 more", MARKED, 0, MORE, LESS),
-    ("3 more, 3 less", MARKED, MARKED, MORE, LESS),
-    ("3 more, weight 0.25", MARKED, 0, 0.25, LESS),
-    ("3 more, weight 1.5", MARKED, 0, 1.5, LESS),
-    ("3 more, weight 5", MARKED, 0, 5.0, LESS),
-    ("3 more, 3 less of weight 0.75", MARKED, MARKED, MORE, 0.75),
     ("3 less", 0, MARKED, MORE, LESS),
+    ("3 more, 3 less", MARKED, MARKED, MORE, LESS),
+    ("3 more, weight 0.75", MARKED, 0, 0.75, LESS),
+    ("3 more, weight 5", MARKED, 0, 5.0, LESS),
+    ("3 less, weight 0.15", 0, MARKED, MORE, 0.15),
+    ("3 more, 3 less, weights 0.75 and 0.15", MARKED, MARKED, 0.75, 0.15),
+    ("1 more", 1, 0, MORE, LESS),
 )
 
 

@@ -14,7 +14,6 @@ def test_by_hand():
     # (1, 0) + .75 (0, 1) - .15 (1, 0) = (.85, .75), of length sqrt(1.285)
     found = moved(X, Y[None], X[None], towards=0.75, away=0.15)
     assert found == pytest.approx(np.array([0.85, 0.75]) / np.sqrt(1.285))
-    assert (MORE, LESS) == (0.75, 0.15)
     assert found.dtype == np.float32
 
 
@@ -58,8 +57,8 @@ def test_marks_move_the_search_and_are_left_out(retriever):
     ids, matrix = retriever.archive.vectors()
     rows = {id_: row for row, id_ in enumerate(ids.tolist())}
     wanted = query.descriptor.astype(float)
-    wanted += 0.75 * (matrix[rows[marks.more[0]]] + matrix[rows[marks.more[1]]]) / 2
-    wanted -= 0.15 * matrix[rows[marks.less[0]]]
+    wanted += MORE * (matrix[rows[marks.more[0]]] + matrix[rows[marks.more[1]]]) / 2
+    wanted -= LESS * matrix[rows[marks.less[0]]]
     wanted /= np.linalg.norm(wanted)
     for hit in found.hits:
         assert hit.similarity == pytest.approx(float(matrix[rows[hit.id]] @ wanted), abs=1e-5)

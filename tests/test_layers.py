@@ -15,7 +15,7 @@ FLOORS = (
     ("errors", "cases"),
     ("models", "losses"),
     ("config", "datasets", "images", "archive", "people", "words"),
-    ("evaluation", "phantom", "encoders", "people_search", "trust"),
+    ("evaluation", "phantom", "encoders", "overview", "people_search", "study", "trust"),
     ("training", "indexing", "retrieval", "assess", "duplicates", "reading", "explain", "report"),
     ("matching",),
     ("service", "demo"),

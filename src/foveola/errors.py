@@ -8,6 +8,7 @@
         ArchiveError    an archive is missing, damaged, busy or of another encoder
         FilterError     a search condition can't be understood
         MatchingError   matching subjects is switched off, or can't be done
+        StudyError      a reader study can't be made, read or answered
         MissingExtraError  an optional part of Foveola is not installed
 
 The command line and the service turn each into one line or a 4xx. A message says
@@ -46,6 +47,10 @@ class FilterError(FoveolaError):
 
 class MatchingError(FoveolaError):
     """Matching subjects is switched off for an archive, or can't be done there."""
+
+
+class StudyError(FoveolaError):
+    """A reader study can't be made, read or answered."""
 
 
 class MissingExtraError(FoveolaError):

@@ -20,8 +20,12 @@ from foveola.cli.startup import import_openvino_runtime
     "--upload-mb", default=64, show_default=True, type=click.IntRange(1, 4096),
     help="Largest photograph that may be sent.",
 )  # fmt: skip
+@click.option(
+    "--study", type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of a reader study to be answered, see foveola study.",
+)  # fmt: skip
 @one_line_errors
-def serve(archive: Path, host: str, port: int, upload_mb: int) -> None:
+def serve(archive: Path, host: str, port: int, upload_mb: int, study: Path | None) -> None:
     """Open ARCHIVE to a browser on this computer, and to programs.
 
     Nothing that is sent is kept on the disk. Stop it with Ctrl-C.
@@ -40,7 +44,7 @@ def serve(archive: Path, host: str, port: int, upload_mb: int) -> None:
     import_openvino_runtime()
     from foveola.service import create_app
 
-    app = create_app(archive, upload_mb=upload_mb)
+    app = create_app(archive, upload_mb=upload_mb, study=study)
     # without an access log: addresses of pages are nobody's business
     config = uvicorn.Config(app, host=host, port=port, log_level="warning", access_log=False)
     server = uvicorn.Server(config)

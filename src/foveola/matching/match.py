@@ -44,6 +44,7 @@ Pixels = NDArray[np.uint8]
 CANDIDATES = 20  # photographs whose features are compared
 ACCEPTED = 0.5  # probability from which a candidate is named a match
 FEATURES = 1500  # of each photograph: duplicates need fewer, hard second visits find more here
+_SENT = "the photograph"  # stands for the name of one that came without
 _SEEN = 4  # features that agree, from which the pixels are compared too
 
 
@@ -158,7 +159,7 @@ class Matcher:
 
     def match(
         self,
-        image: Path,
+        image: Path | bytes,
         *,
         candidates: int = CANDIDATES,
         visit: float | str | None = None,
@@ -169,7 +170,7 @@ class Matcher:
         The use is logged before it is answered.
 
         Args:
-            image: file of the query.
+            image: file of the query, or what is in it.
             candidates: photographs to compare closely.
             visit: when the query was taken, as the archive has visits; for the time between.
             prior: chance, before looking, that the archive holds another photograph of this eye.
@@ -178,12 +179,14 @@ class Matcher:
             ImageError: the file is no photograph that can be used.
             MatchingError: the log can't be written.
         """
-        data = read_bytes(image)
+        data = image if isinstance(image, bytes) else read_bytes(image)
+        name = _SENT if isinstance(image, bytes) else image.name
         digest = blake2b(data, digest_size=16).digest()
         permission.log_use(self.folder, "match", query=digest.hex()[:16], candidates=candidates)
-        pixels = decode(data, min_side=registration.SIDE, name=image.name)
+        pixels = decode(data, min_side=registration.SIDE, name=name)
         known = self.archive.find(digest=digest)
-        query = known[1] if known else Case(image=image.name, path=str(image.absolute()))
+        path = _SENT if isinstance(image, bytes) else str(image.absolute())
+        query = known[1] if known else Case(image=name, path=path)
         visit = query.visit if visit is None else visit
         ranked = self.archive.search(
             self.encoder.encode_photograph(pixels), candidates,

@@ -3,8 +3,8 @@
     q' = q + MORE mean(more) - LESS mean(less),   of length 1
 
 This is Rocchio's formula for relevance feedback (in Salton, The SMART Retrieval System, 1971) on
-unit descriptors. The weights .75 and .15 are those usual for texts; that they suit photographs is
-our proposal, measured by benchmarks/feedback.py (docs/feedback.md).
+unit descriptors. The weights are our proposal: those usual for texts, .75 and .15, hardly move a
+descriptor whose neighbours are all near (benchmarks/feedback.py, docs/feedback.md).
 """
 
 from typing import NamedTuple
@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 Vectors = NDArray[np.float32]
 
-MORE = 0.75  # weight of the mean of what the query should be more like
-LESS = 0.15  # of what it should be less like: one wrong hit may be wrong in many ways
+MORE = 1.5  # weight of the mean of what the query should be more like
+LESS = 0.75  # of what it should be less like: a wrong hit may be wrong in many ways
 
 
 class Marks(NamedTuple):

@@ -11,31 +11,40 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
 from foveola.errors import ArchiveError, FoveolaError
-from foveola.service import api, both_pages, pages
+from foveola.overview import Overviews
+from foveola.service import api, both_pages, identity_pages, overview_pages, pages, study_pages
 from foveola.service.both import Both
 from foveola.service.desk import Desk
 from foveola.service.guard import Next, add_headers, too_large
+from foveola.service.identity import Identity
 from foveola.service.texts import texts
+from foveola.study import open_study
 
 UPLOAD_MB = 64
 STATIC = Path(__file__).with_name("static")
 
 
-def create_app(archive: Path, *, upload_mb: int = UPLOAD_MB) -> FastAPI:
+def create_app(archive: Path, *, upload_mb: int = UPLOAD_MB, study: Path | None = None) -> FastAPI:
     """The page and the interface on one archive.
 
     Args:
         archive: its folder; opened at once, so that a fault shows before anything listens.
         upload_mb: largest photograph that may be sent, in megabytes.
+        study: folder of a reader study to be answered; None for none.
 
     Raises:
         ArchiveError, EncoderError: the archive can't be opened.
+        StudyError: the study can't be opened, or was made from the archive of another encoder.
     """
+    sessions = None if study is None else study_pages.Sessions(open_study(study))
     desk = Desk(archive)
+    if sessions is not None:
+        sessions.study.check(desk.retriever.archive)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
+        app.state.identity.close()
         desk.close()
 
     app = FastAPI(
@@ -44,9 +53,12 @@ def create_app(archive: Path, *, upload_mb: int = UPLOAD_MB) -> FastAPI:
         lifespan=lifespan,
     )  # fmt: skip
     app.state.desk = desk
-    app.state.both = Both(desk)
+    app.state.both, app.state.identity = Both(desk), Identity(desk)
     app.include_router(pages.router)
-    app.include_router(both_pages.router)
+    app.state.study = sessions
+    app.state.overviews = Overviews(desk.retriever.archive)
+    for part in (both_pages, identity_pages, overview_pages, study_pages):
+        app.include_router(part.router)
     app.include_router(api.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     app.add_exception_handler(FoveolaError, _explained)
