@@ -28,15 +28,16 @@ from foveola.training.config import TrainConfig
 from foveola.training.prepared import HELD, parted_cases
 
 SEEN, MARKED, K = 20, 3, 10
-ROWS = (  # name, how many are marked more and less, weights
-    ("3 more", MARKED, 0, MORE, LESS),
-    ("3 less", 0, MARKED, MORE, LESS),
-    ("3 more, 3 less", MARKED, MARKED, MORE, LESS),
-    ("3 more, weight 0.75", MARKED, 0, 0.75, LESS),
-    ("3 more, weight 5", MARKED, 0, 5.0, LESS),
-    ("3 less, weight 0.15", 0, MARKED, MORE, 0.15),
-    ("3 more, 3 less, weights 0.75 and 0.15", MARKED, MARKED, 0.75, 0.15),
-    ("1 more", 1, 0, MORE, LESS),
+ROWS = (  # how many are marked more and less, and the weights of their means
+    (MARKED, 0, 0.75, 0.0),
+    (MARKED, 0, MORE, 0.0),
+    (MARKED, 0, 5.0, 0.0),
+    (1, 0, MORE, 0.0),
+    (0, MARKED, 0.0, LESS),
+    (0, MARKED, 0.0, 0.75),
+    (MARKED, MARKED, 0.75, 0.15),
+    (MARKED, MARKED, MORE, LESS),
+    (MARKED, MARKED, MORE, 0.75),
 )
 
 
@@ -58,10 +59,11 @@ def main() -> None:
     print(f"{len(queries):,} photographs ask {len(cases):,}; {len(answers):,} of them have "
           f"{MARKED} right hits and {MARKED} wrong ones among {SEEN}\n")  # fmt: skip
     whose = [who for who, _ in answers]
-    rows = [["marked", f"P@{K} before", f"P@{K} after", "difference"]]
-    for place, (name, *_) in enumerate(ROWS):
+    rows = [["marked +, weight", "marked -, weight", f"P@{K} before", f"P@{K} after", "difference"]]
+    for place, (many, few, towards, away) in enumerate(ROWS):
         before, after = np.array([found[place] for _, found in answers]).T
-        rows.append([name, f"{before.mean():.3f}", f"{after.mean():.3f}",
+        marked = [f"{n}, {weight:g}" if n else "" for n, weight in ((many, towards), (few, away))]
+        rows.append([*marked, f"{before.mean():.3f}", f"{after.mean():.3f}",
                      difference(after - before, whose)])  # fmt: skip
     print(piped(rows))
 
@@ -89,7 +91,7 @@ def ask(
     if len(good) < MARKED or len(bad) < MARKED:
         return None
     found = []
-    for _, many, few, towards, away in ROWS:
+    for many, few, towards, away in ROWS:
         marked = [*good[:many], *bad[:few]]
         again = moved(query.descriptor, matrix[good[:many]], matrix[bad[:few]],
                       towards=towards, away=away)  # fmt: skip

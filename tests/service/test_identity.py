@@ -116,6 +116,7 @@ def test_what_is_filed_wrong_is_shown_with_its_pictures(allowed, audited):
     work = json.loads((audited / kept.FILE).read_text(encoding="utf-8"))
     said = {(f["kind"], tuple(f["ids"])) for f in work["findings"]}
     assert any(kind == "two splits" and 1 in ids for kind, ids in said)
+    assert len({f["key"] for f in work["findings"]}) == len(work["findings"])
     key, text = one(allowed)
     assert key == work["findings"][0]["key"]
     assert work["findings"][0]["said"] in text

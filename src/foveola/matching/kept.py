@@ -60,9 +60,12 @@ def keep(
     Raises:
         OSError: the folder can't be written.
     """
+    first: dict[str, Finding] = {}
+    for key, finding in named:  # one decision answers all that have a key: raise the surest
+        first.setdefault(key, finding)
     findings = tuple(
         KeptFinding(key, f.kind, tuple(ids[i] for i in f.cases), f.score, f.said, dict(f.evidence))
-        for key, f in named
+        for key, f in first.items()
     )
     partial = folder / (FILE + ".partial")
     partial.write_text(

@@ -91,6 +91,8 @@ class Identity:
             found = [c for c in matched.result.candidates if c.rank == rank]
             if not found or not found[0].evidence.inliers:
                 return None
+            if self.desk.retriever.archive.find(path=found[0].case.path) is None:  # removed since
+                return None
             other = read_square(Path(found[0].case.path))
             if other is None:
                 return None

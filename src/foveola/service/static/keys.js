@@ -9,6 +9,7 @@
   };
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || busy(event.target)) return;
+    if (event.key === "Enter" && event.target.closest("a, button, summary")) return; // pressed itself
     const key = CSS.escape(event.key);
     const pressed = document.querySelector(`[data-key="${key}"]`);
     const less = document.querySelector(`[data-less="${key}"]`);
