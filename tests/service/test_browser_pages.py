@@ -163,7 +163,7 @@ def test_the_audit_by_keyboard(tab, address, folder):
     tab.wait_for_selector(f"#said:has-text('{first[:20]}')")
     tab.get_by_label("Note").fill("j 1 k")  # letters of a note are no commands
     assert tab.inner_text("#said") == first
-    tab.locator("h1").click()
+    tab.keyboard.press("Escape")
     tab.keyboard.press("1")
     until(lambda: "1 of 3 decided" in tab.inner_text("aside"))
     tab.keyboard.press("3")

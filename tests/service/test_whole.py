@@ -84,6 +84,7 @@ def test_a_study_is_answered_blinded_and_exported(study, served):
         for told in ("/cases/", "NPDR<", "diabetes", "control", "Similarity"):
             assert told not in text.split("<footer>")[0]
         (target,) = re.findall(r'action="([^"]+)"', text)[:1]
+        assert "<form" not in text.split("<form", 1)[1].split("</form>")[0]  # none within another
         sides = re.findall(r'<img class="photo" src="([^"]+)"', text)
         pictures.add(tuple(study.get(side).content for side in sides))
         data = {"similar": 1 + number % 5, "useful": 3, "seconds": "2.25"}

@@ -8,6 +8,7 @@
     slider.dispatchEvent(new Event("input", { bubbles: true }));
   };
   document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape" && event.target.matches("textarea")) event.target.blur();
     if (event.ctrlKey || event.metaKey || event.altKey || busy(event.target)) return;
     if (event.key === "Enter" && event.target.closest("a, button, summary")) return; // pressed itself
     const key = CSS.escape(event.key);

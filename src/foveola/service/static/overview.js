@@ -5,8 +5,9 @@
   const canvas = document.getElementById("points");
   const chosen = document.getElementById("chosen");
   const context = canvas.getContext("2d");
-  const shown = new Set(["-1", "0", "1", "2", "3", "4"]);
-  let points = { ids: [], x: [], y: [], grades: [] };
+  const GRADES = ["-1", "0", "1", "2", "3", "4"]; // the worse is drawn above the better
+  let points = { ids: [], x: [], y: [], grades: [], of: Object.fromEntries(GRADES.map((grade) => [grade, []])) };
+  const shown = new Set(GRADES);
   let view = { x: 0, y: 0, size: 1 }; // the part of the map that is seen
   let picked = -1;
   const style = () => getComputedStyle(document.documentElement);
@@ -19,28 +20,28 @@
     4: (x, y, r) => { const w = r * 0.45, l = r * 1.3; context.rect(x - l, y - w, 2 * l, 2 * w); context.rect(x - w, y - l, 2 * w, 2 * l); },
   };
   const margin = 14;
+  let side = 1; // pixels of the whole map; read once a drawing, as reading it makes the browser lay out
   const place = (i) => {
-    const side = canvas.clientWidth - 2 * margin;
     return [margin + ((points.x[i] / 65535 - view.x) / view.size) * side,
             margin + ((1 - points.y[i] / 65535 - view.y) / view.size) * side];
   };
   const draw = () => {
     const scale = devicePixelRatio || 1;
-    const side = canvas.clientWidth;
-    canvas.width = canvas.height = Math.round(side * scale);
+    const wide = canvas.clientWidth;
+    side = wide - 2 * margin;
+    canvas.width = canvas.height = Math.round(wide * scale);
     context.setTransform(scale, 0, 0, scale, 0, 0);
     const many = points.ids.length > 5000;
     const r = many ? Math.min(4, 1.2 / Math.sqrt(view.size)) : Math.min(9, 5 / Math.sqrt(view.size));
     const css = style();
-    for (const grade of ["-1", "0", "1", "2", "3", "4"]) { // the worse above the better
+    for (const grade of GRADES) {
       if (!shown.has(grade)) continue;
       context.fillStyle = css.getPropertyValue(grade === "-1" ? "--gx" : `--g${grade}`);
       context.strokeStyle = css.getPropertyValue("--soft");
       context.lineWidth = 0.8;
-      for (let i = 0; i < points.ids.length; i += 1) {
-        if (String(points.grades[i]) !== grade) continue;
+      for (const i of points.of[grade]) {
         const [x, y] = place(i);
-        if (x < -9 || y < -9 || x > side + 9 || y > side + 9) continue;
+        if (x < -9 || y < -9 || x > wide + 9 || y > wide + 9) continue;
         if (many && r < 3) { context.fillRect(x - r, y - r, 2 * r, 2 * r); continue; }
         context.beginPath();
         SHAPES[grade](x, y, r);
@@ -90,7 +91,6 @@
     const dy = event.offsetY - from.y;
     if (Math.hypot(dx, dy) > 4) from.moved = true;
     if (!from.moved) return;
-    const side = canvas.clientWidth - 2 * margin;
     view.x = from.view.x - (dx / side) * view.size;
     view.y = from.view.y - (dy / side) * view.size;
     requestAnimationFrame(draw);
@@ -101,7 +101,6 @@
   });
   canvas.addEventListener("wheel", (event) => {
     event.preventDefault();
-    const side = canvas.clientWidth - 2 * margin;
     const [u, v] = [(event.offsetX - margin) / side, (event.offsetY - margin) / side];
     const size = Math.min(1, Math.max(0.005, view.size * (event.deltaY < 0 ? 0.8 : 1.25)));
     view = size === 1 ? { x: 0, y: 0, size } : { x: view.x + u * (view.size - size), y: view.y + v * (view.size - size), size };
@@ -114,7 +113,8 @@
   addEventListener("resize", draw);
   fetch(canvas.dataset.points).then((answer) => answer.arrayBuffer()).then((data) => {
     const n = data.byteLength / 9;
-    points = { ids: new Uint32Array(data, 0, n), x: new Uint16Array(data, 4 * n, n), y: new Uint16Array(data, 6 * n, n), grades: new Int8Array(data, 8 * n, n) };
+    points = { ids: new Uint32Array(data, 0, n), x: new Uint16Array(data, 4 * n, n), y: new Uint16Array(data, 6 * n, n), grades: new Int8Array(data, 8 * n, n), of: points.of };
+    points.grades.forEach((grade, i) => points.of[grade].push(i));
     draw();
     document.body.dataset.points = String(n);
   });
