@@ -51,7 +51,7 @@ def main() -> None:
             page = context.new_page()
             page.set_default_timeout(120_000)
             eyes = sorted((work / "new" / "images").iterdir())[:2]
-            take_all(page, address, eyes, arguments.out)
+            take_all(page, address, eyes, arguments.out, work / "A")
             browser.close()
 
 
@@ -69,14 +69,18 @@ def prepare(work: Path) -> None:
             )
     if not (archive / permission.SETTINGS).exists():
         gallery.update(archive, permission.switch_on(archive, "check of a registry's identities"))
-    if not (archive / FILE).exists():
-        with Archive.open(archive) as opened:  # something to be found
-            case = opened.case(1)
-            opened.update_records([replace(case, eye="left" if case.eye == "right" else "right")])
-        audit_archive(archive)
     if not (work / "study" / STUDY).exists():
         with Archive.open(archive, read_only=True) as opened:
             new_study(opened, work / "study", queries=5)
+
+
+def audit(archive: Path) -> None:
+    """Look for what is filed wrong: one eye, in the other's place."""
+    if not (archive / FILE).exists():
+        with Archive.open(archive) as opened:
+            case = opened.case(1)
+            opened.update_records([replace(case, eye="left" if case.eye == "right" else "right")])
+        audit_archive(archive)
 
 
 class serving:  # noqa: N801 - a context manager, named as it is used
@@ -103,7 +107,7 @@ class serving:  # noqa: N801 - a context manager, named as it is used
         self.listener.close()
 
 
-def take_all(page: Page, address: str, eyes: list[Path], out: Path) -> None:
+def take_all(page: Page, address: str, eyes: list[Path], out: Path, archive: Path) -> None:
     """Every picture."""
 
     def take(name: str) -> None:
@@ -128,6 +132,7 @@ def take_all(page: Page, address: str, eyes: list[Path], out: Path) -> None:
     page.wait_for_selector("body[data-ready=yes]")
     page.locator("#map").check()
     page.locator("#blend").fill("40")
+    page.wait_for_timeout(8000)  # the maps are made, the case is loaded once more
     take("compare")
     page.goto(f"{address}/cases/8")
     take("case")
@@ -135,8 +140,6 @@ def take_all(page: Page, address: str, eyes: list[Path], out: Path) -> None:
     page.wait_for_selector("body[data-points]")
     page.locator("#points").click(position={"x": 300, "y": 300})
     take("overview")
-    page.goto(f"{address}/audit")
-    take("audit")
     page.goto(f"{address}/match")
     page.set_input_files("input[type=file]", str(eyes[0]))
     page.get_by_role("button", name="Look for the same eye").click()
@@ -144,6 +147,9 @@ def take_all(page: Page, address: str, eyes: list[Path], out: Path) -> None:
     take("match")
     page.goto(f"{address}/study/readers/R1")
     take("study")
+    audit(archive)  # takes longest, so last
+    page.goto(f"{address}/audit")
+    take("audit")
 
 
 if __name__ == "__main__":
