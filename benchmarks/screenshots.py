@@ -31,6 +31,7 @@ from foveola.study.plan import FILE as STUDY
 
 OUTCOMES = ("stable", "laser treatment", "injections")
 WIDTH, HEIGHT = 1240, 860
+LAYERS = "OpenSeadragon.getViewer('left').world.getItemCount()"
 
 
 def main() -> None:
@@ -132,7 +133,8 @@ def take_all(page: Page, address: str, eyes: list[Path], out: Path, archive: Pat
     page.wait_for_selector("body[data-ready=yes]")
     page.locator("#map").check()
     page.locator("#blend").fill("40")
-    page.wait_for_timeout(8000)  # the maps are made, the case is loaded once more
+    while page.evaluate(LAYERS) < 3:  # the photograph, its map, and the case laid over it
+        page.wait_for_timeout(500)
     take("compare")
     page.goto(f"{address}/cases/8")
     take("case")
