@@ -16,7 +16,7 @@ FLOORS = (
     ("client",),
     ("models", "losses"),
     ("config", "datasets", "images", "archive", "people", "words", "accounts", "audit_log"),
-    ("evaluation", "phantom", "encoders", "people_search", "trust"),
+    ("evaluation", "phantom", "encoders", "overview", "people_search", "study", "trust"),
     ("training", "indexing", "retrieval", "assess", "duplicates", "reading", "explain", "report"),
     ("matching", "regions", "pacs"),
     ("upkeep",),

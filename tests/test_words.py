@@ -1,6 +1,6 @@
 import pytest
 
-from foveola.words import finding_word, grade_word, label_word, visit_word
+from foveola.words import finding_word, grade_word, label_word, percent, visit_word
 
 
 def test_grades_have_their_icdr_names():
@@ -43,3 +43,8 @@ def test_visits_are_months_or_dates(visit, word):
 )
 def test_label_values_are_put_in_words(label, value, word):
     assert label_word(label, value) == word
+
+
+def test_no_probability_is_said_to_be_certain():
+    said = [percent(p) for p in (0.0, 0.009, 0.01, 0.494, 0.99, 0.991, 1.0)]
+    assert said == ["< 1 %", "< 1 %", "1 %", "49 %", "99 %", "> 99 %", "> 99 %"]

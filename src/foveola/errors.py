@@ -16,6 +16,7 @@
         ServiceError    a service that was asked refused, or did not answer (foveola.client)
         PacsError       a PACS can't be reached, refuses, or the spool is not ours
         RegionError     an archive's places can't be searched, or a region is none
+        StudyError      a reader study can't be made, read or answered
         MissingExtraError  an optional part of Foveola is not installed
 
 The command line and the service turn each into one line or a 4xx. A message says
@@ -86,6 +87,10 @@ class PacsError(FoveolaError):
 
 class RegionError(FoveolaError):
     """The places of an archive's photographs can't be searched, or a region is none."""
+
+
+class StudyError(FoveolaError):
+    """A reader study can't be made, read or answered."""
 
 
 class MissingExtraError(FoveolaError):

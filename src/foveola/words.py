@@ -61,3 +61,8 @@ def visit_word(visit: float | str | None) -> str | None:
 def is_phantom(case: Case) -> bool:
     """Whether the photograph was generated: the manifest's column "phantom" says so."""
     return str(case.extra.get("phantom", "")).strip().lower() not in {"", "0", "0.0", "false", "no"}
+
+
+def percent(chance: float) -> str:
+    """A probability in whole percent; never 0 or 100 %, which no experiment shows."""
+    return "< 1 %" if chance < 0.01 else "> 99 %" if chance > 0.99 else f"{100 * chance:.0f} %"

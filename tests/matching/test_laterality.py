@@ -99,3 +99,16 @@ def test_it_is_kept_and_refused_for_another_encoder(tmp_path):
         fit_laterality(views[:3], ["left"], "e")
     with pytest.raises(ValueError, match=r"expected views \(N, 4, D\)"):
         rule.of(views[:, :2])
+
+
+def test_of_two_fellow_eyes_the_order_is_told_by_hand():
+    rule = Laterality(encoder="e", right=(1.0, 0, 0, 0), upright=(0, 1.0, 0, 0), photographs=2)
+
+    def views(right):
+        seen = np.array([right, 1.0, 0, 0])
+        return np.stack([seen, seen * MIRROR, seen * FLIP, seen * MIRROR * FLIP])
+
+    # The odds that each is a right eye are exp(2 x): exp(0.4) and exp(1). The first is the left
+    # one of the two with odds exp(1 - 0.4), though alone it looks like a right eye, too.
+    assert rule.left_first(views(0.2), views(0.5)) == pytest.approx(1 / (1 + np.exp(-0.6)))
+    assert rule.left_first(views(0.5), views(0.2)) == pytest.approx(1 / (1 + np.exp(0.6)))

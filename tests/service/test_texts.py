@@ -12,9 +12,13 @@ from foveola.service.texts import texts
 FOLDER = Path(module.__file__).parent
 # put together in a template: t("archive." ~ key) and the like
 BUILT = {
-    "archive": {"grades", "eyes", "findings", "collections"},
-    "filter": {"eye", "finding"},
-    "case": {"subject", "eye", "visit", "age", "sex"},
+    "archive": {"grades", "eyes", "findings", "collections", "cameras", "outcomes"},
+    "filter": {"eye", "finding", "camera"},
+    "case": {"subject", "eye", "visit", "age", "sex", "outcome"},
+    "both": {"left", "right"},
+    "marks": {"more", "less"},
+    "audit": {"wrong", "right", "unsure"},
+    "tabs": {"people", "right", "left", "reading"},
 }
 
 

@@ -67,6 +67,15 @@ def describe(db: sqlite3.Connection, folder: Path, made_by: tuple[str, str, int]
     )
 
 
+def values(db: sqlite3.Connection, column: str, most: int) -> dict[str, int]:
+    """Photographs by the value that a further column has, the commonest first."""
+    query = (
+        "SELECT CAST(e.value AS TEXT), count(*) AS n FROM cases AS c, json_each(c.extra) AS e"
+        " WHERE e.key = ? GROUP BY 1 ORDER BY n DESC, 1 LIMIT ?"
+    )
+    return dict(db.execute(query, (column, most)).fetchall())
+
+
 def _counts(db: sqlite3.Connection, query: str) -> dict[str, int]:
     """Counts by name, in order, the unknown last."""
     rows = sorted(db.execute(query), key=lambda row: (row[0] is None, row[0]))

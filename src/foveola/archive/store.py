@@ -18,7 +18,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from foveola.archive import database, queries, schema
+from foveola.archive import database, info, queries, schema
 from foveola.archive.info import ArchiveInfo, describe
 from foveola.archive.queries import LITTLE, Vectors
 from foveola.archive.records import DIGEST_BYTES, Entry, Found
@@ -343,6 +343,11 @@ class Archive:
                 made_by = (self.name, self.fingerprint, self.dimension)
                 self._info = version, describe(db, self.folder, made_by)
             return self._info[1]
+
+    def values(self, column: str, most: int = 100) -> dict[str, int]:
+        """Photographs by their value in a further column, the commonest `most`; {} if none has."""
+        with self._reading() as db:
+            return info.values(db, column, most)
 
     def search(
         self,

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
               help="Findings of each kind to print.")  # fmt: skip
 @click.option("--no-labels", is_flag=True, help="Leave grades and findings unjudged.")
 @click.option(
-    "--decide", nargs=2, metavar="KEY wrong|right|open",
+    "--decide", nargs=2, metavar="KEY wrong|right|unsure|open",
     help="Record a decision on a finding instead; 'open' raises it again.",
 )  # fmt: skip
 @click.option("--note", default="", help="A sentence for that decision; no names.")

@@ -31,6 +31,7 @@ COMMANDS = {
     "risk": ("foveola.cli.identify", "Say how far descriptors tell who someone is."),
     "search": ("foveola.cli.search", "Find the cases most like a photograph."),
     "serve": ("foveola.cli.serve", "Open an archive to a browser, and to programs."),
+    "study": ("foveola.cli.study", "Ask readers how alike cases are, and export the answers."),
     "train": ("foveola.cli.data", "Train an encoder."),
 }
 

@@ -29,6 +29,8 @@ OWN = ("127.0.0.1", "localhost", "::1")
               help="Largest photograph that may be sent.")  # fmt: skip
 @click.option("--import-root", type=click.Path(exists=True, file_okay=False, path_type=Path),
               help="Folder here that programs may import photographs from.")  # fmt: skip
+@click.option("--study", type=click.Path(file_okay=False, path_type=Path),
+              help="Folder of a reader study to be answered, see foveola study.")  # fmt: skip
 @click.option("--rate", default=20.0, show_default=True, type=click.FloatRange(0.1),
               help="Requests a second that an account may make for long.")  # fmt: skip
 @click.option("--searches", default=4, show_default=True, type=click.IntRange(1, 256),
@@ -44,6 +46,7 @@ def serve(
     key: Path | None,
     upload_mb: int,
     import_root: Path | None,
+    study: Path | None,
     rate: float,
     searches: int,
 ) -> None:
@@ -70,7 +73,9 @@ def serve(
         host_names=frozenset((*OWN, host.strip("[]").lower(), *(n.lower() for n in names))),
         behind_proxy=behind_proxy, rate=rate, burst=15 * rate, searches=searches,
     )  # fmt: skip
-    app = create_app(archive, upload_mb=upload_mb, import_root=import_root, settings=settings)
+    app = create_app(
+        archive, upload_mb=upload_mb, import_root=import_root, study=study, settings=settings
+    )
     service_is_ready()
     config = uvicorn.Config(
         app, host=host, port=port, log_level="warning", http=Impatient,

@@ -16,7 +16,7 @@ from foveola.errors import MatchingError
 from foveola.matching.permission import account, now
 
 FILE = "audit-decisions.jsonl"
-Verdict = Literal["wrong", "right", "open"]
+Verdict = Literal["wrong", "right", "unsure", "open"]
 LONGEST = 500  # characters of a note
 
 
@@ -26,7 +26,8 @@ class Decision:
 
     Attributes:
         key: of the finding.
-        verdict: "wrong" if it is filed wrong indeed, "right" if it is not; "open" raises it again.
+        verdict: "wrong" if it is filed wrong indeed, "right" if it is not, "unsure" where nobody
+            can say; "open" raises it again.
         note: what the reader wants to say; no names.
         by: account.
         time: ISO 8601 in UTC.
@@ -39,8 +40,17 @@ class Decision:
     time: str = ""
 
 
-def decide(folder: Path, key: str, verdict: Verdict, note: str = "") -> Decision:
+def decide(
+    folder: Path, key: str, verdict: Verdict, note: str = "", by: str | None = None
+) -> Decision:
     """Record a decision; on return it is on the disk.
+
+    Args:
+        folder: the archive.
+        key: of the finding.
+        verdict: see `Decision`.
+        note: what the reader wants to say; no names.
+        by: account; None takes the operating system's.
 
     Raises:
         MatchingError: no key of a finding, an unknown verdict, or a note that is too long.
@@ -52,7 +62,7 @@ def decide(folder: Path, key: str, verdict: Verdict, note: str = "") -> Decision
         raise MatchingError(f"{verdict!r} is no decision; expected {', '.join(get_args(Verdict))}")
     if len(note) > LONGEST:
         raise MatchingError(f"the note has {len(note)} characters; expected at most {LONGEST}")
-    made = Decision(key=key, verdict=verdict, note=note, by=account(), time=now())
+    made = Decision(key=key, verdict=verdict, note=note, by=by or account(), time=now())
     with (folder / FILE).open("ab") as file:
         file.write(json.dumps(made.__dict__).encode() + b"\n")
         file.flush()

@@ -99,6 +99,20 @@ class Laterality:
             for p, d in zip(chances, down, strict=True)
         ]
 
+    def left_first(self, first: ArrayLike, second: ArrayLike) -> float:
+        """Probability that of two photographs of fellow eyes the first shows the left one.
+
+        One of the two is the left eye, so what speaks for the other being the right one counts
+        as much. Upright photographs are taken for granted.
+
+        Args:
+            first: (4, D), from `four_views`.
+            second: likewise, of the same person at the same visit.
+        """
+        views = _checked(np.stack([first, second]))
+        of_first, of_second = _mirror_change(views) @ np.array(self.right)
+        return float(_chance(np.array(of_second - of_first)))
+
     def share_upside_down(
         self, views: ArrayLike, visits: Sequence[Hashable] | None = None
     ) -> float:

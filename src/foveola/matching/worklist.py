@@ -18,6 +18,7 @@ from foveola.matching import gallery, permission
 from foveola.matching.audit import audit
 from foveola.matching.decisions import Decision, decisions
 from foveola.matching.findings import KINDS, Audit, Finding, Kind, involved, key
+from foveola.matching.kept import keep
 from foveola.matching.laterality import LATERALITY, Laterality
 from foveola.matching.match import local_features
 from foveola.matching.pictures import chessboard, read_square
@@ -54,7 +55,7 @@ class Worklist:
 def audit_archive(
     folder: Path, *, labels: bool = True, progress: Callable[[int], None] | None = None
 ) -> Worklist:
-    """Audit an archive in which matching is allowed; the use is logged.
+    """Audit an archive in which matching is allowed; the use is logged, the findings are kept.
 
     Args:
         folder: the archive.
@@ -69,7 +70,8 @@ def audit_archive(
     permission.log_use(folder, "audit")
     with Archive.open(folder, read_only=True) as outer:
         _, matrix = outer.vectors()
-        cases = [case for _, case in outer.cases()]
+        known = list(outer.cases())
+    cases = [case for _, case in known]
     similarity = matrix if labels and cases else None
     matching, encoder = _matching(folder, cases)
     own = encoder.release.folder
@@ -78,7 +80,9 @@ def audit_archive(
         Calibration.load(own / CALIBRATION, encoder.fingerprint),
         Laterality.load(own / LATERALITY, encoder.fingerprint), progress=progress,
     )  # fmt: skip
-    return _sorted_out(folder, cases, done, allowed.purpose, encoder.name)
+    named = [(key(finding, cases), finding) for finding in done.findings]
+    keep(folder, named, [id_ for id_, _ in known], done.checked)
+    return _sorted_out(folder, cases, done, named, allowed.purpose, encoder.name)
 
 
 def to_json(work: Worklist) -> dict[str, object]:
@@ -144,10 +148,10 @@ def counts(work: Worklist) -> dict[Kind, int]:
 
 
 def _sorted_out(
-    folder: Path, cases: Sequence[Case], done: Audit, purpose: str, encoder: str
-) -> Worklist:
+    folder: Path, cases: Sequence[Case], done: Audit, named: Sequence[tuple[str, Finding]],
+    purpose: str, encoder: str,
+) -> Worklist:  # fmt: skip
     made = decisions(folder)
-    named = [(key(finding, cases), finding) for finding in done.findings]
     return Worklist(
         tuple(cases),
         tuple((name, finding) for name, finding in named if name not in made),
@@ -195,16 +199,20 @@ def _pair(name: str, finding: Finding, cases: Sequence[Case]) -> Pair:
         title=finding.said, badge=f"{finding.kind} · {finding.score:.2f}",
         strong=finding.score >= 0.9, pictures=pictures,
         evidence=[(k, str(v)) for k, v in finding.evidence.items()],
-        note=f"Decide with: foveola audit ARCHIVE --decide {name} wrong|right",
+        note=f"Decide with: foveola audit ARCHIVE --decide {name} wrong|right|unsure",
     )  # fmt: skip
 
 
 def _laid_over(first: Path, second: Path) -> list[Photograph]:
+    board = laid_over(first, second)
+    return [] if board is None else [Photograph(title="Laid over each other", picture=board)]
+
+
+def laid_over(first: Path, second: Path) -> bytes | None:
+    """Chessboard of two files as a JPEG; None where one can't be read or no feature agrees."""
     squares = [read_square(first), read_square(second)]
     a, b = squares
     if a is None or b is None:
-        return []
+        return None
     agreed = agree(local_features(a), local_features(b))
-    if not agreed.inliers:
-        return []
-    return [Photograph(title="Laid over each other", picture=jpeg(chessboard(a, b, agreed.affine)))]
+    return jpeg(chessboard(a, b, agreed.affine)) if agreed.inliers else None

@@ -1,6 +1,7 @@
 """Image in, similar cases out."""
 
+from foveola.retrieval.feedback import Marks
 from foveola.retrieval.results import Hit, Query, SearchResult
 from foveola.retrieval.retriever import Retriever
 
-__all__ = ["Hit", "Query", "Retriever", "SearchResult"]
+__all__ = ["Hit", "Marks", "Query", "Retriever", "SearchResult"]

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from foveola.archive import Archive
 from foveola.cases import Case, Eye
 from foveola.encoders.encoder import Encoder
-from foveola.errors import ImageError
+from foveola.errors import ArchiveError, ImageError
 from foveola.images.decode import decode, read_bytes, stated_eye
 from foveola.images.gradability import gradability
 from foveola.people_search import PeopleSearch, PersonResult
+from foveola.retrieval.feedback import Marks, moved
 from foveola.retrieval.results import Hit, Query, SearchResult
 from foveola.trust import (
     TRUST,
@@ -28,6 +29,7 @@ from foveola.trust import (
     load,
 )
 
+_NONE = Marks()
 _SENT = "sent:"  # begins the path of a photograph that came without one
 
 
@@ -169,22 +171,33 @@ class Retriever:
         return Query(case, known[0] if known else None, digest, descriptor, quality, looks)
 
     def answer(
-        self, query: Query, k: int = 10, *, where: str | None = None, same_subject: bool = False
-    ) -> SearchResult:
+        self, query: Query, k: int = 10, *, where: str | None = None, same_subject: bool = False,
+        marks: Marks = _NONE,
+    ) -> SearchResult:  # fmt: skip
         """Find the cases most like a photograph that was read; see `search`.
 
+        Args:
+            query: from `read`.
+            k: number of hits wanted.
+            where: condition on the cases, see docs/archive.md.
+            same_subject: let the query's own subject be found too.
+            marks: cases of the archive to be more like and less like; they are left out. What a
+                similarity to a query so moved is worth is not known, so hits carry no trust.
+
         Raises:
+            ArchiveError: a marked case is not in the archive.
             FilterError: the condition can't be understood.
         """
         start = time.perf_counter()
+        marked = marks.plain
         found = self.archive.search(
-            query.descriptor,
+            self._moved(query.descriptor, marked) if any(marked) else query.descriptor,
             k,
             where=where,
             exclude_identity=None if same_subject else query.case.identity,
-            exclude_ids=[] if query.id is None else [query.id],
+            exclude_ids=[*marks.all, *([] if query.id is None else [query.id])],
         )
-        known = self._known()
+        known = None if any(marked) else self._known()
         return SearchResult(
             query=query.case,
             in_archive=query.id is not None,
@@ -198,6 +211,14 @@ class Retriever:
             gradability=query.gradability,
             trust=judge_answer(known, query.looks, found.similarities.tolist(), found.cases),
         )
+
+    def _moved(self, descriptor: NDArray[np.float32], marks: Marks) -> NDArray[np.float32]:
+        ids, matrix = self.archive.vectors()
+        wanted = [np.array(some, np.int64) for some in marks]
+        gone = set(np.concatenate(wanted).tolist()) - set(ids.tolist())
+        if gone:
+            raise ArchiveError(f"the archive has no case with the id {min(gone)}")
+        return moved(descriptor, *(matrix[np.searchsorted(ids, some)] for some in wanted))
 
     def search_person(
         self,

@@ -13,16 +13,31 @@ from starlette.formparsers import MultiPartParser
 
 from foveola.audit_log.chain import operator
 from foveola.errors import FoveolaError
-from foveola.service import api, login, occlusion, pages, regions, rest
+from foveola.overview import Overviews
+from foveola.service import (
+    api,
+    both_pages,
+    identity_pages,
+    login,
+    occlusion,
+    overview_pages,
+    pages,
+    regions,
+    rest,
+    study_pages,
+)  # fmt: skip
+from foveola.service.both import Both
 from foveola.service.changes import Changes
 from foveola.service.desk import Desk
 from foveola.service.doors import Plan
 from foveola.service.gate import Gate
 from foveola.service.guard import Next, add_headers, too_large
+from foveola.service.identity import Identity
 from foveola.service.keeper import Keeper, Settings
 from foveola.service.metrics import Measured, Metrics
 from foveola.service.refusals import headers_of, status_of
 from foveola.service.texts import texts
+from foveola.study import open_study
 
 UPLOAD_MB = 64
 MultiPartParser.spool_max_size = 0  # a photograph that is sent stays in memory, however large
@@ -34,6 +49,7 @@ def create_app(
     *,
     upload_mb: int = UPLOAD_MB,
     import_root: Path | None = None,
+    study: Path | None = None,
     settings: Settings | None = None,
 ) -> FastAPI:
     """The page and the interface on one archive.
@@ -42,16 +58,21 @@ def create_app(
         archive: its folder; opened at once, so that a fault shows before anything listens.
         upload_mb: largest photograph that may be sent, in megabytes.
         import_root: folder on this computer that a job may import from; None forbids it.
+        study: folder of a reader study to be answered; None for none.
         settings: how its doors stand; without, it answers to any host name.
 
     Raises:
         ArchiveError, EncoderError: the archive can't be opened.
+        StudyError: the study can't be opened, or was made from the archive of another encoder.
         AccessError: it has accounts, and they can't be read or the audit log not written.
         ValueError: a route has no line in DOORS.
     """
+    sessions = None if study is None else study_pages.Sessions(open_study(study))
     keeper = Keeper(archive, settings or Settings())
     metrics = Metrics()
     desk = Desk(archive, metrics)
+    if sessions is not None:
+        sessions.study.check(desk.retriever.archive)
     changes = Changes(desk, import_root)
     metrics.watch(cases=lambda: len(desk.retriever.archive), jobs=changes.jobs.length)
     if keeper.accounts is not None:
@@ -72,8 +93,13 @@ def create_app(
     )  # fmt: skip
     app.state.desk, app.state.keeper = desk, keeper
     app.state.changes, app.state.metrics = changes, metrics
+    app.state.both, app.state.identity = Both(desk), Identity(desk)
     app.include_router(login.router)
     app.include_router(pages.router)
+    app.state.study = sessions
+    app.state.overviews = Overviews(desk.retriever.archive)
+    for part in (both_pages, identity_pages, overview_pages, study_pages):
+        app.include_router(part.router)
     app.include_router(api.router)
     app.include_router(rest.router)
     app.include_router(regions.router)

@@ -16,7 +16,7 @@ from foveola.explain import removal_map
 from foveola.images.decode import decode, read_bytes, same_scale
 from foveola.images.overlay import shares
 from foveola.images.thumbnail import small
-from foveola.retrieval import Query, Retriever, SearchResult
+from foveola.retrieval import Marks, Query, Retriever, SearchResult
 from foveola.service.metrics import Metrics
 from foveola.service.models import Models
 from foveola.service.pictures import MOST, Kept, Picture, heat, picture
@@ -115,22 +115,26 @@ class Desk:
             raise _gone(id_) from None
         return self.receive(data, case.eye)
 
-    def search(self, sent: Sent, k: int, where: str | None = None) -> SearchResult:
-        """The cases most like a photograph that was sent.
+    def search(
+        self, sent: Sent, k: int, where: str | None = None, marks: Marks | None = None
+    ) -> SearchResult:
+        """The cases most like a photograph that was sent, and like those marked.
 
         Raises:
             FilterError: the condition can't be understood.
         """
-        return self.answer(sent.query, k, where)
+        return self.answer(sent.query, k, where, marks)
 
-    def answer(self, query: Query, k: int, where: str | None = None) -> SearchResult:
+    def answer(
+        self, query: Query, k: int, where: str | None = None, marks: Marks | None = None
+    ) -> SearchResult:
         """The cases most like a photograph that was read.
 
         Raises:
             FilterError: the condition can't be understood.
         """
         with self.metrics.searching():
-            result = self.retriever.answer(query, k, where=where)
+            result = self.retriever.answer(query, k, where=where, marks=marks or Marks())
         saw(hit.id for hit in result.hits)
         return result
 

@@ -1,12 +1,17 @@
 """What a user ticks, as a condition on the cases."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from urllib.parse import urlencode
 
+from foveola.archive import Archive
 from foveola.archive.info import ArchiveInfo
+from foveola.retrieval import Marks
 from foveola.words import finding_word, grade_word
 
 MOST = 100  # hits on a page
 COUNT = 12
+FIELDS = ("eye", "finding", "camera", "youngest", "oldest", "where")
+CAMERA = ("camera", "camera model", "device")
 
 
 @dataclass(frozen=True)
@@ -17,21 +22,36 @@ class Chosen:
         grades: "0" to "4", and "none" for the unlabelled.
         eye: "left", "right" or "".
         finding: a label, or "".
+        camera: column and value with a colon between them, or "".
+        youngest, oldest: years in digits, or "".
         where: a condition in words of docs/archive.md, or "".
         count: hits wanted.
+        marks: cases to be more like, and less like.
     """
 
     grades: tuple[str, ...] = ()
     eye: str = ""
     finding: str = ""
+    camera: str = ""
+    youngest: str = ""
+    oldest: str = ""
     where: str = ""
     count: int = COUNT
+    marks: Marks = field(default_factory=Marks)
 
     def condition(self) -> str | None:
         """As the archive's filter understands it; None for everything."""
-        parts = [self._grades(), self._eye(), self._finding(), self.where.strip()]
+        parts = [self._grades(), self._eye(), self._finding(), self._camera(), self._age(),
+                 self.where.strip()]  # fmt: skip
         said = [f"({part})" for part in parts if part]
         return " and ".join(said) or None
+
+    def address(self) -> str:
+        """As the rest of an address, to take the same along to another page; "" for everything."""
+        said = [("grade", grade) for grade in self.grades]
+        said += [(name, value) for name in FIELDS if (value := getattr(self, name))]
+        said += [("count", str(self.count))] if self.count != COUNT else []
+        return "&" + urlencode(said) if said else ""
 
     def _grades(self) -> str:
         numbers = sorted({g for g in self.grades if g.isdecimal()})
@@ -46,17 +66,39 @@ class Chosen:
     def _finding(self) -> str:
         return f"findings has {quoted(self.finding)}" if self.finding else ""
 
+    def _camera(self) -> str:
+        column, _, value = self.camera.partition(":")
+        return f"{named(column)} = {quoted(value)}" if self.camera else ""
+
+    def _age(self) -> str:
+        bounds = ((">=", self.youngest), ("<=", self.oldest))
+        return " and ".join(f"age {sign} {age}" for sign, age in bounds if age.isdecimal())
+
+
+def named(column: str) -> str:
+    """A column of a condition."""
+    return '"' + column.replace('"', '""') + '"'
+
 
 def quoted(text: str) -> str:
     """A text of a condition: quotes within are doubled."""
     return "'" + text.replace("'", "''") + "'"
 
 
-def offered(info: ArchiveInfo) -> dict[str, list[tuple[str, str]]]:
+def offered(archive: Archive) -> dict[str, list[tuple[str, str]]]:
     """What can be ticked in an archive: values and their words."""
+    info = archive.info()
     grades = [(g, f"{g} {grade_word(int(g))}") for g in info.grades if g.isdecimal()]
+    cameras = camera_columns(info)
     return {
         "grades": grades,
         "eyes": [(eye, eye) for eye in info.eyes if eye in ("left", "right")],
         "findings": [(f, finding_word(f)) for f in info.findings],
+        "cameras": [(f"{c}:{v}", v) for c in cameras for v in archive.values(c)],
+        "ages": [("age", "age")] if "age" in info.columns else [],
     }
+
+
+def camera_columns(info: ArchiveInfo) -> list[str]:
+    """The columns that say with which camera a photograph was taken; often none."""
+    return [name for name in info.columns if name.lower().replace("_", " ") in CAMERA]

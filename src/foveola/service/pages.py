@@ -11,7 +11,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from foveola.cases import Case, Eye
 from foveola.errors import ImageError
 from foveola.regions import is_on
+from foveola.report.timeline import timeline
 from foveola.report.views import bar, shares_of
+from foveola.retrieval import Marks
 from foveola.service.desk import Desk
 from foveola.service.filters import COUNT, MOST, Chosen, offered
 from foveola.service.pictures import Picture
@@ -19,7 +21,7 @@ from foveola.service.queries import Sent
 from foveola.service.texts import texts
 from foveola.service.who import account, csrf, csrf_token, may
 from foveola.trust.sentences import of_hit, of_query
-from foveola.words import finding_word, findings_of, grade_word, is_phantom, visit_word
+from foveola.words import finding_word, findings_of, grade_word, is_phantom, percent, visit_word
 
 router = APIRouter(include_in_schema=False)
 
@@ -34,11 +36,17 @@ def chosen_of(
     grade: Annotated[list[str] | None, Query()] = None,
     eye: str = "",
     finding: str = "",
+    camera: str = "",
+    youngest: str = "",
+    oldest: str = "",
     where: str = "",
     count: Annotated[int, Query(ge=1, le=MOST)] = COUNT,
+    more: Annotated[list[int] | None, Query(max_length=MOST)] = None,
+    less: Annotated[list[int] | None, Query(max_length=MOST)] = None,
 ) -> Chosen:
     """What was ticked."""
-    return Chosen(tuple(grade or ()), eye, finding, where, count)
+    marks = Marks(tuple(more or ()), tuple(less or ())).plain
+    return Chosen(tuple(grade or ()), eye, finding, camera, youngest, oldest, where, count, marks)
 
 
 OnDesk = Annotated[Desk, Depends(desk_of)]
@@ -90,16 +98,26 @@ def more(id_: int, desk: OnDesk) -> Response:
 @router.get("/queries/{token}")
 def hits(token: str, request: Request, desk: OnDesk, sent: Asked, chosen: Ticked) -> HTMLResponse:
     """The cases most like a photograph; only them where the page is there already."""
-    result = desk.search(sent, chosen.count, chosen.condition())
     whole = not request.headers.get("HX-Request")
     return page(
-        "query.html" if whole else "hits.html", token=token, sent=sent, result=result,
-        chosen=chosen, offered=offered(desk.info()) if whole else None,  # counts the archive
-        regions=is_on(desk.retriever.archive.folder),
-        trust=of_query(result.trust), hits=[(hit, of_hit(hit.trust)) for hit in result.hits],
-        shares=shares_of([hit.case.grade for hit in result.hits]),
-        phantoms=any(is_phantom(hit.case) for hit in result.hits),
+        "query.html" if whole else "hits.html", action=f"/queries/{token}", show="",
+        offered=offered(desk.retriever.archive) if whole else None,  # counts the archive
+        **hit_values(desk, token, sent, chosen),
     )  # fmt: skip
+
+
+def hit_values(desk: Desk, token: str, sent: Sent, chosen: Chosen) -> dict[str, Any]:
+    """What hits.html says of the cases most like a photograph."""
+    result = desk.search(sent, chosen.count, chosen.condition(), chosen.marks)
+    return {
+        "marked": {way: [(id_, desk.case(id_)) for id_ in getattr(chosen.marks, way)]
+                   for way in ("more", "less")},
+        "token": token, "sent": sent, "result": result, "chosen": chosen,
+        "regions": is_on(desk.retriever.archive.folder),
+        "trust": of_query(result.trust), "hits": [(hit, of_hit(hit.trust)) for hit in result.hits],
+        "shares": shares_of([hit.case.grade for hit in result.hits]),
+        "phantoms": any(is_phantom(hit.case) for hit in result.hits),
+    }  # fmt: skip
 
 
 @router.get("/queries/{token}/compare/{id_}")
@@ -119,8 +137,9 @@ def case_page(id_: int, desk: OnDesk) -> HTMLResponse:
         shown: Picture | None = desk.picture(id_)
     except ImageError:
         shown = None
-    return page("case.html", id=id_, case=case, shown=shown, visits=desk.visits(id_),
-                phantoms=is_phantom(case))  # fmt: skip
+    visits = desk.visits(id_)
+    return page("case.html", id=id_, case=case, shown=shown, visits=visits,
+                course=timeline(visits), phantoms=is_phantom(case))  # fmt: skip
 
 
 @router.get("/queries/{token}/picture")
@@ -178,7 +197,7 @@ def page(template: str, status: int = 200, **values: Any) -> HTMLResponse:
 
 def facts(case: Case) -> dict[str, str | None]:
     """What is known of a case, by the key of its text."""
-    further = {key: case.extra.get(key) for key in ("age", "sex")}
+    further = {key: case.extra.get(key) for key in ("age", "sex", "outcome")}
     known = {"subject": case.subject, "eye": case.eye, "visit": visit_word(case.visit)}
     return known | {key: str(value) for key, value in further.items() if value not in (None, "")}
 
@@ -190,6 +209,9 @@ def _environment() -> Environment:
         autoescape=select_autoescape(default=True, default_for_string=True),
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    words = (grade_word, finding_word, findings_of, facts, bar, account, csrf, csrf_token, may)
+    words = (
+        grade_word, finding_word, findings_of, facts, bar, percent, account, csrf, csrf_token, may,
+    )  # fmt: skip
     made.globals |= {"t": texts()} | {word.__name__: word for word in words}
+    made.filters["finding_word"] = finding_word
     return made

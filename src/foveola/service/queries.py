@@ -5,12 +5,13 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from foveola.images.thumbnail import small
+from foveola.reading import Prepared
 from foveola.retrieval import Query
 from foveola.service.pictures import Kept, Picture, Pixels, picture
 from foveola.service.who import account
@@ -29,7 +30,7 @@ class Sent:
         picture: to be shown.
         thumbnail: JPEG of the field of view.
         owner: account that sent it; nobody else is shown it.
-        features, maps: what was made of it; forgotten with it.
+        features, maps, prepared: what was made of it; forgotten with it.
     """
 
     query: Query
@@ -39,6 +40,7 @@ class Sent:
     owner: str = ""
     features: Kept[NDArray[np.float32]] = field(default_factory=lambda: Kept(1))
     maps: Kept[tuple[bytes, bytes]] = field(default_factory=lambda: Kept(MOST))
+    prepared: Kept[Prepared] = field(default_factory=lambda: Kept(1))  # for a reader
 
 
 class Queries:
@@ -83,6 +85,12 @@ class Queries:
                 if sent.query.id is not None and sent.query.id not in ids:
                     del self._sent[token]
                 sent.maps.drop(lambda key: not _is_of(key, ids))
+
+    def change(self, token: str, query: Query) -> None:
+        """Say something else of a photograph that is kept."""
+        with self._lock:
+            if token in self._sent:
+                self._sent[token] = replace(self._sent[token], query=query)
 
     def _forget(self) -> None:
         line = self._clock() - self._seconds

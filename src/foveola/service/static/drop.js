@@ -1,16 +1,25 @@
-// A photograph dropped on the page, or on the zone, is as one that was chosen.
+// One photograph, or both eyes, dropped on the page or on the zone: as if they had been chosen.
 "use strict";
 {
-  const form = document.getElementById("drop");
-  const zone = document.getElementById("zone");
-  const input = document.getElementById("photograph");
-  const preview = document.getElementById("preview");
+  const [form, zone, input, busy, told, swap, which] =
+    ["drop", "zone", "photograph", "busy", "told", "swap", "which"].map((id) => document.getElementById(id));
+  const previews = ["preview", "second"].map((id) => document.getElementById(id));
+  const eyes = [...form.elements.namedItem("eye")];
+  const legend = which.textContent;
   const show = () => {
-    const file = input.files[0];
-    preview.hidden = !file;
-    if (!file) return;
-    preview.addEventListener("error", () => { preview.hidden = true; }, { once: true });
-    preview.src = URL.createObjectURL(file);
+    const two = input.files.length === 2;
+    previews.forEach((preview, place) => {
+      const file = input.files[place];
+      preview.hidden = !file || input.files.length > 2;
+      if (preview.hidden) return;
+      preview.addEventListener("error", () => { preview.hidden = true; }, { once: true });
+      preview.src = URL.createObjectURL(file);
+    });
+    const chosen = eyes.find((eye) => eye.checked).value;
+    told.hidden = input.files.length < 2;
+    told.textContent = input.files.length > 2 ? told.dataset.many : told.dataset[chosen || "unknown"];
+    swap.hidden = !two || !chosen;
+    which.textContent = two ? which.dataset.two : legend;
   };
   for (const name of ["dragover", "dragleave", "drop"]) {
     document.addEventListener(name, (event) => {
@@ -21,7 +30,13 @@
       show();
     });
   }
+  swap.addEventListener("click", () => {
+    const other = eyes.find((eye) => eye.value && !eye.checked);
+    other.checked = true;
+    show();
+  });
   input.addEventListener("change", show);
-  form.addEventListener("submit", () => { document.getElementById("busy").hidden = false; });
-  addEventListener("pageshow", () => { document.getElementById("busy").hidden = true; });
+  for (const eye of eyes) eye.addEventListener("change", show);
+  form.addEventListener("submit", () => { busy.hidden = false; });
+  addEventListener("pageshow", () => { busy.hidden = true; });
 }

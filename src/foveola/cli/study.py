@@ -1,0 +1,59 @@
+"""foveola study."""
+
+from pathlib import Path
+
+import click
+
+from foveola.cli.output import one_line_errors
+
+
+@click.group(epilog="Example: foveola study new archive/ study/ --queries 20")
+def study() -> None:
+    """Ask readers how alike cases are, blinded, with random controls among the hits."""
+
+
+@study.command(epilog="Example: foveola study new archive/ study/ --queries 20 --controls 0.25")
+@click.argument("archive", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--queries", default=20, show_default=True, type=click.IntRange(1, 10_000),
+              help="Cases asked about, each of another person.")  # fmt: skip
+@click.option("--shown", default=4, show_default=True, type=click.IntRange(1, 100),
+              help="Cases shown beside each.")  # fmt: skip
+@click.option("--controls", default=0.25, show_default=True, type=click.FloatRange(0, 1),
+              help="Share of these that are drawn at random.")  # fmt: skip
+@click.option("--seed", default=0, show_default=True, help="Decides what is drawn, and the orders.")
+@click.option("--where", help="Condition on the cases asked about.")
+@one_line_errors
+def new(
+    archive: Path, folder: Path, queries: int, shown: int, controls: float, seed: int,
+    where: str | None,
+) -> None:  # fmt: skip
+    """Draw a study from ARCHIVE into FOLDER."""
+    from foveola.archive import Archive
+    from foveola.study import new_study
+
+    with Archive.open(archive, read_only=True) as opened:
+        made = new_study(opened, folder, queries=queries, shown=shown, controls=controls,
+                         seed=seed, where=where)  # fmt: skip
+    drawn = sum(item.condition == "control" for item in made.items)
+    click.echo(
+        f"{folder}: {len(made.items):,} pairs, {drawn:,} of them controls; show them with: "
+        f"foveola serve {archive} --study {folder}"
+    )
+
+
+@study.command(epilog="Example: foveola study export study/ --out answers.csv")
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path),
+              help="File to write; without, the table is printed.")  # fmt: skip
+@one_line_errors
+def export(folder: Path, out: Path | None) -> None:
+    """Write the answers as CSV for multi-reader multi-case analysis."""
+    from foveola.study import open_study, to_csv
+
+    text = to_csv(open_study(folder))
+    if out is None:
+        click.echo(text, nl=False)
+    else:
+        out.write_text(text, encoding="utf-8")
+        click.echo(f"{out}: {text.count(chr(10)) - 1:,} answers", err=True)

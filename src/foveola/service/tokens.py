@@ -1,0 +1,61 @@
+"""Things that belong to one visitor, by a token that nobody can guess; never on the disk."""
+
+import secrets
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from foveola.service.who import account
+
+T = TypeVar("T")
+
+MOST = 64
+SECONDS = 3600.0
+
+
+class Tokens(Generic[T]):
+    """The things put last; safe to use from several threads.
+
+    Args:
+        most: things kept.
+        seconds: for which each is kept.
+        clock: monotonic, in seconds.
+    """
+
+    def __init__(
+        self, most: int = MOST, seconds: float = SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:  # fmt: skip
+        self._most, self._seconds, self._clock = most, seconds, clock
+        self._lock = threading.Lock()
+        self._things: OrderedDict[str, tuple[float, str, T]] = OrderedDict()
+
+    def put(self, thing: T) -> str:
+        """Keep a thing; returns its token."""
+        token = secrets.token_urlsafe(16)
+        with self._lock:
+            self._forget()
+            self._things[token] = self._clock(), account(), thing
+            while len(self._things) > self._most:
+                self._things.popitem(last=False)
+        return token
+
+    def get(self, token: str) -> T | None:
+        """What this account put under a token; None where there is nothing any more."""
+        with self._lock:
+            self._forget()
+            held = self._things.get(token)
+        return None if held is None or held[1] != account() else held[2]
+
+    def change(self, token: str, thing: T) -> None:
+        """Put another thing in the place of one that is still kept."""
+        with self._lock:
+            if token in self._things:
+                self._things[token] = *self._things[token][:2], thing
+
+    def _forget(self) -> None:
+        line = self._clock() - self._seconds
+        while self._things and next(iter(self._things.values()))[0] < line:
+            self._things.popitem(last=False)

@@ -1,0 +1,205 @@
+"""What is shown in a reader study, drawn once and kept in a file.
+
+    STUDY/study.json       which cases are shown in pairs, and which of them are controls
+    STUDY/answers.jsonl    one line for each answer (answers.py)
+
+A pair is a case of the archive asked about, and beside it one of its hits or a control: a case
+drawn at random from other people. A reader sees neither which it is, nor grades, findings, ids or
+ranks. Every reader sees all pairs, each in an order of their own that the seed decides.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from foveola.archive import Archive
+from foveola.cases import Case
+from foveola.errors import StudyError
+
+FILE = "study.json"
+FORMAT = 1
+Condition = Literal["hit", "control"]
+_CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,19}")
+
+
+@dataclass(frozen=True)
+class Item:
+    """One pair.
+
+    Attributes:
+        number: from 1.
+        case: number of the case asked about, from 1: what MRMC analysis calls the case.
+        query, shown: ids in the archive.
+        condition: "hit", one of the most alike; or "control", drawn at random.
+        rank: of a hit, from 1; 0 of a control.
+        similarity: cosine of the two descriptors.
+        truth: whether both have the same grade, or share a finding where grades are not known;
+            None where neither is.
+    """
+
+    number: int
+    case: int
+    query: int
+    shown: int
+    condition: Condition
+    rank: int
+    similarity: float
+    truth: bool | None
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study.
+
+    Attributes:
+        folder: where it lies.
+        fingerprint: of the archive's encoder.
+        seed: that decides what is drawn, and the orders.
+        items: the pairs.
+    """
+
+    folder: Path
+    fingerprint: str
+    seed: int
+    items: tuple[Item, ...]
+
+    def order(self, reader: str) -> tuple[Item, ...]:
+        """The pairs as a reader sees them; always the same for a reader."""
+        said = hashlib.blake2b(f"{self.seed} {reader}".encode(), digest_size=8).digest()
+        drawn = np.random.default_rng(int.from_bytes(said, "little")).permutation(len(self.items))
+        return tuple(self.items[i] for i in drawn.tolist())
+
+    def check(self, archive: Archive) -> None:
+        """Refuse another archive than the one it was drawn from.
+
+        Raises:
+            StudyError: its encoder is another.
+        """
+        if archive.fingerprint != self.fingerprint:
+            raise StudyError(
+                f"{self.folder} was drawn from an archive of another encoder; give that archive, "
+                "or draw a new study"
+            )
+
+
+def code(reader: str) -> str:
+    """A reader's code as it was given.
+
+    Raises:
+        StudyError: it is no code.
+    """
+    if not _CODE.fullmatch(reader):
+        raise StudyError(
+            "a reader's code has 1 to 20 letters, digits, - or _, and begins with a letter or a "
+            "digit; take a code and no name"
+        )
+    return reader
+
+
+def new_study(
+    archive: Archive, folder: Path, *, queries: int = 20, shown: int = 4, controls: float = 0.25,
+    seed: int = 0, where: str | None = None,
+) -> Study:  # fmt: skip
+    """Draw a study and write it into a new folder.
+
+    Args:
+        archive: opened.
+        folder: of the study; must not hold one.
+        queries: cases asked about, each of another person.
+        shown: cases shown beside each, one a person.
+        controls: share of these that are drawn at random, from 0 to 1.
+        seed: decides what is drawn.
+        where: condition on the cases asked about, see docs/archive.md.
+
+    Raises:
+        StudyError: there is a study already, or the archive has too few people.
+        FilterError: the condition can't be understood.
+    """
+    if not 0 <= controls <= 1 or queries < 1 or shown < 1:
+        raise ValueError("expected queries and shown of at least 1, and controls from 0 to 1")
+    if (folder / FILE).exists():
+        raise StudyError(f"{folder} holds a study already; give another folder")
+    items = _draw(archive, queries, shown, round(controls * shown), seed, where)
+    study = Study(folder, archive.fingerprint, seed, tuple(items))
+    folder.mkdir(parents=True, exist_ok=True)
+    told = {"format": FORMAT, "fingerprint": study.fingerprint, "seed": seed,
+            "items": [asdict(item) for item in items]}  # fmt: skip
+    partial = folder / (FILE + ".partial")
+    partial.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    partial.replace(folder / FILE)
+    return study
+
+
+def open_study(folder: Path) -> Study:
+    """Read a study.
+
+    Raises:
+        StudyError: there is none, or it can't be read.
+    """
+    try:
+        told = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        if told["format"] != FORMAT:
+            raise StudyError(f"{folder} has study format {told['format']!r}; expected {FORMAT}")
+        items = tuple(Item(**item) for item in told["items"])
+        return Study(folder, str(told["fingerprint"]), int(told["seed"]), items)
+    except OSError:
+        raise StudyError(f"{folder} holds no study; make one with: foveola study new") from None
+    except (ValueError, KeyError, TypeError):
+        raise StudyError(f"{folder / FILE} can't be read; make the study again") from None
+
+
+def _draw(
+    archive: Archive, queries: int, shown: int, controls: int, seed: int, where: str | None
+) -> list[Item]:
+    rng = np.random.default_rng(seed)
+    with archive.state() as state:
+        ids, matrix = state.ids, state.matrix
+        asked = np.flatnonzero(state.matching(where))
+        cases = state.cases(range(len(ids)))
+    people = [case.identity for case in cases]
+    items: list[Item] = []
+    for row in _one_a_person(rng.permutation(asked).tolist(), people)[:queries]:
+        cosines = matrix @ matrix[row]
+        others = [i for i in np.argsort(-cosines, kind="stable").tolist()
+                  if people[i] != people[row]]  # fmt: skip
+        hits = _one_a_person(others, people)[: shown - controls]
+        near = {people[i] for i in hits}
+        far = [i for i in rng.permutation(others).tolist() if people[i] not in near]
+        pairs: list[tuple[int, Condition, int]] = [(i, "hit", r) for r, i in enumerate(hits, 1)]
+        pairs += [(i, "control", 0) for i in _one_a_person(far, people)[:controls]]
+        if len(pairs) < shown:
+            raise StudyError(
+                f"the archive has {len(set(people))} people, too few to show {shown} of them "
+                "beside another; give a smaller number"
+            )
+        items += [
+            Item(len(items) + n, items[-1].case + 1 if items else 1, int(ids[row]), int(ids[i]),
+                 kind, rank, round(float(cosines[i]), 6), same(cases[row], cases[i]))
+            for n, (i, kind, rank) in enumerate(pairs, 1)
+        ]  # fmt: skip
+    if not items:
+        raise StudyError("no case meets the condition; there is nothing to ask about")
+    return items
+
+
+def _one_a_person(rows: Sequence[int], people: Sequence[object]) -> list[int]:
+    """The first row of each person."""
+    first: dict[object, int] = {}
+    for row in rows:
+        first.setdefault(people[row], row)
+    return list(first.values())
+
+
+def same(one: Case, other: Case) -> bool | None:
+    """Whether two cases have one grade or, where that is not known, share a finding."""
+    if one.grade is not None and other.grade is not None:
+        return one.grade == other.grade
+    if one.findings is None or other.findings is None:
+        return None
+    return bool(one.findings & other.findings) or one.findings == other.findings
