@@ -147,6 +147,8 @@ def ask(client, route, **headers):
 
 def refused(answer):
     """Whether a request was kept out, whatever it asked for."""
+    if answer.status_code == 403 and "matching subjects is switched off" in answer.text:
+        return False  # by the archive, and not at the doors
     to_login = answer.status_code == 303 and answer.headers["location"].startswith("/login")
     return answer.status_code in (401, 403) or to_login
 

@@ -48,7 +48,7 @@ def test_where_matching_is_off_the_pages_say_so_and_nothing_is_done(client, phot
     for address in ("/match", "/audit"):
         assert "foveola matching on" in client.get(address).text
     for refused in (look(client, photographs[0].read_bytes()), client.post("/audit/run")):
-        assert refused.status_code == 422
+        assert refused.status_code == 403
         assert "switched off" in refused.text
 
 
@@ -91,7 +91,7 @@ def test_an_answer_is_shown_no_more_once_matching_is_off(matched, photographs, t
         assert client.get(address).status_code == 200
         permission.switch_off(tmp_path / "A")
         assert client.get(address).status_code == 410
-        assert look(client, photographs[2].read_bytes()).status_code == 422
+        assert look(client, photographs[2].read_bytes()).status_code == 403
 
 
 @pytest.fixture(scope="module")

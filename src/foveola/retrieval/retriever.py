@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from foveola.archive import Archive
 from foveola.cases import Case, Eye
 from foveola.encoders.encoder import Encoder
-from foveola.errors import ArchiveError, ImageError
+from foveola.errors import ImageError, NoCaseError
 from foveola.images.decode import decode, read_bytes, stated_eye
 from foveola.images.gradability import gradability
 from foveola.people_search import PeopleSearch, PersonResult
@@ -185,7 +185,7 @@ class Retriever:
                 similarity to a query so moved is worth is not known, so hits carry no trust.
 
         Raises:
-            ArchiveError: a marked case is not in the archive.
+            NoCaseError: a marked case is not in the archive.
             FilterError: the condition can't be understood.
         """
         start = time.perf_counter()
@@ -217,7 +217,7 @@ class Retriever:
         wanted = [np.array(some, np.int64) for some in marks]
         gone = set(np.concatenate(wanted).tolist()) - set(ids.tolist())
         if gone:
-            raise ArchiveError(f"the archive has no case with the id {min(gone)}")
+            raise NoCaseError(f"the archive has no case with the id {min(gone)}")
         return moved(descriptor, *(matrix[np.searchsorted(ids, some)] for some in wanted))
 
     def search_person(
