@@ -15,15 +15,18 @@ from fastapi.testclient import TestClient
 
 from commands import foveola
 from foveola import forget as module
+from foveola import regions
 from foveola.archive import Archive
 from foveola.audit_log import Log, read, verify
 from foveola.backup import backup
+from foveola.cases import Case
 from foveola.datasets.manifest import Manifest
 from foveola.errors import AccessError, ArchiveError
 from foveola.forget import commitment, digest_of, forget
 from foveola.indexing import add_missing
 from foveola.matching import decisions, gallery, permission
 from foveola.matching.findings import key_of
+from foveola.pacs.pseudonyms import Identity, Pseudonyms
 from foveola.service import Settings, create_app
 from service.people import log_in, with_accounts
 
@@ -193,6 +196,30 @@ def test_what_others_keep_goes_too(archive, monkeypatch):
     assert forget(archive, SUBJECT).elsewhere == {"region maps": 7}
     ((folder, subject, cases),) = asked
     assert (folder, subject, len(cases)) == (archive, SUBJECT, 4)
+
+
+def test_places_go_too(archive, monkeypatch):
+    monkeypatch.setattr("foveola.regions.build.LEAST", 16)  # photographs to learn from; others
+    regions.switch_on(archive)  # need not wait for 20
+    assert forget(archive, SUBJECT).elsewhere == {"places": 4}
+    assert regions.forget_missing(archive) == 0
+
+
+def test_who_they_were_in_the_pacs_goes_too(archive):
+    place = archive.with_name(f"{archive.name}.pacs")
+    (place / "store").mkdir(parents=True)
+    with Pseudonyms(place / "pseudonyms.sqlite") as names:
+        made = names.reserve(Identity(patient_id="4711", issuer="", study="1.2", series="1.3",
+                                      instance="1.4", sop_class="1.5"))  # fmt: skip
+    path = place / "store" / made.pseudonym / f"{made.instances[0]}.dcm"
+    path.parent.mkdir()
+    with Archive.open(archive) as opened:
+        shutil.copy(next(iter(opened.cases()))[1].path, path)
+    add_missing(archive, [Case(image=path.name, path=str(path), subject=made.pseudonym)])
+    receipt = forget(archive, made.pseudonym)
+    assert receipt.elsewhere == {"from the PACS": 2}  # a file and an instance
+    assert not path.exists()
+    assert b"4711" not in (place / "pseudonyms.sqlite").read_bytes()
 
 
 def test_the_running_service_forgets_too(archive):

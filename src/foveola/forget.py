@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from foveola import regions
 from foveola.archive import Archive
 from foveola.audit_log import Log, head
 from foveola.audit_log.chain import now, operator
@@ -19,13 +20,28 @@ from foveola.cases import Case
 from foveola.errors import ArchiveError
 from foveola.matching import gallery
 from foveola.matching.redact import forget_decisions, forget_uses
+from foveola.pacs import PSEUDONYMS, STORE, place_of
+from foveola.pacs.forget import forget_patient
+from foveola.pacs.pseudonyms import Pseudonyms, is_pseudonym
 from foveola.trust import refresh
 
 # What other parts keep of people beside an archive: a function of the archive's folder, the
 # subject's pseudonym and the cases that go, which removes it and says how much it was. The names
-# are those of Receipt.elsewhere. The file of pseudonyms of DICOM belongs here, and so does
-# whatever is stored for single photographs.
+# are those of Receipt.elsewhere.
 ELSEWHERE: dict[str, Callable[[Path, str, Sequence[Case]], int]] = {}
+
+
+def _from_pacs(folder: Path, subject: str, _: Sequence[Case]) -> int:
+    """Remove who they were in the PACS, and the de-identified files; how many both were."""
+    place = place_of(folder)
+    if not (place / PSEUDONYMS).exists() or not is_pseudonym(subject):
+        return 0
+    with Pseudonyms(place / PSEUDONYMS) as names:
+        gone = forget_patient(place / STORE, names, subject)
+    return gone.files + gone.instances
+
+
+ELSEWHERE["from the PACS"] = _from_pacs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +115,7 @@ def forget(
         decisions = forget_decisions(folder, cases, list(everyone.values()))
         uses = forget_uses(folder, own)
         elsewhere = {name: remove(folder, subject, cases) for name, remove in ELSEWHERE.items()}
+        elsewhere = {name: count for name, count in elsewhere.items() if count}
         photographs, left = _delete(folder, cases, files)
         if gone:
             archive.remove(subject=subject, collection=cases[0].collection)
@@ -107,6 +124,8 @@ def forget(
         refresh(archive)
         encoder = archive.fingerprint
     matching = gallery.forget_missing(folder)
+    if places := regions.forget_missing(folder):
+        elsewhere["places"] = places
     if not gone and not matching and not sum(elsewhere.values()):
         raise ArchiveError("the archive has no case of this subject")
     salt = secrets.token_bytes(16)

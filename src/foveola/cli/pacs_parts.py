@@ -102,12 +102,16 @@ def owed_answers(
 
 def place_of(archive: Path, folder: Path | None) -> Path:
     """Folder of what comes from a PACS and is not the archive."""
-    return folder or archive.absolute().with_name(f"{archive.absolute().name}.pacs")
+    from foveola.pacs import place_of as usual
+
+    return folder or usual(archive)
 
 
 def pseudonyms_of(folder: Path, file: Path | None) -> Path:
     """The file that knows who is who."""
-    return file or folder / "pseudonyms.sqlite"
+    from foveola.pacs import PSEUDONYMS
+
+    return file or folder / PSEUDONYMS
 
 
 def open_intake(archive: Path, folder: Path, pseudonyms: Path | None) -> "Intake":
