@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from foveola.images.decode import decode
 from foveola.regions import Box, Places, RegionHit, RegionResult, RegionSearch
 from foveola.regions.present import sentences
-from foveola.service.api import CaseOut
+from foveola.service.api import FAULTS, CaseOut
 from foveola.service.desk import NAME, Desk
 from foveola.service.pages import Asked, OnDesk, Ticked, page
 from foveola.service.pictures import Kept
@@ -105,7 +105,7 @@ class RegionOut(BaseModel):
     milliseconds: float
 
 
-@router.post("/api/v1/search/region")
+@router.post("/api/v1/search/region", responses=FAULTS)
 def search_region(
     desk: OnDesk,
     marker: Marking,
