@@ -79,7 +79,7 @@ def test_decisions_can_be_taken_back(tmp_path):
     ("key", "verdict", "note", "sentence"),
     [
         ("../etc", "wrong", "", "is no finding; expected 12 letters"),
-        ("0123456789ab", "maybe", "", "expected wrong, right, open"),
+        ("0123456789ab", "maybe", "", "expected wrong, right, unsure, open"),
         ("0123456789ab", "right", "x" * 501, "the note has 501 characters"),
     ],
 )
