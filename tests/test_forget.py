@@ -242,7 +242,7 @@ def test_the_running_service_forgets_too(archive):
     desk = app.state.desk
     for kept in (desk._thumbnails, desk._pictures, desk._features):
         assert not [key for key in kept._things if key[0] == id_]
-    for sent in desk.queries._sent.values():
+    for sent in desk.queries._sent.all():
         assert not [key for key in sent.maps._things if key[0] == id_]
 
 

@@ -49,11 +49,24 @@ class Tokens(Generic[T]):
             held = self._things.get(token)
         return None if held is None or held[1] != account() else held[2]
 
-    def change(self, token: str, thing: T) -> None:
-        """Put another thing in the place of one that is still kept."""
+    def all(self) -> list[T]:
+        """What everybody put, the oldest first."""
+        with self._lock:
+            return [thing for _, _, thing in self._things.values()]
+
+    def change(self, token: str, how: Callable[[T], T]) -> None:
+        """Put what `how` makes of a thing that is still kept in its place."""
         with self._lock:
             if token in self._things:
-                self._things[token] = *self._things[token][:2], thing
+                since, owner, thing = self._things[token]
+                self._things[token] = since, owner, how(thing)
+
+    def drop(self, gone: Callable[[T], bool]) -> None:
+        """Forget the things of which that is true."""
+        with self._lock:
+            for token, (*_, thing) in list(self._things.items()):
+                if gone(thing):
+                    del self._things[token]
 
     def _forget(self) -> None:
         line = self._clock() - self._seconds
