@@ -8,6 +8,7 @@ from fastapi.testclient import TestClient
 
 from foveola.datasets.manifest import Manifest
 from foveola.indexing import add_missing
+from foveola.phantom import generate
 from foveola.service import create_app
 
 MARK = "Mustermann"  # a person's name, in a file's
@@ -42,6 +43,15 @@ def client(served):
 def photographs(served) -> list[Path]:
     """The files in the archive."""
     return sorted((served.parent / f"{MARK}_photographs").iterdir())
+
+
+@pytest.fixture(scope="session")
+def eyes(tmp_path_factory) -> tuple[Path, Path]:
+    """Both eyes of one phantom person whom the archive does not hold: right, left."""
+    folder = tmp_path_factory.mktemp("new-person")
+    manifest = generate(folder, subjects=1, visits=1, seed=99, size=256, masks=False)
+    files = {case.eye: Path(case.path) for case in Manifest.read(manifest).cases()}
+    return files["right"], files["left"]
 
 
 @pytest.fixture(scope="session")

@@ -8,22 +8,10 @@ import cv2
 import numpy as np
 import pytest
 
-from foveola.datasets.manifest import Manifest
 from foveola.encoders.reader import Reader
 from foveola.reading import read_person
 from foveola.retrieval import Retriever
 from foveola.words import percent
-
-
-@pytest.fixture(scope="module")
-def eyes(tmp_path_factory):
-    """Both eyes of one phantom person whom the archive does not hold: right, left."""
-    from foveola.phantom import generate
-
-    folder = tmp_path_factory.mktemp("new-person")
-    manifest = generate(folder, subjects=1, visits=1, seed=99, size=256, masks=False)
-    files = {case.eye: Path(case.path) for case in Manifest.read(manifest).cases()}
-    return files["right"], files["left"]
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,6 @@ import pytest
 import uvicorn
 
 from foveola.archive import Archive
-from foveola.datasets.manifest import Manifest
 from foveola.matching import kept, permission
 from foveola.service import create_app
 from foveola.study import new_study
@@ -65,17 +64,6 @@ def address(folder):
     server.should_exit = True
     thread.join(timeout=30)
     listener.close()
-
-
-@pytest.fixture(scope="module")
-def eyes(tmp_path_factory):
-    """Both eyes of one phantom person whom the archive does not hold: right, left."""
-    from foveola.phantom import generate
-
-    made = generate(tmp_path_factory.mktemp("new"), subjects=1, visits=1, seed=99, size=256,
-                    masks=False)  # fmt: skip
-    files = {case.eye: Path(case.path) for case in Manifest.read(made).cases()}
-    return files["right"], files["left"]
 
 
 def test_both_eyes_from_drop_to_reading(tab, address, eyes):

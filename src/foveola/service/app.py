@@ -17,6 +17,7 @@ from foveola.overview import Overviews
 from foveola.service import (
     api,
     both_pages,
+    export_pages,
     identity_pages,
     login,
     occlusion,
@@ -98,7 +99,7 @@ def create_app(
     app.include_router(pages.router)
     app.state.study = sessions
     app.state.overviews = Overviews(desk.retriever.archive)
-    for part in (both_pages, identity_pages, overview_pages, study_pages):
+    for part in (both_pages, export_pages, identity_pages, overview_pages, study_pages):
         app.include_router(part.router)
     app.include_router(api.router)
     app.include_router(rest.router)

@@ -46,11 +46,13 @@ class Chosen:
         said = [f"({part})" for part in parts if part]
         return " and ".join(said) or None
 
-    def address(self) -> str:
+    def address(self, marks: bool = False) -> str:
         """As the rest of an address, to take the same along to another page; "" for everything."""
         said = [("grade", grade) for grade in self.grades]
         said += [(name, value) for name in FIELDS if (value := getattr(self, name))]
         said += [("count", str(self.count))] if self.count != COUNT else []
+        if marks:
+            said += [(way, str(i)) for way in ("more", "less") for i in getattr(self.marks, way)]
         return "&" + urlencode(said) if said else ""
 
     def _grades(self) -> str:

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Form, HTTPException, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from foveola.service.desk import Desk
+from foveola.service.export_pages import saved
 from foveola.service.pages import OnDesk, jpeg, page
 from foveola.service.pictures import Kept
 from foveola.service.texts import texts
@@ -74,8 +75,7 @@ def enter(reader: Annotated[str, Form()]) -> Response:
 @router.get("/study/answers.csv")
 def answers(sessions: OnStudy) -> Response:
     """All answers."""
-    head = {"Content-Disposition": 'attachment; filename="answers.csv"'}
-    return Response(to_csv(sessions.study), media_type="text/csv", headers=head)
+    return saved(to_csv(sessions.study), "text/csv", "answers.csv")
 
 
 @router.get("/study/readers/{reader}")
