@@ -10,6 +10,7 @@ from foveola.datasets.manifest import Manifest
 from foveola.indexing import add_missing
 from foveola.phantom import generate
 from foveola.service import create_app
+from service.browsing import ARGUMENTS, CHROMIUM
 
 MARK = "Mustermann"  # a person's name, in a file's
 
@@ -66,3 +67,34 @@ def send(client, path, **fields) -> str:
     answer = client.post("/queries", files=files, data=fields)
     assert answer.status_code == 303, answer.text
     return answer.headers["location"].removeprefix("/queries/")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium, closed with the file of tests: its loop would stand in the way of others'."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as driver:
+        opened = driver.chromium.launch(
+            executable_path=CHROMIUM, args=ARGUMENTS, chromium_sandbox=False
+        )
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def tab(browser):
+    """A page; a script's fault or a refusal of the fence fails the test."""
+    context = browser.new_context(viewport={"width": 1400, "height": 1000})
+    opened = context.new_page()
+    opened.set_default_timeout(60_000)
+    faults = []
+
+    def hear(message):
+        if message.type == "error" and "Failed to load resource" not in message.text:
+            faults.append(f"{message.text} {message.location}")
+
+    opened.on("pageerror", lambda error: faults.append(str(error)))
+    opened.on("console", hear)
+    yield opened
+    context.close()
+    assert not faults

@@ -4,16 +4,14 @@ import re
 import shutil
 import socket
 import subprocess
-import threading
-import time
 from pathlib import Path
 
 import httpx
 import pytest
-import uvicorn
 
 from foveola.service import Settings, create_app
 from foveola.service.patience import Impatient
+from service.browsing import listening, until
 from service.people import PASSWORD, with_accounts
 
 NAME = "archive.clinic.example"
@@ -24,12 +22,11 @@ pytestmark = [
 ]
 
 
-def listening():
-    """A socket on a port that was free."""
-    made = socket.socket()
-    made.bind(("127.0.0.1", 0))
-    made.listen()
-    return made, made.getsockname()[1]
+def free():
+    """A port that nothing listens on."""
+    with socket.socket() as tried:
+        tried.bind(("127.0.0.1", 0))
+        return tried.getsockname()[1]
 
 
 def written(folder, behind, plain, secure):
@@ -64,35 +61,25 @@ def proxied(served, tmp_path_factory):
     folder = tmp_path_factory.mktemp("nginx")
     shutil.copytree(served, folder / "A")
     with_accounts(folder / "A", roles=("viewer",))
-    listener, behind = listening()
-    (one, plain), (two, secure) = listening(), listening()
-    one.close()
-    two.close()
-    written(folder, behind, plain, secure)
+    plain, secure = free(), free()
     app = create_app(folder / "A", settings=Settings(host_names=(NAME,), behind_proxy=True))
-    server = uvicorn.Server(
-        uvicorn.Config(app, log_level="warning", http=Impatient, proxy_headers=False)
-    )
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    command = ["nginx", "-p", folder, "-c", folder / "nginx.conf"]
-    with subprocess.Popen(list(map(str, command))) as nginx:
-        end = time.monotonic() + 60
-        while time.monotonic() < end:
-            with socket.socket() as tried:
-                if server.started and tried.connect_ex(("127.0.0.1", secure)) == 0:
-                    break
-            time.sleep(0.1)
-        origin = f"https://{NAME}:{secure}"
-        with httpx.Client(
-            base_url=f"https://127.0.0.1:{secure}", verify=False, timeout=60,
-            headers={"Host": f"{NAME}:{secure}", "Origin": origin},
-        ) as client:  # fmt: skip
-            yield client, folder
-        nginx.terminate()
-    server.should_exit = True
-    thread.join(timeout=30)
-    listener.close()
+    with listening(app, http=Impatient, proxy_headers=False) as behind:
+        written(folder, behind.rpartition(":")[2], plain, secure)
+        command = ["nginx", "-p", folder, "-c", folder / "nginx.conf"]
+        with subprocess.Popen(list(map(str, command))) as nginx:
+            until(lambda: answers(secure))
+            origin = f"https://{NAME}:{secure}"
+            with httpx.Client(
+                base_url=f"https://127.0.0.1:{secure}", verify=False, timeout=60,
+                headers={"Host": f"{NAME}:{secure}", "Origin": origin},
+            ) as client:  # fmt: skip
+                yield client, folder
+            nginx.terminate()
+
+
+def answers(port):
+    with socket.socket() as tried:
+        return tried.connect_ex(("127.0.0.1", port)) == 0
 
 
 def test_a_browser_logs_in_and_sends_a_photograph(proxied, photographs):

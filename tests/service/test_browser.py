@@ -1,88 +1,19 @@
 """The pages as a person uses them: in a real browser, which must be on the machine."""
 
-import shutil
-import socket
-import threading
-import time
-
 import pytest
-import uvicorn
 
 from foveola.retrieval import Retriever
 from foveola.service import create_app
+from service.browsing import NEEDED, dropped, listening, sent, until
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("chrome")
-ARGUMENTS = [
-    "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine"),
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-]
+pytestmark = NEEDED
 
 
 @pytest.fixture(scope="module")
 def address(served):
     """Of the service, listening."""
-    listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
-    listener.listen()
-    server = uvicorn.Server(uvicorn.Config(create_app(served), log_level="warning"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    while not server.started:
-        time.sleep(0.05)
-    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    server.should_exit = True
-    thread.join(timeout=30)
-    listener.close()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as driver:
-        opened = driver.chromium.launch(
-            executable_path=CHROMIUM, args=ARGUMENTS, chromium_sandbox=False
-        )
-        yield opened
-        opened.close()
-
-
-@pytest.fixture
-def tab(browser):
-    """A page; a script's fault or a refusal of the fence fails the test."""
-    context = browser.new_context(viewport={"width": 1400, "height": 1000})
-    opened = context.new_page()
-    opened.set_default_timeout(60_000)
-    faults = []
-
-    def hear(message):
-        if message.type == "error" and "Failed to load resource" not in message.text:
-            faults.append(f"{message.text} {message.location}")
-
-    opened.on("pageerror", lambda error: faults.append(str(error)))
-    opened.on("console", hear)
-    yield opened
-    context.close()
-    assert not faults
-
-
-def sent(tab, address, photograph):
-    tab.goto(address)
-    tab.set_input_files("#photograph", photograph)
-    tab.get_by_label("left").check()
-    tab.get_by_role("button", name="Find similar cases").click()
-    tab.wait_for_selector(".hit")
-
-
-def until(true, seconds=60):
-    """Wait; the browser's own waiting evaluates text, which the fence forbids."""
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "it did not come true"
-        time.sleep(0.1)
+    with listening(create_app(served)) as found:
+        yield found
 
 
 def shown(tab):
@@ -107,16 +38,7 @@ def test_choose_a_photograph_and_filter(tab, address, photographs, served):
 
 def test_drop_a_photograph(tab, address, photographs):
     tab.goto(address)
-    tab.evaluate(
-        """async (bytes) => {
-            const held = new DataTransfer();
-            held.items.add(new File([new Uint8Array(bytes)], "a.jpg", { type: "image/jpeg" }));
-            const zone = document.getElementById("zone");
-            for (const name of ["dragover", "drop"])
-                zone.dispatchEvent(new DragEvent(name, { dataTransfer: held, bubbles: true }));
-        }""",
-        list(photographs[1].read_bytes()),
-    )
+    dropped(tab, photographs[1])
     assert tab.evaluate("document.getElementById('photograph').files.length") == 1
     until(lambda: tab.evaluate("document.getElementById('preview').naturalWidth") > 0)
     tab.get_by_role("button", name="Find similar cases").click()

@@ -4,21 +4,17 @@ import csv
 import io
 import json
 import shutil
-import socket
-import threading
-import time
 from pathlib import Path
 
 import pytest
-import uvicorn
 
 from foveola.archive import Archive
 from foveola.matching import kept, permission
 from foveola.service import create_app
 from foveola.study import new_study
-from service.test_browser import browser, pytestmark, tab, until
+from service.browsing import NEEDED, listening, sent, until
 
-__all__ = ["browser", "pytestmark", "tab"]
+pytestmark = NEEDED
 
 
 @pytest.fixture(scope="module")
@@ -51,19 +47,8 @@ def write_findings(archive):
 @pytest.fixture(scope="module")
 def address(folder):
     """Of the service, listening."""
-    listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
-    listener.listen()
-    app = create_app(folder / "A", study=folder / "S")
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    while not server.started:
-        time.sleep(0.05)
-    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    server.should_exit = True
-    thread.join(timeout=30)
-    listener.close()
+    with listening(create_app(folder / "A", study=folder / "S")) as found:
+        yield found
 
 
 def test_both_eyes_from_drop_to_reading(tab, address, eyes):
@@ -93,10 +78,7 @@ def test_both_eyes_from_drop_to_reading(tab, address, eyes):
 
 
 def test_blend_and_keys(tab, address, eyes):
-    tab.goto(address)
-    tab.set_input_files("#photograph", str(eyes[0]))
-    tab.get_by_role("button", name="Find similar cases").click()
-    tab.wait_for_selector(".hit")
+    sent(tab, address, eyes[1])
     tab.locator("a.shot").first.click()
     tab.wait_for_selector("body[data-ready=yes]")
     before = shade(tab)
@@ -124,10 +106,7 @@ def shade(tab):
 
 
 def test_marked_hits_move_the_search(tab, address, eyes):
-    tab.goto(address)
-    tab.set_input_files("#photograph", str(eyes[1]))
-    tab.get_by_role("button", name="Find similar cases").click()
-    tab.wait_for_selector(".hit")
+    sent(tab, address, eyes[1])
     marks = tab.locator(".hit").nth(3).get_by_role("checkbox")
     marks.nth(1).check()
     marks.nth(0).check()

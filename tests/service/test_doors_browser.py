@@ -1,22 +1,19 @@
 """Logging in, searching and logging out as a person does, in a real browser."""
 
-import os
 import shutil
 import socket
-import threading
 import time
 from pathlib import Path
 
 import pytest
-import uvicorn
 
 from foveola.audit_log import read, verify
 from foveola.service import Settings, create_app
 from foveola.service.patience import Impatient
+from service.browsing import NEEDED, dropped, listening, log_in, shoot, until
 from service.people import PASSWORD, with_accounts
-from service.test_browser import browser, pytestmark, tab, until  # noqa: F401 - fixtures
 
-SHOTS = os.environ.get("FOVEOLA_SHOTS")  # a folder for pictures of the pages, to look at
+pytestmark = NEEDED
 
 
 @pytest.fixture(scope="module")
@@ -30,59 +27,24 @@ def archive(served, tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def address(archive):
     """Of the service, listening as `foveola serve` does."""
-    listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
-    listener.listen()
     app = create_app(archive, settings=Settings(host_names=("127.0.0.1",)))
-    config = uvicorn.Config(app, log_level="warning", http=Impatient, proxy_headers=False)
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    while not server.started:
-        time.sleep(0.05)
-    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    server.should_exit = True
-    thread.join(timeout=30)
-    listener.close()
+    with listening(app, http=Impatient, proxy_headers=False) as found:
+        yield found
 
 
-def shoot(tab, name):  # noqa: F811
-    if SHOTS:
-        for scheme in ("light", "dark"):
-            tab.emulate_media(color_scheme=scheme)
-            for width in (400, 1400):
-                tab.set_viewport_size({"width": width, "height": 900})
-                tab.screenshot(path=f"{SHOTS}/{name}-{scheme}-{width}.png")
-        tab.emulate_media(color_scheme="light")
-
-
-def log_in(tab, password):  # noqa: F811
-    tab.get_by_label("Name").fill("viewer")
-    tab.get_by_label("Password").fill(password)
-    tab.get_by_role("button", name="Log in").click()
-
-
-def test_wrong_then_right_then_a_search_then_out_for_good(tab, address, archive, photographs):  # noqa: F811
+def test_wrong_then_right_then_a_search_then_out_for_good(tab, address, archive, photographs):
     tab.goto(f"{address}/cases/3")
     assert "/login?next=" in tab.url
     shoot(tab, "login")
-    log_in(tab, "four wrong words here")
+    log_in(tab, "viewer", "four wrong words here")
     tab.wait_for_selector(".fault")
     shoot(tab, "wrong")
-    log_in(tab, PASSWORD)
+    log_in(tab, "viewer", PASSWORD)
     tab.wait_for_selector(".visits, .told")
     assert tab.url == f"{address}/cases/3"
     shoot(tab, "case")
     tab.get_by_role("link", name="Foveola").click()
-    tab.evaluate(
-        """async (bytes) => {
-            const held = new DataTransfer();
-            held.items.add(new File([new Uint8Array(bytes)], "a.jpg", { type: "image/jpeg" }));
-            document.getElementById("zone").dispatchEvent(
-                new DragEvent("drop", { dataTransfer: held, bubbles: true }));
-        }""",
-        list(photographs[1].read_bytes()),
-    )
+    dropped(tab, photographs[1])
     tab.get_by_role("button", name="Find similar cases").click()
     tab.wait_for_selector(".hit")
     until(
@@ -114,9 +76,9 @@ def test_wrong_then_right_then_a_search_then_out_for_good(tab, address, archive,
     assert verify(archive).cut == ()
 
 
-def test_a_part_of_a_page_that_comes_too_late_leads_to_the_login(tab, address, photographs):  # noqa: F811
+def test_a_part_of_a_page_that_comes_too_late_leads_to_the_login(tab, address, photographs):
     tab.goto(f"{address}/login")
-    log_in(tab, PASSWORD)
+    log_in(tab, "viewer", PASSWORD)
     tab.set_input_files("#photograph", photographs[2])
     tab.get_by_role("button", name="Find similar cases").click()
     tab.wait_for_selector(".hit")

@@ -1,20 +1,14 @@
 """A place is marked in a real browser: by mouse, and by keyboard alone."""
 
 import shutil
-import socket
-import threading
-import time
 
 import pytest
-import uvicorn
 
 from foveola.regions import switch_on
 from foveola.service import create_app
-from service import test_browser
-from service.test_browser import sent, until
+from service.browsing import NEEDED, listening, sent, until
 
-pytestmark = test_browser.pytestmark
-browser, tab = test_browser.browser, test_browser.tab
+pytestmark = NEEDED
 
 
 @pytest.fixture(scope="module")
@@ -23,18 +17,8 @@ def address(served, tmp_path_factory):
     folder = tmp_path_factory.mktemp("browsed") / "archive"
     shutil.copytree(served, folder)
     switch_on(folder)
-    listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
-    listener.listen()
-    server = uvicorn.Server(uvicorn.Config(create_app(folder), log_level="warning"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    while not server.started:
-        time.sleep(0.05)
-    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    server.should_exit = True
-    thread.join(timeout=30)
-    listener.close()
+    with listening(create_app(folder)) as found:
+        yield found
 
 
 def marked(tab):
