@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from foveola.cases import Eye
 from foveola.encoders.encoder import Encoder
-from foveola.encoders.reader import Reader
 from foveola.errors import FoveolaError
 from foveola.images.decode import decode
 from foveola.images.overlay import shares
@@ -45,13 +44,11 @@ class Both:
 
     Args:
         desk: of the archive.
-        reader: name of a shipped reader, or the folder of one; None takes the shipped one.
     """
 
-    def __init__(self, desk: Desk, reader: str | None = None) -> None:
+    def __init__(self, desk: Desk) -> None:
         self.desk = desk
         self.pairs: Tokens[Pair] = Tokens()
-        self._source = reader
         self._readings: Kept[Reading] = Kept(64)
 
     def receive(self, files: Sequence[bytes], first: Eye | None) -> str:
@@ -107,7 +104,7 @@ class Both:
 
         def make() -> Reading:
             eyes = {eye: self._prepared(of) for eye, of in sent.items()}
-            return read_prepared(self.reader, eyes)
+            return read_prepared(self.desk.models.reader, eyes)
 
         return self._readings.get(key, make)
 
@@ -124,11 +121,6 @@ class Both:
         return heat(shares(maps[eye], most))
 
     @cached_property
-    def reader(self) -> Reader:
-        """Loaded when it is first asked."""
-        return Reader.load(self._source) if self._source else self.desk.models.reader
-
-    @cached_property
     def _sides(self) -> tuple[Encoder, Laterality]:
         encoder = Encoder.load(SHIPPED)
         rule = Laterality.load(encoder.release.folder / LATERALITY, encoder.fingerprint)
@@ -138,15 +130,16 @@ class Both:
         token = self.desk.receive(data, eye)
         sent = self.desk.queries.get(token)
         if sent is not None:
-            size = self.reader.release.contract.size
+            reader = self.desk.models.reader
+            size = reader.release.contract.size
             sent.prepared.get(
-                None, lambda: prepare_eye(self.reader, decode(data, min_side=size, name=NAME))
+                None, lambda: prepare_eye(reader, decode(data, min_side=size, name=NAME))
             )
         return token
 
     def _prepared(self, sent: Sent) -> Prepared:
         def make() -> Prepared:
-            return prepare_eye(self.reader, decode(sent.picture.jpeg, name=NAME))
+            return prepare_eye(self.desk.models.reader, decode(sent.picture.jpeg, name=NAME))
 
         return sent.prepared.get(None, make)
 
