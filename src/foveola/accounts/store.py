@@ -23,6 +23,7 @@ from typing import Any, Self
 from foveola.accounts import passwords
 from foveola.accounts.roles import ROLES, Role
 from foveola.errors import AccessError
+from foveola.resources import Closing, transaction
 
 FILE = "accounts.sqlite"
 IDLE, ABSOLUTE = 3600.0, 12 * 3600.0  # seconds that a session lasts unused, and at all
@@ -93,7 +94,7 @@ class Token:
     expires: float
 
 
-class Accounts:
+class Accounts(Closing):
     """The accounts of one archive. Safe to use from several threads and processes.
 
     Args:
@@ -152,12 +153,6 @@ class Accounts:
         """Give the file back."""
         with self._lock:
             self._db.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     # Accounts
 
@@ -323,15 +318,8 @@ class Accounts:
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
-        with self._lock, self._faults():
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._db
-                self._db.execute("COMMIT")
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
+        with self._lock, self._faults(), transaction(self._db):
+            yield self._db
 
     @contextlib.contextmanager
     def _faults(self) -> Iterator[None]:

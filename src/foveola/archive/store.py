@@ -12,7 +12,6 @@ import sqlite3
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import numpy as np
@@ -26,11 +25,12 @@ from foveola.archive.search import top_k, unit
 from foveola.archive.state import State
 from foveola.cases import Case
 from foveola.errors import ArchiveError
+from foveola.resources import Closing, transaction
 
 FILTERS = 32  # conditions whose rows are kept: whoever filters a page asks for the same again
 
 
-class Archive:
+class Archive(Closing):
     """A durable collection of cases and descriptors made by one encoder.
 
     Made by `create` and `open`; a context manager. May be used from several threads, which
@@ -118,17 +118,6 @@ class Archive:
         with self._lock:
             self._cache = None
             self._db.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __len__(self) -> int:
         with self._reading() as db:
@@ -420,16 +409,11 @@ class Archive:
         if self.read_only:
             raise ArchiveError(f"{self.folder} was opened for reading only")
         with self._lock, database.faults(self.folder):
-            self._db.execute("BEGIN IMMEDIATE")
             try:
-                yield self._db
-                self._db.execute("COMMIT")
-            except BaseException as error:
-                if self._db.in_transaction:  # a full disk has rolled back already
-                    self._db.execute("ROLLBACK")
-                if isinstance(error, sqlite3.IntegrityError):
-                    raise ValueError(f"no case has such a value: {error}") from error
-                raise
+                with transaction(self._db):
+                    yield self._db
+            except sqlite3.IntegrityError as error:
+                raise ValueError(f"no case has such a value: {error}") from error
             finally:
                 self._cache = self._info = None  # data_version does not show our own changes
 

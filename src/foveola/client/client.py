@@ -4,8 +4,7 @@ import json
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from foveola.cases import Eye, Scalar
 from foveola.client.answers import (
@@ -20,11 +19,12 @@ from foveola.client.answers import (
 from foveola.client.faults import InvalidError, JobFailedError
 from foveola.client.http import Http
 from foveola.errors import ServiceError
+from foveola.resources import Closing
 
 Photograph = Path | bytes
 
 
-class Client:
+class Client(Closing):
     """A service, asked over HTTP. A context manager; use one in each thread.
 
     Every method raises a `ServiceError` (faults.py) with the service's own sentence where it
@@ -46,17 +46,6 @@ class Client:
     def close(self) -> None:
         """Give the connection back."""
         self._http.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     # Asking
 

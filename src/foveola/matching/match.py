@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from datetime import date
 from hashlib import blake2b
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import numpy as np
@@ -38,6 +37,7 @@ from foveola.matching.probability import (
     Evidence,
     posterior,
 )
+from foveola.resources import Closing
 
 Pixels = NDArray[np.uint8]
 
@@ -105,7 +105,7 @@ class MatchResult:
         return tuple(c for c in self.candidates if c.probability >= ACCEPTED)
 
 
-class Matcher:
+class Matcher(Closing):
     """An archive opened for matching. A context manager.
 
     Args:
@@ -145,15 +145,8 @@ class Matcher:
             raise
         return cls(folder, archive, encoder, known, allowed)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Close the archive."""
         self.archive.close()
 
     def match(

@@ -11,8 +11,7 @@ import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, cast
 
 from foveola.archive import Archive
 from foveola.cases import Case, Eye
@@ -23,6 +22,7 @@ from foveola.images.dicom import require_pydicom
 from foveola.images.limited import POOL
 from foveola.indexing import index_cases, open_archive
 from foveola.pacs.pseudonyms import Identity, Names, Pseudonyms
+from foveola.resources import Closing
 from foveola.trust import load, refresh
 
 COLLECTION = "pacs"
@@ -69,7 +69,7 @@ class _Staged:
     new: bool
 
 
-class Intake:
+class Intake(Closing):
     """Takes DICOM images into an archive; a context manager, safe to use from several threads.
 
     Args:
@@ -126,17 +126,6 @@ class Intake:
                 refresh(self._archive)
             self._archive.close()
             self.pseudonyms.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def take(self, data: bytes) -> Taken:
         """Take one DICOM file in; on return it is on the disk and can be found.

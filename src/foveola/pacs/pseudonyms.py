@@ -18,10 +18,9 @@ import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from foveola.errors import PacsError
+from foveola.resources import Closing, transaction
 
 APPLICATION_ID = 0x464F5650  # "FOVP"
 VERSION = 1
@@ -127,7 +126,7 @@ class Original:
     shift_days: int
 
 
-class Pseudonyms:
+class Pseudonyms(Closing):
     """The file of pseudonyms, made if it is not there; a context manager, safe in threads.
 
     Args:
@@ -154,17 +153,6 @@ class Pseudonyms:
         """Give the file back; a second call does nothing."""
         with self._lock:
             self._db.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def reserve(self, identity: Identity) -> Names:
         """The names of an object, made at its first call; on return they are on the disk.
@@ -267,15 +255,8 @@ class Pseudonyms:
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
-        with self._lock, self._faults():
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._db
-                self._db.execute("COMMIT")
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
+        with self._lock, self._faults(), transaction(self._db):
+            yield self._db
 
     @contextlib.contextmanager
     def _faults(self) -> Iterator[None]:
@@ -316,8 +297,7 @@ def _prepare(db: sqlite3.Connection) -> None:
     db.execute("PRAGMA foreign_keys = ON")
     db.execute("PRAGMA synchronous = FULL")
     db.execute("PRAGMA secure_delete = ON")
-    db.execute("BEGIN IMMEDIATE")
-    try:
+    with transaction(db):
         if not db.execute("SELECT 1 FROM sqlite_master").fetchone():
             for statement in _SCHEMA.split(";"):
                 db.execute(statement)
@@ -325,11 +305,6 @@ def _prepare(db: sqlite3.Connection) -> None:
         version = db.execute("PRAGMA user_version").fetchone()[0]
         if mark != APPLICATION_ID or version > VERSION:
             raise sqlite3.DatabaseError
-        db.execute("COMMIT")
-    except BaseException:
-        if db.in_transaction:
-            db.execute("ROLLBACK")
-        raise
 
 
 def _patient(db: sqlite3.Connection, identity: Identity) -> int:

@@ -14,9 +14,9 @@ import secrets
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Self
 
 from foveola.errors import PacsError
+from foveola.resources import Closing
 
 NEW, REFUSED, LOCK = "new", "refused", "lock"
 PARTIAL = ".part"
@@ -24,7 +24,7 @@ PARTIAL = ".part"
 ATTEMPTS = 3
 
 
-class Spool:
+class Spool(Closing):
     """A folder of objects to be indexed, owned by one process. A context manager.
 
     Args:
@@ -59,12 +59,6 @@ class Spool:
         if self._lock is not None:
             os.close(self._lock)
         self._lock = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def put(self, parts: Iterable[bytes | memoryview]) -> Path:
         """Keep an object; on return it is on the disk.

@@ -6,7 +6,6 @@ Letters: m photographs, n x n positions of the grid, D of a position's vector.
 import threading
 import time
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import numpy as np
@@ -21,6 +20,7 @@ from foveola.regions.basis import STEPS, Bytes
 from foveola.regions.box import Box, Cells, Field, square
 from foveola.regions.results import Places, RegionHit, RegionResult
 from foveola.regions.store import FREE, Store
+from foveola.resources import Closing
 from foveola.retrieval import Query, Retriever
 
 _CHUNK = 256  # photographs multiplied at once: 13 MiB of float32 for 20 x 20 x 32
@@ -31,7 +31,7 @@ Ints = NDArray[np.int64]
 Pixels = NDArray[np.uint8]
 
 
-class RegionSearch:
+class RegionSearch(Closing):
     """An archive that is asked about places. Safe to use from several threads.
 
     Args:
@@ -64,17 +64,6 @@ class RegionSearch:
     def close(self) -> None:
         """Close the archive."""
         self.retriever.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def look(self, pixels: Pixels, query: Query) -> Places:
         """What the encoder sees at each place of (H, W, 3) uint8 RGB as decoded."""

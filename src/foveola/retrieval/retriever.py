@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import numpy as np
@@ -18,6 +17,7 @@ from foveola.errors import ImageError, NoCaseError
 from foveola.images.decode import decode, read_bytes, stated_eye
 from foveola.images.gradability import gradability
 from foveola.people_search import PeopleSearch, PersonResult
+from foveola.resources import Closing
 from foveola.retrieval.feedback import Marks, moved
 from foveola.retrieval.results import Hit, Query, SearchResult
 from foveola.trust import (
@@ -33,7 +33,7 @@ _NONE = Marks()
 _SENT = "sent:"  # begins the path of a photograph that came without one
 
 
-class Retriever:
+class Retriever(Closing):
     """An archive together with its encoder. A context manager.
 
     Args:
@@ -83,17 +83,6 @@ class Retriever:
     def close(self) -> None:
         """Close the archive."""
         self.archive.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def search(
         self,
