@@ -40,7 +40,7 @@ from dicoms import (
     with_pixels,
 )
 from foveola.errors import ImageError, MissingExtraError
-from foveola.images.decode import decode, dicom_facts, peek, stated_eye
+from foveola.images.decode import decode, dicom_facts, peek, stated
 
 H, W = 66, 70
 PLAIN = (
@@ -359,7 +359,7 @@ def test_each_frame_can_be_had():
     ],
 )
 def test_the_eye_is_that_of_the_image_and_else_of_the_series(said, eye):
-    assert stated_eye(to_bytes(with_pixels(colours(H, W), **said))) == eye
+    assert stated(to_bytes(with_pixels(colours(H, W), **said))).eye == eye
 
 
 def test_the_eye_may_stand_in_the_functional_groups():
@@ -367,13 +367,27 @@ def test_the_eye_may_stand_in_the_functional_groups():
     anatomy.FrameLaterality = "R"
     groups.FrameAnatomySequence = [anatomy]
     made = with_pixels(colours(H, W), ImageLaterality=None, SharedFunctionalGroupsSequence=[groups])
-    assert stated_eye(to_bytes(made)) == "right"
+    assert stated(to_bytes(made)).eye == "right"
 
 
 def test_size_and_eye_are_known_from_the_header_alone():
     data = to_bytes(with_pixels(colours(H, W), sop_class=VL_PHOTOGRAPHIC))
     assert tuple(peek(data)) == (W, H, "DICOM")
-    assert stated_eye(b"\xff\xd8\xff no DICOM") is None
+    assert stated(b"\xff\xd8\xff no DICOM") == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("maker", "model", "camera"),
+    [
+        ("TOPCON CORP.", "TRC-NW8 serial 0815", "Topcon TRC-NW8"),
+        ("Canon", "bought for Mr. Doe", "Canon"),
+        ("Doe^Jane", "TRC-NW8", None),
+        (None, None, None),
+    ],
+)
+def test_the_camera_is_told_in_our_words(maker, model, camera):
+    made = with_pixels(colours(H, W), Manufacturer=maker, ManufacturerModelName=model)
+    assert stated(to_bytes(made)).camera == camera
 
 
 # --- what is not installed, or not needed ---
@@ -385,9 +399,9 @@ def test_nothing_of_dicom_is_loaded_for_other_photographs(tmp_path):
 import sys
 from pathlib import Path
 import foveola.cli.archive, foveola.indexing, foveola.retrieval
-from foveola.images.decode import decode, stated_eye
+from foveola.images.decode import decode, stated
 decode(Path(sys.argv[1]))
-stated_eye(Path(sys.argv[1]).read_bytes())
+stated(Path(sys.argv[1]).read_bytes())
 print(sorted({"pydicom", "gdcm", "openjpeg"} & set(sys.modules)))
 """
     command = [sys.executable, "-c", program, str(tmp_path / "a.png")]

@@ -22,9 +22,9 @@ from pydicom.uid import (
 
 from dicoms import OPHTHALMIC_16, colours, compressed, encapsulated, header, to_bytes, with_pixels
 from foveola.errors import ImageError
+from foveola.images.cameras import known_camera
 from foveola.images.decode import DEFAULT_LIMITS, decode
 from foveola.images.limited import POOL
-from foveola.pacs.cameras import known_camera
 from foveola.pacs.dates import read_date
 from foveola.pacs.streams import clean_jpeg, clean_jpeg_2000
 from marks import MARK, UIDS, planted

@@ -70,6 +70,12 @@ def test_an_unusual_picture_is_a_warning():
     assert len(said) == 3
 
 
+def test_a_camera_that_the_archive_does_not_know_is_named():
+    said = of_query(replace(QUERY, looks=Looks(0.5, foreign=False, camera="Topcon TRC-NW8")))
+    (line,) = [line for line in said if line not in of_query(QUERY)]
+    assert "no photograph of this camera (Topcon TRC-NW8)" in line
+
+
 def test_of_an_archive_too_small_to_judge_nothing_is_said():
     bare = replace(QUERY, label=None, nearest=None, threshold=None, neighbours=0, local=None)
     assert of_query(bare) == []

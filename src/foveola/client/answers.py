@@ -56,6 +56,7 @@ class Looks:
     unlike: float | None
     foreign: bool
     poor: bool
+    camera: str | None
 
 
 @dataclass(frozen=True)

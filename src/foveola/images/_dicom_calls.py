@@ -4,6 +4,7 @@ from typing import Any
 
 from foveola.images._dicom_frames import decode_frame
 from foveola.images._dicom_object import eye_of, form_of, read_object
+from foveola.images.cameras import camera_word
 from foveola.images.decode import Limits
 
 
@@ -12,7 +13,10 @@ def facts(data: bytes, *, limits: dict[str, Any]) -> tuple[dict[str, Any], bytes
     found = read_object(data, Limits(**limits))
     form = form_of(found, Limits(**limits))
     return {
-        "width": form.columns, "height": form.rows, "frames": form.frames, "eye": eye_of(found)
+        "width": form.columns, "height": form.rows, "frames": form.frames, "eye": eye_of(found),
+        "camera": camera_word(
+            *(str(found.get(k) or "") for k in ("Manufacturer", "ManufacturerModelName"))
+        ),
     }, b""  # fmt: skip
 
 

@@ -257,13 +257,20 @@ def dicom_facts(data: bytes, limits: Limits = DEFAULT_LIMITS) -> "DicomFacts | N
     return dicom.read_facts(data, limits)
 
 
-def stated_eye(data: bytes) -> Eye | None:
-    """Which eye a DICOM image says it shows; None where it does not, and for other files."""
+class Stated(NamedTuple):
+    """What a file says of a photograph, None where it does not: which eye, by which camera."""
+
+    eye: Eye | None = None
+    camera: str | None = None
+
+
+def stated(data: bytes) -> Stated:
+    """What a DICOM image says of itself, see `DicomFacts`; other files say nothing."""
     try:
         facts = dicom_facts(data)
     except FoveolaError:  # told by `decode`
-        return None
-    return facts.eye if facts else None
+        return Stated()
+    return Stated(facts.eye, facts.camera) if facts else Stated()
 
 
 def _dicom(data: bytes, limits: Limits, min_side: int | None, frame: int) -> Pixels:

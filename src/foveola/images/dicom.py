@@ -30,12 +30,14 @@ class DicomFacts:
         width, height: pixels of a frame.
         frames: at least 1.
         eye: of the first frame; None where it is not stated or both are.
+        camera: maker and model, as `foveola.images.cameras` writes them; None for others.
     """
 
     width: int
     height: int
     frames: int
     eye: Eye | None
+    camera: str | None
 
 
 def decode_dicom(

@@ -23,8 +23,8 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, JPEG2000TransferSyntaxes, J
 from foveola.errors import ImageError
 from foveola.images._dicom_frames import stored_values, stream_of
 from foveola.images._dicom_object import Form, eye_of, form_of, read_object
+from foveola.images.cameras import known_camera
 from foveola.images.decode import Limits
-from foveola.pacs.cameras import known_camera
 from foveola.pacs.dates import moved, read_date
 from foveola.pacs.kept import KEPT, KEPT_GREY, KEPT_PALETTE, Rule, kept_of, meanings
 from foveola.pacs.streams import clean_jpeg, clean_jpeg_2000

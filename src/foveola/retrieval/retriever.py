@@ -14,7 +14,7 @@ from foveola.archive import Archive
 from foveola.cases import Case, Eye
 from foveola.encoders.encoder import Encoder
 from foveola.errors import ImageError, NoCaseError
-from foveola.images.decode import decode, read_bytes, stated_eye
+from foveola.images.decode import decode, read_bytes, stated
 from foveola.images.gradability import gradability
 from foveola.people_search import PeopleSearch, PersonResult
 from foveola.resources import Closing
@@ -30,6 +30,8 @@ from foveola.trust import (
 )
 
 _NONE = Marks()
+CAMERA = "camera"  # the column that `foveola.pacs` fills from the headers
+MOST_CAMERAS = 10_000
 _SENT = "sent:"  # begins the path of a photograph that came without one
 
 
@@ -47,6 +49,7 @@ class Retriever(Closing):
         self._people = PeopleSearch(archive)
         self._calibration: tuple[int | None, Calibration | None] = (None, None)
         self._familiarity = Familiarity.load(encoder.release.folder)
+        self._cameras: tuple[object, frozenset[str]] | None = None
 
     @classmethod
     def open(cls, folder: Path, encoder: str | Path | None = None) -> Self:
@@ -144,7 +147,8 @@ class Retriever(Closing):
         Raises:
             ImageError: it is no photograph that can be used.
         """
-        eye = eye or stated_eye(data)
+        says = stated(data)
+        eye = eye or says.eye
         digest = blake2b(data, digest_size=16).digest()
         known = self.archive.find(digest=digest)
         given = Case(
@@ -156,8 +160,18 @@ class Retriever(Closing):
             pixels = decode(data, min_side=self.encoder.contract.size, name=name)
         descriptor, pooled = self.encoder.describe(pixels, case.eye or eye)
         quality = gradability(pixels)
-        looks = judge_picture(self._familiarity, pooled, quality)
+        looks = judge_picture(self._familiarity, pooled, quality, camera=self._unknown(says.camera))
         return Query(case, known[0] if known else None, digest, descriptor, quality, looks)
+
+    def _unknown(self, camera: str | None) -> str | None:
+        """A camera of which an archive that records cameras has no photograph."""
+        ids, _ = self.archive.vectors()
+        if camera is None:
+            return None
+        if self._cameras is None or self._cameras[0] is not ids:  # the archive has changed
+            self._cameras = ids, frozenset(self.archive.values(CAMERA, most=MOST_CAMERAS))
+        known = self._cameras[1]
+        return camera if known and camera not in known else None
 
     def answer(
         self, query: Query, k: int = 10, *, where: str | None = None, same_subject: bool = False,

@@ -17,7 +17,10 @@ POOR = 0.05  # gradability below which likeness says little
 
 
 def judge_picture(
-    known: Familiarity | None, pooled: NDArray[np.float32], gradability: float
+    known: Familiarity | None,
+    pooled: NDArray[np.float32],
+    gradability: float,
+    camera: str | None = None,
 ) -> Looks:
     """Whether a picture is a photograph of the retina, and good enough to be compared.
 
@@ -25,11 +28,12 @@ def judge_picture(
         known: of the encoder, where it has one.
         pooled: (C,) what the encoder made of the picture.
         gradability: see `foveola.images.gradability`; 0 says that no field in colour was found.
+        camera: that took it, where the archive has no photograph of that one.
     """
     unlike = None if known is None else known.unlike(pooled)
     line = FOREIGN if gradability >= WARN_BELOW else UNUSUAL  # two doubts are worse than one
     foreign = gradability == 0 or (unlike is not None and unlike >= line)
-    return Looks(unlike, foreign, poor=gradability < POOR)
+    return Looks(unlike, foreign, poor=gradability < POOR, camera=camera)
 
 
 def judge_answer(

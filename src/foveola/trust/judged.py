@@ -39,11 +39,14 @@ class Looks:
         foreign: whether it is taken for something else: it shows no field in colour, or is more
             unlike than nearly every fundus photograph.
         poor: whether too little of the retina can be seen to compare it.
+        camera: that took it, where its file says so and the archive, which records cameras, has
+            no photograph of that one.
     """
 
     unlike: float | None
     foreign: bool
     poor: bool = False
+    camera: str | None = None
 
 
 @dataclass(frozen=True)

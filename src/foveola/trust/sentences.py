@@ -29,7 +29,7 @@ def of_query(trust: QueryTrust | None) -> list[str]:
     """Sentences on the whole answer, the most important first."""
     if trust is None:
         return []
-    said = [*_picture(trust), *_nearest(trust)]
+    said = [*_picture(trust), *_nearest(trust), *_camera(trust)]
     if trust.local is not None and trust.neighbours > 1:
         said.append(_local(trust, trust.local))
     return said
@@ -61,6 +61,16 @@ def _nearest(trust: QueryTrust) -> list[str]:
         f"{NONE}: no hit is as alike as the nearest case of "
         f"{100 * (1 - trust.false_reject):.0f} % of the archive's own photographs "
         f"({trust.threshold:.3f})."
+    ]
+
+
+def _camera(trust: QueryTrust) -> list[str]:
+    camera = trust.looks.camera
+    if camera is None:
+        return []
+    return [
+        f"The archive has no photograph of this camera ({camera}): how far to trust a hit was "
+        "learnt from others."
     ]
 
 

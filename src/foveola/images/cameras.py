@@ -45,3 +45,9 @@ def known_camera(manufacturer: str, model: str) -> tuple[str, str] | None:
             found = re.search(rf"(?<!\w)(?:{shapes})(?!\w)", model, re.IGNORECASE)
             return maker, found[0] if found else ""
     return None
+
+
+def camera_word(manufacturer: str, model: str) -> str | None:
+    """Maker and model in our words; None for a maker that is not in the table."""
+    known = known_camera(manufacturer, model)
+    return None if known is None else " ".join(filter(None, known))
