@@ -26,8 +26,10 @@ DROP = """async (bytes) => {
     const held = new DataTransfer();
     held.items.add(new File([new Uint8Array(bytes)], "a.jpg", { type: "image/jpeg" }));
     const zone = document.getElementById("zone");
+    if (!zone) return 0;
     for (const name of ["dragover", "drop"])
         zone.dispatchEvent(new DragEvent(name, { dataTransfer: held, bubbles: true }));
+    return document.getElementById("photograph").files.length;
 }"""
 
 
@@ -68,8 +70,8 @@ def sent(tab, address, *photographs):
 
 
 def dropped(tab, photograph: Path):
-    """Drag a photograph onto the page and let it go."""
-    tab.evaluate(DROP, list(photograph.read_bytes()))
+    """Drag a photograph onto the page and let it go, as soon as the page listens."""
+    until(lambda: tab.evaluate(DROP, list(photograph.read_bytes())))
 
 
 def log_in(tab, name, password):

@@ -87,6 +87,22 @@ def test_a_part_of_a_page_that_comes_too_late_leads_to_the_login(tab, address, p
     tab.wait_for_url(f"{address}/login")
 
 
+def test_an_answer_is_sent_at_once(archive):
+    kept = []
+
+    class Watched(Impatient):
+        def connection_made(self, transport):
+            super().connection_made(transport)
+            made = transport.get_extra_info("socket")
+            kept.append(made.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+
+    with listening(create_app(archive), http=Watched) as address:
+        host, _, port = address.removeprefix("http://").partition(":")
+        socket.create_connection((host, int(port)), timeout=20).close()
+        until(lambda: kept)
+    assert all(kept)
+
+
 def test_a_head_that_does_not_end_is_not_waited_for(address, monkeypatch):
     from foveola.service import patience
 
