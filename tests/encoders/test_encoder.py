@@ -206,6 +206,12 @@ def test_an_encoder_that_was_begun_with_is_the_same_and_taken_once(encoder, copy
     assert first._compiling is not second._compiling
 
 
+def test_cores_that_work_together_see_the_same(encoder, cases):
+    both = Encoder.load(threads=2, together=2)
+    pixels = decode(Path(cases[0].path), min_side=encoder.contract.size)
+    assert (both.describe(pixels).descriptor == encoder.describe(pixels).descriptor).all()
+
+
 def test_what_cannot_be_compiled_ahead_is_told_when_it_is_used(copy, monkeypatch):
     def fail(*_):
         raise EncoderError("can't be run")

@@ -32,11 +32,11 @@ def prepare_service(archive: Path) -> None:
     gc.disable()
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     import_openvino_runtime()
-    from foveola.encoders.encoder import compile_ahead
+    from foveola.encoders.encoder import WAITED_FOR, compile_ahead
     from foveola.errors import EncoderError
 
     try:
-        compile_ahead(archive / "encoder")
+        compile_ahead(archive / "encoder", together=WAITED_FOR)
     except EncoderError:
         return  # it is told when the archive is opened
 

@@ -35,6 +35,7 @@ Vectors = NDArray[np.float32]
 # Cases a core may be ahead of whoever takes the results: writing a batch to disk takes as long
 # as encoding some ten.
 AHEAD = 32
+WAITED_FOR = 2  # cores that work together on a photograph for which somebody waits
 
 # As many as there are workers while photographs are indexed (ahead.py). Forty threads of a service
 # with one each would hold a gigabyte and be no faster.
@@ -100,17 +101,21 @@ class Encoder:
     Args:
         release: what to run.
         threads: processor cores to use; None takes all that this process may use.
+        together: how many of them work on one photograph. 1 describes most photographs a second;
+            2 describes one in half the time, for whoever waits for it.
     """
 
-    def __init__(self, release: Release, threads: int | None = None) -> None:
+    def __init__(self, release: Release, threads: int | None = None, together: int = 1) -> None:
         self.release = release
         self.threads = threads or len(os.sched_getaffinity(0))
-        self._compiling = _begun(release, self.threads)
+        self._compiling = _begun(release, Cores(self.threads, together))
         self._slots = threading.BoundedSemaphore(REQUESTS_PER_CORE * self.threads)
         self._free: deque[Any] = deque()
 
     @classmethod
-    def load(cls, source: str | Path = DEFAULT, threads: int | None = None) -> "Encoder":
+    def load(
+        cls, source: str | Path = DEFAULT, threads: int | None = None, together: int = 1
+    ) -> "Encoder":
         """Load a shipped encoder by name, or one from its folder.
 
         One that `compile_ahead` has begun with is taken as it is; its first use waits for it.
@@ -118,7 +123,7 @@ class Encoder:
         Raises:
             EncoderError: it is missing, damaged or made for another version.
         """
-        return cls(read_release(source), threads)
+        return cls(read_release(source), threads, together)
 
     @property
     def name(self) -> str:
@@ -219,11 +224,18 @@ class Encoder:
                 self._free.append(request)
 
 
-# Encoders that are being compiled, by folder and threads.
-_ahead: dict[tuple[Path, int], tuple[Release, "Future[Any]"]] = {}
+class Cores(NamedTuple):
+    """How many cores an encoder has, and how many of them work on one photograph."""
+
+    threads: int
+    together: int
 
 
-def compile_ahead(folder: Path, threads: int | None = None) -> None:
+# Encoders that are being compiled, by folder and cores.
+_ahead: dict[tuple[Path, Cores], tuple[Release, "Future[Any]"]] = {}
+
+
+def compile_ahead(folder: Path, threads: int | None = None, together: int = 1) -> None:
     """Begin to compile an encoder that `Encoder.load` will be asked for in a moment.
 
     For a process that has other things to do at its start: most of the work is OpenVINO's, which
@@ -233,30 +245,30 @@ def compile_ahead(folder: Path, threads: int | None = None) -> None:
         EncoderError: it is missing, damaged or made for another version.
     """
     release = read_release(folder)
-    key = (release.folder.resolve(), threads or len(os.sched_getaffinity(0)))
+    cores = Cores(threads or len(os.sched_getaffinity(0)), together)
     future: Future[Any] = Future()
-    _ahead[key] = (release, future)
+    _ahead[release.folder.resolve(), cores] = (release, future)
 
     def work() -> None:
         try:
-            future.set_result(_compile(release, key[1]))
+            future.set_result(_compile(release, cores))
         except Exception as error:
             future.set_exception(error)
 
     threading.Thread(target=work, name="compiling").start()
 
 
-def _begun(release: Release, threads: int) -> "Future[Any]":
+def _begun(release: Release, cores: Cores) -> "Future[Any]":
     """What was begun of this very release, or the whole of it, now."""
-    before, future = _ahead.pop((release.folder.resolve(), threads), (None, None))
+    before, future = _ahead.pop((release.folder.resolve(), cores), (None, None))
     if before is not None and future is not None and before.fingerprint == release.fingerprint:
         return future
     done: Future[Any] = Future()
-    done.set_result(_compile(release, threads))
+    done.set_result(_compile(release, cores))
     return done
 
 
-def _compile(release: Release, threads: int) -> Any:
+def _compile(release: Release, cores: Cores) -> Any:
     core = ov.Core()
     try:
         model = core.read_model(release.folder / "model.xml")
@@ -271,8 +283,8 @@ def _compile(release: Release, threads: int) -> Any:
             "CPU",
             {
                 "INFERENCE_PRECISION_HINT": "f32",
-                "NUM_STREAMS": threads,  # one image a core, rather than all cores on one image
-                "INFERENCE_NUM_THREADS": threads,
+                "NUM_STREAMS": max(1, cores.threads // cores.together),
+                "INFERENCE_NUM_THREADS": cores.threads,
             },
         )
     except RuntimeError as error:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from foveola.archive import Archive
 from foveola.cases import Case, Eye
-from foveola.encoders.encoder import Encoder
+from foveola.encoders.encoder import WAITED_FOR, Encoder
 from foveola.errors import ImageError, NoCaseError
 from foveola.images.decode import decode, read_bytes, stated
 from foveola.images.gradability import gradability
@@ -65,7 +65,7 @@ class Retriever(Closing):
         """
         archive = Archive.open(folder, read_only=True)
         try:
-            loaded = Encoder.load(encoder or archive.encoder_folder)
+            loaded = Encoder.load(encoder or archive.encoder_folder, together=WAITED_FOR)
             if loaded.fingerprint != archive.fingerprint:
                 Archive.open(folder, fingerprint=loaded.fingerprint, read_only=True)  # raises
         except BaseException:
