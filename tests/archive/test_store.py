@@ -522,3 +522,16 @@ def test_what_is_kept_of_conditions_and_numbers_is_forgotten_when_the_archive_ch
     clinic.add([entry("own4.jpg", new, grade=4)])
     assert clinic.search(new, 100, where="grade = 4").considered == own + 1
     assert clinic.info().grades["4"] == own + 1
+
+
+def test_values_are_counted_again_when_cases_came_here_or_elsewhere(clinic, folder, vectors, entry):
+    known = {"Kowa": 1, "Topcon NW8": 1}
+    with Archive.open(folder, read_only=True) as reader:
+        for archive in (clinic, reader):
+            assert archive.values("camera model") == known
+            archive.values("camera model")["Kowa"] = 9  # a caller's own
+        clinic.add([entry("e1.jpg", vectors(1)[0], extra={"camera model": "Kowa"})])
+        for archive in (clinic, reader):
+            assert archive.values("camera model") == known | {"Kowa": 2}
+            assert archive.values("camera model", most=1) == {"Kowa": 2}
+            assert archive.info().cases == 7

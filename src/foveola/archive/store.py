@@ -10,9 +10,9 @@ One process writes, any number read at the same time, and each sees whole batche
 import contextlib
 import sqlite3
 import threading
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,7 @@ from foveola.cases import Case
 from foveola.errors import ArchiveError
 from foveola.resources import Closing, transaction
 
+T = TypeVar("T")
 FILTERS = 32  # conditions whose rows are kept: whoever filters a page asks for the same again
 
 
@@ -43,7 +44,7 @@ class Archive(Closing):
         self._db = db
         self._lock = threading.RLock()
         self._cache: Vectors | None = None
-        self._info: tuple[int, ArchiveInfo] | None = None
+        self._counts: dict[Any, Any] = {}
         with database.faults(folder):
             meta = dict(db.execute("SELECT key, value FROM meta").fetchall())
         try:
@@ -325,18 +326,24 @@ class Archive(Closing):
             return vectors.ids, vectors.matrix
 
     def info(self) -> ArchiveInfo:
-        """What the archive holds; counted again only when it has changed."""
-        with self._reading() as db:
-            version = _version(db)
-            if self._info is None or self._info[0] != version:
-                made_by = (self.name, self.fingerprint, self.dimension)
-                self._info = version, describe(db, self.folder, made_by)
-            return self._info[1]
+        """What the archive holds."""
+        made_by = (self.name, self.fingerprint, self.dimension)
+        return self._counted("info", lambda db: describe(db, self.folder, made_by))
 
     def values(self, column: str, most: int = 100) -> dict[str, int]:
         """Photographs by their value in a further column, the commonest `most`; {} if none has."""
+        return dict(self._counted((column, most), lambda db: info.values(db, column, most)))
+
+    def _counted(self, key: object, count: Callable[[sqlite3.Connection], T]) -> T:
+        """What was counted under a key, counted again only when the archive has changed."""
         with self._reading() as db:
-            return info.values(db, column, most)
+            version = _version(db)
+            if self._counts.get("version") != version:
+                self._counts = {"version": version}
+            if key not in self._counts:
+                self._counts[key] = count(db)
+            counted: T = self._counts[key]
+            return counted
 
     def search(
         self,
@@ -415,7 +422,7 @@ class Archive(Closing):
             except sqlite3.IntegrityError as error:
                 raise ValueError(f"no case has such a value: {error}") from error
             finally:
-                self._cache = self._info = None  # data_version does not show our own changes
+                self._cache, self._counts = None, {}  # data_version does not show our own changes
 
     def _vectors(self, db: sqlite3.Connection) -> Vectors:
         version = _version(db)
