@@ -36,6 +36,7 @@ TITLES = {
     "shipped": f"{DEFAULT_READER}, as shipped",
     "regression": "logistic regression, released descriptor",
 }
+MEAN = f"mean of {DEFAULT_READER} and the logistic regression"
 CHOSEN = ("final", "macro-F1", "exact match")  # with the thresholds of the validation people
 Arrays = dict[str, NDArray[np.float64]]
 
@@ -67,6 +68,7 @@ def main() -> None:
                 )
     beside = kept_beside(rows[0].config.data, arguments.rows.parent, arguments.out)
     said |= {TITLES[name]: [run] for name, run in beside.items()}
+    said[MEAN] = [mean(beside["shipped"], beside["regression"])]
     print(piped(compared(said)), "\n")
     print(piped(views(said)), "\n")
     print(f"{TITLES['shipped']}:\n\n{piped(by_label(judged(beside['shipped'])))}")
@@ -100,6 +102,12 @@ def kept_beside(data: PeopleConfig, base: Path, out: Path) -> dict[str, Arrays]:
         with np.load(path) as kept_values:
             found[name] = dict(kept_values)
     return found
+
+
+def mean(one: Arrays, other: Arrays) -> Arrays:
+    """Of two readers of the same people, probabilities and thresholds averaged."""
+    averaged = ("both", "left", "right", "exchanged", "thresholds")
+    return one | {name: (one[name] + other[name]) / 2 for name in averaged}
 
 
 def spoken(run: ReaderRun) -> Arrays:
