@@ -4,8 +4,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# 2 workers; a file stays on one of them, so that its module-scoped fixtures are made once
-PYTEST_FLAGS ?= -n 2 --dist loadfile
+# 2 workers; a file stays on one of them, so that its module-scoped fixtures are made once, and files
+# come in the order of tests/conftest.py, the longest first
+PYTEST_FLAGS ?= -n 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check format clean
