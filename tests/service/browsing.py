@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 import uvicorn
 
+from foveola.service import Settings, create_app
+from foveola.service.patience import Impatient
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("chrome")
 ARGUMENTS = [
     "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -50,6 +53,12 @@ def listening(app, **config) -> Iterator[str]:
         server.should_exit = True
         thread.join(timeout=30)
         listener.close()
+
+
+def as_served(archive: Path):
+    """The same, listening as `foveola serve` does."""
+    app = create_app(archive, settings=Settings(host_names=("127.0.0.1",)))
+    return listening(app, http=Impatient, proxy_headers=False)
 
 
 def until(true, seconds=60):

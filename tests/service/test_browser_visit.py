@@ -11,9 +11,7 @@ import pytest
 from foveola.audit_log import read, verify
 from foveola.regions import switch_on
 from foveola.retrieval import Retriever
-from foveola.service import Settings, create_app
-from foveola.service.patience import Impatient
-from service.browsing import NEEDED, dropped, listening, log_in, shoot, until
+from service.browsing import NEEDED, as_served, dropped, log_in, shoot, until
 from service.conftest import MARK
 from service.people import PASSWORD, with_accounts
 
@@ -33,8 +31,7 @@ def archive(served, tmp_path_factory):
 @pytest.fixture(scope="module")
 def address(archive):
     """Of the service, listening as `foveola serve` does."""
-    app = create_app(archive, settings=Settings(host_names=("127.0.0.1",)))
-    with listening(app, http=Impatient, proxy_headers=False) as found:
+    with as_served(archive) as found:
         yield found
 
 
@@ -115,6 +112,7 @@ def test_from_the_login_to_the_export(tab, address, archive, photographs, eyes):
     exported = [set(seen.cases) for seen in read(archive) if seen.action == "export"]
     assert exported == [set(moved)] * 2
     assert verify(archive).cut == ()
+    assert logs(archive)
     assert MARK not in "".join(path.read_text(errors="replace") for path in logs(archive))
 
 

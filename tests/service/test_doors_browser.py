@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from foveola.audit_log import read, verify
-from foveola.service import Settings, create_app
+from foveola.service import create_app
 from foveola.service.patience import Impatient
-from service.browsing import NEEDED, dropped, listening, log_in, shoot, until
+from service.browsing import NEEDED, as_served, dropped, listening, log_in, shoot, until
 from service.people import PASSWORD, with_accounts
 
 pytestmark = NEEDED
@@ -27,8 +27,7 @@ def archive(served, tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def address(archive):
     """Of the service, listening as `foveola serve` does."""
-    app = create_app(archive, settings=Settings(host_names=("127.0.0.1",)))
-    with listening(app, http=Impatient, proxy_headers=False) as found:
+    with as_served(archive) as found:
         yield found
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from foveola.images._dicom_frames import decode_frame
 from foveola.images._dicom_object import eye_of, form_of, read_object
-from foveola.images.cameras import camera_word
+from foveola.images.cameras import camera_of
 from foveola.images.decode import Limits
 
 
@@ -14,9 +14,7 @@ def facts(data: bytes, *, limits: dict[str, Any]) -> tuple[dict[str, Any], bytes
     form = form_of(found, Limits(**limits))
     return {
         "width": form.columns, "height": form.rows, "frames": form.frames, "eye": eye_of(found),
-        "camera": camera_word(
-            *(str(found.get(k) or "") for k in ("Manufacturer", "ManufacturerModelName"))
-        ),
+        "camera": " ".join(filter(None, camera_of(found) or ())) or None,
     }, b""  # fmt: skip
 
 

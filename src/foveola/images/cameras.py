@@ -6,6 +6,7 @@ that maker's models; anything else is left out.
 """
 
 import re
+from typing import Any
 
 # Maker's word in a Manufacturer, our name of the maker, shapes of its models.
 _MAKERS: tuple[tuple[str, str, str], ...] = (
@@ -47,7 +48,7 @@ def known_camera(manufacturer: str, model: str) -> tuple[str, str] | None:
     return None
 
 
-def camera_word(manufacturer: str, model: str) -> str | None:
-    """Maker and model in our words; None for a maker that is not in the table."""
-    known = known_camera(manufacturer, model)
-    return None if known is None else " ".join(filter(None, known))
+def camera_of(found: Any) -> tuple[str, str] | None:
+    """The same of a pydicom dataset."""
+    texts = (str(found.get(k) or "") for k in ("Manufacturer", "ManufacturerModelName"))
+    return known_camera(*texts)

@@ -23,7 +23,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, JPEG2000TransferSyntaxes, J
 from foveola.errors import ImageError
 from foveola.images._dicom_frames import stored_values, stream_of
 from foveola.images._dicom_object import Form, eye_of, form_of, read_object
-from foveola.images.cameras import known_camera
+from foveola.images.cameras import camera_of
 from foveola.images.decode import Limits
 from foveola.pacs.dates import moved, read_date
 from foveola.pacs.kept import KEPT, KEPT_GREY, KEPT_PALETTE, Rule, kept_of, meanings
@@ -164,8 +164,7 @@ def _code(value: str) -> Dataset:
 
 
 def _keep_camera(made: Dataset, found: Dataset) -> None:
-    texts = [str(found.get(k) or "") for k in ("Manufacturer", "ManufacturerModelName")]
-    if (camera := known_camera(*texts)) is not None:
+    if (camera := camera_of(found)) is not None:
         made.Manufacturer = camera[0]
         if camera[1]:
             made.ManufacturerModelName = camera[1]

@@ -49,7 +49,6 @@ class Retriever(Closing):
         self._people = PeopleSearch(archive)
         self._calibration: tuple[int | None, Calibration | None] = (None, None)
         self._familiarity = Familiarity.load(encoder.release.folder)
-        self._cameras: tuple[object, frozenset[str]] | None = None
 
     @classmethod
     def open(cls, folder: Path, encoder: str | Path | None = None) -> Self:
@@ -165,12 +164,9 @@ class Retriever(Closing):
 
     def _unknown(self, camera: str | None) -> str | None:
         """A camera of which an archive that records cameras has no photograph."""
-        ids, _ = self.archive.vectors()
         if camera is None:
             return None
-        if self._cameras is None or self._cameras[0] is not ids:  # the archive has changed
-            self._cameras = ids, frozenset(self.archive.values(CAMERA, most=MOST_CAMERAS))
-        known = self._cameras[1]
+        known = self.archive.values(CAMERA, most=MOST_CAMERAS)
         return camera if known and camera not in known else None
 
     def answer(

@@ -5,7 +5,7 @@ from fastapi import APIRouter, Response
 from foveola.service.both_pages import OnBoth, Paired
 from foveola.service.desk import Desk
 from foveola.service.exports import hits_csv, people_report, search_report
-from foveola.service.pages import Asked, OnDesk, Ticked
+from foveola.service.pages import Asked, OnDesk, Ticked, saved
 
 router = APIRouter(include_in_schema=False)
 # The file brings a fence of its own, as it leaves this one; and it never opens in place, where
@@ -40,9 +40,3 @@ def card(desk: Desk) -> dict[str, object]:
     """What a report says of the encoder."""
     encoder = desk.retriever.encoder
     return {"name": encoder.name, "fingerprint": encoder.fingerprint}
-
-
-def saved(text: str, kind: str, name: str) -> Response:
-    """A file that a browser saves and does not open."""
-    head = {"Content-Disposition": f'attachment; filename="{name}"'}
-    return Response(text, media_type=kind, headers=head)

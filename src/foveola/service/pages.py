@@ -183,6 +183,12 @@ def jpeg(data: bytes) -> Response:
     return Response(data, media_type="image/jpeg")
 
 
+def saved(text: str, kind: str, name: str) -> Response:
+    """A file that a browser saves and does not open."""
+    head = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return Response(text, media_type=kind, headers=head)
+
+
 def refusal(request: Request, status: int, sentence: str) -> HTMLResponse:
     """One sentence, as a page or within one."""
     within = request.headers.get("HX-Request")

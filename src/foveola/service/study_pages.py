@@ -7,8 +7,7 @@ from fastapi import APIRouter, Depends, Form, HTTPException, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from foveola.service.desk import Desk
-from foveola.service.export_pages import saved
-from foveola.service.pages import OnDesk, jpeg, page
+from foveola.service.pages import OnDesk, jpeg, page, saved
 from foveola.service.pictures import Kept
 from foveola.service.texts import texts
 from foveola.study import Answer, Answers, Item, Study, to_csv
