@@ -10,10 +10,11 @@ import torch
 from lightning.pytorch.callbacks import (
     Callback,
     EarlyStopping,
-    EMAWeightAveraging,
     ModelCheckpoint,
+    WeightAveraging,
 )
 from lightning.pytorch.loggers import TensorBoardLogger
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from foveola.config import load_config, to_mapping
 from foveola.errors import ConfigError
@@ -108,7 +109,9 @@ def _callbacks(out: Path, loop: Loop) -> list[Callback]:
         )
     ]
     if loop.average_decay:
-        callbacks.append(EMAWeightAveraging(decay=loop.average_decay, update_every_n_steps=1))
+        # all tensors at once: one by one, as EMAWeightAveraging does, is a twelfth of a training
+        together = get_ema_multi_avg_fn(loop.average_decay)
+        callbacks.append(WeightAveraging(multi_avg_fn=together))
     if loop.judged_by:
         name = BEST.removesuffix(".ckpt")
         best = ModelCheckpoint(
