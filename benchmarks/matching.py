@@ -13,12 +13,16 @@ half of the subjects and used on the other. Prints Markdown.
 """
 
 import argparse
+import functools
+import multiprocessing
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import cv2
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from foveola.datasets.manifest import Manifest
 from foveola.duplicates.agreement import agree
@@ -38,6 +42,10 @@ CAPTION = (
     "made of a photograph, 60 % of the field, other light, lesions painted in."
 )
 SCALE = 60  # log ratios lie well within, and similarities between -1 and 1
+
+
+compares: "Pairs"  # of a process of `evidence`
+square: Callable[[int], np.ndarray]  # of these, kept: a tenth of all pairs look at their pixels
 
 
 class Pairs:
@@ -122,27 +130,38 @@ def described(encoder: Encoder, views: Views) -> Views:
 
 
 def evidence(pairs: Pairs) -> list[list[Evidence]]:
-    """Of every pair, (Q, N)."""
-    views, cosines = pairs.views, pairs.cosines(pairs.views)
+    """Of every pair, (Q, N).
 
-    def row(r: int) -> list[Evidence]:
-        i = pairs.queries[r]
-        own = views.features.get(i)
-        line = []
-        for j, cosine in enumerate(cosines[r].tolist()):
-            if pairs.self[r, j] or (not pairs.hard and j < i):  # mirrored below
-                line.append(Evidence(cosine))
-                continue
-            agreed = agree(own, views.features.get(j))
-            line.append(compared(cosine, agreed, lambda j=j: (views.square(i), views.square(j))))
-        return line
-
-    with ThreadPoolExecutor() as pool:
-        table = list(pool.map(row, range(len(pairs.queries))))
+    By processes, as threads wait for each other here: a comparison is a hundred short calls.
+    """
+    forked = multiprocessing.get_context("fork")  # they share the features as they are
+    with ProcessPoolExecutor(mp_context=forked, initializer=alone, initargs=(pairs,)) as pool:
+        table = list(pool.map(row, range(len(pairs.queries)), chunksize=4))
     if not pairs.hard:
         for r, line in enumerate(table):
             line[:r] = [table[j][r] for j in range(r)]
     return table
+
+
+def alone(pairs: Pairs) -> None:
+    """Begin a process of `evidence`: these pairs, on one core."""
+    global compares, square
+    compares, square = pairs, functools.cache(pairs.views.square)
+    threadpool_limits(1)
+
+
+def row(r: int) -> list[Evidence]:
+    """Of one query and all photographs."""
+    pairs = compares
+    views, i = pairs.views, pairs.queries[r]
+    own, line = views.features.get(i), []
+    for j, cosine in enumerate((views.plain @ views.descriptor(i)).tolist()):
+        if pairs.self[r, j] or (not pairs.hard and j < i):  # mirrored by `evidence`
+            line.append(Evidence(cosine))
+            continue
+        agreed = agree(own, views.features.get(j))
+        line.append(compared(cosine, agreed, lambda j=j: (square(i), square(j))))
+    return line
 
 
 def among_first(pairs: Pairs, cosines: np.ndarray) -> str:

@@ -110,7 +110,7 @@ def _callbacks(out: Path, loop: Loop) -> list[Callback]:
     ]
     if loop.average_decay:
         # all tensors at once: one by one, as EMAWeightAveraging does, is a twelfth of a training
-        together = get_ema_multi_avg_fn(loop.average_decay)
+        together = get_ema_multi_avg_fn(loop.average_decay)  # type: ignore[no-untyped-call]
         callbacks.append(WeightAveraging(multi_avg_fn=together))
     if loop.judged_by:
         name = BEST.removesuffix(".ckpt")
