@@ -79,10 +79,13 @@ def read(
     left, right = left or only_left, right or only_right
     _check(manifest, (left, right), (only_left, only_right), archive or html)
     import_openvino_runtime()
+    from foveola.encoders.compiling import WAITED_FOR
     from foveola.encoders.reader import DEFAULT_READER, Reader
-    from foveola.reading import read_person
 
-    reader = Reader.load(source or DEFAULT_READER)
+    together = WAITED_FOR if manifest is None else 1
+    reader = Reader.load(source or DEFAULT_READER, together=together)
+    from foveola.reading import read_person  # while the network is compiled
+
     if manifest is not None:
         _in_bulk(ctx, reader, manifest, collection, as_json=as_json)
         return

@@ -32,7 +32,8 @@ def prepare_service(archive: Path) -> None:
     gc.disable()
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     import_openvino_runtime()
-    from foveola.encoders.encoder import WAITED_FOR, compile_ahead
+    from foveola.encoders.compiling import WAITED_FOR
+    from foveola.encoders.encoder import compile_ahead
     from foveola.errors import EncoderError
 
     try:

@@ -5,7 +5,6 @@ offers: a descriptor then depends on its photograph only, not on its neighbours 
 on where an interrupted run went on, and archives of two machines can be compared.
 """
 
-import os
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -23,8 +22,9 @@ from openvino import opset13
 
 from foveola.cases import Case, Eye
 from foveola.encoders.ahead import in_order
+from foveola.encoders.compiling import Cores, begun, compiled
 from foveola.encoders.release import DEFAULT, Release, read_release
-from foveola.errors import EncoderError, FoveolaError
+from foveola.errors import FoveolaError
 from foveola.images.decode import DEFAULT_LIMITS, decode, read_bytes
 from foveola.images.fundus import Contract, FieldOfView, find_field_of_view, prepare
 from foveola.images.gradability import gradability
@@ -35,7 +35,6 @@ Vectors = NDArray[np.float32]
 # Cases a core may be ahead of whoever takes the results: writing a batch to disk takes as long
 # as encoding some ten.
 AHEAD = 32
-WAITED_FOR = 2  # cores that work together on a photograph for which somebody waits
 
 # As many as there are workers while photographs are indexed (ahead.py). Forty threads of a service
 # with one each would hold a gigabyte and be no faster.
@@ -107,8 +106,9 @@ class Encoder:
 
     def __init__(self, release: Release, threads: int | None = None, together: int = 1) -> None:
         self.release = release
-        self.threads = threads or len(os.sched_getaffinity(0))
-        self._compiling = _begun(release, Cores(self.threads, together))
+        cores = Cores.of(threads, together)
+        self.threads = cores.threads
+        self._compiling = _begun(release, cores)
         self._slots = threading.BoundedSemaphore(REQUESTS_PER_CORE * self.threads)
         self._free: deque[Any] = deque()
 
@@ -224,13 +224,6 @@ class Encoder:
                 self._free.append(request)
 
 
-class Cores(NamedTuple):
-    """How many cores an encoder has, and how many of them work on one photograph."""
-
-    threads: int
-    together: int
-
-
 # Encoders that are being compiled, by folder and cores.
 _ahead: dict[tuple[Path, Cores], tuple[Release, "Future[Any]"]] = {}
 
@@ -245,48 +238,28 @@ def compile_ahead(folder: Path, threads: int | None = None, together: int = 1) -
         EncoderError: it is missing, damaged or made for another version.
     """
     release = read_release(folder)
-    cores = Cores(threads or len(os.sched_getaffinity(0)), together)
-    future: Future[Any] = Future()
-    _ahead[release.folder.resolve(), cores] = (release, future)
-
-    def work() -> None:
-        try:
-            future.set_result(_compile(release, cores))
-        except Exception as error:
-            future.set_exception(error)
-
-    threading.Thread(target=work, name="compiling").start()
+    cores = Cores.of(threads, together)
+    _ahead[release.folder.resolve(), cores] = (release, _compiling(release, cores))
 
 
 def _begun(release: Release, cores: Cores) -> "Future[Any]":
-    """What was begun of this very release, or the whole of it, now."""
+    """What was begun of this very release, or what is begun now."""
     before, future = _ahead.pop((release.folder.resolve(), cores), (None, None))
     if before is not None and future is not None and before.fingerprint == release.fingerprint:
         return future
-    done: Future[Any] = Future()
-    done.set_result(_compile(release, cores))
-    return done
+    return _compiling(release, cores)
+
+
+def _compiling(release: Release, cores: Cores) -> "Future[Any]":
+    return begun(f"encoder {release.name!r}", lambda: _compile(release, cores))
 
 
 def _compile(release: Release, cores: Cores) -> Any:
-    core = ov.Core()
-    try:
-        model = core.read_model(release.folder / "model.xml")
-        model.reshape({0: [1, release.contract.size, release.contract.size, 3]})
-        # of the feature map only the mean: copying the whole of it takes 3 % of the time
-        features = model.output("features").get_node().input_value(0)
-        pooled = opset13.reduce_mean(features, np.array([2, 3]))
-        pooled.output(0).set_names({"pooled"})
-        model = ov.Model([model.output("descriptor"), pooled.output(0)], model.get_parameters())
-        return core.compile_model(
-            model,
-            "CPU",
-            {
-                "INFERENCE_PRECISION_HINT": "f32",
-                "NUM_STREAMS": max(1, cores.threads // cores.together),
-                "INFERENCE_NUM_THREADS": cores.threads,
-            },
-        )
-    except RuntimeError as error:
-        first = str(error).strip().splitlines()[-1]
-        raise EncoderError(f"encoder {release.name!r} can't be run: {first}") from None
+    model = ov.Core().read_model(release.folder / "model.xml")
+    model.reshape({0: [1, release.contract.size, release.contract.size, 3]})
+    # of the feature map only the mean: copying the whole of it takes 3 % of the time
+    features = model.output("features").get_node().input_value(0)
+    pooled = opset13.reduce_mean(features, np.array([2, 3]))
+    pooled.output(0).set_names({"pooled"})
+    reduced = ov.Model([model.output("descriptor"), pooled.output(0)], model.get_parameters())
+    return compiled(reduced, cores)

@@ -13,7 +13,6 @@ is said of a person does not depend on who else is read.
 
 import hashlib
 import json
-import os
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 
+from foveola.encoders.compiling import Cores, begun, compiled
 from foveola.encoders.release import RELEASED, fingerprint, locate, read_json, write_json
 from foveola.errors import EncoderError
 from foveola.images.enhance import enhance
@@ -145,22 +145,28 @@ class Reader:
     Args:
         release: what to run.
         threads: processor cores to use; None takes all that this process may use.
+        together: how many of them work on one person, as for `Encoder`.
     """
 
-    def __init__(self, release: ReaderRelease, threads: int | None = None) -> None:
-        self.release = release
-        self.threads = threads or len(os.sched_getaffinity(0))
-        self._compiled = _compile(release, self.threads)
+    def __init__(
+        self, release: ReaderRelease, threads: int | None = None, together: int = 1
+    ) -> None:
+        cores = Cores.of(threads, together)
+        self.release, self.threads = release, cores.threads
+        # meanwhile the first photographs are decoded
+        self._compiling = begun(f"reader {release.name!r}", lambda: _compile(release, cores))
         self._local = threading.local()
 
     @classmethod
-    def load(cls, source: str | Path = DEFAULT_READER, threads: int | None = None) -> "Reader":
-        """Load a shipped reader by name, or one from its folder.
+    def load(
+        cls, source: str | Path = DEFAULT_READER, threads: int | None = None, together: int = 1
+    ) -> "Reader":
+        """Load a shipped reader by name, or one from its folder; its first use waits for it.
 
         Raises:
             EncoderError: it is missing, damaged or made for another version.
         """
-        return cls(read_reader(source), threads)
+        return cls(read_reader(source), threads, together)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -181,6 +187,7 @@ class Reader:
 
         Raises:
             ValueError: neither is given, or one has another shape or dtype.
+            EncoderError: the network can't be run.
         """
         size = self.release.contract.size
         pixels = np.zeros((1, 2, size, size, 3), np.uint8)
@@ -199,7 +206,7 @@ class Reader:
     def _run(self, pixels: Pixels, present: NDArray[np.bool_]) -> Said:
         request = getattr(self._local, "request", None)
         if request is None:
-            request = self._local.request = self._compiled.create_infer_request()
+            request = self._local.request = self._compiling.result().create_infer_request()
         request.infer({"pixels": pixels, "present": present.astype(np.float32)})
         probabilities, eyes, feature, evidence = (
             np.array(request.get_tensor(name).data[0], np.float32)
@@ -210,17 +217,8 @@ class Reader:
         return Said(probabilities, eyes, feature, evidence)
 
 
-def _compile(release: ReaderRelease, threads: int) -> Any:
-    core = ov.Core()
+def _compile(release: ReaderRelease, cores: Cores) -> Any:
     size = release.contract.size
-    try:
-        model = core.read_model(release.folder / "model.xml")
-        model.reshape({"pixels": [1, 2, size, size, 3], "present": [1, 2]})
-        settings = {
-            "INFERENCE_PRECISION_HINT": "f32", "NUM_STREAMS": threads,
-            "INFERENCE_NUM_THREADS": threads,
-        }  # fmt: skip
-        return core.compile_model(model, "CPU", settings)
-    except RuntimeError as error:
-        first = str(error).strip().splitlines()[-1]
-        raise EncoderError(f"reader {release.name!r} can't be run: {first}") from None
+    model = ov.Core().read_model(release.folder / "model.xml")
+    model.reshape({"pixels": [1, 2, size, size, 3], "present": [1, 2]})
+    return compiled(model, cores)

@@ -9,6 +9,7 @@ Probabilities of findings for whoever looks at the photographs, never a diagnosi
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -127,8 +128,10 @@ def read_person(reader: Reader, left: Path | None, right: Path | None) -> Readin
     files: dict[Eye, Path] = {
         eye: path for eye, path in zip(EYES, (left, right), strict=True) if path is not None
     }
-    seen = {eye: _decoded(reader, path) for eye, path in files.items()}
-    if len(seen) == 2 and np.array_equal(seen["left"], seen["right"]):
+    with ThreadPoolExecutor(len(EYES)) as pool:  # somebody waits for this one person
+        found = pool.map(lambda eye: _seen(reader, files[eye], eye), files)
+        seen = dict(zip(files, found, strict=True))
+    if len(seen) == 2 and np.array_equal(seen["left"].pixels, seen["right"].pixels):
         raise ImageError(TWICE)
     return _reading(reader, files, seen, start)
 
@@ -160,15 +163,24 @@ def read_prepared(reader: Reader, eyes: Mapping[Eye, Prepared]) -> Reading:
     return _said(reader, nowhere, squares, quality, start)
 
 
-def _decoded(reader: Reader, path: Path) -> Pixels:
-    return decode(path, min_side=reader.release.contract.size)
+class _Seen(NamedTuple):
+    """A photograph as decoded, as the network sees it, and the chance that it can be graded."""
+
+    pixels: Pixels
+    square: Pixels
+    gradability: float
+
+
+def _seen(reader: Reader, path: Path, eye: Eye) -> _Seen:
+    pixels = decode(path, min_side=reader.release.contract.size)
+    return _Seen(pixels, reader.prepare(pixels, eye), gradability(pixels))
 
 
 def _reading(
-    reader: Reader, files: Mapping[Eye, Path], seen: Mapping[Eye, Pixels], start: float
+    reader: Reader, files: Mapping[Eye, Path], seen: Mapping[Eye, _Seen], start: float
 ) -> Reading:
-    squares = {eye: reader.prepare(pixels, eye) for eye, pixels in seen.items()}
-    quality = {eye: gradability(pixels) for eye, pixels in seen.items()}
+    squares = {eye: of.square for eye, of in seen.items()}
+    quality = {eye: of.gradability for eye, of in seen.items()}
     return _said(reader, files, squares, quality, start)
 
 
@@ -234,11 +246,11 @@ def read_people(reader: Reader, cases: Sequence[Case]) -> Iterator[ReadPerson]:
 def _read_one(reader: Reader, of: Mapping[Eye, Case]) -> ReadPerson:
     """Both eyes, or the one whose file can be used."""
     start, first = time.perf_counter(), next(iter(of.values()))
-    seen: dict[Eye, Pixels] = {}
+    seen: dict[Eye, _Seen] = {}
     failed = []
     for eye, case in of.items():
         try:
-            seen[eye] = _decoded(reader, Path(case.path))
+            seen[eye] = _seen(reader, Path(case.path), eye)
         except (OSError, FoveolaError) as error:
             failed.append(Failed.of(case, error))
     if not seen:

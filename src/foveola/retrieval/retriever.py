@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from foveola.archive import Archive
 from foveola.cases import Case, Eye
-from foveola.encoders.encoder import WAITED_FOR, Encoder
+from foveola.encoders.compiling import WAITED_FOR
+from foveola.encoders.encoder import Encoder
 from foveola.errors import ImageError, NoCaseError
 from foveola.images.decode import decode, read_bytes, stated
 from foveola.images.gradability import gradability

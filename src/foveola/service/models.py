@@ -5,6 +5,7 @@ from functools import cached_property
 from pathlib import Path
 
 from foveola.cases import Case, Eye
+from foveola.encoders.compiling import WAITED_FOR
 from foveola.encoders.reader import Reader
 from foveola.images.decode import decode
 from foveola.matching import gallery, permission
@@ -96,7 +97,7 @@ class Models:
 
     @cached_property
     def _reader(self) -> Reader:
-        return Reader.load()
+        return Reader.load(together=WAITED_FOR)
 
 
 def name(eye: Eye) -> str:
