@@ -3,6 +3,7 @@
 import json
 import re
 import signal
+import socket
 import subprocess
 import sys
 from urllib.request import urlopen
@@ -48,3 +49,11 @@ def test_what_is_this_computer():
 def test_no_archive_is_said_in_one_sentence(tmp_path):
     done = foveola("serve", tmp_path / "none", code=1)
     assert "no such archive" in done.stderr
+
+
+def test_a_port_that_is_taken_is_told_in_a_sentence(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = foveola("serve", tmp_path, "--port", port, code=1)
+    assert f"127.0.0.1:{port} can't be listened on (Address already in use)" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1

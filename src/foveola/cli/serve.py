@@ -1,6 +1,7 @@
 """foveola serve."""
 
 import ipaddress
+import socket
 from pathlib import Path
 
 import click
@@ -65,6 +66,7 @@ def serve(
             "the service needs FastAPI and uvicorn; install them: pip install 'foveola[serve]'"
         ) from None
     _refuse_open_doors(archive, host)
+    listener = _listening(host.strip("[]"), port)
     prepare_service(archive)
     from foveola.service import Settings, create_app
     from foveola.service.patience import HEAD_BYTES, Impatient
@@ -86,9 +88,7 @@ def serve(
         ssl_certfile=certificate, ssl_keyfile=key,
     )  # fmt: skip
     server = uvicorn.Server(config)
-    socket = config.bind_socket()
-    socket.listen()  # who reads the address below may ask at once
-    bound = socket.getsockname()
+    bound = listener.getsockname()
     scheme = "https" if certificate else "http"
     click.echo(f"Foveola listens on {scheme}://{_shown(bound[0])}:{bound[1]} (Ctrl-C stops it)")
     if not is_loopback(host) and certificate is None:
@@ -97,7 +97,20 @@ def serve(
             "it, or give --certificate and --key",
             err=True,
         )
-    server.run(sockets=[socket])
+    server.run(sockets=[listener])
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    """Where requests arrive: at once, so that who asks too soon waits and is not refused."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        why = str(error.strerror).partition(" (")[0]  # Python repeats the address in it
+        raise click.ClickException(
+            f"{_shown(host)}:{port} can't be listened on ({why}); choose another --port "
+            "or --host, or stop what listens there"
+        ) from None
 
 
 def _refuse_open_doors(archive: Path, host: str) -> None:

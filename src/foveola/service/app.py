@@ -43,6 +43,8 @@ from foveola.study import open_study
 UPLOAD_MB = 64
 MultiPartParser.spool_max_size = 0  # a photograph that is sent stays in memory, however large
 STATIC = Path(__file__).with_name("static")
+ROUTED = (login, pages, both_pages, export_pages, identity_pages, overview_pages, study_pages,
+          api, rest, regions, occlusion)  # fmt: skip
 
 
 def create_app(
@@ -95,16 +97,10 @@ def create_app(
     app.state.desk, app.state.keeper = desk, keeper
     app.state.changes, app.state.metrics = changes, metrics
     app.state.both, app.state.identity = Both(desk), Identity(desk)
-    app.include_router(login.router)
-    app.include_router(pages.router)
     app.state.study = sessions
     app.state.overviews = Overviews(desk.retriever.archive)
-    for part in (both_pages, export_pages, identity_pages, overview_pages, study_pages):
-        app.include_router(part.router)
-    app.include_router(api.router)
-    app.include_router(rest.router)
-    app.include_router(regions.router)
-    app.include_router(occlusion.router)
+    for part in ROUTED:  # include_router would make each route a second time, a fifth of a start
+        app.router.routes.extend(part.router.routes)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     app.add_exception_handler(FoveolaError, _explained)
     app.add_exception_handler(HTTPException, _explained)

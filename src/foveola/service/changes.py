@@ -47,8 +47,9 @@ class Changes:
         self._root, self._after = import_root, after
         self._writing, self._timing = threading.Lock(), threading.Lock()
         self._timer: threading.Timer | None = None
-        if not is_settled(desk.retriever.archive):  # a process ended before that
-            self._later()
+        # A process may have ended before that. It is looked at later, too: the archive is being
+        # loaded now, and an answer would come after that.
+        self._later(self._if_unsettled)
 
     def start(self) -> None:
         """Look for photographs after the archive was moved, and clean up after a kill."""
@@ -138,13 +139,17 @@ class Changes:
         finally:
             self._writing.release()
 
-    def _later(self) -> None:
+    def _later(self, work: Callable[[], None] | None = None) -> None:
         with self._timing:
             if self._timer is not None:
                 self._timer.cancel()
-            self._timer = threading.Timer(self._after, self._due)
+            self._timer = threading.Timer(self._after, work or self._due)
             self._timer.daemon = True
             self._timer.start()
+
+    def _if_unsettled(self) -> None:
+        if not is_settled(self.desk.retriever.archive):
+            self._due()
 
     def _due(self) -> None:
         if not self.jobs.waits("settle"):

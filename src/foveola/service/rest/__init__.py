@@ -6,6 +6,6 @@ from foveola.service.rest import cases, jobs, matching, numbers, reading
 
 router = APIRouter()
 for part in (cases, jobs, matching, numbers, reading):
-    router.include_router(part.router)
+    router.routes.extend(part.router.routes)  # as service/app.py does, and why
 
 __all__ = ["router"]
