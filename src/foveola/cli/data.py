@@ -9,7 +9,7 @@ from typing import Any, Literal
 import click
 
 from foveola.cli.output import json_option, one_line_errors, print_json, progress
-from foveola.errors import ConfigError, MissingExtraError
+from foveola.errors import MissingExtraError
 
 
 @click.command(epilog='Example: foveola adapt idrid "B. Disease Grading"')
@@ -182,15 +182,16 @@ def train(config: Path, out: Path, as_json: bool) -> None:
     A file that says task = "reading" trains a reader of both eyes, written to OUT/reader; use
     it with foveola read LEFT RIGHT --reader OUT/reader.
     """
-    if not config.is_file():
-        raise ConfigError(f"{config}: no such file; expected a TOML configuration")
+    from foveola.training.chosen import load_any
+
+    asked = load_any(config)
     try:
-        from foveola.training.start import train as run
+        from foveola.training.start import start
     except ModuleNotFoundError as error:
         raise MissingExtraError(
             f"training needs {error.name}. Run: pip install 'foveola[train]'"
         ) from error
-    released = run(config, out, lambda line: click.echo(line, err=True))
+    released = start(asked, config.parent, out, lambda line: click.echo(line, err=True))
     if as_json:
         print_json({released.name: str(released)})
     else:

@@ -21,9 +21,10 @@ from foveola.encoders.encoder import Encoded, Encoder
 from foveola.encoders.reader import read_reader
 from foveola.errors import ConfigError, ImageError
 from foveola.evaluation import Side, evaluate
+from foveola.training.chosen import Config, load_any
 from foveola.training.config import DataConfig, TrainConfig
 from foveola.training.data import training_labels
-from foveola.training.start import Config, load_any, start
+from foveola.training.start import start
 
 Report = Callable[[str], None]
 

@@ -18,11 +18,11 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from foveola.config import load_config, to_mapping
 from foveola.errors import ConfigError
+from foveola.training.settings import Precision
 
 BEST = "best.ckpt"  # of the epoch that was judged best
 
 Computed = Literal["32-true", "bf16-mixed", "16-mixed"]
-Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]  # "auto": what pays here
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,8 +1,9 @@
 """Settings that every training has: which photographs, who is held back, and how it runs."""
 
 from dataclasses import dataclass
+from typing import Literal
 
-from foveola.training.loop import Precision
+Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]  # "auto": what pays here
 
 
 @dataclass(frozen=True, kw_only=True)

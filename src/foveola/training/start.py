@@ -1,29 +1,14 @@
 """What `foveola train` does with a file: an encoder, or where it says so a reader of both eyes."""
 
-import tomllib
 from pathlib import Path
 
-from foveola.config import load_config
 from foveola.evaluation.reliability import save_reliability
+from foveola.training.chosen import Config, load_any
 from foveola.training.config import TrainConfig
 from foveola.training.prepared import Report
 from foveola.training.reading import train_reader
-from foveola.training.reading_config import ReadingConfig
 from foveola.training.reading_export import export_reader
 from foveola.training.run import train_configured
-
-Config = TrainConfig | ReadingConfig
-
-
-def load_any(path: Path) -> Config:
-    """The configuration in a TOML file; one of a reader says task = "reading".
-
-    Raises:
-        ConfigError: the file is missing or wrong.
-    """
-    if _is_of_reader(path):
-        return load_config(path, ReadingConfig)
-    return load_config(path, TrainConfig)
 
 
 def train(config_file: Path, out: Path, report: Report = print) -> Path:
@@ -59,10 +44,3 @@ def start(config: Config, base: Path, out: Path, report: Report = print) -> Path
         save_reliability(held.truth > 0, said, out / "reliability.png", note=note)
     report("exporting the reader")
     return export_reader(run, out / "reader", config)
-
-
-def _is_of_reader(path: Path) -> bool:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig")).get("task") == "reading"
-    except (OSError, ValueError, RecursionError):
-        return False  # `load_config` says what is wrong
