@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foveola.archive.search import top_k, unit
+from foveola.archive.search import _product, top_k, unit
 
 
 def slow_top_k(query, matrix, k):
@@ -135,3 +135,14 @@ def test_unit_keeps_a_unit_vector_bit_for_bit_and_mends_half_precision(vectors):
 def test_unit_refuses_what_is_no_descriptor(vector, message):
     with pytest.raises(ValueError, match=message):
         unit(np.array(vector, np.float32), 2)
+
+
+@pytest.mark.parametrize("cores", [2, 3])
+def test_cores_that_share_a_large_matrix_find_what_one_finds(vectors, monkeypatch, cores):
+    matrix, query = vectors(1000), vectors(1, seed=4)
+    alone = top_k(query, matrix, 20)
+    monkeypatch.setattr("foveola.archive.search._ALONE", 100)
+    monkeypatch.setattr("foveola.archive.search._cores", lambda: cores)
+    shared = top_k(query, matrix, 20)
+    assert all((a == b).all() for a, b in zip(alone, shared, strict=True))
+    assert _product(matrix, query[0]) == pytest.approx(matrix @ query[0], abs=1e-5)

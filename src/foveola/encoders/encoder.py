@@ -73,10 +73,12 @@ class Description(NamedTuple):
     Attributes:
         descriptor: (D,) float32, unit length.
         pooled: (C,) float32, its last map averaged over the positions.
+        gradability: chance that its quality suffices for grading, from 0 to 1.
     """
 
     descriptor: Vectors
     pooled: Vectors
+    gradability: float
 
 
 @dataclass(frozen=True)
@@ -156,16 +158,21 @@ class Encoder:
             raise ValueError(
                 f"expected (B, {size}, {size}, 3) uint8, got {prepared.shape} {prepared.dtype}"
             )
-        rows = [self._run(image).descriptor for image in prepared]
+        rows = [self._run(image)[0] for image in prepared]
         return np.stack(rows) if rows else np.empty((0, self.dimension), np.float32)
 
     def encode_photograph(self, image: Pixels, eye: Eye | None = None) -> Vectors:
         """(H, W, 3) uint8 RGB as decoded -> (D,) float32 unit descriptor."""
-        return self.describe(image, eye).descriptor
+        return self._run(prepare(image, self.contract, eye))[0]
 
     def describe(self, image: Pixels, eye: Eye | None = None) -> Description:
         """(H, W, 3) uint8 RGB as decoded -> its descriptor, and what `foveola.trust` asks for."""
-        return self._run(prepare(image, self.contract, eye))
+        view = find_field_of_view(image)
+        prepared = prepare(image, self.contract, eye, view)
+        # What the network saw will do where it is the whole field, and saves time.
+        whole = FieldOfView(*(self.contract.size / 2,) * 3, view.round)
+        seen = (prepared, whole) if self.contract.crop else (image, view)
+        return Description(*self._run(prepared), gradability(*seen))
 
     def wait(self) -> None:
         """Return when the encoder can be used without delay.
@@ -182,17 +189,13 @@ class Encoder:
             stat = path.stat()
             data = read_bytes(path, DEFAULT_LIMITS)
             image = decode(data, min_side=self.contract.size, name=path.name)
-            view = find_field_of_view(image)
-            prepared = prepare(image, self.contract, case.eye, view)
-            descriptor = self._run(prepared).descriptor
+            seen = self.describe(image, case.eye)
         except (OSError, FoveolaError) as error:
             return Failed.of(case, error)
         digest = blake2b(data, digest_size=16).digest()
-        # What the network saw will do where it is the whole field, and saves time.
-        whole = FieldOfView(*(self.contract.size / 2,) * 3, view.round)
-        seen = (prepared, whole) if self.contract.crop else (image, view)
-        quality = gradability(*seen)
-        return Encoded(case, descriptor, digest, stat.st_size, stat.st_mtime_ns, quality)
+        return Encoded(
+            case, seen.descriptor, digest, stat.st_size, stat.st_mtime_ns, seen.gradability
+        )
 
     def encode_cases(self, cases: Iterable[Case]) -> Iterator[Encoded | Failed]:
         """Encode many files on all cores; results come in the order of the cases.
@@ -202,12 +205,13 @@ class Encoder:
         """
         return in_order(self.encode_case, cases, self.threads, AHEAD)
 
-    def _run(self, image: Pixels) -> Description:
+    def _run(self, image: Pixels) -> tuple[Vectors, Vectors]:
+        """Descriptor and pooled map of a prepared photograph."""
         with self._lent() as request:
             request.infer({0: image[None]}, share_inputs=True)
             vector = np.array(request.get_tensor("descriptor").data[0], np.float32)
             pooled = np.array(request.get_tensor("pooled").data[0], np.float32)
-        return Description(vector / np.linalg.norm(vector).astype(np.float32), pooled)
+        return vector / np.linalg.norm(vector).astype(np.float32), pooled
 
     @contextmanager
     def _lent(self) -> Iterator[Any]:

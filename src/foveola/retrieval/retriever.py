@@ -16,7 +16,6 @@ from foveola.encoders.compiling import WAITED_FOR
 from foveola.encoders.encoder import Encoder
 from foveola.errors import ImageError, NoCaseError
 from foveola.images.decode import decode, read_bytes, stated
-from foveola.images.gradability import gradability
 from foveola.people_search import PeopleSearch, PersonResult
 from foveola.resources import Closing
 from foveola.retrieval.feedback import Marks, moved
@@ -158,10 +157,12 @@ class Retriever(Closing):
         case = _merge(given, known[1] if known else None)
         if pixels is None:
             pixels = decode(data, min_side=self.encoder.contract.size, name=name)
-        descriptor, pooled = self.encoder.describe(pixels, case.eye or eye)
-        quality = gradability(pixels)
-        looks = judge_picture(self._familiarity, pooled, quality, camera=self._unknown(says.camera))
-        return Query(case, known[0] if known else None, digest, descriptor, quality, looks)
+        seen = self.encoder.describe(pixels, case.eye or eye)
+        looks = judge_picture(
+            self._familiarity, seen.pooled, seen.gradability, camera=self._unknown(says.camera)
+        )
+        known_id = known[0] if known else None
+        return Query(case, known_id, digest, seen.descriptor, seen.gradability, looks)
 
     def _unknown(self, camera: str | None) -> str | None:
         """A camera of which an archive that records cameras has no photograph."""

@@ -32,7 +32,7 @@ from foveola.service.changes import Changes
 from foveola.service.desk import Desk
 from foveola.service.doors import Plan
 from foveola.service.gate import Gate
-from foveola.service.guard import Next, add_headers, too_large
+from foveola.service.guard import Next, too_large, with_headers
 from foveola.service.identity import Identity
 from foveola.service.keeper import Keeper, Settings
 from foveola.service.metrics import Measured, Metrics
@@ -109,13 +109,12 @@ def create_app(
     app.add_middleware(Gate, keeper=keeper, plan=Plan(app), answer=answer)
 
     @app.middleware("http")
-    async def bounded(request: Request, following: Next) -> Response:
+    async def guarded(request: Request, following: Next) -> Response:
         if too_large(request, upload_mb * 1_000_000 + 10_000):
-            sentence = texts()("error.too_large", limit=upload_mb)
-            return answer(request, 413, sentence)
-        return await following(request)
+            refused = answer(request, 413, texts()("error.too_large", limit=upload_mb))
+            return with_headers(request, refused)
+        return with_headers(request, await following(request))
 
-    app.middleware("http")(add_headers)
     app.add_middleware(Measured, metrics=metrics)
     return app
 

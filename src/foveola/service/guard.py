@@ -21,9 +21,8 @@ HEADERS = {
 PRIVATE = "no-store"  # patients' photographs stay in no browser's cache
 
 
-async def add_headers(request: Request, following: Next) -> Response:
-    """Put HEADERS on every answer; what is no asset is not to be stored."""
-    response = await following(request)
+def with_headers(request: Request, response: Response) -> Response:
+    """Put HEADERS on an answer; what is no asset is not to be stored."""
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
     if not request.url.path.startswith("/static/"):
