@@ -4,9 +4,10 @@
 
 DATA is a folder with tvhl/labels.csv (docs/matching.md). Two protocols:
 
-    easy   every photograph asks all others; the eye's other photographs were taken minutes apart
-    hard   a hard second visit (foveola.matching.hard) of each photograph whose eye was photographed
-           twice asks all photographs but the one it was made of
+    easy   each photograph whose eye was photographed twice asks all others; the eye's other
+           photographs were taken minutes apart
+    hard   a hard second visit (foveola.matching.hard) of each of these asks all photographs but the
+           one it was made of
 
 Rows: each encoder alone, local features alone, and both by a calibration that is fitted on one
 half of the subjects and used on the other. Prints Markdown.
@@ -55,7 +56,8 @@ class Pairs:
         count = len(views.cases)
         often = {i for i in views.identities if views.identities.count(i) > 1}
         self.views, self.hard = views, hard
-        self.asked = [i for i in range(count) if not hard or views.identities[i] in often]
+        self.asked = [i for i in range(count) if views.identities[i] in often]
+        self.row_of = {i: row for row, i in enumerate(self.asked)}
         self.queries = [count + i for i in self.asked] if hard else self.asked
         self.identities = [views.identities[i] for i in self.asked]
         self.subjects = [views.cases[i].identity for i in self.asked]
@@ -138,8 +140,9 @@ def evidence(pairs: Pairs) -> list[list[Evidence]]:
     with ProcessPoolExecutor(mp_context=forked, initializer=alone, initargs=(pairs,)) as pool:
         table = list(pool.map(row, range(len(pairs.queries)), chunksize=4))
     if not pairs.hard:
-        for r, line in enumerate(table):
-            line[:r] = [table[j][r] for j in range(r)]
+        for r, i in enumerate(pairs.asked):
+            for j in pairs.asked[:r]:
+                table[r][j] = table[pairs.row_of[j]][i]
     return table
 
 
@@ -156,7 +159,7 @@ def row(r: int) -> list[Evidence]:
     views, i = pairs.views, pairs.queries[r]
     own, line = views.features.get(i), []
     for j, cosine in enumerate((views.plain @ views.descriptor(i)).tolist()):
-        if pairs.self[r, j] or (not pairs.hard and j < i):  # mirrored by `evidence`
+        if pairs.self[r, j] or (not pairs.hard and pairs.row_of.get(j, r) < r):  # see `evidence`
             line.append(Evidence(cosine))
             continue
         agreed = agree(own, views.features.get(j))

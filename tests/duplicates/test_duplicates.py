@@ -161,6 +161,33 @@ def test_a_known_move_is_found_and_undone(folder):
     assert seen.overlap > 0.9
 
 
+def test_a_map_that_is_off_is_refined_to_a_fraction_of_a_pixel(folder):
+    square = reg.square(decode(folder / "P00002_L_m000.jpg"))
+    moved = cv2.warpAffine(square, np.float32([[1, 0, 3.5], [0, 1, -2.25]]), (reg.SIDE, reg.SIDE))
+    near = np.array([[1, 0, -3], [0, 1, 2]], np.float32)  # pixels; -3.5 and 2.25 are right
+    flat = [reg._flat(x[..., 1].astype(np.float32), reg._inside(x)) for x in (square, moved)]
+    found = reg._refined(*flat, reg._inside(square), near)
+    assert found == pytest.approx(np.array([[1, 0, -3.5], [0, 1, 2.25]]), abs=0.2)
+
+
+def test_a_map_on_half_the_pixels_leads_to_the_same_places():
+    affine = np.array([[0.9, -0.2, 11.0], [0.1, 1.1, -4.0]])
+    half = reg._scaled(affine, 0.5)
+    place = np.array([100.0, 60.0])  # on the whole; on half of the pixels (place - 0.5) / 2
+    there = affine[:, :2] @ place + affine[:, 2]
+    assert half[:, :2] @ ((place - 0.5) / 2) + half[:, 2] == pytest.approx((there - 0.5) / 2)
+    assert reg._scaled(half, 2.0) == pytest.approx(affine)
+
+
+def test_without_the_light_the_rest_is_the_same(folder):
+    square = reg.square(decode(folder / "P00002_L_m000.jpg"))
+    still = np.eye(2, 3, dtype=np.float32)
+    whole = reg.compare(square, turned(square, 1), still)
+    dark = reg.compare(square, turned(square, 1), still, light=False)
+    assert (dark.correlation, dark.overlap) == (whole.correlation, whole.overlap)
+    assert np.isnan(dark.light)
+
+
 def test_light_that_falls_from_elsewhere_is_no_copy(folder):
     square = reg.square(decode(folder / "P00002_L_m000.jpg"))
     fall = np.linspace(0.7, 1.3, reg.SIDE)[None, :, None]

@@ -15,6 +15,7 @@ one tone curve for the whole picture, a copy is lit as its original is, another 
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -30,6 +31,7 @@ FEATURES = 400  # strongest of each photograph
 _RIM = 10  # pixels left out within the edge of the field of view
 _BACKGROUND = 12.0  # pixels, sigma: what is wider is light, what is narrower vessel or lesion
 _NOISE = 2.0  # pixels, sigma: what is narrower is grain and compression
+_COARSE = 4  # pixels of one for what is blurred widely
 _CLIPPED = 4, 251  # grey levels beyond which the sensor, or an editor, cut the light off
 
 
@@ -89,13 +91,14 @@ def features(prepared: Pixels, most: int = FEATURES) -> Features:
     return Features(points[:most], frames[:most], whole[:most])
 
 
-def compare(a: Pixels, b: Pixels, affine: Vectors) -> Comparison:
-    """Lay b over a and compare; 100 ms on one core.
+def compare(a: Pixels, b: Pixels, affine: Vectors, *, light: bool = True) -> Comparison:
+    """Lay b over a and compare; 30 ms on one core.
 
     Args:
         a: (SIDE, SIDE, 3) uint8 field of view.
         b: the other, of the same shape.
         affine: (2, 3) float32 from b to a, a few pixels off at most; it is refined here.
+        light: whether to compare the light, too; without, that is NaN and a third less work.
     """
     mask_a, mask_b = _inside(a), _inside(b)
     green_a, green_b = (np.ascontiguousarray(x[..., 1]).astype(np.float32) for x in (a, b))
@@ -112,15 +115,15 @@ def compare(a: Pixels, b: Pixels, affine: Vectors) -> Comparison:
     weight = both.astype(np.float32)
     x, y = _smooth(green_a, weight), _smooth(moved, weight)
     wide_x, wide_y = _wide(green_a, weight), _wide(moved, weight)
-    detail_x, detail_y = (x - wide_x)[both], (y - wide_y)[both]
     even_x, even_y = _even(x - wide_x, weight)[both], _even(y - wide_y, weight)[both]
-    correlation = float(np.corrcoef(even_x, even_y)[0, 1])
-    clear = both & _unclipped(green_a) & _unclipped(moved)
-    light = min(
-        _unexplained(wide_x[clear], wide_y[clear]) / _contrast(detail_x),
-        _unexplained(wide_y[clear], wide_x[clear]) / _contrast(detail_y),
-    )
-    return Comparison(correlation, light, min(1.0, shared / smaller))
+    correlation, differs = float(np.corrcoef(even_x, even_y)[0, 1]), float("nan")
+    if light:
+        clear = both & _unclipped(green_a) & _unclipped(moved)
+        differs = min(
+            _unexplained(wide_x[clear], wide_y[clear]) / _contrast((x - wide_x)[both]),
+            _unexplained(wide_y[clear], wide_x[clear]) / _contrast((y - wide_y)[both]),
+        )
+    return Comparison(correlation, differs, min(1.0, shared / smaller))
 
 
 def _unclipped(green: Vectors) -> NDArray[np.bool_]:
@@ -173,7 +176,13 @@ def _flat(green: Vectors, inside: Pixels) -> Vectors:
 
 
 def _blur(values: Vectors, sigma: float) -> Vectors:
-    return cv2.GaussianBlur(values, (0, 0), sigma).astype(np.float32, copy=False)
+    if sigma < 2 * _COARSE:
+        return cv2.GaussianBlur(values, (0, 0), sigma).astype(np.float32, copy=False)
+    # what is that wide can be blurred on every fourth pixel: 0.4 ms in place of 4.5
+    side = SIDE // _COARSE
+    coarse = cv2.resize(values, (side, side), interpolation=cv2.INTER_AREA)
+    blurred = cv2.GaussianBlur(coarse, (0, 0), sigma / _COARSE)
+    return cv2.resize(blurred, (SIDE, SIDE)).astype(np.float32, copy=False)
 
 
 def _refined(a: Vectors, b: Vectors, inside: Pixels, affine: Vectors) -> Vectors:
@@ -182,13 +191,24 @@ def _refined(a: Vectors, b: Vectors, inside: Pixels, affine: Vectors) -> Vectors
     Source: Evangelidis and Psarakis, TPAMI 2008 (ECC). Its map leads from a to b, hence the
     inverses.
     """
-    start = cv2.invertAffineTransform(affine).astype(np.float32)
+    # on half the pixels a side: a quarter of the work, and exact to a fifth of a pixel
+    half = (SIDE // 2, SIDE // 2)
+    small_a, small_b = (cv2.resize(x, half, interpolation=cv2.INTER_AREA) for x in (a, b))
+    shown = cv2.resize(inside, half, interpolation=cv2.INTER_NEAREST)
+    start = cv2.invertAffineTransform(_scaled(affine, 0.5)).astype(np.float32)
     stop = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 1e-5)
     try:
-        _, found = cv2.findTransformECC(a, b, start, cv2.MOTION_AFFINE, stop, inside, 5)
+        _, found = cv2.findTransformECC(small_a, small_b, start, cv2.MOTION_AFFINE, stop, shown, 5)
     except cv2.error:  # it did not converge: the features' own map stands
         return affine
-    return cv2.invertAffineTransform(found).astype(np.float32)
+    return _scaled(cv2.invertAffineTransform(found), 2.0).astype(np.float32)
+
+
+def _scaled(affine: NDArray[Any], scale: float) -> NDArray[Any]:
+    """The same map where both pictures are so much larger; places count from a pixel's centre."""
+    offset = np.full(2, (scale - 1) / 2)
+    turn = affine[:, :2]
+    return np.column_stack([turn, scale * affine[:, 2] + offset - turn @ offset])
 
 
 def mirrored(of: Features) -> Features:

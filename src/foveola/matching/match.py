@@ -276,7 +276,7 @@ def compared(
     """The evidence of two photographs; their pixels are asked for only if features agree."""
     if agreed.inliers < _SEEN:
         return Evidence(cosine, agreed.inliers)
-    seen = registration.compare(*squares(), agreed.affine)
+    seen = registration.compare(*squares(), agreed.affine, light=False)
     return Evidence(cosine, agreed.inliers, seen.correlation, seen.overlap)
 
 
