@@ -10,7 +10,8 @@ of the people and used on the other. Prints AUC and EER with 95 % intervals over
 """
 
 import argparse
-from concurrent.futures import ThreadPoolExecutor
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +19,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 from rematch import SETS
+from threadpoolctl import threadpool_limits
 
 from foveola.cases import Case
 from foveola.datasets.manifest import Manifest
@@ -35,6 +37,8 @@ from foveola.training.evidence import read_descriptors, read_entries
 
 FRAME = Contract(size=registration.SIDE, crop=False, mask=False)  # all of a radiograph
 FOLDERS = {"kermany": "kermany_cxr", "hannover": "hannover_cxr"}
+
+features: dict[int, Features]  # of a process of `inliers`
 
 
 def main() -> None:
@@ -98,9 +102,23 @@ def inliers(
     pairs = same + [(i, j) for i, j in drawn if people[i] != people[j]]
     with ThreadPoolExecutor() as pool:
         seen = dict(zip(held, pool.map(features_of, cases.values()), strict=True))
-        agreed = list(pool.map(lambda p: agree(seen[p[0]], seen[p[1]]).inliers, pairs))
+    forked = multiprocessing.get_context("fork")  # they share the features as they are
+    with ProcessPoolExecutor(mp_context=forked, initializer=alone, initargs=(seen,)) as processes:
+        agreed = list(processes.map(count, pairs, chunksize=100))
     truth = np.arange(len(pairs)) < len(same)
     return Compared(entries, pairs, truth, np.array([people[i] for i, _ in pairs]), agreed)
+
+
+def alone(seen: dict[int, Features]) -> None:
+    """Begin a process of `inliers`: these features, on one core."""
+    global features
+    features = seen
+    threadpool_limits(1)
+
+
+def count(pair: tuple[int, int]) -> int:
+    """Features of a pair that agree."""
+    return agree(features[pair[0]], features[pair[1]]).inliers
 
 
 def judged(run: Path, of: Compared) -> tuple[list[Evidence], np.ndarray, np.ndarray]:

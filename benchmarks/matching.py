@@ -128,7 +128,8 @@ def write_card(release: Release, caption: str, rows: list[list[str]]) -> None:
 def described(encoder: Encoder, views: Views) -> Views:
     """The same photographs by another encoder; without features."""
     with tempfile.TemporaryDirectory() as folder:
-        return look(encoder, views.cases, np.arange(len(views.cases)), Path(folder))
+        every = np.arange(len(views.cases))
+        return look(encoder, views.cases, every, Path(folder), features=False)
 
 
 def evidence(pairs: Pairs) -> list[list[Evidence]]:

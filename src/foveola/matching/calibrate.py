@@ -136,8 +136,10 @@ def look(
     hard: NDArray[np.int64],
     folder: Path,
     progress: Callable[[int], None] | None = None,
+    *,
+    features: bool = True,
 ) -> Views:
-    """Describe photographs and hard visits of some of them."""
+    """Describe photographs and hard visits of some of them; with local features unless told."""
     count, chosen = len(cases), set(hard.tolist())
     store = FeatureStore(folder, 2 * count, FEATURES)
     plain, made = (np.zeros((count, encoder.dimension), np.float32) for _ in range(2))
@@ -152,7 +154,8 @@ def look(
             visits.append((count + i, harden(image, i), made))
         for at, of, rows in visits:
             rows[i] = encoder.encode_photograph(of)
-            store.put(at, local_features(registration.square(of)))
+            if features:
+                store.put(at, local_features(registration.square(of)))
 
     with ThreadPoolExecutor() as pool:
         for _ in pool.map(work, range(count)):
