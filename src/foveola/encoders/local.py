@@ -15,6 +15,7 @@ import openvino as ov
 from numpy.typing import NDArray
 
 from foveola.cases import Eye
+from foveola.encoders.compiling import Cores, compiled
 from foveola.encoders.release import Release
 from foveola.errors import EncoderError
 from foveola.images.fundus import FieldOfView, prepare
@@ -40,17 +41,12 @@ class Local:
 
     def __init__(self, release: Release, threads: int = 1) -> None:
         self.contract = release.contract
-        core = ov.Core()
         try:
-            model = core.read_model(release.folder / "model.xml")
+            model = ov.Core().read_model(release.folder / "model.xml")
             model.reshape({0: [1, self.contract.size, self.contract.size, 3]})
             coarse, fine = _sums(model)
             body = ov.Model([fine, coarse], model.get_parameters())
-            settings = {
-                "INFERENCE_PRECISION_HINT": "f32", "NUM_STREAMS": threads,
-                "INFERENCE_NUM_THREADS": threads,
-            }  # fmt: skip
-            self._compiled: Any = core.compile_model(body, "CPU", settings)
+            self._compiled: Any = compiled(body, Cores.of(threads))
         except (RuntimeError, LookupError, ValueError) as error:
             raise EncoderError(
                 f"encoder {release.name!r} can't describe the places of a photograph: "

@@ -13,6 +13,7 @@ import openvino as ov
 from numpy.typing import NDArray
 from openvino import opset13
 
+from foveola.encoders.compiling import Cores, compiled
 from foveola.encoders.pooling import Pooling
 from foveola.encoders.release import Release
 from foveola.errors import EncoderError
@@ -36,16 +37,15 @@ class Parts:
 
     def __init__(self, release: Release, threads: int = 1) -> None:
         self.contract = release.contract
-        settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads}
-        core = ov.Core()
+        cores = Cores.of(threads, together=threads)  # one photograph at a time
         try:
-            model = core.read_model(release.folder / "model.xml")
+            model = ov.Core().read_model(release.folder / "model.xml")
             model.reshape({0: [1, self.contract.size, self.contract.size, 3]})
             pooled = _pooled(model)
             self.pooling = _pooling(pooled)
             body = ov.Model([model.output("features")], model.get_parameters())
-            self._body: Any = core.compile_model(body, "CPU", settings)
-            self._head: Any = core.compile_model(_head(model, pooled), "CPU", settings)
+            self._body: Any = compiled(body, cores)
+            self._head: Any = compiled(_head(model, pooled), cores)
         except (RuntimeError, AttributeError, LookupError, ValueError) as error:
             raise EncoderError(
                 f"encoder {release.name!r} can't be taken apart: {type(error).__name__}; "
