@@ -35,6 +35,8 @@ MAY = {
     "GET /queries/{token}/report": "vcma",
     "GET /queries/{token}/hits.csv": "vcma",
     "GET /people/{token}/report": "vcma",
+    "GET /people/{token}/reading/report": "vcma",
+    "GET /queries/{token}/reading/report": "vcma",
     "POST /people": "vcma",
     "GET /people/{token}": "vcma",
     "POST /people/{token}/swap": "vcma",

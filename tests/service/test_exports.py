@@ -9,11 +9,15 @@ import pytest
 
 from foveola.archive import Archive
 from foveola.cases import Case
+from foveola.encoders.reader import Reader
+from foveola.errors import ArchiveError
+from foveola.reading import read_person
 from foveola.retrieval import Hit, Retriever
+from foveola.service.both import Both
 from foveola.service.exports import COLUMNS, anonymous, hits_csv
 from foveola.trust import HitTrust
 from foveola.trust.curve import Share
-from service.conftest import MARK
+from service.conftest import MARK, send
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +82,47 @@ def test_both_eyes_have_a_page(client, served, eyes):
     )
     assert MARK not in plain
     assert not [s for s in subjects(served) if s and re.search(rf"\b{re.escape(s)}\b", plain)]
+
+
+def test_a_reading_is_taken_along(client, served, eyes):
+    files = [("photograph", (p.name, p.read_bytes(), "image/png")) for p in eyes]
+    where = client.post("/people", files=files, data={"eye": "right"}).headers["location"]
+    page = client.get(where, params={"show": "reading"}).text
+    (address,) = re.findall(r'href="(/people/[^"]+/reading/report)"', page)
+    answer = client.get(address)
+    assert answer.headers["content-disposition"] == 'attachment; filename="reading.html"'
+    said = read_person(Reader.load(), left=eyes[1], right=eyes[0])
+    plain = re.sub(r'src="data:[^"]*"', "", answer.text)
+    shares = [float(value) for value in re.findall(r"<td>(\d+\.\d) %</td>", plain)]
+    assert shares == pytest.approx([100 * float(p) for p in said.probabilities], abs=0.06)
+    people = client.get(where).text
+    found = re.findall(r"cases/(\d+)/thumbnail", people)[:10]  # of 5 people, both eyes
+    assert re.findall(r">Case (\d+)<", plain) == found
+    assert MARK not in plain
+    assert not [s for s in subjects(served) if s and re.search(rf"\b{re.escape(s)}\b", plain)]
+
+
+def test_a_reading_of_one_eye_is_taken_along(client, eyes):
+    token = send(client, eyes[0], eye="right")
+    (address,) = re.findall(
+        r'href="(/queries/[^"]+/reading/report)"', client.get(f"/queries/{token}/reading").text
+    )
+    plain = re.sub(r'src="data:[^"]*"', "", client.get(address).text)
+    assert "only the right eye was given" in plain
+    assert "left eye: no photograph" in plain
+    unknown = send(client, eyes[0])
+    assert client.get(f"/queries/{unknown}/reading/report").status_code == 422
+
+
+def test_a_reading_is_taken_along_without_people(client, eyes, monkeypatch):
+    def none(*_):
+        raise ArchiveError("nobody's eyes are known")
+
+    monkeypatch.setattr(Both, "people", none)
+    token = send(client, eyes[0], eye="right")
+    text = client.get(f"/queries/{token}/reading/report").text
+    assert "How probable each finding is" in text
+    assert "Similar people" not in text
 
 
 HIT = Hit(

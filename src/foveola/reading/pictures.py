@@ -32,13 +32,19 @@ class Pictures(NamedTuple):
     evidence: dict[str, dict[Eye, bytes]]
 
 
-def pictures(reading: Reading) -> Pictures:
+def pictures(reading: Reading, photographs: Mapping[Eye, Pixels] | None = None) -> Pictures:
     """The field of view of each eye, and where the likeliest findings come from in it.
 
     Both eyes of a finding are on one scale. Where nothing is above its threshold the likeliest
     finding is shown; normal never is, as nothing in particular speaks for it.
+
+    Args:
+        reading: of one person.
+        photographs: (H, W, 3) uint8 of each eye; None reads them from the reading's files.
     """
-    squares = {eye: prepare(decode(of.path), _FIELD) for eye, of in reading.eyes.items()}
+    if photographs is None:
+        photographs = {eye: decode(of.path) for eye, of in reading.eyes.items()}
+    squares = {eye: prepare(photographs[eye], _FIELD) for eye in reading.eyes}
     return Pictures(
         {eye: jpeg(square) for eye, square in squares.items()},
         {label: _evidence(reading, label, squares) for label in _pictured(reading)},

@@ -153,7 +153,7 @@ class Both:
             return OTHER[other], None
         try:
             encoder, rule = self._sides
-            views = [four_views(encoder, _pixels(sent)) for sent in found if sent is not None]
+            views = [four_views(encoder, pixels(sent)) for sent in found if sent is not None]
             left = rule.left_first(*views)
         except FoveolaError:  # without the rule a person has to look
             return "right", 0.5
@@ -168,9 +168,10 @@ class Both:
             query = sent.query._replace(case=replace(sent.query.case, eye=eye))
             encoder = self.desk.retriever.encoder
             if encoder.contract.orient:
-                query = query._replace(descriptor=encoder.encode_photograph(_pixels(sent), eye))
+                query = query._replace(descriptor=encoder.encode_photograph(pixels(sent), eye))
             self.desk.queries.change(token, query)
 
 
-def _pixels(sent: Sent) -> NDArray[np.uint8]:
+def pixels(sent: Sent) -> NDArray[np.uint8]:
+    """(H, W, 3), of a photograph that was sent."""
     return decode(sent.picture.jpeg, name=NAME)

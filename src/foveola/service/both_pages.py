@@ -113,12 +113,21 @@ def _shown(
 @router.get("/queries/{token}/reading")
 def read_one(token: str, both: OnBoth, sent: Asked, finding_map: str = "") -> HTMLResponse:
     """What the reader says of one eye."""
-    eye = sent.query.case.eye
-    if eye is None:
-        raise HTTPException(422, texts()("reading.which_eye"))
+    eye = one_eye(sent)
     values = reading_values(both.reading({eye: sent}), finding_map)
     return page("reading_page.html", token=token, eye=eye, seen=SEEN,
                 action=f"/queries/{token}/reading", **values)  # fmt: skip
+
+
+def one_eye(sent: Sent) -> Eye:
+    """Which eye a photograph shows.
+
+    Raises:
+        HTTPException: nobody said.
+    """
+    if sent.query.case.eye is None:
+        raise HTTPException(422, texts()("reading.which_eye"))
+    return sent.query.case.eye
 
 
 def reading_values(reading: Reading, label: str) -> dict[str, Any]:

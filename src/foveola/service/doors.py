@@ -53,6 +53,8 @@ DOORS: dict[tuple[str, str], Door] = {
     ("GET", "/queries/{token}/report"): Door(action="export", heavy=True),
     ("GET", "/queries/{token}/hits.csv"): Door(action="export"),
     ("GET", "/people/{token}/report"): Door(action="export", heavy=True),
+    ("GET", "/people/{token}/reading/report"): Door(action="export", heavy=True),
+    ("GET", "/queries/{token}/reading/report"): Door(action="export", heavy=True),
     ("POST", "/people"): Door(heavy=True),
     ("GET", "/people/{token}"): Door(action="search", heavy=True),
     ("POST", "/people/{token}/swap"): Door(heavy=True),

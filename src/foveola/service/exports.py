@@ -10,9 +10,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
+
 from foveola.cases import Case, Eye
 from foveola.people_search import PersonResult
-from foveola.report import people_page, search_page
+from foveola.reading import Reading, pictures
+from foveola.report import people_page, reading_page, search_page
 from foveola.retrieval import Hit, SearchResult
 from foveola.service.texts import texts
 
@@ -54,6 +58,37 @@ def people_report(
         result, images=lambda case: shown[case.path], title=texts()("tabs.people"),
         encoder_card=card,
     )  # fmt: skip
+
+
+def reading_report(
+    reading: Reading,
+    photographs: Mapping[Eye, NDArray[np.uint8]],
+    similar: PersonResult | None,
+    own: Mapping[Eye, bytes],
+    thumbnails: Thumbnails,
+) -> str:
+    """What the reader says of one or two eyes as one HTML file.
+
+    Args:
+        reading: of these eyes.
+        photographs: (H, W, 3) uint8 of each.
+        similar: the people most like them; None where they can't be searched.
+        own: the photographs asked about, as JPEG.
+        thumbnails: of the cases found.
+    """
+    shown = pictures(reading, photographs)
+    alike, images = (None, {}) if similar is None else _people(similar, own, thumbnails)
+    return reading_page(
+        reading,
+        _said(reading.labels, reading.probabilities),
+        {eye: _said(reading.labels, of.probabilities) for eye, of in reading.eyes.items()},
+        shown.photographs, shown.evidence, similar=alike,
+        images=lambda case: images[case.path], title=texts()("reading.title"),
+    )  # fmt: skip
+
+
+def _said(labels: tuple[str, ...], values: NDArray[np.float32]) -> dict[str, float]:
+    return dict(zip(labels, values.tolist(), strict=True))
 
 
 def hits_csv(result: SearchResult) -> str:
