@@ -8,7 +8,9 @@ from foveola.report import among, reading_page
 
 JPEG = b"\xff\xd8\xff\xe0 not a whole picture, but it starts like one"
 SAID = SimpleNamespace(
-    labels=("N", "D"), thresholds=(0.5, 0.25), found=("D",), warnings=("look <closely>",),
+    labels=("N", "D"), probabilities=(0.4, 0.306),
+    eyes={"left": SimpleNamespace(probabilities=(0.9, 0.1))},
+    thresholds=(0.5, 0.25), found=("D",), warnings=("look <closely>",),
     reader="made-reader", fingerprint="f" * 32,
 )  # fmt: skip
 
@@ -20,8 +22,6 @@ def words(page):
 
 def page_of(**changed):
     given = {
-        "probabilities": {"N": 0.4, "D": 0.306},
-        "of_eyes": {"left": {"N": 0.9, "D": 0.1}},
         "pictures": {"left": JPEG},
         "evidence": {"D": {"left": JPEG}},
     } | changed

@@ -241,8 +241,6 @@ def _write(html: Path, reading: "Reading", similar: "PersonResult | None") -> No
     shown = pictures(reading)
     page = reading_page(
         reading,
-        _rounded(reading.labels, reading.probabilities),
-        {eye: _rounded(reading.labels, of.probabilities) for eye, of in reading.eyes.items()},
         shown.photographs,
         shown.evidence,
         similar=similar,

@@ -1,7 +1,7 @@
 """A page of what a reader says of a person: probabilities, where they come from, alike people."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -54,11 +54,22 @@ class Shown:
     note: str = ""
 
 
+class EyeShape(Protocol):
+    """What is shown of one eye's reading; `foveola.reading.EyeReading` has this shape."""
+
+    @property
+    def probabilities(self) -> Iterable[float]: ...  # noqa: D102
+
+
 class ReadingShape(Protocol):
     """What is shown of a reading; `foveola.reading.Reading` has this shape."""
 
     @property
     def labels(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def probabilities(self) -> Iterable[float]: ...  # noqa: D102
+    @property
+    def eyes(self) -> Mapping[Eye, EyeShape]: ...  # noqa: D102
     @property
     def found(self) -> tuple[str, ...]: ...  # noqa: D102
     @property
@@ -73,8 +84,6 @@ class ReadingShape(Protocol):
 
 def reading_page(
     reading: ReadingShape,
-    probabilities: Mapping[str, float],
-    of_eyes: Mapping[Eye, Mapping[str, float]],
     pictures: Mapping[Eye, bytes],
     evidence: Mapping[str, Mapping[Eye, bytes]],
     *,
@@ -85,38 +94,44 @@ def reading_page(
     """A page of one person.
 
     Args:
-        reading: for labels, thresholds, warnings and the reader's name.
-        probabilities: of each label, of the person.
-        of_eyes: of each eye that was given, of each label.
+        reading: of this person.
         pictures: of each eye, JPEG or PNG.
         evidence: of the labels that are shown in pictures, of each eye.
         similar: people of an archive that are alike, best first.
         images: gives their pictures, as for `search_page`.
         title: of the page.
     """
-    lines = [
-        Line(
-            name=label, word=finding_word(label), percent=round(100 * probabilities[label], 1),
-            threshold=round(100 * threshold, 1), found=label in reading.found,
-            eyes=[_percent(of_eyes[eye][label]) if eye in of_eyes else "" for eye in SEEN],
-        )
-        for label, threshold in zip(reading.labels, reading.thresholds, strict=True)
-    ]  # fmt: skip
+    by_eye = {
+        eye: dict(zip(reading.labels, map(_percent, of.probabilities), strict=True))
+        for eye, of in reading.eyes.items()
+    }
     return render(
-        "reading.html", title=title, r=reading, lines=lines,
+        "reading.html", title=title, r=reading, lines=_lines(reading, by_eye),
         s=None if similar is None else view_people(similar, images or (lambda _: None)),
         among=None if similar is None else among(similar),
         eyes=[_shown(eye, pictures, "fundus photograph") for eye in SEEN],
         evidence=[
             (finding_word(label), [
                 _shown(eye, of, f"where it speaks for {finding_word(label)}",
-                       note=_percent(of_eyes[eye][label]) if eye in of_eyes else "")
+                       note=by_eye[eye][label] if eye in by_eye else "")
                 for eye in SEEN
             ])
             for label, of in evidence.items()
         ],
         seen=SEEN, phantoms=0, pictures=len(pictures), card=(),
     )  # fmt: skip
+
+
+def _lines(reading: ReadingShape, by_eye: Mapping[Eye, Mapping[str, str]]) -> list[Line]:
+    of_labels = zip(reading.labels, reading.probabilities, reading.thresholds, strict=True)
+    return [
+        Line(
+            name=label, word=finding_word(label), percent=round(100 * float(probability), 1),
+            threshold=round(100 * threshold, 1), found=label in reading.found,
+            eyes=[by_eye[eye][label] if eye in by_eye else "" for eye in SEEN],
+        )
+        for label, probability, threshold in of_labels
+    ]  # fmt: skip
 
 
 def among(similar: PersonResult) -> str:

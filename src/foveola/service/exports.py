@@ -79,16 +79,9 @@ def reading_report(
     shown = pictures(reading, photographs)
     alike, images = (None, {}) if similar is None else _people(similar, own, thumbnails)
     return reading_page(
-        reading,
-        _said(reading.labels, reading.probabilities),
-        {eye: _said(reading.labels, of.probabilities) for eye, of in reading.eyes.items()},
-        shown.photographs, shown.evidence, similar=alike,
+        reading, shown.photographs, shown.evidence, similar=alike,
         images=lambda case: images[case.path], title=texts()("reading.title"),
     )  # fmt: skip
-
-
-def _said(labels: tuple[str, ...], values: NDArray[np.float32]) -> dict[str, float]:
-    return dict(zip(labels, values.tolist(), strict=True))
 
 
 def hits_csv(result: SearchResult) -> str:
