@@ -9,8 +9,9 @@ and people, photographs shared by many cases), starts `foveola serve` as a proce
 - of photographs posted one after another, the median and the 95th percentile in milliseconds:
   until the JSON of 12 hits, until the page of 12 hits, and until the page with its 12 thumbnails,
 - searches a second at 1, 8 and 32 users, each sending the next photograph when it is answered,
-- how busy the machine is before each part: seconds for 20 million steps of a Python loop; and the
-  service's own processor time, which hardly depends on that.
+- how busy the machine is: seconds for 20 million steps of a Python loop before each part, and the
+  share of all cores that a virtual machine's host gave to others meanwhile (Linux alone says it);
+  and the service's own processor time, which hardly depends on that.
 
 With --folder the archive is built once and used again.
 """
@@ -197,7 +198,7 @@ def measure_start(archive: Path, repeats: int) -> None:
     names = ("listens", "answers", "ready", "first search", "processor until ready")
     seconds: dict[str, list[float]] = {name: [] for name in names}
     tiny = form(asking(archive.parent)[0], k=HITS)
-    loop = yardstick()
+    machine = Machine()
     for _ in range(repeats):
         begin = time.perf_counter()
         process, port = start(archive)
@@ -212,7 +213,7 @@ def measure_start(archive: Path, repeats: int) -> None:
         process.send_signal(signal.SIGINT)
         process.wait(60)
     said = ", ".join(f"{name} {statistics.median(seconds[name]):.2f} s" for name in names)
-    print(f"start (median of {repeats}; loop {loop:.2f} s): {said}", flush=True)
+    print(f"start, median of {repeats}: {said}   {machine}", flush=True)
 
 
 def spent(process: psutil.Process) -> float:
@@ -230,18 +231,17 @@ def measure_latency(
         "page with thumbnails": partial(page, thumbnails=True),
     }
     for name, kind in kinds.items():
-        loop = yardstick()
         with Talk(port) as talk:
             work = partial(kind, talk)
             for photograph in photographs:  # what is made once
                 work(photograph)
-            before = spent(process)
+            machine, before = Machine(), spent(process)
             times = [timed(work, photograph) for photograph in _round(photographs, count)]
             own = (spent(process) - before) / count
         p50, p95 = np.percentile(times, (50, 95))
         print(
             f"{name:22} p50 {p50:7.1f} ms   p95 {p95:7.1f} ms   processor {own:6.1f} ms"
-            f"   (loop {loop:.2f} s)",
+            f"   {machine}",
             flush=True,
         )
 
@@ -275,7 +275,7 @@ def page(talk: Talk, photograph: bytes, *, thumbnails: bool) -> None:
 
 def measure_throughput(port: int, photographs: list[bytes], seconds: float) -> None:
     for users in USERS:
-        loop = yardstick()
+        machine = Machine()
         times: list[float] = []
         end = time.perf_counter() + seconds
 
@@ -297,8 +297,25 @@ def measure_throughput(port: int, photographs: list[bytes], seconds: float) -> N
         p50, p95 = np.percentile(times, (50, 95))
         print(
             f"{users:3} users: {rate:6.1f} searches/s   p50 {p50:7.1f} ms   p95 {p95:7.1f} ms"
-            f"   (loop {loop:.2f} s)"
+            f"   {machine}"
         )
+
+
+class Machine:
+    """How far the machine was ours, from its making until it is printed."""
+
+    def __init__(self) -> None:
+        self._loop = yardstick()
+        self._begin, self._lost = time.perf_counter(), lost()
+
+    def __str__(self) -> str:
+        cores = (os.cpu_count() or 1) * (time.perf_counter() - self._begin)
+        return f"(loop {self._loop:.2f} s, {(lost() - self._lost) / cores:.0%} taken by others)"
+
+
+def lost() -> float:
+    """Seconds of all cores that went to other machines of the same host since the start."""
+    return float(getattr(psutil.cpu_times(), "steal", 0.0))
 
 
 def yardstick() -> float:
