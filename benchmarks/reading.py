@@ -9,7 +9,8 @@ is kept as OUT/ROW/seed-S/said.npz and not made again; --once names rows that ha
 alone. Below them stand the shipped reader and what the released descriptor says without one, of
 people who are split alike; --beside prints these alone and trains nothing. Prints Markdown: means
 over the seeds and the standard error of the mean, and for the shipped reader intervals over people;
---card writes those into its card.
+--card chooses the
+shipped reader's thresholds for one eye alone anew and writes the figures into its card.
 """
 
 import argparse
@@ -18,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from reading_shipped import shipped, write_card
+from reading_shipped import alone_again, shipped, write_card
 from reading_votes import K, by_descriptor
 from rematch import spread
 
@@ -66,6 +67,9 @@ def main() -> None:
                 said.setdefault(row.title, []).append(
                     kept(row, seed, arguments.rows.parent, folder)
                 )
+    if arguments.card:
+        alone_again(rows[0].config.data, arguments.rows.parent, arguments.out / "beside")
+        (arguments.out / "shipped.npz").unlink(missing_ok=True)
     beside = kept_beside(rows[0].config.data, arguments.rows.parent, arguments.out)
     said |= {TITLES[name]: [run] for name, run in beside.items()}
     said[MEAN] = [mean(beside["shipped"], beside["regression"])]

@@ -14,7 +14,8 @@ from foveola.errors import ImageError
 from foveola.evaluation.reading import THRESHOLD, evaluate_reading
 from foveola.images.decode import decode
 from foveola.people import EYES, people_of
-from foveola.training.prepared import HELD, parted_cases
+from foveola.training.prepared import HELD, JUDGED, parted_cases
+from foveola.training.reading import alone_thresholds
 from foveola.training.reading_config import PeopleConfig
 
 Arrays = dict[str, NDArray[np.float64]]
@@ -53,6 +54,25 @@ def shipped(config: PeopleConfig, base: Path, out: Path) -> Arrays:
     }  # fmt: skip
 
 
+def alone_again(config: PeopleConfig, base: Path, out: Path) -> None:
+    """Choose the shipped reader's thresholds for one eye alone on the people for validation."""
+    reader = Reader.load()
+    cases = [case for _, parts in parted_cases(config, base, out) for case in parts[JUDGED]]
+    people = people_of(cases, reader.labels)
+    told = np.full(people.eyes.shape, np.nan, np.float32)
+    for row, pair in enumerate(people.photographs.tolist()):
+        left, right = seen(reader, cases, pair)
+        if left is not None or right is not None:
+            told[row] = reader.read(left, right).eyes
+    chosen = alone_thresholds(people.eyes, told)
+    release = reader.release
+    write_reader(
+        release.folder, name=release.name, labels=release.labels, thresholds=release.thresholds,
+        contract=release.contract, enhance=release.enhance, card=release.card,
+        alone=None if chosen is None else tuple(chosen.tolist()),
+    )  # fmt: skip
+
+
 def write_card(found: Arrays) -> None:
     """Put what was measured on the shipped network into its card, in place of the training's."""
     release = read_reader(DEFAULT_READER)
@@ -66,7 +86,7 @@ def write_card(found: Arrays) -> None:
     }  # fmt: skip
     made = write_reader(
         release.folder, name=release.name, labels=release.labels, thresholds=release.thresholds,
-        contract=release.contract, enhance=release.enhance,
+        contract=release.contract, enhance=release.enhance, alone=release.alone,
         card=dict(release.card) | {"evaluation": evaluation},
     )  # fmt: skip
     (release.folder / "CARD.md").write_text(render_reader_card(made), encoding="utf-8")

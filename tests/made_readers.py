@@ -32,8 +32,9 @@ def run_of(config, seed=0):
         np.zeros((20, 2), np.int64), truth, np.repeat(truth[:, None], 2, 1),
         tuple(("made", str(i // 2)) for i in range(20)), LABELS,
     )  # fmt: skip
-    said = Readings(people, rng.random((20, 3)).astype(np.float32), truth, truth)
+    said = Readings(people, rng.random((20, 3)).astype(np.float32), people.eyes, truth)
     module = ReadingTraining(config, model.eval(), torch.ones(3), 1, people)
     module.answer.set_temperatures(1.5, 0.7)
     prepared = PreparedPeople(np.zeros((1, SIZE, SIZE, 3), np.uint8), people, ("held",) * 20, [])
-    return ReaderRun(module, np.array([0.3, 0.5, 0.6]), prepared, None, said, said)
+    thresholds, alone = np.array([0.3, 0.5, 0.6]), np.array([0.2, 0.4, 0.7])
+    return ReaderRun(module, thresholds, alone, prepared, None, said, said)

@@ -35,6 +35,15 @@ def test_it_reads_where_none_is_named(phantoms):
     assert tuple(values["probabilities"]) == ODIR
 
 
+def test_of_one_eye_it_tells_that_eyes_own_answer(phantoms):
+    """The fusion without the other eye said "other" of most of the healthy (docs/reading.md)."""
+    left = phantoms.parent / "images/P00000_L_m000.jpg"
+    values = json.loads(foveola("read", "--left", left, "--json").stdout)
+    assert values["probabilities"] == values["eyes"]["left"]["probabilities"]
+    release = read_reader(DEFAULT_READER)
+    assert tuple(values["thresholds"].values()) == release.alone != release.thresholds
+
+
 def test_it_tells_the_findings_of_people_it_was_not_trained_on(shared_data, tmp_path):
     assert (shared_data / "odir/labels.csv").exists()
     data = load_config(RECIPE, ReadingConfig).data

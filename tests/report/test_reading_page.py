@@ -47,6 +47,7 @@ def test_warnings_stand_on_top_and_are_escaped():
 
 def test_a_missing_eye_is_said_to_be_missing():
     page = page_of()
+    assert "both eyes together" not in words(page)
     assert page.count("right eye: no photograph") == 2  # given, and evidence
     assert "left eye, where it speaks for diabetes" in page
 

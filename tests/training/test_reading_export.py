@@ -2,14 +2,16 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from foveola.encoders.reader import Reader, read_reader
+from foveola.encoders.reader import Reader, read_reader, write_reader
 from foveola.errors import EncoderError
 from foveola.models.binocular import FUSIONS
+from foveola.training.reading import alone_thresholds
 from foveola.training.reading_export import ReleasedReader, check_parity, export_reader
 from made_readers import LABELS, SIZE, config_of, run_of
 
@@ -56,6 +58,59 @@ def test_one_eye_is_read_and_the_other_left_out(released):
         reader.read(None, None)
     with pytest.raises(ValueError, match="expected"):
         reader.read(left[:10], None)
+
+
+def test_one_eye_alone_speaks_for_itself(released):
+    reader, (left, right) = Reader.load(released[1]), photographs(2)
+    both = reader.read(left, right)
+    for side, pair in enumerate(((left, None), (None, right))):
+        said = reader.read(*pair)
+        assert np.array_equal(said.probabilities, said.eyes[side])
+        assert said.thresholds == (0.2, 0.4, 0.7)
+    assert both.thresholds == (0.3, 0.5, 0.6)
+    assert not np.allclose(both.probabilities, both.eyes, atol=1e-3)
+
+
+def test_a_reader_released_before_that_tells_the_fusion(released, tmp_path):
+    """Its file has no line of it, and the fingerprint it was released with holds."""
+    folder = released[1]
+    old = tmp_path / "reader"
+    shutil.copytree(folder, old)
+    release = read_reader(folder)
+    bare = write_reader(
+        old, name=release.name, labels=release.labels, thresholds=release.thresholds,
+        contract=release.contract, enhance=release.enhance, card=release.card,
+    )  # fmt: skip
+    assert bare.fingerprint != release.fingerprint
+    values = json.loads((old / "reader.json").read_text())
+    del values["alone"]
+    (old / "reader.json").write_text(json.dumps(values))
+    reader, (left, _) = Reader.load(old), photographs(2)
+    assert reader.release.fingerprint == bare.fingerprint
+    said = reader.read(left, None)
+    assert said.thresholds == (0.3, 0.5, 0.6)
+    assert np.abs(said.probabilities - said.eyes[0]).max() > 1e-3
+
+
+def test_people_with_one_photograph_are_judged_by_it():
+    run = run_of(config_of())
+    pairs = run.held.people.photographs.copy()
+    pairs[3, 0] = pairs[5, 1] = -1
+    eyes = np.random.default_rng(3).random((20, 2, 3)).astype(np.float32)
+    said = replace(run.held, people=replace(run.held.people, photographs=pairs), eyes=eyes)
+    told = run.told(said)
+    assert np.array_equal(told[3], eyes[3, 1])
+    assert np.array_equal(told[5], eyes[5, 0])
+    assert np.array_equal(np.delete(told, (3, 5), 0), np.delete(said.probabilities, (3, 5), 0))
+    assert replace(run, alone=None).told(said) is said.probabilities
+
+
+def test_thresholds_of_an_eye_are_chosen_on_eyes():
+    truth = np.array([[[0.0], [0.0]], [[1.0], [np.nan]], [[0.0], [1.0]]])
+    said = np.array([[[0.1], [0.3]], [[0.7], [0.9]], [[0.2], [np.nan]]], np.float32)
+    # known: 0 at .1, .3 and .2, 1 at .7; halfway between .3 and .7 is right of all
+    assert alone_thresholds(truth, said) == pytest.approx([0.5])
+    assert alone_thresholds(truth * np.nan, said) is None
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)

@@ -121,6 +121,7 @@ def _reader_card(source: str, *, as_json: bool) -> None:
         print_json({
             "name": release.name, "labels": list(release.labels),
             "thresholds": list(release.thresholds), "enhance": release.enhance,
+            "alone": None if release.alone is None else list(release.alone),
             "fingerprint": release.fingerprint, "contract": release.contract.to_mapping(),
             "card": dict(release.card),
         })  # fmt: skip

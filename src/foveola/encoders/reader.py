@@ -15,7 +15,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,8 @@ class ReaderRelease:
         name: of the reader.
         labels: L names, in the order of the probabilities.
         thresholds: L, above which a label is called found; chosen on people for validation.
+        alone: L, likewise of one eye alone, whose own probabilities are told then; None where
+            the fusion without the other eye tells them.
         contract: what is done to a photograph before it is read.
         enhance: whether its lightness is equalised then.
         fingerprint: 32 hexadecimal digits, of all of these and the weights.
@@ -56,6 +58,7 @@ class ReaderRelease:
     name: str
     labels: tuple[str, ...]
     thresholds: tuple[float, ...]
+    alone: tuple[float, ...] | None
     contract: Contract
     enhance: bool
     fingerprint: str
@@ -82,14 +85,18 @@ def read_reader(source: str | Path) -> ReaderRelease:
     try:
         release = ReaderRelease(
             folder, str(values["name"]), tuple(map(str, values["labels"])),
-            tuple(map(float, values["thresholds"])), Contract.from_mapping(values["contract"]),
-            bool(values["enhance"]), str(values["fingerprint"]), dict(values["card"]),
+            tuple(map(float, values["thresholds"])),
+            tuple(map(float, values["alone"])) if values.get("alone") is not None else None,
+            Contract.from_mapping(values["contract"]), bool(values["enhance"]),
+            str(values["fingerprint"]), dict(values["card"]),
         )  # fmt: skip
     except (KeyError, TypeError, ValueError) as error:
         raise EncoderError(f"{folder / FILE} can't be used: {error}") from None
-    if len(release.labels) != len(release.thresholds) or not release.labels:
-        raise EncoderError(f"{folder / FILE} has {len(release.thresholds)} thresholds for "
-                           f"{len(release.labels)} labels")  # fmt: skip
+    alone = release.thresholds if release.alone is None else release.alone
+    for thresholds in (release.thresholds, alone):
+        if len(release.labels) != len(thresholds) or not release.labels:
+            raise EncoderError(f"{folder / FILE} has {len(thresholds)} thresholds for "
+                               f"{len(release.labels)} labels")  # fmt: skip
     if _fingerprint(release) != release.fingerprint:
         raise EncoderError(
             f"the files of reader {release.name!r} in {folder} are not those it was released "
@@ -101,22 +108,25 @@ def read_reader(source: str | Path) -> ReaderRelease:
 def write_reader(
     folder: Path, *, name: str, labels: tuple[str, ...], thresholds: tuple[float, ...],
     contract: Contract, enhance: bool, card: Mapping[str, Any],
+    alone: tuple[float, ...] | None = None,
 ) -> ReaderRelease:  # fmt: skip
     """Write reader.json beside a model.xml and model.bin that are there already."""
-    bare = ReaderRelease(folder, name, labels, thresholds, contract, enhance, "", card)
-    mark = _fingerprint(bare)
+    bare = ReaderRelease(folder, name, labels, thresholds, alone, contract, enhance, "", card)
+    made = replace(bare, fingerprint=_fingerprint(bare))
     values = {
         "format": FORMAT, "name": name, "labels": list(labels), "thresholds": list(thresholds),
-        "contract": contract.to_mapping(), "enhance": enhance, "fingerprint": mark,
+        "alone": None if alone is None else list(alone), "contract": contract.to_mapping(),
+        "enhance": enhance, "fingerprint": made.fingerprint,
         "card": dict(card),
     }  # fmt: skip
     write_json(folder / FILE, values)
-    return ReaderRelease(folder, name, labels, thresholds, contract, enhance, mark, card)
+    return made
 
 
 def _fingerprint(release: ReaderRelease) -> str:
     """Of all that what is said depends on."""
-    said = json.dumps([release.labels, release.thresholds, release.enhance])
+    of_one = [] if release.alone is None else [release.alone]  # older readers say nothing of it
+    said = json.dumps([release.labels, release.thresholds, release.enhance, *of_one])
     files = fingerprint(release.folder, release.contract)
     return hashlib.sha256(f"{files} {said}".encode()).hexdigest()[:32]
 
@@ -126,7 +136,8 @@ class Said:
     """What a reader says of one person.
 
     Attributes:
-        probabilities: (L,), of the person.
+        probabilities: (L,), of the person; of one eye alone its own, if the release says so.
+        thresholds: (L,), above which a label counts as found.
         eyes: (2, L), of each eye by itself, left first; NaN of a missing one.
         feature: (F,) the fused feature.
         evidence: (2, L, h, w), what each position of an eye adds to its logit, whose mean over
@@ -134,6 +145,7 @@ class Said:
     """
 
     probabilities: Floats
+    thresholds: tuple[float, ...]
     eyes: Floats
     feature: Floats
     evidence: Floats
@@ -214,7 +226,10 @@ class Reader:
         )
         eyes[~present[0]] = np.nan
         evidence[~present[0]] = np.nan
-        return Said(probabilities, eyes, feature, evidence)
+        thresholds, alone = self.release.thresholds, self.release.alone
+        if alone is not None and not present.all():
+            probabilities, thresholds = eyes[int(present[0, 1])].copy(), alone
+        return Said(probabilities, thresholds, eyes, feature, evidence)
 
 
 def _compile(release: ReaderRelease, cores: Cores) -> Any:

@@ -1,6 +1,6 @@
 """The card of a reader, in the order of `foveola.encoders.card`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from foveola.encoders.card import data_lines
@@ -41,21 +41,25 @@ def render_reader_card(release: ReaderRelease) -> str:
         *("## Input", f"RGB, 8 bits, cut to the circle of the field of view, {contract.size} x "
           f"{contract.size} px{', lightness equalised' if release.enhance else ''}; contract "
           f"`{contract.hash}`."),
-        *("## Training", _training(card), data_lines(card), str(card.get("notes", ""))),
+        *("## Training", _training(card, release.alone), data_lines(card),
+          str(card.get("notes", ""))),
         *_evaluation(card),
         *("## Terms", str(card.get("licence") or "not stated"), "## Limits", LIMITS),
     ]  # fmt: skip
     return "\n\n".join(part.strip() for part in parts if part.strip()) + "\n"
 
 
-def _training(card: Mapping[str, Any]) -> str:
+def _training(card: Mapping[str, Any], of_one: Sequence[float] | None) -> str:
     training = card["training"]
     gates = "with" if card["attention"] else "without"
+    alone = "" if of_one is None else (
+        " Of one eye alone it tells that eye's own answer, by thresholds of its own."
+    )  # fmt: skip
     parity = f" The released reader's probabilities differ from the trained model's by at most " \
              f"{card['parity']:.5f}." if "parity" in card else ""  # fmt: skip
     return (
         f"{card['backbone']} shared by both eyes, residual blocks {gates} attention, fusion "
-        f"{card['fusion']}; {training['epochs']} epochs, seed {training['seed']}.{parity}"
+        f"{card['fusion']}; {training['epochs']} epochs, seed {training['seed']}.{parity}{alone}"
     )
 
 

@@ -69,7 +69,7 @@ class Reading:
 
     Attributes:
         labels: L names.
-        probabilities: (L,), of the person by all eyes there are.
+        probabilities: (L,), of the person by both eyes; of one alone as `encoders.reader.Said`.
         thresholds: (L,), above which a label counts as found.
         eyes: of each eye that was given.
         feature: (F,), the fused feature.
@@ -197,7 +197,7 @@ def _said(
         if eye in squares
     }
     return Reading(
-        reader.labels, said.probabilities, reader.release.thresholds, eyes, said.feature,
+        reader.labels, said.probabilities, said.thresholds, eyes, said.feature,
         reader.release.name, reader.release.fingerprint, (time.perf_counter() - start) * 1000,
     )  # fmt: skip
 

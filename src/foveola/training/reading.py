@@ -152,6 +152,7 @@ class ReaderRun:
         module: holds the model of the best epoch, and its answer with temperatures fitted to the
             validation people.
         thresholds: (L,), above which an answer is yes, chosen on the validation people.
+        alone: (L,), likewise for the answer of an eye by itself; None where eyes were not trained.
         prepared: what there was to train on.
         feed: of what was prepared.
         validation: what it says of those by whom all this was chosen.
@@ -160,6 +161,7 @@ class ReaderRun:
 
     module: ReadingTraining
     thresholds: NDArray[np.float64]
+    alone: NDArray[np.float64] | None
     prepared: PreparedPeople
     feed: Feed
     validation: Readings
@@ -178,6 +180,15 @@ class ReaderRun:
     def say(self, people: People) -> Readings:
         """What it says of some of the people that it was prepared with."""
         return _read(self.module, self.feed, people)
+
+    def told(self, said: Readings) -> Floats:
+        """(P, L) probabilities as the released reader tells them: of one eye alone its own."""
+        if self.alone is None:
+            return said.probabilities
+        present = said.people.present
+        only = said.eyes[np.arange(len(present)), present.argmax(axis=1)]
+        both = present.all(axis=1, keepdims=True)
+        return np.where(both, said.probabilities, only).astype(np.float32, copy=False)
 
     def say_uncalibrated(self, people: People) -> Readings:
         """Likewise, as it was before its temperatures were fitted."""
@@ -231,9 +242,21 @@ def train_reader(config: ReadingConfig, base: Path, out: Path, report: Report = 
     _calibrate(module, feed, judged)
     validation = _read(module, feed, judged)
     return ReaderRun(
-        module, choose_thresholds(judged.truth > 0, validation.probabilities), prepared, feed,
-        validation, _read(module, feed, prepared.part(HELD)),
+        module, choose_thresholds(judged.truth > 0, validation.probabilities),
+        alone_thresholds(judged.eyes, validation.eyes) if config.loss.eye_weight else None,
+        prepared, feed, validation, _read(module, feed, prepared.part(HELD)),
     )  # fmt: skip
+
+
+def alone_thresholds(truth: Floats, said: Floats) -> NDArray[np.float64] | None:
+    """Thresholds for an eye by itself; None where no eye has both labels and an answer.
+
+    Args:
+        truth: (P, 2, L) of each eye, 0 or 1; NaN is unknown.
+        said: (P, 2, L), likewise.
+    """
+    known = ~np.isnan(truth + said).any(axis=2)
+    return choose_thresholds(truth[known] > 0, said[known]) if known.any() else None
 
 
 def _calibrate(module: ReadingTraining, feed: Feed, judged: People) -> None:

@@ -81,9 +81,10 @@ def export_reader(run: ReaderRun, folder: Path, config: ReadingConfig) -> Path:
         except EncoderError:
             if not half:
                 raise
-    release = write_reader(
+    release = write_reader(  # its own answer of one eye is not the fusion's, which parity is of
         partial, name=config.name, labels=release.labels, thresholds=release.thresholds,
         contract=contract, enhance=release.enhance, card=card,
+        alone=None if run.alone is None else tuple(run.alone.tolist()),
     )  # fmt: skip
     (partial / "CARD.md").write_text(render_reader_card(release), encoding="utf-8")
     shutil.rmtree(folder, ignore_errors=True)
@@ -154,8 +155,9 @@ def evaluated(said: Readings, run: ReaderRun) -> dict[str, object]:
     truth, labels = said.people.truth > 0, said.people.labels
     known = {who: i for i, who in enumerate(dict.fromkeys(said.people.identities))}
     people = [known[who] for who in said.people.identities]
-    official = evaluate_reading(truth, said.probabilities, labels=labels, subjects=people)
+    told = run.told(said)
+    official = evaluate_reading(truth, told, labels=labels, subjects=people)
     chosen = evaluate_reading(
-        truth, said.probabilities, labels=labels, subjects=people, thresholds=run.thresholds
+        truth, told, labels=labels, subjects=people, thresholds=run.thresholds
     )
     return {"official": official.to_json(), "chosen": chosen.to_json()}

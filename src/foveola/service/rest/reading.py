@@ -71,8 +71,9 @@ class ReadOut(BaseModel):
     """What a reader says of a person, with all that limits it."""
 
     probabilities: Shares = Field(
-        description="of the person, by label, from 0 to 1; calibrated by a temperature on people "
-        "for validation: where a finding is rarer than among them, it is too high"
+        description="of the person, by label, from 0 to 1, or of the one eye that was sent; "
+        "calibrated by a temperature on people for validation: where a finding is rarer than "
+        "among them, it is too high"
     )
     thresholds: Shares = Field(description="above which a label counts as found")
     found: list[str] = Field(description="labels above their thresholds")
