@@ -189,7 +189,7 @@ def test_no_page_is_wider_than_the_screen(browser, address, eyes, width):
     page.get_by_role("button", name="Find similar cases").click()
     page.wait_for_selector(".hit")
     pair = page.url
-    for where in (f"{pair}?show=reading", f"{pair}?show=left", f"{address}/overview",
+    for where in (address, pair, f"{pair}?show=reading", f"{pair}?show=left", f"{address}/overview",
                   f"{address}/card", f"{address}/audit", f"{address}/match", f"{address}/study",
                   f"{address}/study/readers/R7", f"{address}/cases/1"):  # fmt: skip
         page.goto(where)
