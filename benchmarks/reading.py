@@ -9,8 +9,8 @@ is kept as OUT/ROW/seed-S/said.npz and not made again; --once names rows that ha
 alone. Below them stand the shipped reader and what the released descriptor says without one, of
 people who are split alike; --beside prints these alone and trains nothing. Prints Markdown: means
 over the seeds and the standard error of the mean, and for the shipped reader intervals over people;
---card chooses the
-shipped reader's thresholds for one eye alone anew and writes the figures into its card.
+--card chooses the shipped reader's thresholds for one eye alone anew and writes the figures into
+its card.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from reading_shipped import alone_again, shipped, write_card
+from reading_shipped import OTHER, alone_again, shipped, single, write_card
 from reading_votes import K, by_descriptor
 from rematch import spread
 
@@ -35,6 +35,7 @@ FIGURES = ("final", "kappa", "F1 (official)", "AUC", "macro-AUC", "mAP", "ECE")
 TITLES = {
     "votes": f"votes of {K} nearest people, released descriptor",
     "shipped": f"{DEFAULT_READER}, as shipped",
+    "fused": f"{DEFAULT_READER}, were one eye told by the fusion",
     "regression": "logistic regression, released descriptor",
 }
 MEAN = f"mean of {DEFAULT_READER} and the logistic regression"
@@ -75,7 +76,10 @@ def main() -> None:
     said[MEAN] = [mean(beside["shipped"], beside["regression"])]
     print(piped(compared(said)), "\n")
     print(piped(views(said)), "\n")
-    print(f"{TITLES['shipped']}:\n\n{piped(by_label(judged(beside['shipped'])))}")
+    count, one, two = single(rows[0].config.data, arguments.rows.parent, arguments.out / "beside")
+    print(f"{OTHER}: {one:.0%} of the {count} people with one photograph, {two:.0%} of others\n")
+    for name in ("shipped", "fused"):
+        print(f"{TITLES[name]}:\n\n{piped(by_label(judged(beside[name])))}\n")
     if arguments.card:
         write_card(beside["shipped"])
 
@@ -98,7 +102,7 @@ def kept_beside(data: PeopleConfig, base: Path, out: Path) -> dict[str, Arrays]:
     paths = {name: out / f"{name}.npz" for name in TITLES}
     if not all(path.exists() for path in paths.values()):
         made = by_descriptor(data, base, out / "beside")
-        made["shipped"] = shipped(data, base, out / "beside")
+        made |= shipped(data, base, out / "beside")
         for name, values in made.items():
             np.savez(paths[name], **values)
     found = {}

@@ -1,6 +1,7 @@
 """What the shipped reader says of the people held back, of both eyes, of one, and exchanged."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +9,16 @@ from numpy.typing import NDArray
 
 from foveola.cases import Case
 from foveola.datasets.summary import mark
-from foveola.encoders.reader import DEFAULT_READER, Reader, read_reader, write_reader
+from foveola.encoders.reader import (
+    DEFAULT_READER,
+    Reader,
+    ReaderRelease,
+    read_reader,
+    write_reader,
+)
 from foveola.encoders.reader_card import render_reader_card
 from foveola.errors import ImageError
-from foveola.evaluation.reading import THRESHOLD, evaluate_reading
+from foveola.evaluation.reading import ODIR, THRESHOLD, evaluate_reading
 from foveola.images.decode import decode
 from foveola.people import EYES, people_of
 from foveola.training.prepared import HELD, JUDGED, parted_cases
@@ -20,10 +27,11 @@ from foveola.training.reading_config import PeopleConfig
 
 Arrays = dict[str, NDArray[np.float64]]
 Prepared = NDArray[np.uint8] | None
+OTHER = "O"  # ODIR's label of what has none of its own
 
 
-def shipped(config: PeopleConfig, base: Path, out: Path) -> Arrays:
-    """As a run of `reading.py` keeps it.
+def shipped(config: PeopleConfig, base: Path, out: Path) -> dict[str, Arrays]:
+    """As runs of `reading.py` keep it: as shipped, and "fused", were one eye told by the fusion.
 
     Raises:
         SystemExit: the reader was trained on some of these people.
@@ -38,20 +46,37 @@ def shipped(config: PeopleConfig, base: Path, out: Path) -> Arrays:
     people = people.of(np.flatnonzero(~np.isnan(people.truth).any(axis=1)))
     with ThreadPoolExecutor(reader.threads) as pool:
         eyes = list(pool.map(lambda pair: seen(reader, cases, pair), people.photographs.tolist()))
-        of = {
-            "both": eyes,
-            "left": [(left, None) for left, _ in eyes],
-            "right": [(None, right) for _, right in eyes],
-            "exchanged": [(right, left) for left, right in eyes],
-        }
-        views = {
-            name: np.array(list(pool.map(lambda pair: said(reader, *pair), pairs)))
-            for name, pairs in of.items()
-        }
-    return views | {
+    known = {
         "truth": people.truth, "present": people.present,
         "thresholds": np.array(reader.release.thresholds),
     }  # fmt: skip
+    fused = Reader(replace(reader.release, alone=None))
+    return {"shipped": viewed(reader, eyes) | known, "fused": viewed(fused, eyes) | known}
+
+
+def viewed(reader: Reader, eyes: list[tuple[Prepared, Prepared]]) -> Arrays:
+    """What is said of both eyes, of one, and of the two exchanged."""
+    of = {
+        "both": eyes,
+        "left": [(left, None) for left, _ in eyes],
+        "right": [(None, right) for _, right in eyes],
+        "exchanged": [(right, left) for left, right in eyes],
+    }
+    with ThreadPoolExecutor(reader.threads) as pool:
+        return {
+            name: np.array(list(pool.map(lambda pair: said(reader, *pair), pairs)))
+            for name, pairs in of.items()
+        }
+
+
+def single(config: PeopleConfig, base: Path, out: Path) -> tuple[int, float, float]:
+    """How many people have one photograph, and the share with OTHER of them and of the others."""
+    parted = (parts.values() for _, parts in parted_cases(config, base, out))
+    cases = [case for parts in parted for of in parts for case in of]
+    people = people_of(cases, ODIR)
+    has = people.truth[:, ODIR.index(OTHER)]
+    both = people.present.all(axis=1)
+    return int((~both).sum()), float(np.nanmean(has[~both])), float(np.nanmean(has[both]))
 
 
 def alone_again(config: PeopleConfig, base: Path, out: Path) -> None:
@@ -65,12 +90,7 @@ def alone_again(config: PeopleConfig, base: Path, out: Path) -> None:
         if left is not None or right is not None:
             told[row] = reader.read(left, right).eyes
     chosen = alone_thresholds(people.eyes, told)
-    release = reader.release
-    write_reader(
-        release.folder, name=release.name, labels=release.labels, thresholds=release.thresholds,
-        contract=release.contract, enhance=release.enhance, card=release.card,
-        alone=None if chosen is None else tuple(chosen.tolist()),
-    )  # fmt: skip
+    written(replace(reader.release, alone=None if chosen is None else tuple(chosen.tolist())))
 
 
 def write_card(found: Arrays) -> None:
@@ -84,12 +104,16 @@ def write_card(found: Arrays) -> None:
         ).to_json()
         for name, thresholds in ways.items()
     }  # fmt: skip
-    made = write_reader(
-        release.folder, name=release.name, labels=release.labels, thresholds=release.thresholds,
-        contract=release.contract, enhance=release.enhance, alone=release.alone,
-        card=dict(release.card) | {"evaluation": evaluation},
-    )  # fmt: skip
+    made = written(replace(release, card=dict(release.card) | {"evaluation": evaluation}))
     (release.folder / "CARD.md").write_text(render_reader_card(made), encoding="utf-8")
+
+
+def written(release: ReaderRelease) -> ReaderRelease:
+    """Beside the network that is there already, with the fingerprint it then has."""
+    return write_reader(
+        release.folder, name=release.name, labels=release.labels, thresholds=release.thresholds,
+        contract=release.contract, enhance=release.enhance, alone=release.alone, card=release.card,
+    )  # fmt: skip
 
 
 def seen(reader: Reader, cases: list[Case], pair: list[int]) -> tuple[Prepared, Prepared]:

@@ -1,8 +1,8 @@
 """Logging in, searching and logging out as a person does, in a real browser."""
 
+import http.client
 import shutil
 import socket
-import time
 from pathlib import Path
 
 import pytest
@@ -105,23 +105,37 @@ def test_an_answer_is_sent_at_once(archive):
 def test_a_head_that_does_not_end_is_not_waited_for(address, monkeypatch):
     from foveola.service import patience
 
-    monkeypatch.setattr(patience, "SECONDS", 0.3)
     host, _, port = address.removeprefix("http://").partition(":")
+    lost, give_up = [], patience.Impatient._give_up
 
-    def closed(*sent):
-        with socket.create_connection((host, int(port)), timeout=20) as slow:
-            for part in sent:
-                slow.sendall(part)
-                time.sleep(0.05)
-            start, data = time.monotonic(), b""
-            while more := slow.recv(65536):
-                data += more
-            return data, time.monotonic() - start
+    def told(self):
+        give_up(self)
+        lost.append(self.transport.is_closing())
 
-    assert closed(b"GET / HTTP/1.1\r\nHos")[0] == b""
-    whole = b"GET /login HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
-    data, took = closed(whole, b"GET / HTTP/1.1\r\nX: ")
-    assert data.startswith(b"HTTP/1.1 200")
-    assert took < 4
-    data, _ = closed(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX: " + b"x" * 100_000)
-    assert b"400" in data.splitlines()[0]
+    monkeypatch.setattr(patience, "SECONDS", 0.3)
+    monkeypatch.setattr(patience.Impatient, "_give_up", told)
+
+    def closed(slow, sent):
+        slow.sendall(sent)
+        data = b""
+        while more := slow.recv(65536):
+            data += more
+        return data
+
+    def connection():
+        return socket.create_connection((host, int(port)), timeout=20)
+
+    with connection() as slow:
+        assert closed(slow, b"GET / HTTP/1.1\r\nHos") == b""
+        assert lost == [True]
+    after = http.client.HTTPConnection(host, int(port), timeout=20)
+    after.request("GET", "/login")
+    answer = after.getresponse()
+    assert answer.status == 200
+    assert answer.read()
+    with after.sock as slow:
+        assert closed(slow, b"GET / HTTP/1.1\r\nX: ") == b""
+        assert lost == [True, True]  # and not because no connection is kept open for ever
+    with connection() as slow:
+        data = closed(slow, b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX: " + b"x" * 100_000)
+        assert b"400" in data.splitlines()[0]
