@@ -73,3 +73,17 @@ def test_photographs_are_forgotten_after_an_hour_and_when_many_come(client, toke
     assert kept.get(third) is not None
     clock.now = 3601
     assert kept.get(third) is None
+
+
+def test_an_agent_of_telemetry_is_told_nothing(client, monkeypatch):
+    trace = pytest.importorskip("opentelemetry.trace", reason="this FastAPI has no telemetry")
+    asked = []
+
+    class Agent(trace.TracerProvider):
+        def get_tracer(self, *arguments, **named):
+            asked.append(arguments)
+            return trace.NoOpTracerProvider().get_tracer(*arguments, **named)
+
+    monkeypatch.setattr(trace, "get_tracer_provider", Agent)
+    assert client.get("/api/v1/cases/9999").status_code == 404
+    assert asked == []

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -43,6 +44,11 @@ from foveola.study import open_study
 UPLOAD_MB = 64
 MultiPartParser.spool_max_size = 0  # a photograph that is sent stays in memory, however large
 STATIC = Path(__file__).with_name("static")
+# An agent of OpenTelemetry that happens to be on this computer is told no address of a page (it has
+# a case's number in it) and no fault's text. Older FastAPIs have no telemetry and ignore this.
+SILENT: Any = dict.fromkeys(
+    ("tracing", "metrics", "logs", "operation_spans", "auto_configure"), False
+)
 ROUTED = (login, pages, both_pages, export_pages, identity_pages, overview_pages, study_pages,
           api, rest, regions, occlusion)  # fmt: skip
 
@@ -92,7 +98,7 @@ def create_app(
     app = FastAPI(
         title="Foveola", summary="Similar-case search for retinal photographs",
         version=api.VERSION, docs_url=None, redoc_url=None, openapi_url="/api/openapi.json",
-        lifespan=lifespan,
+        lifespan=lifespan, telemetry=SILENT,
     )  # fmt: skip
     app.state.desk, app.state.keeper = desk, keeper
     app.state.changes, app.state.metrics = changes, metrics
