@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -57,3 +58,32 @@ def test_a_port_that_is_taken_is_told_in_a_sentence(tmp_path):
         done = foveola("serve", tmp_path, "--port", port, code=1)
     assert f"127.0.0.1:{port} can't be listened on (Address already in use)" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_certificate_that_is_none_is_told_in_a_sentence(tmp_path):
+    (tmp_path / "junk").write_text("no certificate")
+    done = refused(tmp_path, tmp_path / "junk", tmp_path / "junk")
+    assert "(not PEM); expected a certificate and its own key without a password" in done.stderr
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
+def test_the_key_of_another_certificate_and_one_with_a_password_are_refused(tmp_path):
+    for name in ("own", "other"):
+        openssl(tmp_path, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj",
+                "/CN=x", "-keyout", f"{name}.key", "-out", f"{name}.crt")  # fmt: skip
+    done = refused(tmp_path, tmp_path / "own.crt", tmp_path / "other.key")
+    assert "(KEY_VALUES_MISMATCH)" in done.stderr
+    locked = ("-aes128", "-passout", "pass:secret")
+    openssl(tmp_path, "rsa", "-in", "own.key", *locked, "-out", "locked.key")
+    done = refused(tmp_path, tmp_path / "own.crt", tmp_path / "locked.key")
+    assert "without a password" in done.stderr
+
+
+def openssl(folder, *arguments):
+    subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
+
+
+def refused(archive, certificate, key):
+    done = foveola("serve", archive, "--certificate", certificate, "--key", key, code=1)
+    assert len(done.stderr.strip().splitlines()) == 1
+    return done

@@ -11,7 +11,7 @@ import pytest
 
 from foveola.cases import Case
 from foveola.datasets.manifest import Manifest
-from foveola.encoders.encoder import AHEAD, Encoded, Encoder, Failed, compile_ahead
+from foveola.encoders.encoder import AHEAD, Encoded, Encoder, Failed
 from foveola.encoders.release import DEFAULT, find, read_release
 from foveola.errors import EncoderError
 from foveola.images.decode import decode
@@ -196,28 +196,17 @@ def test_gradability_is_that_of_the_decoded_photograph(encoder, cases):
         assert encoder.encode_case(case).gradability == pytest.approx(gradability(pixels), abs=1e-6)
 
 
-def test_an_encoder_that_was_begun_with_is_the_same_and_taken_once(encoder, copy, cases):
-    compile_ahead(copy)
-    first, second = Encoder.load(copy), Encoder.load(copy)
-    first.wait()
-    wanted = encoder.encode_case(cases[0]).descriptor
-    for each in (first, second):
-        assert (each.encode_case(cases[0]).descriptor == wanted).all()
-    assert first._compiling is not second._compiling
-
-
 def test_cores_that_work_together_see_the_same(encoder, cases):
     both = Encoder.load(threads=2, together=2)
     pixels = decode(Path(cases[0].path), min_side=encoder.contract.size)
     assert (both.describe(pixels).descriptor == encoder.describe(pixels).descriptor).all()
 
 
-def test_what_cannot_be_compiled_ahead_is_told_when_it_is_used(copy, monkeypatch):
+def test_what_cannot_be_compiled_is_told_when_it_is_used(copy, monkeypatch):
     def fail(*_):
         raise EncoderError("can't be run")
 
     monkeypatch.setattr("foveola.encoders.encoder._compile", fail)
-    compile_ahead(copy)
     broken = Encoder.load(copy)
     size = broken.contract.size
     for use in (broken.wait, lambda: broken.encode(np.zeros((1, size, size, 3), np.uint8))):

@@ -17,9 +17,9 @@ STARTED = """
 import json, sys
 from pathlib import Path
 from foveola.cli.startup import prepare_service, service_is_ready
-prepare_service(Path(sys.argv[1]))
+opened = prepare_service(Path(sys.argv[1]))
 from foveola.service import create_app
-create_app(Path(sys.argv[1])).state.desk.close()
+create_app(Path(sys.argv[1]), retriever=opened).state.desk.close()
 service_is_ready()
 slow = {"pandas", "lark", "scipy", "matplotlib", "openvino.tools.ovc", "torch"}
 print(json.dumps(sorted(slow & set(sys.modules))))
@@ -34,7 +34,7 @@ def test_it_starts_without_what_is_slow_and_not_needed_yet(served):
 
 
 def test_it_is_ready_when_encoder_and_archive_are_loaded(served):
-    desk = Desk(served)
+    desk = Desk(Retriever.open(served))
     try:
         assert desk.ready(60.0)
         assert desk.retriever.archive._cache is not None

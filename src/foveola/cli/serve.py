@@ -2,12 +2,20 @@
 
 import ipaddress
 import socket
+import ssl
+from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from foveola.cli.output import one_line_errors
 from foveola.cli.startup import prepare_service, service_is_ready
+from foveola.service.opening import Opening
+
+if TYPE_CHECKING:
+    import uvicorn
+    from fastapi import FastAPI
 
 OWN = ("127.0.0.1", "localhost", "::1")
 
@@ -59,45 +67,85 @@ def serve(
     """
     if (certificate is None) != (key is None):
         raise click.UsageError("give --certificate and --key together")
-    try:
-        import uvicorn
-    except ImportError:
+    if any(find_spec(name) is None for name in ("fastapi", "uvicorn")):
         raise click.ClickException(
             "the service needs FastAPI and uvicorn; install them: pip install 'foveola[serve]'"
-        ) from None
+        )
+    if certificate is not None:
+        _check_certificate(certificate, key)
     _refuse_open_doors(archive, host)
     listener = _listening(host.strip("[]"), port)
-    prepare_service(archive)
-    from foveola.service import Settings, create_app
+    own = frozenset((*OWN, host.strip("[]").lower(), *(name.lower() for name in names)))
+
+    def make() -> "FastAPI":
+        retriever = prepare_service(archive)
+        from foveola.service import Settings, create_app
+
+        settings = Settings(
+            host_names=own, behind_proxy=behind_proxy, rate=rate, burst=15 * rate,
+            searches=searches,
+        )  # fmt: skip
+        app = create_app(
+            archive, upload_mb=upload_mb, import_root=import_root, study=study, settings=settings,
+            retriever=retriever,
+        )  # fmt: skip
+        service_is_ready()
+        return app
+
+    faults = []
+
+    def told(fault: Exception | None) -> None:
+        if fault is None:
+            _say_where(listener, host, certificate is not None)
+        else:
+            faults.append(fault)
+            server.should_exit = True
+
+    server = _server(Opening(make, told, own), certificate, key)
+    server.run(sockets=[listener])
+    if faults:
+        raise faults[0]
+
+
+def _server(app: "Opening", certificate: Path | None, key: Path | None) -> "uvicorn.Server":
+    import uvicorn
+
     from foveola.service.patience import HEAD_BYTES, Impatient
 
-    settings = Settings(
-        host_names=frozenset((*OWN, host.strip("[]").lower(), *(n.lower() for n in names))),
-        behind_proxy=behind_proxy, rate=rate, burst=15 * rate, searches=searches,
-    )  # fmt: skip
-    app = create_app(
-        archive, upload_mb=upload_mb, import_root=import_root, study=study, settings=settings
-    )
-    service_is_ready()
     config = uvicorn.Config(
-        app, host=host, port=port, log_level="warning", http=Impatient,
+        app, log_level="warning", http=Impatient, lifespan="on",
         access_log=False,  # addresses of pages are nobody's business
         proxy_headers=False,  # the doors read them, and only if told to
         server_header=False, timeout_keep_alive=5, timeout_graceful_shutdown=10,
         limit_concurrency=512, h11_max_incomplete_event_size=HEAD_BYTES,
         ssl_certfile=certificate, ssl_keyfile=key,
     )  # fmt: skip
-    server = uvicorn.Server(config)
+    return uvicorn.Server(config)
+
+
+def _say_where(listener: socket.socket, host: str, encrypted: bool) -> None:
     bound = listener.getsockname()
-    scheme = "https" if certificate else "http"
+    scheme = "https" if encrypted else "http"
     click.echo(f"Foveola listens on {scheme}://{_shown(bound[0])}:{bound[1]} (Ctrl-C stops it)")
-    if not is_loopback(host) and certificate is None:
+    if not is_loopback(host) and not encrypted:
         click.echo(
             "passwords and photographs cross the network unencrypted; put a proxy with TLS before "
             "it, or give --certificate and --key",
             err=True,
         )
-    server.run(sockets=[listener])
+
+
+def _check_certificate(certificate: Path, key: Path | None) -> None:
+    try:
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(
+            certificate, key, password=str
+        )
+    except (ssl.SSLError, OSError) as error:
+        why = getattr(error, "reason", None) or "not PEM"
+        raise click.ClickException(
+            f"--certificate {certificate} and --key {key} can't be used together ({why}); expected "
+            "a certificate and its own key without a password, both as PEM"
+        ) from None
 
 
 def _listening(host: str, port: int) -> socket.socket:

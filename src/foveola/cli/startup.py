@@ -3,7 +3,15 @@
 import gc
 import os
 import sys
+import threading
+from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from foveola.errors import FoveolaError
+
+if TYPE_CHECKING:
+    from foveola.retrieval import Retriever
 
 
 def import_openvino_runtime() -> None:
@@ -22,24 +30,30 @@ def import_openvino_runtime() -> None:
         del sys.modules[converter]
 
 
-def prepare_service(archive: Path) -> None:
-    """Before a service is imported: what makes that quick, and what can be done meanwhile.
+def prepare_service(archive: Path) -> "Retriever":
+    """Open its archive before a service is imported, and make that import quick.
 
-    Classes are made by the thousand while FastAPI is imported and nothing is thrown away, so the
-    collector of garbage only looks at all of them again and again. And no plugin of pydantic that
-    happens to be installed shall see what is sent.
+    What the first search waits for, the encoder and all descriptors, is loaded meanwhile: most of
+    it is done beside Python. Classes are made by the thousand while FastAPI is imported and nothing
+    is thrown away, so the collector of garbage only looks at all of them again and again. And no
+    plugin of pydantic that happens to be installed shall see what is sent.
+
+    Raises:
+        ArchiveError, EncoderError: the archive can't be opened.
     """
     gc.disable()
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     import_openvino_runtime()
-    from foveola.encoders.compiling import WAITED_FOR
-    from foveola.encoders.encoder import compile_ahead
-    from foveola.errors import EncoderError
+    from foveola.retrieval import Retriever
 
-    try:
-        compile_ahead(archive / "encoder", together=WAITED_FOR)
-    except EncoderError:
-        return  # it is told when the archive is opened
+    retriever = Retriever.open(archive)
+    threading.Thread(target=_warm, args=(retriever,), name="warming ahead").start()
+    return retriever
+
+
+def _warm(retriever: "Retriever") -> None:
+    with suppress(FoveolaError):  # the service finds the same, and says so when it is asked
+        retriever.warm()
 
 
 def service_is_ready() -> None:

@@ -8,7 +8,6 @@ on where an interrupted run went on, and archives of two machines can be compare
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -110,7 +109,7 @@ class Encoder:
         self.release = release
         cores = Cores.of(threads, together)
         self.threads = cores.threads
-        self._compiling = _begun(release, cores)
+        self._compiling = begun(f"encoder {release.name!r}", lambda: _compile(release, cores))
         self._slots = threading.BoundedSemaphore(REQUESTS_PER_CORE * self.threads)
         self._free: deque[Any] = deque()
 
@@ -118,9 +117,7 @@ class Encoder:
     def load(
         cls, source: str | Path = DEFAULT, threads: int | None = None, together: int = 1
     ) -> "Encoder":
-        """Load a shipped encoder by name, or one from its folder.
-
-        One that `compile_ahead` has begun with is taken as it is; its first use waits for it.
+        """Load a shipped encoder by name, or one from its folder; its first use waits for it.
 
         Raises:
             EncoderError: it is missing, damaged or made for another version.
@@ -229,35 +226,6 @@ class Encoder:
 
 
 # Encoders that are being compiled, by folder and cores.
-_ahead: dict[tuple[Path, Cores], tuple[Release, "Future[Any]"]] = {}
-
-
-def compile_ahead(folder: Path, threads: int | None = None, together: int = 1) -> None:
-    """Begin to compile an encoder that `Encoder.load` will be asked for in a moment.
-
-    For a process that has other things to do at its start: most of the work is OpenVINO's, which
-    does it beside Python.
-
-    Raises:
-        EncoderError: it is missing, damaged or made for another version.
-    """
-    release = read_release(folder)
-    cores = Cores.of(threads, together)
-    _ahead[release.folder.resolve(), cores] = (release, _compiling(release, cores))
-
-
-def _begun(release: Release, cores: Cores) -> "Future[Any]":
-    """What was begun of this very release, or what is begun now."""
-    before, future = _ahead.pop((release.folder.resolve(), cores), (None, None))
-    if before is not None and future is not None and before.fingerprint == release.fingerprint:
-        return future
-    return _compiling(release, cores)
-
-
-def _compiling(release: Release, cores: Cores) -> "Future[Any]":
-    return begun(f"encoder {release.name!r}", lambda: _compile(release, cores))
-
-
 def _compile(release: Release, cores: Cores) -> Any:
     model = ov.Core().read_model(release.folder / "model.xml")
     model.reshape({0: [1, release.contract.size, release.contract.size, 3]})

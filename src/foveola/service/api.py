@@ -10,6 +10,7 @@ from foveola.archive.info import ArchiveInfo
 from foveola.cases import Case
 from foveola.errors import FoveolaError
 from foveola.retrieval import Hit, SearchResult
+from foveola.service.opening import ALIVE
 from foveola.service.pages import OnDesk
 from foveola.service.who import saw
 from foveola.trust import HitTrust, QueryTrust
@@ -142,7 +143,7 @@ def archive(desk: OnDesk) -> ArchiveInfo:
 @router.get("/health")
 def health() -> dict[str, str]:
     """Whether the process answers."""
-    return {"status": "ok"}
+    return ALIVE
 
 
 @router.get("/ready")

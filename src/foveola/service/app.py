@@ -15,6 +15,7 @@ from starlette.formparsers import MultiPartParser
 from foveola.audit_log.chain import operator
 from foveola.errors import FoveolaError
 from foveola.overview import Overviews
+from foveola.retrieval import Retriever
 from foveola.service import (
     api,
     both_pages,
@@ -60,6 +61,7 @@ def create_app(
     import_root: Path | None = None,
     study: Path | None = None,
     settings: Settings | None = None,
+    retriever: Retriever | None = None,
 ) -> FastAPI:
     """The page and the interface on one archive.
 
@@ -69,6 +71,7 @@ def create_app(
         import_root: folder on this computer that a job may import from; None forbids it.
         study: folder of a reader study to be answered; None for none.
         settings: how its doors stand; without, it answers to any host name.
+        retriever: of the archive, where it was opened already; the service closes it.
 
     Raises:
         ArchiveError, EncoderError: the archive can't be opened.
@@ -79,7 +82,7 @@ def create_app(
     sessions = None if study is None else study_pages.Sessions(open_study(study))
     keeper = Keeper(archive, settings or Settings())
     metrics = Metrics()
-    desk = Desk(archive, metrics)
+    desk = Desk(retriever or Retriever.open(archive), metrics)
     if sessions is not None:
         sessions.study.check(desk.retriever.archive)
     changes = Changes(desk, import_root)

@@ -32,15 +32,12 @@ class Desk:
     """An archive with what is looked at in it. Safe to use from several threads.
 
     Args:
-        folder: the archive.
+        retriever: of the archive; closed with the desk.
         metrics: that count what is asked; new ones if None.
-
-    Raises:
-        ArchiveError, EncoderError: it can't be opened.
     """
 
-    def __init__(self, folder: Path, metrics: Metrics | None = None) -> None:
-        self.retriever = Retriever.open(folder)
+    def __init__(self, retriever: Retriever, metrics: Metrics | None = None) -> None:
+        self.retriever = retriever
         self.models = Models(self.retriever)
         self.metrics = metrics or Metrics()
         self.queries = Queries()

@@ -20,6 +20,7 @@ from foveola.accounts import allowed
 from foveola.errors import AccessError
 from foveola.service.body import Body
 from foveola.service.doors import Door, Plan
+from foveola.service.headers import host_name
 from foveola.service.keeper import Keeper, bearer
 from foveola.service.limits import Buckets
 from foveola.service.texts import texts
@@ -97,9 +98,7 @@ class Gate:
     def _check_host(self, request: Request) -> None:
         """A page elsewhere whose name was pointed at this address must not speak to us."""
         names = self._keeper.settings.host_names
-        host = request.headers.get("host", "")
-        name = host if host.endswith("]") else host.rpartition(":")[0] or host
-        if names is not None and name.strip("[]").lower() not in names:
+        if names is not None and host_name(request.headers.get("host", "")) not in names:
             raise HTTPException(421, texts()("doors.host"))
 
     def _check_origin(self, request: Request) -> None:

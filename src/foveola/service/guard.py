@@ -4,21 +4,9 @@ from collections.abc import Awaitable, Callable
 
 from fastapi import Request, Response
 
-Next = Callable[[Request], Awaitable[Response]]
+from foveola.service.headers import HEADERS, PRIVATE
 
-HEADERS = {
-    # Nothing from elsewhere, no script or style within a page, no frame around it.
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
-        "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-    ),
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
-    "Referrer-Policy": "same-origin",  # with none, a form of ours would come from "null"
-    "X-Content-Type-Options": "nosniff",
-}
-PRIVATE = "no-store"  # patients' photographs stay in no browser's cache
+Next = Callable[[Request], Awaitable[Response]]
 
 
 def with_headers(request: Request, response: Response) -> Response:
