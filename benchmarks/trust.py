@@ -1,11 +1,13 @@
 """Whether what Foveola says of a hit holds: on people whom neither archive nor encoder knows.
 
     python benchmarks/trust.py recipes/fundus-similarity-3.toml WORK [--plot FILE]
-                               [--archive new|known]
+                               [--archive new|known|mixed ...]
 
 People whom the recipe held back from the encoder's training are divided in two. One half, of all
 data sets, becomes the archive WORK/new; the other half asks. Then the same people ask WORK/known,
-an archive of photographs the encoder was trained on. Prints, as Markdown,
+an archive of photographs the encoder was trained on, and WORK/mixed, of these and the first half
+together; of that also what would be said if the encoder did not tell what it was trained on.
+Prints, as Markdown,
 
     agreement   the chance said that a hit has the query's label, and how often it had
     percentile  of pairs of one label, how often the share said was reached
@@ -31,7 +33,7 @@ from foveola.evaluation.tables import piped
 from foveola.indexing import add_missing
 from foveola.training.config import TrainConfig
 from foveola.training.prepared import HELD, TRAINED, parted_cases
-from foveola.trust import Calibration, load
+from foveola.trust import SEEN, Calibration, calibrate, load
 from foveola.trust.calibration import label_of
 from foveola.trust.curve import Share, percentile, share_of
 
@@ -80,23 +82,48 @@ def main() -> None:
         cases = galleries[name]
         add_missing(arguments.work / name, cases, config.name)
         with Archive.open(arguments.work / name, read_only=True) as archive:
-            made = load(archive)
-            assert made is not None
-            told[name] = ask(archive, made, described)
-            print(f"\n### {name}: {made.cases:,} photographs, {made.people:,} people asked about, "
-                  f"label {made.label}\n")  # fmt: skip
-        print(piped(agreement(told[name])), "\n")
-        print(piped(percentiles(told[name])), "\n")
-        rejected = share_of(~told[name].near, told[name].who)
-        print(f"no sufficiently similar case: {interval(rejected)} of {len(told[name].near):,}")
+            ways = {name: load(archive)}
+            if name == "mixed":
+                ways["mixed, were it not told what was trained on"] = blind(archive)
+            for title, made in ways.items():
+                assert made is not None
+                told[title] = ask(archive, made, described)
+                show(title, made, told[title])
     if arguments.plot:
         for name, each in told.items():
-            path = arguments.plot.with_stem(f"{arguments.plot.stem}-{name}")
-            save_reliability(each.true[:, None], {"said of hits": each.said[:, None]}, path,
-                             note=f"archive of photographs {TITLES[name]}")  # fmt: skip
+            if name in TITLES:
+                path = arguments.plot.with_stem(f"{arguments.plot.stem}-{name}")
+                save_reliability(each.true[:, None], {"said of hits": each.said[:, None]}, path,
+                                 note=f"archive of photographs {TITLES[name]}")  # fmt: skip
 
 
-TITLES = {"new": "the encoder has not seen", "known": "the encoder was trained on"}
+TITLES = {
+    "new": "the encoder has not seen",
+    "known": "the encoder was trained on",
+    "mixed": "the encoder was trained on, and others",
+}
+
+
+def blind(archive: Archive) -> Calibration | None:
+    """What the archive would learn if its encoder kept no marks of its training."""
+    marks = archive.encoder_folder / SEEN
+    kept = marks.read_bytes()
+    marks.unlink()
+    try:
+        return calibrate(archive)
+    finally:
+        marks.write_bytes(kept)
+
+
+def show(title: str, made: Calibration, told: Told) -> None:
+    """Print what was said, and what was true."""
+    trained = "unknown how many" if made.trained is None else f"{made.trained:.0%}"
+    print(f"\n### {title}: {made.cases:,} photographs, {trained} trained on; {made.people:,} "
+          f"{'new ' if made.new else ''}people asked about, label {made.label}\n")  # fmt: skip
+    print(piped(agreement(told)), "\n")
+    print(piped(percentiles(told)), "\n")
+    rejected = share_of(~told.near, told.who)
+    print(f"no sufficiently similar case: {interval(rejected)} of {len(told.near):,}")
 
 
 def people(config: TrainConfig, base: Path) -> tuple[dict[str, list[Case]], list[Case]]:
@@ -109,7 +136,8 @@ def people(config: TrainConfig, base: Path) -> tuple[dict[str, list[Case]], list
     first = {whose[i] for i in drawn[: len(whose) // 2]}
     known = [case for parts in every for case in parts[TRAINED]]
     new = [case for case in held if case.identity in first]
-    return {"new": new, "known": known}, [case for case in held if case.identity not in first]
+    galleries = {"new": new, "known": known, "mixed": known + new}
+    return galleries, [case for case in held if case.identity not in first]
 
 
 def ask(archive: Archive, made: Calibration, described: list[Encoded]) -> Told:

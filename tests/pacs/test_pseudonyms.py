@@ -1,8 +1,9 @@
 """The file that knows who is who."""
 
-import multiprocessing
 import sqlite3
 import stat
+import subprocess
+import sys
 
 import pytest
 
@@ -120,14 +121,23 @@ def test_another_kind_of_file_is_told(tmp_path):
         Pseudonyms(tmp_path / "nowhere" / "names.db")
 
 
-def reserve_many(path, start):
-    with Pseudonyms(path) as names:
-        return [names.reserve(identity(instance=f"1.{n}", patient=str(n % 5))) for n in range(40)]
+RESERVE = """
+import sys
+from pathlib import Path
+from foveola.pacs.pseudonyms import Identity, Pseudonyms
+said = {"issuer": "", "study": "1.2", "series": "1.2.1", "sop_class": "1.9", "frames": 1}
+with Pseudonyms(Path(sys.argv[1])) as names:
+    for n in range(40):
+        made = names.reserve(Identity(patient_id=str(n % 5), instance=f"1.{n}", **said))
+        print(made.pseudonym, made)
+"""
 
 
 def test_two_processes_agree_on_every_name(tmp_path):
-    path = tmp_path / "names.db"
-    with multiprocessing.get_context("spawn").Pool(2) as pool:
-        first, second = pool.starmap(reserve_many, [(path, 0), (path, 1)])
+    command = [sys.executable, "-c", RESERVE, tmp_path / "names.db"]
+    two = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    first, second = (process.communicate(timeout=120)[0].splitlines() for process in two)
+    assert [process.returncode for process in two] == [0, 0]
+    assert len(first) == 40
     assert first == second
-    assert len({made.pseudonym for made in first}) == 5
+    assert len({line.split()[0] for line in first}) == 5

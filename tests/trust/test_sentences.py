@@ -79,3 +79,14 @@ def test_a_camera_that_the_archive_does_not_know_is_named():
 def test_of_an_archive_too_small_to_judge_nothing_is_said():
     bare = replace(QUERY, label=None, nearest=None, threshold=None, neighbours=0, local=None)
     assert of_query(bare) == []
+
+
+def test_an_archive_that_the_encoder_was_trained_on_says_so():
+    said = of_query(replace(QUERY, trained=0.834))
+    assert said[1] == (
+        "The encoder was trained on 83 % of the archive's photographs, and how far to trust a hit "
+        "was learnt from these: a new photograph's labels agree less often than is said."
+    )
+    assert of_query(replace(QUERY, trained=0.04)) == of_query(QUERY)
+    foreign = replace(QUERY, sufficient=False, looks=Looks(1.0, foreign=True))
+    assert of_query(replace(foreign, trained=0.9)) == of_query(foreign)

@@ -88,6 +88,11 @@ def labelled(db: sqlite3.Connection) -> list[tuple[int | None, frozenset[str] | 
     ]
 
 
+def digests(db: sqlite3.Connection) -> list[bytes]:
+    """Of the files, in the order of their ids."""
+    return [digest for (digest,) in db.execute("SELECT digest FROM cases ORDER BY id")]
+
+
 def stamps(db: sqlite3.Connection) -> NDArray[np.int64]:
     """(N, 2) size and time of change of each file, in the order of the matrix."""
     rows = db.execute("SELECT size, mtime_ns FROM cases ORDER BY id").fetchall()

@@ -57,6 +57,10 @@ class State:
         """(N, 2) size in bytes and time of change in ns of the N files, when they were added."""
         return queries.stamps(self._db)
 
+    def digests(self) -> list[bytes]:
+        """BLAKE2b with 16 bytes of each of the N files."""
+        return queries.digests(self._db)
+
     def cases(self, rows: Iterable[int]) -> list[Case]:
         """The records in these rows."""
         return queries.cases_of(self._db, (int(self.ids[row]) for row in rows))

@@ -18,6 +18,7 @@ from foveola.errors import EncoderError
 from foveola.images.fundus import Contract
 from foveola.models.descriptor import DescriptorModel, normalise
 from foveola.training.config import TrainConfig
+from foveola.trust import Seen
 
 PARITY = 0.9999  # the least cosine between torch's descriptor and the released encoder's
 
@@ -45,6 +46,7 @@ def export_encoder(
     contract: Contract,
     counts: Mapping[str, int],
     data: Sequence[Mapping[str, Any]] = (),
+    seen: Seen | None = None,
 ) -> Path:
     """Write a released encoder and check that it computes what the model does.
 
@@ -58,6 +60,7 @@ def export_encoder(
         contract: what was done to the photographs.
         counts: images trained on, by collection.
         data: what each part of each data set holds, for the card.
+        seen: the photographs trained on, so that an archive of them knows; None not to say it.
 
     Returns:
         folder.
@@ -99,6 +102,8 @@ def export_encoder(
             if not half:
                 raise
     (partial / "CARD.md").write_text(render_card(release), encoding="utf-8")
+    if seen is not None:
+        seen.save(partial)
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
     return folder

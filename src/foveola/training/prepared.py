@@ -41,6 +41,11 @@ class Prepared:
         """Whose each image is."""
         return [case.identity for case in self.cases]
 
+    @property
+    def trained(self) -> list[Path]:
+        """Files of the photographs that are trained on."""
+        return [Path(self.cases[i].path) for i in np.flatnonzero(self.labels.codes >= 0)]
+
 
 def contract_of(config: TrainConfig) -> Contract:
     """What the configuration does to a photograph before the network sees it."""

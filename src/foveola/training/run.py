@@ -31,6 +31,7 @@ from foveola.training.maps import PackedMaps, pack_maps
 from foveola.training.prepared import Prepared, Report, contract_of, prepare_data
 from foveola.training.sampler import SubjectSampler
 from foveola.training.validation import PlainImages
+from foveola.trust import Seen
 
 GRADES = 5  # ICDR
 
@@ -42,7 +43,7 @@ def train_configured(config: TrainConfig, base: Path, out: Path, report: Report 
     report("exporting the encoder")
     return export_encoder(
         model, out / "encoder", config=config, contract=contract, counts=prepared.counts,
-        data=prepared.data,
+        data=prepared.data, seen=Seen.of_files(prepared.trained),
     )  # fmt: skip
 
 

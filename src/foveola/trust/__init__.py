@@ -9,15 +9,18 @@ from foveola.trust.calibration import TRUST, Calibration, calibrate, load, refre
 from foveola.trust.familiarity import FAMILIARITY, Familiarity
 from foveola.trust.judge import judge_answer, judge_picture
 from foveola.trust.judged import HitTrust, Looks, QueryTrust
+from foveola.trust.seen import SEEN, Seen
 
 __all__ = [
     "FAMILIARITY",
+    "SEEN",
     "TRUST",
     "Calibration",
     "Familiarity",
     "HitTrust",
     "Looks",
     "QueryTrust",
+    "Seen",
     "calibrate",
     "judge_answer",
     "judge_picture",

@@ -21,6 +21,7 @@ from foveola.errors import ArchiveError
 from foveola.trust.curve import BIN, Curve, percentile
 from foveola.trust.judged import HitTrust, Label
 from foveola.trust.sample import REST, Sample, draw
+from foveola.trust.seen import Seen
 
 TRUST = "trust.json"  # in the folder of an archive
 FORMAT = 1
@@ -37,6 +38,9 @@ class Calibration:
         fingerprint: of the encoder.
         cases: that the archive held when this was made.
         people: who were asked about.
+        trained: share of these cases that the encoder was trained on; None where it does not say.
+        new: whether it was trained on no photograph of the people who were asked about, so that
+            what was learnt holds for a new photograph.
         label: that was compared; None where too few are known.
         nearest: quantiles, at equal steps, of the similarity to the nearest other person.
         same, other: quantiles of the similarity of pairs with the same label and with different
@@ -53,6 +57,8 @@ class Calibration:
     same: tuple[float, ...]
     other: tuple[float, ...]
     curves: Mapping[str, Curve]
+    trained: float | None = None
+    new: bool = True
 
     @property
     def threshold(self) -> float:
@@ -108,8 +114,10 @@ def calibrate(archive: Archive, *, queries: int = 1000, seed: int = 0) -> Calibr
         ArchiveError: the folder can't be written.
     """
     with archive.state() as state:
-        sample = draw(state, queries, seed)
-    made = _fitted(archive, sample) if sample.people >= LEAST else None
+        seen = Seen.load(archive.encoder_folder)
+        trained = None if seen is None else seen.among(state.digests())
+        sample = draw(state, queries, seed, trained)
+    made = _fitted(archive, sample, trained) if sample.people >= LEAST else None
     path = archive.folder / TRUST
     if archive.read_only:
         return made
@@ -150,7 +158,7 @@ def _curve(values: Mapping[str, Any]) -> Curve:
     return Curve(**made)
 
 
-def _fitted(archive: Archive, sample: Sample) -> Calibration:
+def _fitted(archive: Archive, sample: Sample, trained: NDArray[np.bool_] | None) -> Calibration:
     return Calibration(
         fingerprint=archive.fingerprint,
         cases=sample.cases,
@@ -160,6 +168,8 @@ def _fitted(archive: Archive, sample: Sample) -> Calibration:
         same=_quantiles(sample.same) if len(sample.same) >= BIN else (),
         other=_quantiles(sample.other) if len(sample.other) >= BIN else (),
         curves=sample.curves(),
+        trained=None if trained is None else float(trained.mean()),
+        new=sample.new,
     )
 
 

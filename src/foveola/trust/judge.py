@@ -63,4 +63,5 @@ def judge_answer(
         neighbours=len(keys),
         local=wilson(count, len(keys)) if keys else None,
         looks=looks,
+        trained=None if known is None or known.new else known.trained,
     )

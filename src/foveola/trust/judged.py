@@ -65,6 +65,8 @@ class QueryTrust:
         neighbours: of how many people it could be told.
         local: the share of these neighbours that have it, with its interval.
         looks: of the query's picture.
+        trained: share of the archive's photographs that the encoder was trained on, where what is
+            said of hits had to be learnt from these; None where it was not, or is not known.
     """
 
     label: Label | None
@@ -76,3 +78,4 @@ class QueryTrust:
     neighbours: int
     local: Share | None
     looks: Looks
+    trained: float | None = None

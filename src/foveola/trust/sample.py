@@ -18,6 +18,7 @@ Vectors = NDArray[np.float32]
 NEIGHBOURS = 10  # people a query's agreement is learnt from: what a page of hits shows
 PAIRS = 100  # of each kind that a query gives to the distributions
 OWN = 300  # neighbours with one label from which it has a curve of its own
+ENOUGH = 100  # people whom the encoder does not know; of fewer, known ones are asked about, too
 REST = "*"  # stands for the labels without one
 _PRODUCT = 1 << 24  # similarities held at once
 
@@ -50,6 +51,7 @@ class Sample:
     Attributes:
         cases: in the archive.
         people: asked about.
+        new: whether the encoder was trained on no photograph of theirs, as far as is known.
         label: compared.
         nearest: (Q,) similarity to the nearest other person.
         same, other: similarities of pairs that share a label value, and that don't.
@@ -59,6 +61,7 @@ class Sample:
 
     cases: int
     people: int
+    new: bool
     label: Label | None
     nearest: Vectors
     same: Vectors
@@ -82,18 +85,28 @@ class Sample:
         return fit_curve(similarity, self.agree[rows], self.asker[rows])
 
 
-def draw(state: State, queries: int, seed: int) -> Sample:
-    """Ask about some photographs, one a person, leaving that person out."""
+def draw(state: State, queries: int, seed: int, trained: Bools | None = None) -> Sample:
+    """Ask about some photographs, one a person, leaving that person out.
+
+    Args:
+        state: of the archive.
+        queries: at most.
+        seed: of their choice.
+        trained: (N,) photographs that the encoder was trained on. People who have one are not asked
+            about where there are ENOUGH others.
+    """
     rng = np.random.default_rng(seed)
     people = _people(state)
     labels = _labels(state)
-    asked = _one_a_person(people, labels, queries, rng)
+    new = np.ones(len(people), bool) if trained is None else ~np.isin(people, people[trained])
+    few = len(np.unique(people[new])) < ENOUGH
+    asked = _one_a_person(people, labels, queries, rng, new | few)
     found = _Found()
     for part, similarity in _similarities(state.matrix, asked):
         for query, row in zip(part, similarity, strict=True):
             row[people == people[query]] = -2  # below any cosine
             found.add(int(query), row, people, labels, rng)
-    return found.sample(len(people), len(asked), labels.kind)
+    return found.sample(len(people), len(asked), labels.kind, bool(new[asked].all()))
 
 
 class _Found:
@@ -122,13 +135,13 @@ class _Found:
         asker = np.full(len(near), people[query])
         self.near.append((row[near], labels.agree(query, near), labels.keys[near], asker))
 
-    def sample(self, cases: int, people: int, label: Label | None) -> Sample:
+    def sample(self, cases: int, people: int, label: Label | None, new: bool) -> Sample:
         """Everything together."""
         empty = np.empty(0, np.float32)
         nothing = (empty, np.empty(0, bool), np.empty(0, str), np.empty(0, np.int64))
         near = [np.concatenate(column) for column in zip(nothing, *self.near, strict=True)]
         return Sample(
-            cases, people, label, np.array(self.nearest, np.float32),
+            cases, people, new, label, np.array(self.nearest, np.float32),
             np.concatenate([empty, *self.same]), np.concatenate([empty, *self.other]), *near,
         )  # fmt: skip
 
@@ -188,9 +201,12 @@ def _coded(kind: Label, values: "list[set[str] | None] | list[frozenset[str] | N
     return Labels(kind, members, known, keys)
 
 
-def _one_a_person(people: Ids, labels: Labels, most: int, rng: np.random.Generator) -> Ids:
+def _one_a_person(
+    people: Ids, labels: Labels, most: int, rng: np.random.Generator, allowed: Bools
+) -> Ids:
     """Rows of some people, those with a known label first; in ascending order."""
     order = rng.permutation(len(people))
+    order = order[allowed[order]]
     order = order[np.argsort(~labels.known[order], kind="stable")]
     _, first = np.unique(people[order], return_index=True)
     return np.sort(order[np.sort(first)[:most]])

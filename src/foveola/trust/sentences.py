@@ -5,6 +5,7 @@ from foveola.trust.familiarity import UNUSUAL
 from foveola.trust.judged import HitTrust, QueryTrust
 from foveola.words import label_word
 
+KNOWN = 0.05  # share of an archive that the encoder was trained on, from which it is said
 FAR = "not sufficiently alike"
 NONE = "No sufficiently similar case"
 
@@ -29,7 +30,7 @@ def of_query(trust: QueryTrust | None) -> list[str]:
     """Sentences on the whole answer, the most important first."""
     if trust is None:
         return []
-    said = [*_picture(trust), *_nearest(trust), *_camera(trust)]
+    said = [*_picture(trust), *_nearest(trust), *_camera(trust), *_trained(trust)]
     if trust.local is not None and trust.neighbours > 1:
         said.append(_local(trust, trust.local))
     return said
@@ -71,6 +72,16 @@ def _camera(trust: QueryTrust) -> list[str]:
     return [
         f"The archive has no photograph of this camera ({camera}): how far to trust a hit was "
         "learnt from others."
+    ]
+
+
+def _trained(trust: QueryTrust) -> list[str]:
+    if trust.trained is None or trust.trained < KNOWN or trust.looks.foreign or trust.looks.poor:
+        return []
+    return [
+        f"The encoder was trained on {100 * trust.trained:.0f} % of the archive's photographs, and "
+        "how far to trust a hit was learnt from these: a new photograph's labels agree less often "
+        "than is said."
     ]
 
 
