@@ -28,6 +28,7 @@ from foveola.matching import decisions, gallery, permission
 from foveola.matching.findings import key_of
 from foveola.pacs.pseudonyms import Identity, Pseudonyms
 from foveola.service import Settings, create_app
+from foveola.trust import Seen
 from service.people import log_in, with_accounts
 
 SUBJECT = "pseudonym-4711-of-nobody"
@@ -113,11 +114,20 @@ def test_nothing_of_the_person_stays(archive):
     assert {name: len(rows) for name, rows in there.items()} == {".": 4, "matching": 4}
     mine, theirs = decide(archive)
     with Archive.open(archive, read_only=True) as opened:
-        digest = opened.digests()[there["."][0][0]]
+        digests = opened.digests()
+        digest = digests[there["."][0][0]]
+        other = next(digests[id_] for id_ in digests if id_ not in {row[0] for row in there["."]})
+        Seen.of([digest, other]).save(opened.encoder_folder)
     permission.log_use(archive, "match", query=digest.hex()[:16], candidates=20)
     permission.log_use(archive, "match", query="ab" * 8, candidates=20)
     Log(archive).append("anna", "case", [there["."][0][0]])
-    traces = [SUBJECT.encode(), *(key.encode() for key in mine), digest.hex()[:16].encode(), digest]
+    traces = [
+        SUBJECT.encode(),
+        *(key.encode() for key in mine),
+        digest.hex()[:16].encode(),
+        digest,
+        digest[7::-1],
+    ]  # the number in the marks, its last byte first
     for rows in there.values():
         traces += [part for _, case, vector in rows for part in (case.path.encode(), vector)]
     assert all(holding(archive, trace) for trace in traces)  # the search for them can find
@@ -132,6 +142,8 @@ def test_nothing_of_the_person_stays(archive):
     assert receipt.cases == tuple(id_ for id_, _, _ in there["."])
     counts = (receipt.matching, receipt.photographs, receipt.left, receipt.decisions, receipt.uses)
     assert counts == (4, 2, 2, 6, 1)
+    assert receipt.elsewhere["marks of training"] == 1
+    assert Seen.load(archive / "encoder").among([digest, other]).tolist() == [False, True]
     assert set(decisions.decisions(archive)) == set(theirs)
     assert [use.get("query") for use in permission.read_log(archive)][-2:] == [
         "forgotten",

@@ -8,7 +8,7 @@ matching, files that the archive keeps itself, and on request the photographs.
 import hashlib
 import json
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from foveola.matching.redact import forget_decisions, forget_uses
 from foveola.pacs import PSEUDONYMS, STORE, place_of
 from foveola.pacs.forget import forget_patient
 from foveola.pacs.pseudonyms import Pseudonyms, is_pseudonym
-from foveola.trust import refresh
+from foveola.trust import Seen, refresh
 
 # What other parts keep of people beside an archive: a function of the archive's folder, the
 # subject's pseudonym and the cases that go, which removes it and says how much it was. The names
@@ -115,6 +115,7 @@ def forget(
         decisions = forget_decisions(folder, cases, list(everyone.values()))
         uses = forget_uses(folder, own)
         elsewhere = {name: remove(folder, subject, cases) for name, remove in ELSEWHERE.items()}
+        elsewhere["marks of training"] = _unmark(archive, own)
         elsewhere = {name: count for name, count in elsewhere.items() if count}
         photographs, left = _delete(folder, cases, files)
         if gone:
@@ -149,6 +150,15 @@ def digest_of(receipt: Receipt) -> str:
     """SHA-256 of a receipt without its head, as the audit log has it."""
     values = asdict(receipt) | {"head": ""}
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def _unmark(archive: Archive, digests: Collection[bytes]) -> int:
+    """Take photographs from those that the encoder here says it was trained on."""
+    seen = Seen.load(archive.encoder_folder)
+    if seen is None or not (count := int(seen.among(digests).sum())):
+        return 0
+    seen.without(digests).save(archive.encoder_folder)
+    return count
 
 
 def _delete(folder: Path, cases: Sequence[Case], files: bool) -> tuple[int, int]:

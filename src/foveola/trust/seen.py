@@ -4,6 +4,7 @@ Their labels are known to it: they lie nearer to photographs of their own label 
 and an archive that learns from them how far to trust a hit learns too much.
 """
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -46,9 +47,15 @@ class Seen:
         """Which photographs are among them, bool (M,) in the order given."""
         return np.isin(_marks(digests), self.marks)
 
+    def without(self, digests: Iterable[bytes]) -> Self:
+        """The others."""
+        return type(self)(np.setdiff1d(self.marks, _marks(digests)))
+
     def save(self, folder: Path) -> None:
-        """Write it beside an encoder."""
-        np.save(folder / SEEN, self.marks.astype("<u8"))
+        """Write it beside an encoder: wholly, or not at all."""
+        partial = folder / f".{SEEN}.{os.getpid()}.npy"
+        np.save(partial, self.marks.astype("<u8"))
+        partial.replace(folder / SEEN)
 
     @classmethod
     def load(cls, folder: Path) -> Self | None:
