@@ -5,6 +5,8 @@ import shutil
 import subprocess
 import sys
 import textwrap
+from hashlib import blake2b
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,6 +27,7 @@ from foveola.training.config import (
     TrainConfig,
 )
 from foveola.training.export import Released, check_parity, export_encoder
+from foveola.trust import Seen
 
 CONFIG = """
 name = "small"
@@ -103,6 +106,16 @@ def test_a_run_killed_in_the_export_releases_the_same_encoder(trained, work):
     assert done.returncode == 0, done.stderr
     first, second = (read_release(work / f"{name}/encoder") for name in ("run", "again"))
     assert first.fingerprint == second.fingerprint
+
+
+def test_it_says_what_it_was_trained_on_and_of_nobody_held_back(trained, work):
+    every = {case.path for case in Manifest.read(work / "phantoms/manifest.csv").cases()}
+    held = {case.path for case in Manifest.read(trained / "held_out/phantoms.csv").cases()}
+    seen = Seen.load(trained / "encoder")
+    digests = {path: blake2b(Path(path).read_bytes(), digest_size=16).digest() for path in every}
+    assert held < every
+    assert {path for path in every if seen.among([digests[path]])[0]} == every - held
+    assert len(seen.marks) == len(every - held)
 
 
 def test_the_released_encoder_gives_unit_descriptors(trained):
