@@ -18,7 +18,7 @@ from foveola.errors import ArchiveError, EncoderError, FilterError, ImageError
 from foveola.images.fundus import Contract
 from foveola.indexing import add_missing, index_cases, open_archive
 from foveola.retrieval import Retriever
-from foveola.trust import TRUST, calibrate
+from foveola.trust import SEEN, TRUST, Seen, calibrate
 
 
 @pytest.fixture(scope="module")
@@ -186,6 +186,15 @@ def test_an_archive_can_be_searched_while_it_grows(cases, tmp_path):
         assert reader.search(Path(cases[0].path), k=40, same_subject=True).considered == 7
         add_missing(tmp_path / "archive", cases)
         assert reader.search(Path(cases[0].path), k=40, same_subject=True).considered == 31
+
+
+def test_assessing_tells_what_the_encoder_was_trained_on(archive, cases, tmp_path):
+    copy = Path(shutil.copytree(archive, tmp_path / "copy"))
+    Seen.of_files(Path(case.path) for case in cases[2:6]).save(copy / "encoder")
+    assert assess(copy, label="sex", bootstrap=0).trained == (4, 4, 32, 32)
+    assert assess(copy, cases[:5], label="sex", bootstrap=0).trained == (3, 4, 5, 32)
+    (copy / "encoder" / SEEN).unlink()
+    assert assess(copy, label="sex", bootstrap=0).trained is None
 
 
 def test_assessing_leave_one_out_and_with_other_queries(archive, cases):

@@ -14,6 +14,9 @@ from foveola.encoders.encoder import Encoded, Encoder, Failed
 from foveola.errors import ArchiveError, FoveolaError, ImageError
 from foveola.evaluation import Difference, Evaluation, Exclude, Side, difference, evaluate
 from foveola.evaluation.sides import known_columns
+from foveola.trust import Seen
+
+Digests = Sequence[bytes]
 
 if TYPE_CHECKING:  # pandas, which a search can do without
     from foveola.datasets.split_files import SplitFiles
@@ -29,6 +32,8 @@ class Assessment:
         phantom: whether any photograph of either side is a phantom.
         gallery: the images that were ranked, for a map of them.
         left_out: cases of the archive that the split files do not name.
+        trained: which photographs the encoder was trained on, told by their files; None where it
+            does not say.
     """
 
     evaluation: Evaluation
@@ -36,11 +41,29 @@ class Assessment:
     phantom: bool
     gallery: Side = field(repr=False, compare=False)
     left_out: int = 0
+    trained: "Trained | None" = None
+
+
+class Trained(NamedTuple):
+    """How many labelled photographs of an evaluation the encoder was trained on.
+
+    Attributes:
+        queries: of those that ask.
+        gallery: of those that are ranked.
+        asked, ranked: how many these are.
+    """
+
+    queries: int
+    gallery: int
+    asked: int
+    ranked: int
 
 
 class _Sides(NamedTuple):
     gallery: Side
+    ranked: Digests  # of the gallery's files
     asked: Side | None = None
+    asking: Digests | None = None  # of the files that ask, where these are others
     failed: tuple[Failed, ...] = ()
     phantom: bool = False
     left_out: int = 0
@@ -51,6 +74,7 @@ class _Stored(NamedTuple):
 
     cases: list[Case]
     descriptors: NDArray[np.float32]
+    digests: Digests
     encoder: Path
     fingerprint: str
 
@@ -99,7 +123,7 @@ def assess(
         sides = _asked_sides(folder, stored, queries, label, by, progress)
     else:
         gallery = Side.from_cases(stored.descriptors, stored.cases, label, by)
-        sides = _Sides(gallery, phantom=_any_phantom(stored.cases))
+        sides = _Sides(gallery, stored.digests, phantom=_any_phantom(stored.cases))
     evaluation = evaluate(
         sides.asked or sides.gallery,
         sides.gallery if sides.asked else None,
@@ -107,7 +131,10 @@ def assess(
         exclude=exclude,
         bootstrap=bootstrap,
     )
-    return Assessment(evaluation, sides.failed, sides.phantom, sides.gallery, sides.left_out)
+    return Assessment(
+        evaluation, sides.failed, sides.phantom, sides.gallery, sides.left_out,
+        _trained(stored.encoder, sides),
+    )  # fmt: skip
 
 
 def contrast(first: Assessment, second: Assessment) -> Difference:
@@ -128,11 +155,24 @@ def _stored(folder: Path) -> _Stored:
     with Archive.open(folder, read_only=True) as archive:
         _, vectors = archive.vectors()
         cases = [case for _, case in archive.cases()]
+        digests = list(archive.digests().values())
         encoder, fingerprint = archive.encoder_folder, archive.fingerprint
     if not cases:
         raise ArchiveError(f"{folder} is empty; index photographs into it first")
     order = sorted(range(len(cases)), key=lambda i: cases[i].path)
-    return _Stored([cases[i] for i in order], vectors[order], encoder, fingerprint)
+    return _Stored(
+        [cases[i] for i in order], vectors[order], [digests[i] for i in order], encoder, fingerprint
+    )
+
+
+def _trained(encoder: Path, sides: _Sides) -> Trained | None:
+    seen = Seen.load(encoder)
+    if seen is None:
+        return None
+    of = [(sides.asked or sides.gallery, sides.asking or sides.ranked)]
+    of.append((sides.gallery, sides.ranked))
+    known = [seen.among(digests)[side.labels.any(axis=1)] for side, digests in of]
+    return Trained(*(int(part.sum()) for part in known), *map(len, known))
 
 
 def _split_sides(stored: _Stored, split: "SplitFiles", label: str, by: Sequence[str]) -> _Sides:
@@ -140,17 +180,17 @@ def _split_sides(stored: _Stored, split: "SplitFiles", label: str, by: Sequence[
 
     found = split.find(stored.cases)
 
-    def of(parts: Sequence[str]) -> tuple[NDArray[np.float32], tuple[Case, ...]]:
+    def of(parts: Sequence[str]) -> tuple[NDArray[np.float32], tuple[Case, ...], Digests]:
         places, cases = zip(*(pair for part in parts for pair in found[part]), strict=True)
-        return stored.descriptors[list(places)], cases
+        return stored.descriptors[list(places)], cases, [stored.digests[i] for i in places]
 
-    ranked, asked = of(GALLERY), of(QUERIES)
+    (gallery, ranked, theirs), (queries, asked, own) = of(GALLERY), of(QUERIES)
     return _Sides(
-        Side.from_cases(*ranked, label, known_columns(ranked[1], by)),
-        Side.from_cases(*asked, label, by),
-        phantom=_any_phantom([*ranked[1], *asked[1]]),
+        Side.from_cases(gallery, ranked, label, known_columns(ranked, by)), theirs,
+        Side.from_cases(queries, asked, label, by), own,
+        phantom=_any_phantom([*ranked, *asked]),
         left_out=len(stored.cases) - sum(map(len, found.values())),
-    )
+    )  # fmt: skip
 
 
 def _asked_sides(
@@ -168,12 +208,16 @@ def _asked_sides(
     encoder = Encoder.load(stored.encoder)
     if encoder.fingerprint != stored.fingerprint:
         raise ArchiveError(f"the encoder inside {folder} is not the one that made it")
-    asked, descriptors, failed = _encode(encoder, queries, progress)
-    if not asked:
+    encoded, failed = _encode(encoder, queries, progress)
+    if not encoded:
         first = f"; first: {failed[0].reason}" if failed else ""
         raise ImageError(f"none of the {len(queries)} queries can be used{first}")
-    side = Side.from_cases(descriptors, asked, label, by)
-    return _Sides(gallery, side, failed, _any_phantom([*stored.cases, *queries]))
+    descriptors = np.stack([each.descriptor for each in encoded])
+    side = Side.from_cases(descriptors, [each.case for each in encoded], label, by)
+    return _Sides(
+        gallery, stored.digests, side, [each.digest for each in encoded], failed,
+        _any_phantom([*stored.cases, *queries]),
+    )  # fmt: skip
 
 
 def _any_phantom(cases: Sequence[Case]) -> bool:
@@ -182,7 +226,7 @@ def _any_phantom(cases: Sequence[Case]) -> bool:
 
 def _encode(
     encoder: Encoder, queries: Sequence[Case], progress: Callable[[int], None] | None
-) -> tuple[list[Case], NDArray[np.float32], tuple[Failed, ...]]:
+) -> tuple[list[Encoded], tuple[Failed, ...]]:
     good: list[Encoded] = []
     failed: list[Failed] = []
     for result in encoder.encode_cases(queries):
@@ -192,6 +236,4 @@ def _encode(
             failed.append(result)
         if progress:
             progress(1)
-    rows = [result.descriptor for result in good]
-    matrix = np.stack(rows) if rows else np.empty((0, encoder.dimension), np.float32)
-    return [result.case for result in good], matrix, tuple(failed)
+    return good, tuple(failed)

@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from foveola.trust import Seen
+
 
 def evaluate(archive, *arguments, code=0):
     command = [sys.executable, "-m", "foveola", "evaluate", archive, *arguments, "--bootstrap", 20]
@@ -73,6 +75,27 @@ def test_the_same_files_by_subject_keep_people_apart_without_a_warning(places):
     assert values["excluded_same_subject"]["pairs"] == 0  # there is none to leave out
     assert values["split"]["queries_with_subject_in_gallery"] == 0
     assert "warning" not in done.stderr
+
+
+def marked(places, folder, *names):
+    """The archive with an encoder that was trained on these photographs."""
+    archive = shutil.copytree(places / "archive", folder / "marked")
+    Seen.of_files(places / "images" / f"{name}.jpg" for name in names).save(archive / "encoder")
+    return archive
+
+
+def test_what_the_encoder_was_trained_on_is_counted_on_both_sides(places, tmp_path):
+    archive = marked(places, tmp_path, "0_right", "2_left", "2_right", "0_left", "3_left", "9_left")
+    page = tmp_path / "e.html"
+    split = ("--split-files", places / "files")
+    done = evaluate(archive, *split, "--json", "--html", page)
+    # 2_right is in no file
+    assert json.loads(done.stdout)["trained_on"] == {
+        "queries": 2, "gallery": 3, "asked": 3, "ranked": 15,
+    }  # fmt: skip
+    sentence = "the encoder was trained on 2 of the 3 photographs that ask (67 %)"
+    assert f"warning: {sentence}; of new ones it finds less" in done.stderr
+    assert sentence in page.read_text()
 
 
 def test_figures_are_written_where_asked(places, tmp_path):

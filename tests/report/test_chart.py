@@ -73,3 +73,20 @@ def test_the_drawing_is_in_the_page_without_a_gap(evaluation):
     assert len(re.findall('class="whisker"', text)) == 2
     assert "None" not in text
     assert "nan" not in text
+
+
+@pytest.mark.parametrize("labels", [9, 10, 27])
+def test_many_names_are_slanted_and_stay_in_the_drawing(labels):
+    many = np.random.default_rng(0).normal(size=(4 * labels, 3))
+    names = tuple(f"{i:02d} a finding with a long name" for i in range(labels))
+    side = Side(many, np.arange(4 * labels) % labels, list(range(4 * labels)), label_names=names)
+    found = evaluate(side, bootstrap=0)
+    drawn, text = chart(found), evaluation_page(found)
+    slanted = re.findall(r'translate\(([\d.]+) ([\d.]+)\) rotate\(-50\)"><title>([^<]*)', text)
+    assert [name for *_, name in slanted] == (list(names) if labels > 9 else [])
+    assert all(len(bar.short) == 18 for bar in drawn.bars)
+    # 18 letters of 12 px, half as wide as high, at 50 degrees
+    lowest = max((float(y) + 18 * 6 * np.sin(np.radians(50)) for _, y, _ in slanted), default=0)
+    assert lowest <= drawn.height
+    assert drawn.height == (HEIGHT if labels == 9 else HEIGHT + 60)
+    assert f'viewBox="0 0 {WIDTH} {drawn.height}"' in text

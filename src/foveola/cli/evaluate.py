@@ -148,22 +148,40 @@ def evaluate(
     if html is not None:
         from foveola.report import evaluation_page, write_page
 
-        write_page(html, evaluation_page(done.evaluation, phantom=done.phantom))
+        write_page(
+            html,
+            evaluation_page(done.evaluation, phantom=done.phantom, warning=_known(done) or ""),
+        )
     if plots is not None:
         _plot(plots, method, done, archive, other, against)
     if as_json:
         found = {**done.evaluation.to_json(), "failed": failed_json(done.failed)}
+        found["trained_on"] = None if done.trained is None else done.trained._asdict()
         found |= {"difference": beyond.to_json()} if beyond else {}
         print_json(found | (_split_json(parted, split, done) if parted else {}))
     else:
         click.echo(done.evaluation.to_text())
         if beyond:
             click.echo(f"\n{against} beyond {archive}: {beyond.to_text()}")
+    if known := _known(done):
+        click.echo(f"warning: {known}", err=True)
     if done.left_out:
         click.echo(f"{done.left_out:,} cases of the archive are in no split file", err=True)
     list_failed(done.failed)
     if done.failed:
         ctx.exit(PARTLY)
+
+
+def _known(done: "Assessment") -> str | None:
+    """A sentence where the encoder knows the answers."""
+    trained = done.trained
+    if trained is None or not trained.queries:
+        return None
+    share = 100 * trained.queries / trained.asked
+    return (
+        f"the encoder was trained on {trained.queries:,} of the {trained.asked:,} photographs that "
+        f"ask ({share:.0f} %); of new ones it finds less"
+    )
 
 
 def _check_options(ctx: click.Context, queries: Path | None) -> None:

@@ -7,7 +7,10 @@ from foveola.evaluation import Evaluation, Metric
 from foveola.words import label_word
 
 WIDTH, HEIGHT = 760, 420  # units of the drawing
+FEW = 9  # bars whose names fit side by side
+LONGEST = 18  # letters of a slanted name
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 8, 26, 56
+_SLANTED = 60  # below the floor, beyond _BOTTOM
 
 
 @dataclass(frozen=True)
@@ -31,10 +34,18 @@ class Bar:
         """Horizontal centre."""
         return round(self.x + self.width / 2, 2)
 
+    @property
+    def short(self) -> str:
+        """The name, cut where it would not fit on a slant."""
+        return self.name if len(self.name) <= LONGEST else f"{self.name[: LONGEST - 1]}…"
+
 
 @dataclass(frozen=True)
 class Chart:
-    """A bar chart from 0 in a drawing of WIDTH x HEIGHT; ticks are (height, label)."""
+    """A bar chart from 0 in a drawing of WIDTH x HEIGHT; ticks are (height, label).
+
+    With more than a FEW bars the names are slanted below it, where the drawing is higher.
+    """
 
     metric: str
     bars: list[Bar]
@@ -43,7 +54,16 @@ class Chart:
     right: float = WIDTH - _RIGHT
     floor: float = HEIGHT - _BOTTOM
     width: int = WIDTH
-    height: int = HEIGHT
+
+    @property
+    def crowded(self) -> bool:
+        """Whether names are slanted, and what stands at a bar is small."""
+        return len(self.bars) > FEW
+
+    @property
+    def height(self) -> int:
+        """Of the drawing."""
+        return HEIGHT + _SLANTED * self.crowded
 
 
 def chart(evaluation: Evaluation, metric: str | None = None) -> Chart:

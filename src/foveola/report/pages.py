@@ -53,6 +53,7 @@ def evaluation_page(
     title: str = "Evaluation",
     encoder_card: Mapping[str, object] | None = None,
     phantom: bool = False,
+    warning: str = "",
 ) -> str:
     """The tables of an evaluation and its bars by label value.
 
@@ -61,9 +62,11 @@ def evaluation_page(
         title: of the page.
         encoder_card: as for `search_page`.
         phantom: whether it was done on phantom images, which the page then says.
+        warning: why the numbers may mislead; a sentence without its full stop.
     """
     return render(
         "evaluation.html",
+        warning=warning,
         title=title,
         **_evaluation_values(evaluation),
         phantoms=int(phantom),
