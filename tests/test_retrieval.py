@@ -13,12 +13,12 @@ from foveola.cases import Case
 from foveola.datasets.manifest import Manifest
 from foveola.datasets.split_files import SplitFiles
 from foveola.encoders.encoder import Encoder
-from foveola.encoders.release import DEFAULT, find, write_release
+from foveola.encoders.release import DEFAULT, find, read_release, write_release
 from foveola.errors import ArchiveError, EncoderError, FilterError, ImageError
 from foveola.images.fundus import Contract
 from foveola.indexing import add_missing, index_cases, open_archive
 from foveola.retrieval import Retriever
-from foveola.trust import SEEN, TRUST, Seen, calibrate
+from foveola.trust import FAMILIARITY, SEEN, TRUST, Seen, calibrate
 
 
 @pytest.fixture(scope="module")
@@ -186,6 +186,34 @@ def test_an_archive_can_be_searched_while_it_grows(cases, tmp_path):
         assert reader.search(Path(cases[0].path), k=40, same_subject=True).considered == 7
         add_missing(tmp_path / "archive", cases)
         assert reader.search(Path(cases[0].path), k=40, same_subject=True).considered == 31
+
+
+def test_an_older_archive_is_given_what_its_encoder_has_now(archive, cases, tmp_path):
+    copy = Path(shutil.copytree(archive, tmp_path / "copy"))
+    for name in (FAMILIARITY, SEEN):
+        (copy / "encoder" / name).unlink()
+    add_missing(copy, cases)
+    for name in (FAMILIARITY, SEEN):
+        assert (copy / "encoder" / name).read_bytes() == (find(DEFAULT) / name).read_bytes()
+    assert not list((copy / "encoder").glob(".*"))
+
+
+def test_an_encoder_of_one_s_own_is_given_nothing(cases, tmp_path):
+    """Of the same name as the shipped one and with other weights."""
+    shutil.copytree(find(DEFAULT), tmp_path / "own")
+    release = read_release(tmp_path / "own")
+    for name in (FAMILIARITY, SEEN):
+        (tmp_path / "own" / name).unlink()
+    with (tmp_path / "own" / "model.bin").open("r+b") as weights:
+        weights.seek(4000)
+        weights.write(bytes(1))
+    write_release(
+        tmp_path / "own", name=release.name, dimension=release.dimension,
+        contract=release.contract, card=release.card,
+    )  # fmt: skip
+    add_missing(tmp_path / "A", cases[:2], tmp_path / "own")
+    add_missing(tmp_path / "A", cases[:2])
+    assert not any((tmp_path / "A" / "encoder" / name).exists() for name in (FAMILIARITY, SEEN))
 
 
 def test_assessing_tells_what_the_encoder_was_trained_on(archive, cases, tmp_path):

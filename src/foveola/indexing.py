@@ -1,5 +1,6 @@
 """Put photographs into an archive: resumable, and a bad file never stops the rest."""
 
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,14 +11,15 @@ from foveola.archive import Archive, Entry
 from foveola.archive.database import ENCODER, ENCODER_PARTIAL, FILE, is_foreign
 from foveola.cases import Case
 from foveola.encoders.encoder import Encoded, Encoder, Failed
-from foveola.encoders.release import DEFAULT, read_release
-from foveola.errors import ArchiveError
+from foveola.encoders.release import DEFAULT, Release, read_release
+from foveola.errors import ArchiveError, EncoderError
 from foveola.images.gradability import WARN_BELOW
-from foveola.trust import refresh
+from foveola.trust import FAMILIARITY, SEEN, refresh
 
 # Photographs a transaction. A crash loses at most the work on these, about a second;
 # one transaction a photograph would wait for the disk each time.
 BATCH = 128
+BESIDE = (FAMILIARITY, SEEN)  # an encoder; not part of its fingerprint
 
 
 @dataclass(frozen=True)
@@ -72,12 +74,11 @@ def open_archive(folder: Path, encoder: str | Path | None = None) -> tuple[Archi
     """
     own = folder / ENCODER
     exists = (folder / FILE).exists()
-    if exists and encoder is None:
-        release = read_release(own)
-        return Archive.open(folder, fingerprint=release.fingerprint), own
-    release = read_release(encoder or DEFAULT)
+    release = read_release(own if exists and encoder is None else encoder or DEFAULT)
     if exists:
-        return Archive.open(folder, fingerprint=release.fingerprint), own
+        archive = Archive.open(folder, fingerprint=release.fingerprint)
+        _complete(own, release)
+        return archive, own
     if folder.exists() and any(is_foreign(p.name) for p in folder.iterdir()):
         raise ArchiveError(
             f"{folder} is neither an archive nor empty; choose a new folder for the archive"
@@ -93,6 +94,22 @@ def open_archive(folder: Path, encoder: str | Path | None = None) -> tuple[Archi
         dimension=release.dimension,
     )
     return archive, own
+
+
+def _complete(own: Path, release: Release) -> None:
+    """Give an archive's copy of a shipped encoder what later versions put beside that encoder."""
+    missing = [name for name in BESIDE if not (own / name).exists()]
+    try:
+        shipped = read_release(release.name) if missing else release
+        if shipped.fingerprint != release.fingerprint:
+            return
+        for name in missing:
+            if (shipped.folder / name).exists():
+                partial = own / f".{name}.{os.getpid()}"
+                shutil.copyfile(shipped.folder / name, partial)
+                partial.replace(own / name)
+    except (EncoderError, OSError):
+        return  # an encoder of one's own, or a full disk: the archive can do without
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from foveola.archive import Archive
-from foveola.trust import SEEN, Seen, calibrate, judge_answer, load
+from foveola.trust import SEEN, TRUST, Seen, calibrate, judge_answer, load, refresh
 from foveola.trust.sample import ENOUGH
 from trust.test_calibration import RETINA, D, entries
 
@@ -76,6 +76,19 @@ def test_an_archive_of_the_encoder_s_own_photographs_says_so(archive):
     assert (learnt.trained, learnt.new) == (0.25, False)  # there are not ENOUGH others
     assert judge_answer(learnt, RETINA, [0.9], [made[0].case]).trained == 0.25
     assert load(archive) == learnt
+
+
+def test_a_calibration_from_before_the_marks_is_made_anew(archive):
+    made = entries()
+    archive.add(made)
+    refresh(archive)
+    assert load(archive).trained is None
+    trained_on(archive, made[:12])
+    refresh(archive, changed=False)
+    assert load(archive).trained == 0.1
+    before = (archive.folder / TRUST).stat().st_mtime_ns
+    refresh(archive, changed=False)
+    assert (archive.folder / TRUST).stat().st_mtime_ns == before
 
 
 def test_photographs_it_has_not_seen_are_none_of_its_own(archive):

@@ -21,7 +21,7 @@ from foveola.errors import ArchiveError
 from foveola.trust.curve import BIN, Curve, percentile
 from foveola.trust.judged import HitTrust, Label
 from foveola.trust.sample import REST, Sample, draw
-from foveola.trust.seen import Seen
+from foveola.trust.seen import SEEN, Seen
 
 TRUST = "trust.json"  # in the folder of an archive
 FORMAT = 1
@@ -129,9 +129,13 @@ def calibrate(archive: Archive, *, queries: int = 1000, seed: int = 0) -> Calibr
 
 
 def refresh(archive: Archive, *, changed: bool = True) -> None:
-    """Make the calibration anew where the archive has changed, or none of this size is kept."""
+    """Make the calibration anew where the archive has changed, or none of this size is kept.
+
+    Likewise where the encoder says what it was trained on, and did not then.
+    """
     kept = None if changed else load(archive)
-    if kept is None or kept.cases != len(archive):
+    says = (archive.encoder_folder / SEEN).exists()
+    if kept is None or kept.cases != len(archive) or (says and kept.trained is None):
         calibrate(archive)
 
 
