@@ -54,6 +54,18 @@ def python(program, *arguments):
     return json.loads(done.stdout)
 
 
+CONVERTER = """
+import json
+import foveola.cli.main
+from openvino.tools.ovc import convert_impl, telemetry_utils
+print(json.dumps(sorted({part.tm.__name__ for part in (convert_impl, telemetry_utils)})))
+"""
+
+
+def test_a_command_reports_nothing_to_the_maker_of_a_library():
+    assert python(CONVERTER) == ["openvino.tools.ovc.telemetry_stub"]
+
+
 IMPORT_WITHOUT = """
 import importlib, json, sys
 absent, names = map(json.loads, sys.argv[1:])

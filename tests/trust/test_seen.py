@@ -116,6 +116,24 @@ def test_people_it_does_not_know_are_asked_about_where_there_are_enough(archive)
     assert learnt.hit(1.0, case).agreement.value < 0.5 < before.hit(1.0, case).agreement.value
 
 
+def test_new_people_without_a_label_teach_nothing_of_labels(archive):
+    made = entries(people=3 * ENOUGH)
+    bare = [replace(e, case=replace(e.case, grade=None)) for e in made[2 * ENOUGH :]]
+    archive.add(made[: 2 * ENOUGH] + bare)
+    trained_on(archive, made[: 2 * ENOUGH])
+    learnt = calibrate(archive)
+    assert (learnt.people, learnt.new) == (3 * ENOUGH, False)
+    assert learnt.hit(0.9, made[0].case).agreement is not None
+
+
+def test_without_any_label_new_people_are_asked_about(archive):
+    made = [replace(e, case=replace(e.case, grade=None)) for e in entries(people=2 * ENOUGH)]
+    archive.add(made)
+    trained_on(archive, made[: 2 * ENOUGH])
+    learnt = calibrate(archive)
+    assert (learnt.people, learnt.new) == (ENOUGH, True)
+
+
 def test_one_person_too_few_and_all_are_asked_about(archive):
     made = entries(people=2 * ENOUGH)
     archive.add(made)

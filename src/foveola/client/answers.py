@@ -72,6 +72,7 @@ class QueryTrust:
     neighbours: int
     local: Share | None
     looks: Looks
+    trained: float | None
 
 
 @dataclass(frozen=True)

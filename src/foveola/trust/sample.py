@@ -93,13 +93,13 @@ def draw(state: State, queries: int, seed: int, trained: Bools | None = None) ->
         queries: at most.
         seed: of their choice.
         trained: (N,) photographs that the encoder was trained on. People who have one are not asked
-            about where there are ENOUGH others.
+            about where there are ENOUGH others, of whom a label is known if any is.
     """
     rng = np.random.default_rng(seed)
     people = _people(state)
     labels = _labels(state)
     new = np.ones(len(people), bool) if trained is None else ~np.isin(people, people[trained])
-    few = len(np.unique(people[new])) < ENOUGH
+    few = len(np.unique(people[new & (labels.known | (labels.kind is None))])) < ENOUGH
     asked = _one_a_person(people, labels, queries, rng, new | few)
     found = _Found()
     for part, similarity in _similarities(state.matrix, asked):
