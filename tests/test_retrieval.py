@@ -198,6 +198,23 @@ def test_an_older_archive_is_given_what_its_encoder_has_now(archive, cases, tmp_
     assert not list((copy / "encoder").glob(".*"))
 
 
+def test_a_full_disk_leaves_an_older_archive_as_it_was(archive, cases, tmp_path, monkeypatch):
+    copy = Path(shutil.copytree(archive, tmp_path / "copy"))
+    (copy / "encoder" / SEEN).unlink()
+
+    def full(_, target):
+        Path(target).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copyfile", full)
+    opened, own = open_archive(copy)
+    with opened:
+        assert len(opened) == len(cases)
+    assert sorted(path.name for path in own.iterdir()) == sorted(
+        path.name for path in (archive / "encoder").iterdir() if path.name != SEEN
+    )
+
+
 def test_an_encoder_of_one_s_own_is_given_nothing(cases, tmp_path):
     """Of the same name as the shipped one and with other weights."""
     shutil.copytree(find(DEFAULT), tmp_path / "own")

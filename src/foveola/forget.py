@@ -14,6 +14,7 @@ from pathlib import Path
 
 from foveola import regions
 from foveola.archive import Archive
+from foveola.archive.database import ENCODER
 from foveola.audit_log import Log, head
 from foveola.audit_log.chain import now, operator
 from foveola.cases import Case
@@ -115,7 +116,9 @@ def forget(
         decisions = forget_decisions(folder, cases, list(everyone.values()))
         uses = forget_uses(folder, own)
         elsewhere = {name: remove(folder, subject, cases) for name, remove in ELSEWHERE.items()}
-        elsewhere["marks of training"] = _unmark(archive, own)
+        elsewhere["marks of training"] = sum(
+            _unmark(part / ENCODER, own) for part in (folder, folder / gallery.FOLDER)
+        )
         elsewhere = {name: count for name, count in elsewhere.items() if count}
         photographs, left = _delete(folder, cases, files)
         if gone:
@@ -152,12 +155,12 @@ def digest_of(receipt: Receipt) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
-def _unmark(archive: Archive, digests: Collection[bytes]) -> int:
-    """Take photographs from those that the encoder here says it was trained on."""
-    seen = Seen.load(archive.encoder_folder)
+def _unmark(encoder: Path, digests: Collection[bytes]) -> int:
+    """Take photographs from those that an encoder here says it was trained on."""
+    seen = Seen.load(encoder)
     if seen is None or not (count := int(seen.among(digests).sum())):
         return 0
-    seen.without(digests).save(archive.encoder_folder)
+    seen.without(digests).save(encoder)
     return count
 
 

@@ -99,17 +99,17 @@ def open_archive(folder: Path, encoder: str | Path | None = None) -> tuple[Archi
 def _complete(own: Path, release: Release) -> None:
     """Give an archive's copy of a shipped encoder what later versions put beside that encoder."""
     missing = [name for name in BESIDE if not (own / name).exists()]
+    partial = own / f".beside.{os.getpid()}"
     try:
         shipped = read_release(release.name) if missing else release
         if shipped.fingerprint != release.fingerprint:
             return
         for name in missing:
             if (shipped.folder / name).exists():
-                partial = own / f".{name}.{os.getpid()}"
                 shutil.copyfile(shipped.folder / name, partial)
                 partial.replace(own / name)
-    except (EncoderError, OSError):
-        return  # an encoder of one's own, or a full disk: the archive can do without
+    except (EncoderError, OSError):  # an encoder of one's own, or a full disk: it can do without
+        partial.unlink(missing_ok=True)
 
 
 def _copy(source: Path, target: Path) -> None:

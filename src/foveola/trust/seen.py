@@ -54,8 +54,12 @@ class Seen:
     def save(self, folder: Path) -> None:
         """Write it beside an encoder: wholly, or not at all."""
         partial = folder / f".{SEEN}.{os.getpid()}.npy"
-        np.save(partial, self.marks.astype("<u8"))
-        partial.replace(folder / SEEN)
+        try:
+            np.save(partial, self.marks.astype("<u8"))
+            partial.replace(folder / SEEN)
+        except OSError:
+            partial.unlink(missing_ok=True)
+            raise
 
     @classmethod
     def load(cls, folder: Path) -> Self | None:
