@@ -118,8 +118,9 @@ def blind(archive: Archive) -> Calibration | None:
 def show(title: str, made: Calibration, told: Told) -> None:
     """Print what was said, and what was true."""
     trained = "unknown how many" if made.trained is None else f"{made.trained:.0%}"
-    print(f"\n### {title}: {made.cases:,} photographs, {trained} trained on; {made.people:,} "
-          f"{'new ' if made.new and made.trained else ''}people asked about, label {made.label}\n")  # fmt: skip
+    new = "new " if made.new and made.trained else ""
+    print(f"\n### {title}: {made.cases:,} photographs, {trained} trained on; {made.people:,} {new}"
+          f"people asked about, label {made.label}\n")  # fmt: skip
     print(piped(agreement(told)), "\n")
     print(piped(percentiles(told)), "\n")
     rejected = share_of(~told.near, told.who)
