@@ -169,9 +169,9 @@ def _trained(encoder: Path, sides: _Sides) -> Trained | None:
     seen = Seen.load(encoder)
     if seen is None:
         return None
-    of = [(sides.asked or sides.gallery, sides.asking or sides.ranked)]
-    of.append((sides.gallery, sides.ranked))
-    known = [seen.among(digests)[side.labels.any(axis=1)] for side, digests in of]
+    gallery = (sides.gallery, sides.ranked)
+    asking = (sides.asked or sides.gallery, sides.asking or sides.ranked)
+    known = [seen.among(of)[side.labels.any(axis=1)] for side, of in (asking, gallery)]
     return Trained(*(int(part.sum()) for part in known), *map(len, known))
 
 

@@ -88,9 +88,9 @@ def labelled(db: sqlite3.Connection) -> list[tuple[int | None, frozenset[str] | 
     ]
 
 
-def digests(db: sqlite3.Connection) -> list[bytes]:
-    """Of the files, in the order of their ids."""
-    return [digest for (digest,) in db.execute("SELECT digest FROM cases ORDER BY id")]
+def digests(db: sqlite3.Connection) -> dict[int, bytes]:
+    """Of the files, by their ids, in the order of these."""
+    return dict(db.execute("SELECT id, digest FROM cases ORDER BY id").fetchall())
 
 
 def stamps(db: sqlite3.Connection) -> NDArray[np.int64]:

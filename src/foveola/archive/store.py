@@ -295,7 +295,7 @@ class Archive(Closing):
     def digests(self) -> dict[int, bytes]:
         """Digest of every stored file, by the id of its case."""
         with self._reading() as db:
-            return dict(db.execute("SELECT id, digest FROM cases ORDER BY id").fetchall())
+            return queries.digests(db)
 
     def cases(self) -> Iterator[tuple[int, Case]]:
         """Every id and case of one state of the archive, in order of addition."""

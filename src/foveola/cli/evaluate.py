@@ -145,13 +145,11 @@ def evaluate(
     done = judge(archive)
     other = judge(against) if against is not None else None
     beyond = contrast(done, other) if other is not None else None
+    known = _known(done)
     if html is not None:
         from foveola.report import evaluation_page, write_page
 
-        write_page(
-            html,
-            evaluation_page(done.evaluation, phantom=done.phantom, warning=_known(done) or ""),
-        )
+        write_page(html, evaluation_page(done.evaluation, phantom=done.phantom, warning=known))
     if plots is not None:
         _plot(plots, method, done, archive, other, against)
     if as_json:
@@ -163,7 +161,7 @@ def evaluate(
         click.echo(done.evaluation.to_text())
         if beyond:
             click.echo(f"\n{against} beyond {archive}: {beyond.to_text()}")
-    if known := _known(done):
+    if known:
         click.echo(f"warning: {known}", err=True)
     if done.left_out:
         click.echo(f"{done.left_out:,} cases of the archive are in no split file", err=True)
@@ -172,11 +170,11 @@ def evaluate(
         ctx.exit(PARTLY)
 
 
-def _known(done: "Assessment") -> str | None:
-    """A sentence where the encoder knows the answers."""
+def _known(done: "Assessment") -> str:
+    """A sentence where the encoder knows the answers; "" elsewhere."""
     trained = done.trained
     if trained is None or not trained.queries:
-        return None
+        return ""
     share = 100 * trained.queries / trained.asked
     return (
         f"the encoder was trained on {trained.queries:,} of the {trained.asked:,} photographs that "
