@@ -4,6 +4,7 @@ from foveola.evaluation.difference import Difference, difference
 from foveola.evaluation.estimates import Estimate, Metric, PerQuery
 from foveola.evaluation.protocols import DEFAULT_KS, evaluate
 from foveola.evaluation.result import Evaluation
+from foveola.evaluation.scores import Scores
 from foveola.evaluation.settings import Exclude, Settings
 from foveola.evaluation.sides import Side
 
@@ -15,6 +16,7 @@ __all__ = [
     "Exclude",
     "Metric",
     "PerQuery",
+    "Scores",
     "Settings",
     "Side",
     "difference",

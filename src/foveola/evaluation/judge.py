@@ -17,6 +17,7 @@ from foveola.evaluation.estimates import PerQuery
 from foveola.evaluation.gains import Gains
 from foveola.evaluation.metrics import Bools, Floats
 from foveola.evaluation.ranking import Gallery, query_blocks, rank
+from foveola.evaluation.scores import Scores, checked
 from foveola.evaluation.settings import Exclude, Settings
 from foveola.evaluation.sides import Side
 
@@ -38,9 +39,11 @@ class Judged:
     retrieved: Floats
 
 
-def judge(asked: Side, ranked: Side, settings: Settings, block: int | None) -> Judged:
-    """Judge every query, on all cores."""
-    of_block = _Judge(asked, ranked, settings)
+def judge(
+    asked: Side, ranked: Side, settings: Settings, block: int | None, scores: Scores | None = None
+) -> Judged:
+    """Judge every query, on all cores; ranked by cosine, or by scores of these very sides."""
+    of_block = _Judge(asked, ranked, settings, scores)
     parts = query_blocks(len(asked.identities), len(ranked.identities), block)
     # threads of the matrix product beside these would only wait for each other
     with (
@@ -60,8 +63,10 @@ def judge(asked: Side, ranked: Side, settings: Settings, block: int | None) -> J
 class _Judge:
     """Judges blocks of queries; safe to use from several threads."""
 
-    def __init__(self, asked: Side, ranked: Side, settings: Settings) -> None:
-        self.asked, self.ranked, self.settings = asked, ranked, settings
+    def __init__(
+        self, asked: Side, ranked: Side, settings: Settings, scores: Scores | None
+    ) -> None:
+        self.asked, self.ranked, self.settings, self.scores = asked, ranked, settings, scores
         self.same = _Same(asked, ranked, settings.exclude)
         self.gallery = Gallery(ranked.descriptors)
         self.labels = ranked.labels.T.astype(np.float32)
@@ -74,6 +79,8 @@ class _Judge:
         out, own = self._left_out(part)
         right = (self.asked.labels[part].astype(np.float32) @ self.labels > 0) & ~out
         similarity = self.gallery.cosines(self.asked.descriptors[part])
+        if self.scores is not None:
+            similarity = checked(self.scores, part, similarity, out)
         ranking = rank(similarity, right, out, first=max(ks))
         gains = self.gains.of_block(part, ranking.first, out)
         relevant, ranked = right.sum(axis=1), out.shape[1] - out.sum(axis=1)

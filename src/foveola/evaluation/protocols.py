@@ -16,6 +16,7 @@ from foveola.evaluation.estimates import Metric, PerQuery, summarise
 from foveola.evaluation.judge import judge, retrieved_at
 from foveola.evaluation.metrics import Floats
 from foveola.evaluation.result import Evaluation
+from foveola.evaluation.scores import Scores
 from foveola.evaluation.settings import Exclude, Settings
 from foveola.evaluation.sides import Side
 
@@ -32,15 +33,16 @@ def evaluate(
     confidence: float = 0.95,
     seed: int = 0,
     block: int | None = None,
+    scores: Scores | None = None,
 ) -> Evaluation:
-    """Rank the gallery for each query by cosine and judge the rankings.
+    """Rank the gallery for each query, by cosine unless told, and judge the rankings.
 
     A gallery image is relevant when it shares at least one label value with the query; nDCG
     takes graded relevance, see `gains`. Unlabelled images are neither asked nor ranked. A query
     whose gallery holds no relevant image counts 0 in the metrics at K, as in the authors'
-    definition, and is left out of the others. Equal cosines keep the order of the gallery. Time
-    grows with Q N (D + log N) and is shared by all cores; memory stays at about 150 MB a core
-    beside the descriptors.
+    definition, and is left out of the others. Equal cosines, or scores, keep the order of the
+    gallery. Time grows with Q N (D + log N) and is shared by all cores; memory stays at about
+    150 MB a core beside the descriptors and what the scores take.
 
     Args:
         queries: the images that ask; their columns make the subgroups.
@@ -53,16 +55,21 @@ def evaluate(
         confidence: of the intervals, between 0 and 1.
         seed: of the bootstrap.
         block: queries at a time; chosen by memory when None. It does not change results.
+        scores: what to rank by instead of the cosine, its rows those of queries and gallery as
+            given here, unlabelled images and all. Two evaluations that differ in it alone can be
+            compared by `difference`.
 
     Raises:
         FoveolaError: no query or no gallery image has a label.
-        ValueError: the sides do not fit each other, or an argument is out of range.
+        ValueError: the sides do not fit each other, an argument is out of range, or scores are.
     """
     settings = Settings(
         tuple(sorted(set(ks))), exclude, gallery is None, bootstrap, confidence, seed
     )
     asked, ranked = _labelled_sides(queries, gallery)
-    judged = judge(asked, ranked, settings, block)
+    if scores is not None:
+        scores = scores.restricted(queries.labelled_rows(), (gallery or queries).labelled_rows())
+    judged = judge(asked, ranked, settings, block, scores)
     table = judged.table
     return Evaluation(
         label=queries.label,

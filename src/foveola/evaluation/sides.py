@@ -101,9 +101,13 @@ class Side:
             columns={name: _column(records, name) for name in by},
         )
 
+    def labelled_rows(self) -> NDArray[np.int64]:
+        """Positions of the images that have at least one label value, rising."""
+        return np.flatnonzero(self.labels.any(axis=1))
+
     def labelled(self) -> "Side":
         """The images that have at least one label value."""
-        keep = np.flatnonzero(self.labels.any(axis=1)).tolist()
+        keep = self.labelled_rows().tolist()
         further: dict[str, Any] = {
             name: [values[i] for i in keep] for name, values in self._further(columns=False).items()
         }
