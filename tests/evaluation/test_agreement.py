@@ -108,7 +108,7 @@ def test_average_precision_and_ndcg_are_those_of_scikit_learn(seed, ties, findin
 
 
 @inputs
-def test_six_metrics_are_those_of_torchmetrics(seed, ties, findings):
+def test_seven_metrics_are_those_of_torchmetrics(seed, ties, findings):
     theirs = pytest.importorskip("torchmetrics.functional.retrieval")
     torch = pytest.importorskip("torch")
     ours, similarity, relevant, gains = case(seed, ties, findings)
@@ -120,6 +120,7 @@ def test_six_metrics_are_those_of_torchmetrics(seed, ties, findings):
         expected = {}
         for k in KS:
             expected[f"mHR@{k}"] = theirs.retrieval_precision(*pair, top_k=k)
+            expected[f"hit@{k}"] = theirs.retrieval_hit_rate(*pair, top_k=k)
             expected[f"mAP@{k} per hit"] = theirs.retrieval_average_precision(*pair, top_k=k)
             if gains[q].any():
                 ndcg = theirs.retrieval_normalized_dcg(places[q], graded[q], top_k=k)

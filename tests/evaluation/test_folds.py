@@ -3,14 +3,14 @@ import pytest
 
 from foveola.evaluation.estimates import PerQuery, summarise
 from foveola.evaluation.folds import paired, pooled
-from foveola.evaluation.settings import Settings
+from foveola.evaluation.settings import Settings, metric_names
 
 SETTINGS = Settings((10,), "subject", False, 200, 0.95, 0)
 
 
 def table(values, subjects, labels):
     members = np.array(labels)[:, None] == np.arange(2)
-    columns = np.repeat(np.array(values, float)[:, None], 8, 1)
+    columns = np.repeat(np.array(values, float)[:, None], len(metric_names(SETTINGS.ks)), 1)
     return PerQuery(columns, columns * 0, np.array(subjects), members, ("0", "1"))
 
 

@@ -1,4 +1,6 @@
 import itertools
+import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, ndcg_score
 
 from foveola.evaluation.chance import (
+    expected_any_hit,
     expected_average_precision,
     expected_average_precision_at_r,
     expected_average_precision_author,
@@ -17,6 +20,7 @@ from foveola.evaluation.chance import (
     expected_reciprocal_rank,
 )
 from foveola.evaluation.metrics import (
+    any_hit,
     average_precision,
     average_precision_at_r,
     average_precision_author,
@@ -101,6 +105,29 @@ def test_ndcg_is_that_of_scikit_learn():
         assert ndcg(ranked, ideal, k) == pytest.approx([theirs])
 
 
+def test_any_hit_by_hand():
+    late = np.array([[0, 0, 1, 1], [0, 0, 0, 0], [1, 0, 0, 0]], dtype=bool)
+    assert [any_hit(late, k).tolist() for k in (1, 2, 3, 9)] == [
+        *([0, 0, 1], [0, 0, 1]),
+        *([1, 0, 1], [1, 0, 1]),
+    ]
+    assert any_hit(np.zeros((2, 0), dtype=bool), 5).tolist() == [0, 0]
+
+
+def test_any_hit_matches_a_slow_loop():
+    generator = np.random.default_rng(5)
+    ranked = generator.random((40, 9)) < 0.15
+    for k in (1, 2, 5, 9, 12):
+        slow = []
+        for row in ranked.tolist():
+            found = 0
+            for right in row[:k]:
+                found = 1 if right else found
+            slow.append(found)
+        assert 0 < sum(slow) < 40
+        assert any_hit(ranked, k).tolist() == slow
+
+
 def test_ndcg_by_hand():
     best = 1 + 0.5 / np.log2(3)
     assert ndcg([[0.5, 1.0]], [[1.0, 0.5]], 2) == pytest.approx([(0.5 + 1 / np.log2(3)) / best])
@@ -134,6 +161,7 @@ def test_chance_is_the_mean_over_all_orders(n, data):
         orders = np.vstack([orders, np.isin(np.arange(n), places)])
     R, N = [relevant], [n]
     assert expected_hit_ratio(R, N, k) == pytest.approx([hit_ratio(orders, k).mean()])
+    assert expected_any_hit(R, N, k) == pytest.approx([any_hit(orders, k).mean()])
     ours = expected_average_precision_author(R, N, k)
     assert ours == pytest.approx([average_precision_author(orders, k).mean()])
     ours = expected_average_precision_per_hit(R, N, k)
@@ -157,10 +185,24 @@ def test_chance_is_the_mean_over_all_orders(n, data):
 
 def test_chance_against_an_empty_gallery_is_zero():
     assert expected_hit_ratio([0], [0], 5) == [0.0]
+    assert expected_any_hit([0], [0], 5) == [0.0]
     assert expected_average_precision_author([0], [0], 5) == [0.0]
     assert expected_average_precision_per_hit([0], [0], 5) == [0.0]
     for expected in (expected_average_precision, expected_r_precision, expected_reciprocal_rank):
         assert np.isnan(expected([0], [0])).all()
+
+
+def test_chance_of_any_hit_is_exact_for_large_galleries():
+    R = [0, 1, 3, 40_000, 90_000, 999_990, 999_991, 1_000_000]
+    N = [1_000_000] * len(R)
+    for k in (1, 10, 5_000):
+        exact = [
+            1 - Fraction(math.comb(n - r, k), math.comb(n, k)) for r, n in zip(R, N, strict=True)
+        ]
+        ours = expected_any_hit(R, N, k)
+        assert ours == pytest.approx([float(each) for each in exact], rel=1e-12, abs=0)
+    assert expected_any_hit([1], [10**12], 10) == pytest.approx([1e-11], rel=1e-12, abs=0)
+    assert not np.signbit(expected_any_hit([0, 0], [0, 7], 3)).any()  # "-0.000" in a table
 
 
 def test_chance_of_the_published_split():

@@ -145,6 +145,10 @@ PLANTS = [
         lambda: ask(GOLDEN, k=3)["mHR@3"], 2 / 3, 2 / 2,
     ),
     Plant(
+        "a hit only where all of the first K are right", "metrics", "_head(relevance, k).any(",
+        "_head(relevance, k).all(", lambda: ask(GOLDEN, k=3)["hit@3"], 1, 0,
+    ),
+    Plant(
         "precision at the rank after", "metrics", "sums /= np.arange(1, relevance.shape[1] + 1)",
         "sums /= np.arange(2, relevance.shape[1] + 2)",
         lambda: ask(GOLDEN, k=3)["mAP@3"], (1 + 2 / 3) / 3, (1 / 2 + 2 / 4) / 3,
@@ -237,6 +241,12 @@ PLANTS = [
         "chance at K of a shorter gallery", "chance", "R / np.maximum(N, 1) * np.minimum(k, N) / k",
         "R / np.maximum(N, 1)",
         lambda: ask([1, 0], k=4, chance=True)["mHR@4"], 1 / 4, 1 / 2,
+    ),
+    # Two of four right: of the six pairs one holds neither, so 5/6; of 1/2 twice, 1 - 1/4.
+    Plant(
+        "chance of any hit when drawing with replacement", "chance", "np.where(drawn, N - j, 1)",
+        "np.where(drawn, N, 1)",
+        lambda: ask([1, 0, 0, 1], k=2, chance=True)["hit@2"], 5 / 6, 3 / 4,
     ),
     Plant(
         "chance of AP over N ranks, not over K", "chance",

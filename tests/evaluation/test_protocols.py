@@ -62,6 +62,7 @@ def slow(queries, gallery, exclude="subject"):
         row = {}
         for k in KS:
             row[f"mHR@{k}"] = sum(hits[:k]) / k
+            row[f"hit@{k}"] = max(hits[:k], default=0)
             row[f"mAP@{k}"] = sums[k] / k
             row[f"mAP@{k} per hit"] = sums[k] / max(1, sum(hits[:k]))
             best = dcg(sorted(gains, reverse=True), k)
@@ -173,7 +174,7 @@ def test_descriptors_that_are_the_labels_are_perfect(crowd):
     got = evaluate(
         dataclasses.replace(crowd, descriptors=np.eye(5, dtype=np.float32)[codes]), ks=(5,)
     )
-    assert [m.value.macro for m in got.metrics.values()] == pytest.approx([1] * 8)
+    assert [m.value.macro for m in got.metrics.values()] == pytest.approx([1] * 9)
     assert got.metrics["mAP@R"].interval() == pytest.approx((1, 1))
 
 
@@ -246,6 +247,18 @@ def test_a_gallery_smaller_than_k_is_divided_by_k():
     got = evaluate(four(people="abcd"), ks=(10,), bootstrap=0)
     assert got.metrics["mHR@10"].value.per_label["1"] == pytest.approx(2 / 10)
     assert got.metrics["mHR@10"].chance.per_label["1"] == pytest.approx(2 / 10)
+
+
+def test_a_hit_at_k_is_any_right_one():
+    got = evaluate(four(people="abcd"), ks=(1, 2, 3), bootstrap=0)
+    # 0 and 10 degrees meet each other; 20, the only grade 0, never; 90 meets 20, then 10
+    assert [got.metrics[f"hit@{k}"].value.micro for k in (1, 2, 3)] == [2 / 4, 3 / 4, 3 / 4]
+    assert got.metrics["hit@3"].queries == {"0": 1, "1": 3}
+    # of three others two are right: one drawn is right in 2 of 3, two drawn always hold one
+    for k, chance in ((1, 2 / 3), (2, 1), (3, 1)):
+        assert got.metrics[f"hit@{k}"].chance.per_label == pytest.approx({"0": 0, "1": chance})
+    row = next(line for line in got.to_text().splitlines() if line.startswith("hit@2"))
+    assert row.split() == ["hit@2", "0.750", "-", "0.750", "0.500", "-", "0.500"]
 
 
 def test_findings_are_relevant_when_they_share_one():
@@ -404,7 +417,8 @@ def test_columns_of_cases_are_kept_and_ages_banded():
 
 def test_ranks_are_sorted_and_counted_once():
     assert list(evaluate(four(), ks=(5, 1, 5), bootstrap=0).metrics) == [
-        *("mHR@1", "mHR@5", "mAP@1", "mAP@5", "mAP@1 per hit", "mAP@5 per hit"),
+        *("mHR@1", "mHR@5", "hit@1", "hit@5"),
+        *("mAP@1", "mAP@5", "mAP@1 per hit", "mAP@5 per hit"),
         *("nDCG@1", "nDCG@5", "mAP", "mAP@R", "R-precision", "MRR"),
     ]
 
@@ -419,7 +433,7 @@ def test_json_has_every_key_and_no_nan(crowd):
     got = json.loads(json.dumps(evaluate(crowd, bootstrap=50).to_json(), allow_nan=False))
     assert got["label"] == "grade"
     assert set(got["excluded_same_subject"]) == {"pairs", "queries"}
-    at = ("mHR@{}", "mAP@{}", "mAP@{} per hit", "nDCG@{}")
+    at = ("mHR@{}", "hit@{}", "mAP@{}", "mAP@{} per hit", "nDCG@{}")
     expected = [name.format(k) for name in at for k in (1, 5, 10, 20, 50)]
     assert list(got["metrics"]) == [*expected, "mAP", "mAP@R", "R-precision", "MRR"]
     for metric in got["metrics"].values():

@@ -24,6 +24,30 @@ def expected_hit_ratio(relevant: ArrayLike, ranked: ArrayLike, k: int) -> Floats
     return R / np.maximum(N, 1) * np.minimum(k, N) / k
 
 
+def expected_any_hit(relevant: ArrayLike, ranked: ArrayLike, k: int) -> Floats:
+    """Mean of `any_hit` over all orders of N images, R of them relevant.
+
+    Of the first n = min(k, N) none is relevant in C(N-R, n) of C(N, n) choices, so
+
+        E hit@k = 1 - C(N-R, n) / C(N, n) = 1 - prod_{j<n} (1 - R / (N-j))
+
+    Args:
+        relevant: int (Q,), R.
+        ranked: int (Q,), N; where it is 0 the result is 0.
+        k: ranks looked at, at least 1.
+    """
+    R, N = _counts(relevant, ranked)
+    (R, N), back = np.unique(np.stack([R, N]), axis=1, return_inverse=True)
+    n = np.minimum(k, N)
+    j = np.arange(n.max(initial=0))[:, None]
+    certain = n > N - R
+    drawn = (j < n) & ~certain
+    # in logarithms, so that one image among millions keeps all of its digits
+    none = np.log1p(-np.where(drawn, R, 0) / np.where(drawn, N - j, 1)).sum(axis=0)
+    result = np.where(certain, 1, 0 - np.expm1(none))  # from 0, as -0.0 would be printed
+    return np.asarray(result[back.ravel()], dtype=np.float64)
+
+
 def expected_average_precision_author(relevant: ArrayLike, ranked: ArrayLike, k: int) -> Floats:
     """Mean of `average_precision_author` over all orders of N images, R of them relevant.
 

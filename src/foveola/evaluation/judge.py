@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from foveola.evaluation import chance, metrics
 from foveola.evaluation.estimates import PerQuery
-from foveola.evaluation.gains import Gains
+from foveola.evaluation.gains import BlockGains, Gains
 from foveola.evaluation.metrics import Bools, Floats
 from foveola.evaluation.ranking import Gallery, query_blocks, rank
 from foveola.evaluation.scores import Scores, checked
@@ -85,11 +85,8 @@ class _Judge:
         gains = self.gains.of_block(part, ranking.first, out)
         relevant, ranked = right.sum(axis=1), out.shape[1] - out.sum(axis=1)
         expected = [chance.expected_ndcg(gains.mean, ranked, gains.ideal, k) for k in ks]
-        values = _measure(ranking.relevance, relevant, ks)
-        ndcg = [metrics.ndcg(gains.first, gains.ideal, k) for k in ks]
-        at = len(ks) * 3
         return (
-            np.column_stack([values[:, :at], *ndcg, values[:, at:]]),
+            _measure(ranking.relevance, relevant, gains, ks),
             np.column_stack(expected),
             relevant,
             ranked,
@@ -136,11 +133,15 @@ class _Same:
         return same
 
 
-def _measure(ranks: Bools, relevant: NDArray[np.int64], ks: tuple[int, ...]) -> Floats:
+def _measure(
+    ranks: Bools, relevant: NDArray[np.int64], gains: BlockGains, ks: tuple[int, ...]
+) -> Floats:
     found = metrics.find_hits(ranks)
     columns = [metrics.hit_ratio(ranks, k) for k in ks]
+    columns += [metrics.any_hit(ranks, k) for k in ks]
     columns += [metrics.average_precision_author(ranks, k) for k in ks]
     columns += [metrics.average_precision_per_hit(ranks, k) for k in ks]
+    columns += [metrics.ndcg(gains.first, gains.ideal, k) for k in ks]
     columns += [
         metrics.average_precision(found, relevant),
         metrics.average_precision_at_r(found, relevant),
@@ -154,6 +155,7 @@ def _expect(
     R: NDArray[np.int64], N: NDArray[np.int64], ndcg: Floats, ks: tuple[int, ...]
 ) -> Floats:
     columns = [chance.expected_hit_ratio(R, N, k) for k in ks]
+    columns += [chance.expected_any_hit(R, N, k) for k in ks]
     columns += [chance.expected_average_precision_author(R, N, k) for k in ks]
     columns += [chance.expected_average_precision_per_hit(R, N, k) for k in ks]
     columns += [

@@ -61,6 +61,22 @@ def hit_ratio(relevance: ArrayLike, k: int) -> Floats:
     return np.asarray(head.sum(axis=1) / k, dtype=np.float64)
 
 
+def any_hit(relevance: ArrayLike, k: int) -> Floats:
+    """1 where any of the first k is relevant, else 0.
+
+        hit@k = [ sum_{i<=k} rel_i >= 1 ]
+
+    Its mean is what others publish as hit rate or success at k, and metric learning as Recall@K;
+    the share of relevant ones is `hit_ratio`. As that one, and unlike `found_within`, it is 0
+    where nothing is relevant.
+
+    Args:
+        relevance: bool (Q, any), best first.
+        k: ranks looked at, at least 1.
+    """
+    return np.asarray(_head(relevance, k).any(axis=1), dtype=np.float64)
+
+
 def average_precision_author(relevance: ArrayLike, k: int) -> Floats:
     """Average precision as the authors of mirror attention compute it.
 

@@ -21,8 +21,8 @@ class Evaluation:
         queries_with_exclusions: queries with at least one such image.
         queries_without_relevant: queries whose remaining gallery holds no relevant image.
         settings: how it was done.
-        metrics: by name: mHR@K, mAP@K, mAP@K per hit and nDCG@K for each K; mAP, mAP@R,
-            R-precision, MRR.
+        metrics: by name: mHR@K, hit@K, mAP@K, mAP@K per hit and nDCG@K for each K; mAP,
+            mAP@R, R-precision, MRR.
         subgroups: the same for the queries of each value of each column asked for.
         retrieved: for queries of a label value, the mean share of the first `retrieved_at` that
             carries each label value.

@@ -6,7 +6,7 @@ from typing import Literal, get_args
 Exclude = Literal["subject", "eye", "visit", "none"]
 
 WHOLE = ("mAP", "mAP@R", "R-precision", "MRR")  # of whole rankings
-AT_K = ("mHR@{}", "mAP@{}", "mAP@{} per hit", "nDCG@{}")
+AT_K = ("mHR@{}", "hit@{}", "mAP@{}", "mAP@{} per hit", "nDCG@{}")
 
 
 def metric_names(ks: tuple[int, ...]) -> list[str]:
