@@ -224,7 +224,7 @@ def eyeq_table(study: Study, encoder: Encoder | None) -> str:
     rows = [["", "AUC, reject or not", "rejects warned of", "usable", "good"]]
     answers = {"six measures": study.held_out()}
     if encoder:
-        seen = [decode(Path(c.path), min_side=encoder.contract.size) for c in study.cases]
+        seen = [decode(Path(c.path), min_side=encoder.contract.min_side) for c in study.cases]
         descriptors = np.stack([encoder.encode_photograph(image) for image in seen])
         answers["probe on the descriptor"] = probe(descriptors, study.bad, study.people)
     for name, value in answers.items():

@@ -82,7 +82,7 @@ def by_grade(cases: list[Case], photographs: np.ndarray) -> np.ndarray:
 
 def both_ways(encoder: Encoder, case: Case) -> np.ndarray:
     """(2, D): the photograph and its mirror image."""
-    pixels = decode(Path(case.path), min_side=encoder.contract.size)
+    pixels = decode(Path(case.path), min_side=encoder.contract.min_side)
     flipped = np.ascontiguousarray(pixels[:, ::-1])
     return np.stack([encoder.encode_photograph(image, case.eye) for image in (pixels, flipped)])
 

@@ -91,7 +91,9 @@ def build(folder: Path, count: int) -> None:
     archive, own = open_archive(folder / "archive")
     with archive:
         encoder = Encoder.load(own)
-        real = [encoder.encode_photograph(decode(f, min_side=encoder.contract.size)) for f in files]
+        real = [
+            encoder.encode_photograph(decode(f, min_side=encoder.contract.min_side)) for f in files
+        ]
         rng = np.random.default_rng(0)
         for start in range(0, count, BATCH):
             rows = range(start, min(start + BATCH, count))

@@ -34,7 +34,8 @@ def pair_of(cases):
 def test_a_person_is_read_as_the_network_reads_them(reader, cases):
     paths = pair_of(cases)
     reading = read_person(reader, paths["left"], paths["right"])
-    seen = [reader.prepare(decode(paths[eye], min_side=SIZE), eye) for eye in ("left", "right")]
+    side = reader.release.contract.min_side
+    seen = [reader.prepare(decode(paths[eye], min_side=side), eye) for eye in ("left", "right")]
     said = reader.read(*seen)
     assert (reading.probabilities == said.probabilities).all()
     assert (reading.eyes["right"].probabilities == said.eyes[1]).all()

@@ -192,13 +192,13 @@ def test_two_threads_that_start_together_do_not_wait_for_each_other():
 
 def test_gradability_is_that_of_the_decoded_photograph(encoder, cases):
     for case in cases[:4]:
-        pixels = decode(Path(case.path), min_side=encoder.contract.size)
+        pixels = decode(Path(case.path), min_side=encoder.contract.min_side)
         assert encoder.encode_case(case).gradability == pytest.approx(gradability(pixels), abs=1e-6)
 
 
 def test_cores_that_work_together_see_the_same(encoder, cases):
     both = Encoder.load(threads=2, together=2)
-    pixels = decode(Path(cases[0].path), min_side=encoder.contract.size)
+    pixels = decode(Path(cases[0].path), min_side=encoder.contract.min_side)
     assert (both.describe(pixels).descriptor == encoder.describe(pixels).descriptor).all()
 
 
@@ -220,7 +220,7 @@ def test_many_threads_share_a_few_requests_and_get_their_own_descriptors(cases):
     from foveola.encoders.encoder import REQUESTS_PER_CORE
 
     few = Encoder.load(threads=1)
-    pictures = [decode(Path(case.path), min_side=few.contract.size) for case in cases[:4]]
+    pictures = [decode(Path(case.path), min_side=few.contract.min_side) for case in cases[:4]]
     alone = [few.describe(picture) for picture in pictures]
     with ThreadPoolExecutor(8) as pool:
         together = list(pool.map(few.describe, pictures * 4))

@@ -75,6 +75,15 @@ def test_the_cache_notices_another_contract_and_another_file(photographs, tmp_pa
     assert (changed[1:] == first[1:]).all()
 
 
+def test_the_cache_notices_that_photographs_are_decoded_smaller(tmp_path, monkeypatch):
+    path = tmp_path / "grain.jpg"
+    cv2.imwrite(str(path), np.random.default_rng(0).integers(0, 256, (128, 128, 3), np.uint8))
+    asked = [Case(image="grain.jpg", path=str(path))], Contract(size=64), tmp_path / "cache"
+    first, _, _ = pack(*asked)
+    monkeypatch.setattr(Contract, "min_side", property(lambda contract: contract.size))
+    assert (pack(*asked)[0] != first).any()
+
+
 def test_nothing_readable_is_an_error(tmp_path):
     path = tmp_path / "x.png"
     path.write_bytes(b"no")

@@ -185,7 +185,7 @@ class Encoder:
         try:
             stat = path.stat()
             data = read_bytes(path, DEFAULT_LIMITS)
-            image = decode(data, min_side=self.contract.size, name=path.name)
+            image = decode(data, min_side=self.contract.min_side, name=path.name)
             seen = self.describe(image, case.eye)
         except (OSError, FoveolaError) as error:
             return Failed.of(case, error)

@@ -146,7 +146,7 @@ def look(
 
     def work(i: int) -> None:
         try:
-            image = decode(Path(cases[i].path), min_side=encoder.contract.size)
+            image = decode(Path(cases[i].path), min_side=encoder.contract.min_side)
         except (FoveolaError, OSError):
             return
         visits = [(i, image, plain)]

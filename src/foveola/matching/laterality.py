@@ -185,7 +185,7 @@ def four_views(encoder: Encoder, photograph: Pixels) -> NDArray[np.float32]:
 def read_views(encoder: Encoder, path: Path) -> NDArray[np.float32] | None:
     """`four_views` of a file; None where it can't be read."""
     try:
-        return four_views(encoder, decode(path, min_side=encoder.contract.size))
+        return four_views(encoder, decode(path, min_side=encoder.contract.min_side))
     except (FoveolaError, OSError):
         return None
 

@@ -172,7 +172,7 @@ class _Seen(NamedTuple):
 
 
 def _seen(reader: Reader, path: Path, eye: Eye) -> _Seen:
-    pixels = decode(path, min_side=reader.release.contract.size)
+    pixels = decode(path, min_side=reader.release.contract.min_side)
     return _Seen(pixels, reader.prepare(pixels, eye), gradability(pixels))
 
 

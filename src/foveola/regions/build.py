@@ -157,7 +157,7 @@ def _described(local: Local, basis: Basis, wanted: list[_Wanted]) -> Iterator[De
 
 
 def _look(local: Local, case: Case) -> tuple[NDArray[np.float32], Field]:
-    image = decode(Path(case.path), min_side=local.contract.size)
+    image = decode(Path(case.path), min_side=local.contract.min_side)
     view = find_field_of_view(image)
     maps = local.describe(image, case.eye, view)
     return maps, Field.of(view, *image.shape[:2])

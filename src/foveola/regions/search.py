@@ -74,7 +74,7 @@ class RegionSearch(Closing):
 
     def look_at(self, data: bytes, query: Query) -> Places:
         """The same of a file that `Retriever.read` has read."""
-        size = self._local.contract.size
+        size = self._local.contract.min_side
         return self.look(decode(data, min_side=size, name=query.case.image), query)
 
     def search(

@@ -156,7 +156,7 @@ class Retriever(Closing):
         )  # fmt: skip
         case = _merge(given, known[1] if known else None)
         if pixels is None:
-            pixels = decode(data, min_side=self.encoder.contract.size, name=name)
+            pixels = decode(data, min_side=self.encoder.contract.min_side, name=name)
         seen = self.encoder.describe(pixels, case.eye or eye)
         looks = judge_picture(
             self._familiarity, seen.pooled, seen.gradability, camera=self._unknown(says.camera)

@@ -131,7 +131,7 @@ class Both:
         sent = self.desk.queries.get(token)
         if sent is not None:
             reader = self.desk.models.reader
-            size = reader.release.contract.size
+            size = reader.release.contract.min_side
             sent.prepared.get(
                 None, lambda: prepare_eye(reader, decode(data, min_side=size, name=NAME))
             )

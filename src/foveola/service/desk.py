@@ -87,7 +87,7 @@ class Desk:
             ImageError: it is no photograph that can be used.
         """
         pixels = decode(data, min_side=MOST, name=NAME)
-        once = same_scale(data, MOST, self.retriever.encoder.contract.size)
+        once = same_scale(data, MOST, self.retriever.encoder.contract.min_side)
         query = self.read(data, eye, pixels if once else None)
         return self.queries.put(query, pixels)
 

@@ -50,7 +50,7 @@ class Models:
             ImageError: one is no photograph that can be used, or both are one.
         """
         reader = self.reader
-        side = reader.release.contract.size
+        side = reader.release.contract.min_side
         pixels = {eye: decode(data, min_side=side, name=name(eye))
                   for eye, data in photographs.items()}  # fmt: skip
         return read_prepared(

@@ -53,6 +53,6 @@ def _covered(desk: Desk, sent: Sent, id_: int, side: str) -> bytes:
 
 def _pixels(desk: Desk, id_: int) -> Pixels:
     try:
-        return decode(Path(desk.case(id_).path), min_side=desk.retriever.encoder.contract.size)
+        return decode(Path(desk.case(id_).path), min_side=desk.retriever.encoder.contract.min_side)
     except (ImageError, OSError):
         raise ImageError(f"the photograph of case {id_} can't be read any more") from None

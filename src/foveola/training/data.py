@@ -192,14 +192,15 @@ def _fill(
 
 def _prepared(case: Case, contract: Contract) -> Pixels | str:
     try:
-        pixels = decode(Path(case.path), min_side=contract.size)
+        pixels = decode(Path(case.path), min_side=contract.min_side)
     except FoveolaError as error:
         return str(error)
     return prepare(pixels, contract, case.eye)
 
 
 def _cache_key(cases: Sequence[Case], contract: Contract) -> str:
-    digest = hashlib.sha256(contract.hash.encode())
+    # how small photographs are decoded is not of the contract, and changes what is cached
+    digest = hashlib.sha256(f"{contract.hash} {contract.min_side}".encode())
     for case in cases:
         stat = Path(case.path).stat()
         digest.update(f"{case.path}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
