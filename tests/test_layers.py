@@ -14,9 +14,10 @@ SOURCE = Path(__file__).parents[1] / "src"
 FLOORS = (
     ("errors", "cases", "resources"),
     ("client",),
-    ("models", "losses"),
+    ("models", "losses", "relevance"),
     ("config", "datasets", "images", "archive", "people", "words", "accounts", "audit_log"),
     ("evaluation", "phantom", "encoders", "overview", "people_search", "study", "trust"),
+    ("learned",),
     ("training", "indexing", "retrieval", "assess", "duplicates", "reading", "explain", "report"),
     ("matching", "regions", "pacs"),
     ("upkeep",),

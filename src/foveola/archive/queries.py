@@ -88,6 +88,18 @@ def labelled(db: sqlite3.Connection) -> list[tuple[int | None, frozenset[str] | 
     ]
 
 
+def column(db: sqlite3.Connection, name: str) -> list[str | None]:
+    """The value of each photograph in a further column as text, in the order of the matrix."""
+    found = dict(
+        db.execute(
+            "SELECT c.id, CAST(e.value AS TEXT) FROM cases AS c, json_each(c.extra) AS e"
+            " WHERE e.key = ?",
+            (name,),
+        ).fetchall()
+    )
+    return [found.get(id_) for (id_,) in db.execute("SELECT id FROM cases ORDER BY id")]
+
+
 def digests(db: sqlite3.Connection) -> dict[int, bytes]:
     """Of the files, by their ids, in the order of these."""
     return dict(db.execute("SELECT id, digest FROM cases ORDER BY id").fetchall())

@@ -46,6 +46,9 @@ class Found:
     Attributes:
         ids: (n,) int64, n <= k.
         similarities: (n,) float32 cosine in [-1, 1]; equal ones are ordered by id.
+        scores: (n,) float32, by which they are ordered; the similarities, unless another order was
+            asked for.
+        nearest: greatest cosine of any case considered; None where none was.
         cases: the n records, of the same state of the archive as the ids.
         excluded_same_subject: images of the query's subject that pass the filter and were left out.
         considered: cases compared, after filter and exclusions.
@@ -53,6 +56,8 @@ class Found:
 
     ids: NDArray[np.int64]
     similarities: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    nearest: float | None
     cases: tuple[Case, ...]
     excluded_same_subject: int
     considered: int

@@ -11,9 +11,12 @@ candidates; the few that can be among the first k are scored again in float64.
 import functools
 import os
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from foveola.relevance.order import FIRST, Asked, spread
 
 UNIT_TOLERANCE = 1e-3  # how far from 1 the length of a descriptor may be, half precision included
 _EXACT_LENGTH = 1e-6  # closer to 1 than this a descriptor is kept bit for bit
@@ -86,6 +89,68 @@ def top_k(
     return found, similarities
 
 
+class Ordered(NamedTuple):
+    """What was found under an order that is not the cosine alone.
+
+    Attributes:
+        rows: int64 (k,), best first.
+        scores: float32 (k,), by which they are ordered; not falling where likely values share the
+            first ranks, see `foveola.relevance.order`.
+        cosines: float32 (k,), in [-1, 1].
+        nearest: greatest cosine of any row searched; None where there is none.
+    """
+
+    rows: NDArray[np.int64]
+    scores: NDArray[np.float32]
+    cosines: NDArray[np.float32]
+    nearest: float | None
+
+
+def top_asked(
+    query: NDArray[np.float32],
+    matrix: NDArray[np.float32],
+    k: int,
+    asked: Asked,
+    *,
+    rows: NDArray[np.int64] | None = None,
+) -> Ordered:
+    """Find the k rows that a query of an archive's labels asks for, best first. Exact.
+
+    Args:
+        query: (D,) unit vector.
+        matrix: (N, D) unit vectors, C-contiguous.
+        k: how many results, at least 1; fewer come back where fewer rows are there.
+        asked: what they are ordered by beside the cosine.
+        rows: (n,) the rows to search, ascending and without repeats; None searches all.
+    """
+    targets = asked.targets if rows is None else asked.targets[rows]
+    codes = asked.codes if rows is None else asked.codes[rows]
+    looks = _scores(query[None], matrix, rows)[0]
+    scores = looks * np.float32(1 - asked.share)
+    scores += targets @ (asked.share * asked.wanted).astype(np.float32)
+    k = min(k, len(scores))
+    width = matrix.shape[1] + targets.shape[1] + 2  # of the sums, whose errors add up
+    pool = [candidates(scores, k, width)] if k else [np.empty(0, np.int64)]
+    for value in asked.rivals():
+        of_value = np.flatnonzero(codes == value)
+        if most := min(k, FIRST, len(of_value)):
+            pool.append(of_value[candidates(scores[of_value], most, width)])
+    near = np.unique(np.concatenate(pool))
+    places = near if rows is None else rows[near]
+    cosines = _exact(query, matrix, places).astype(np.float64)
+    agreements = (targets[near].astype(np.float64) * asked.wanted).sum(axis=1)
+    exact = ((1 - asked.share) * cosines + asked.share * agreements).astype(np.float32)
+    order = np.lexsort((places, -exact))
+    if len(pool) > 1:
+        first = spread(
+            cosines[order], agreements[order], codes[near][order], asked.share, min(k, FIRST)
+        )
+        order = np.concatenate([order[first], np.delete(order, first)])
+    order = order[:k]
+    nearest = float(np.clip(looks.max(), -1, 1)) if k else None
+    return Ordered(places[order], exact[order], cosines[order].astype(np.float32), nearest)
+
+
 def _scores(
     queries: NDArray[np.float32], matrix: NDArray[np.float32], rows: NDArray[np.int64] | None
 ) -> NDArray[np.float32]:
@@ -141,13 +206,20 @@ def _ranked(
     query: NDArray[np.float32], matrix: NDArray[np.float32], rows: NDArray[np.int64], k: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Score the rows again in float64 and take the k best, ties by row."""
+    exact = _exact(query, matrix, rows)
+    # Ranked by the float32 that is given back, so that what looks equal is in order.
+    order = np.lexsort((rows, -exact))[:k]
+    return rows[order], exact[order]
+
+
+def _exact(
+    query: NDArray[np.float32], matrix: NDArray[np.float32], rows: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """(n,) cosines in [-1, 1], the same for a row wherever it lies."""
     wide = query.astype(np.float64)
     exact = np.empty(len(rows), np.float32)
     for start in range(0, len(rows), _CHUNK):
         part = matrix[rows[start : start + _CHUNK]].astype(np.float64)
         part *= wide  # exact: two factors of 24 bits fit into 53
         exact[start : start + _CHUNK] = part.sum(axis=1)  # each row by itself, in one order
-    np.clip(exact, -1, 1, out=exact)
-    # Ranked by the float32 that is given back, so that what looks equal is in order.
-    order = np.lexsort((rows, -exact))[:k]
-    return rows[order], exact[order]
+    return np.clip(exact, -1, 1, out=exact)

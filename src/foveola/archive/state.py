@@ -53,6 +53,10 @@ class State:
         """Grade and findings of each of the N photographs; None where unknown."""
         return queries.labelled(self._db)
 
+    def column(self, name: str) -> list[str | None]:
+        """Return the value of each of the N photographs in a further column, as text."""
+        return queries.column(self._db, name)
+
     def stamps(self) -> NDArray[np.int64]:
         """(N, 2) size in bytes and time of change in ns of the N files, when they were added."""
         return queries.stamps(self._db)

@@ -21,10 +21,11 @@ from foveola.archive import database, info, queries, schema
 from foveola.archive.info import ArchiveInfo, describe
 from foveola.archive.queries import LITTLE, Vectors
 from foveola.archive.records import DIGEST_BYTES, Entry, Found
-from foveola.archive.search import top_k, unit
+from foveola.archive.search import Ordered, top_asked, top_k, unit
 from foveola.archive.state import State
 from foveola.cases import Case
 from foveola.errors import ArchiveError
+from foveola.relevance.order import Asked
 from foveola.resources import Closing, transaction
 
 T = TypeVar("T")
@@ -353,6 +354,7 @@ class Archive(Closing):
         where: str | None = None,
         exclude_identity: tuple[str, str] | None = None,
         exclude_ids: Collection[int] = (),
+        asked: Callable[[State], Asked | None] | None = None,
     ) -> Found:
         """Find the k cases most like a descriptor. Exact, and the same on every run.
 
@@ -362,6 +364,8 @@ class Archive(Closing):
             where: a condition the cases must meet, see docs/archive.md.
             exclude_identity: a `Case.identity` whose images are left out and counted.
             exclude_ids: cases left out first, without being counted (the query itself, say).
+            asked: gives what cases are ordered by beside the cosine, for the state of the archive
+                that is searched; None, or where it gives None, orders by the cosine.
 
         Raises:
             FilterError: the condition can't be understood.
@@ -377,11 +381,19 @@ class Archive(Closing):
             rows, same = queries.without(
                 rows, vectors.ids, queries.of_identity(db, exclude_identity)
             )
-            best, similarities = top_k(query[None], vectors.matrix, k, rows=rows)
-            ids = vectors.ids[best[0]]
+            by = None if asked is None else asked(State(db, vectors))
+            if by is None:
+                best, (similarities,) = top_k(query[None], vectors.matrix, k, rows=rows)
+                nearest = float(similarities[0]) if len(similarities) else None
+                found = Ordered(best[0], similarities, similarities, nearest)
+            else:
+                found = top_asked(query, vectors.matrix, k, by, rows=rows)
+            ids = vectors.ids[found.rows]
             return Found(
                 ids=ids,
-                similarities=similarities[0],
+                similarities=found.cosines,
+                scores=found.scores,
+                nearest=found.nearest,
                 cases=tuple(queries.cases_of(db, ids.tolist())),
                 excluded_same_subject=same,
                 considered=len(vectors.ids) if rows is None else len(rows),

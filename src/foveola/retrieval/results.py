@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveola.cases import Case
+from foveola.relevance.relevance import Order
 from foveola.trust import HitTrust, Looks, QueryTrust
 
 
@@ -15,8 +16,9 @@ class Hit:
     """One similar case.
 
     Attributes:
-        rank: 1 is the most similar.
+        rank: 1 is the first.
         similarity: cosine of the descriptors, in [-1, 1].
+        score: by which the hits are ordered, in [-1, 1]; the similarity in the order by looks.
         case: the photograph and its record.
         id: of the case in its archive.
         trust: how far to trust it; None where the archive has too few people to say.
@@ -24,6 +26,7 @@ class Hit:
 
     rank: int
     similarity: float
+    score: float
     case: Case
     id: int
     trust: HitTrust | None = None
@@ -39,6 +42,9 @@ class SearchResult:
         hits: best first.
         excluded_same_subject: images of the query's own subject that were left out.
         considered: cases compared, after filter and exclusions.
+        order: of the hits: "learned" from the archive's labels, by "looks", or by "both".
+        label: that is learnt of; None where the archive learnt none.
+        recorded: of how many hits this label is recorded; None without a label.
         where: the filter as given.
         encoder: name of the encoder.
         fingerprint: of the encoder.
@@ -52,6 +58,9 @@ class SearchResult:
     hits: tuple[Hit, ...]
     excluded_same_subject: int
     considered: int
+    order: Order
+    label: str | None
+    recorded: int | None
     where: str | None
     encoder: str
     fingerprint: str

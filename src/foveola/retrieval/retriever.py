@@ -10,13 +10,18 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from foveola.archive import Archive
+from foveola.archive import Archive, Found
+from foveola.archive.state import State
 from foveola.cases import Case, Eye
 from foveola.encoders.compiling import WAITED_FOR
 from foveola.encoders.encoder import Encoder
 from foveola.errors import ImageError, NoCaseError
 from foveola.images.decode import decode, read_bytes, stated
+from foveola.learned import Ranker
 from foveola.people_search import PeopleSearch, PersonResult
+from foveola.relevance.order import Asked
+from foveola.relevance.relevance import Order
+from foveola.relevance.suggestion import Suggestion
 from foveola.resources import Closing
 from foveola.retrieval.feedback import Marks, moved
 from foveola.retrieval.results import Hit, Query, SearchResult
@@ -24,10 +29,13 @@ from foveola.trust import (
     TRUST,
     Calibration,
     Familiarity,
+    QueryTrust,
     judge_answer,
+    judge_hit,
     judge_picture,
     load,
 )
+from foveola.trust.calibration import label_values
 
 _NONE = Marks()
 CAMERA = "camera"  # the column that `foveola.pacs` fills from the headers
@@ -47,16 +55,18 @@ class Retriever(Closing):
         self.archive = archive
         self.encoder = encoder
         self._people = PeopleSearch(archive)
+        self._ranker = Ranker(archive)
         self._calibration: tuple[int | None, Calibration | None] = (None, None)
         self._familiarity = Familiarity.load(encoder.release.folder)
 
     @classmethod
-    def open(cls, folder: Path, encoder: str | Path | None = None) -> Self:
+    def open(cls, folder: Path, encoder: str | Path | Encoder | None = None) -> Self:
         """Open an archive for searching, beside any process that adds to it.
 
         Args:
             folder: the archive.
-            encoder: name or folder of an encoder; None takes the copy inside the archive.
+            encoder: name or folder of an encoder, or one that is loaded, as a `FunctionEncoder`;
+                None takes the copy inside the archive.
 
         Raises:
             ArchiveError: there is no archive, or another encoder made it.
@@ -64,7 +74,10 @@ class Retriever(Closing):
         """
         archive = Archive.open(folder, read_only=True)
         try:
-            loaded = Encoder.load(encoder or archive.encoder_folder, together=WAITED_FOR)
+            if isinstance(encoder, Encoder):
+                loaded = encoder
+            else:
+                loaded = Encoder.load(encoder or archive.encoder_folder, together=WAITED_FOR)
             if loaded.fingerprint != archive.fingerprint:
                 Archive.open(folder, fingerprint=loaded.fingerprint, read_only=True)  # raises
         except BaseException:
@@ -80,6 +93,7 @@ class Retriever(Closing):
             ArchiveError: the archive can't be read.
         """
         self.archive.vectors()
+        self._ranker.warm()
         self.encoder.wait()
 
     def close(self) -> None:
@@ -96,6 +110,8 @@ class Retriever(Closing):
         collection: str = "",
         eye: Eye | None = None,
         same_subject: bool = False,
+        by: Order | None = None,
+        label: str | None = None,
     ) -> SearchResult:
         """Find the cases most like a photograph.
 
@@ -110,14 +126,18 @@ class Retriever(Closing):
             collection: name space of that pseudonym.
             eye: of the query, where it is known.
             same_subject: let the query's own subject be found too.
+            by: the order: "learned" from the archive's labels, "looks" for the cosine alone, or
+                "both" in equal parts; None is "learned" where the archive learnt something.
+            label: that is learnt of; None is the one that most cases have.
 
         Raises:
             ImageError: the file is no photograph that can be used.
             FilterError: the condition can't be understood.
+            ArchiveError: the archive has not learnt what is asked for.
         """
         start = time.perf_counter()
         query = self._ask(image, subject, collection, eye)
-        found = self.answer(query, k, where=where, same_subject=same_subject)
+        found = self.answer(query, k, where=where, same_subject=same_subject, by=by, label=label)
         return replace(found, milliseconds=(time.perf_counter() - start) * 1000)
 
     def read(
@@ -173,7 +193,7 @@ class Retriever(Closing):
 
     def answer(
         self, query: Query, k: int = 10, *, where: str | None = None, same_subject: bool = False,
-        marks: Marks = _NONE,
+        marks: Marks = _NONE, by: Order | None = None, label: str | None = None,
     ) -> SearchResult:  # fmt: skip
         """Find the cases most like a photograph that was read; see `search`.
 
@@ -182,35 +202,62 @@ class Retriever(Closing):
             k: number of hits wanted.
             where: condition on the cases, see docs/archive.md.
             same_subject: let the query's own subject be found too.
+            by: the order, see `search`; a picture that can't be compared is answered by looks.
+            label: that is learnt of, see `search`.
             marks: cases of the archive to be more like and less like; they are left out. What a
                 similarity to a query so moved is worth is not known, so hits carry no trust.
 
         Raises:
             NoCaseError: a marked case is not in the archive.
             FilterError: the condition can't be understood.
+            ArchiveError: the archive has not learnt what is asked for.
         """
         start = time.perf_counter()
         marked = marks.plain
+        refused = query.looks.foreign or query.looks.poor
+        order, relevance = self._ranker.choose(by, label)
+        order = "looks" if refused else order
+        descriptor = self._moved(query.descriptor, marked) if any(marked) else query.descriptor
+        of = (descriptor, query.id, query.case.identity)
+        suggested: list[Suggestion | None] = []
+
+        def asked(state: State) -> Asked | None:
+            if relevance is None or refused:
+                return None
+            suggested.append(
+                None if any(marked) else self._ranker.suggestion(state, relevance, *of)
+            )
+            return self._ranker.asked(state, relevance, order, *of)
+
         found = self.archive.search(
-            self._moved(query.descriptor, marked) if any(marked) else query.descriptor,
+            descriptor,
             k,
             where=where,
             exclude_identity=None if same_subject else query.case.identity,
             exclude_ids=[*marks.all, *([] if query.id is None else [query.id])],
+            asked=asked,
         )
         known = None if any(marked) else self._known()
+        suggestion = suggested[0] if suggested else None
+        trust = judge_answer(known, query.looks, found.nearest, suggestion)
+        on = None if relevance is None else relevance.label
         return SearchResult(
             query=query.case,
             in_archive=query.id is not None,
-            hits=_hits(found.ids, found.similarities, found.cases, known),
+            hits=_hits(found, known, trust),
             excluded_same_subject=found.excluded_same_subject,
             considered=found.considered,
+            order=order,
+            label=on,
+            recorded=None
+            if on is None
+            else sum(label_values(c, on) is not None for c in found.cases),
             where=where,
             encoder=self.encoder.name,
             fingerprint=self.encoder.fingerprint,
             milliseconds=(time.perf_counter() - start) * 1000,
             gradability=query.gradability,
-            trust=judge_answer(known, query.looks, found.similarities.tolist(), found.cases),
+            trust=trust,
         )
 
     def _moved(self, descriptor: NDArray[np.float32], marks: Marks) -> NDArray[np.float32]:
@@ -350,15 +397,9 @@ def _merge(given: Case, known: Case | None) -> Case:
     return known
 
 
-def _hits(
-    ids: NDArray[np.int64],
-    similarities: NDArray[np.float32],
-    cases: tuple[Case, ...],
-    known: Calibration | None,
-) -> tuple[Hit, ...]:
+def _hits(found: Found, known: Calibration | None, trust: QueryTrust) -> tuple[Hit, ...]:
+    columns = (found.ids.tolist(), found.similarities.tolist(), found.scores.tolist(), found.cases)
     return tuple(
-        Hit(rank, similarity, case, id_, None if known is None else known.hit(similarity, case))
-        for rank, (id_, similarity, case) in enumerate(
-            zip(ids.tolist(), similarities.tolist(), cases, strict=True), start=1
-        )
+        Hit(rank, similarity, score, case, id_, judge_hit(known, trust, similarity, case))
+        for rank, (id_, similarity, score, case) in enumerate(zip(*columns, strict=True), start=1)
     )

@@ -7,7 +7,7 @@ whether anything in the archive is sufficiently like it.
 
 from foveola.trust.calibration import TRUST, Calibration, calibrate, load, refresh
 from foveola.trust.familiarity import FAMILIARITY, Familiarity
-from foveola.trust.judge import judge_answer, judge_picture
+from foveola.trust.judge import judge_answer, judge_hit, judge_picture
 from foveola.trust.judged import HitTrust, Looks, QueryTrust
 from foveola.trust.seen import SEEN, Seen
 
@@ -23,6 +23,7 @@ __all__ = [
     "Seen",
     "calibrate",
     "judge_answer",
+    "judge_hit",
     "judge_picture",
     "load",
     "refresh",

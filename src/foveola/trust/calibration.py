@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from foveola.archive import Archive
 from foveola.cases import Case
 from foveola.errors import ArchiveError
-from foveola.trust.curve import BIN, Curve, percentile
+from foveola.relevance.curve import BIN, Curve, percentile, read_curve
 from foveola.trust.judged import HitTrust, Label
 from foveola.trust.sample import REST, Sample, draw
 from foveola.trust.seen import SEEN, Seen
@@ -89,11 +89,20 @@ class Calibration:
             raise ArchiveError(f"{path} can't be written: {error.strerror}") from None
 
 
-def label_of(case: Case, label: Label) -> str | None:
-    """A case's label as a key: "2", "D;H", "" for none found; None where it is unknown."""
+def label_values(case: Case, label: Label) -> frozenset[str] | None:
+    """Return the values that a case has of a label; None where it is unknown."""
     if label == "grade":
-        return None if case.grade is None else str(case.grade)
-    return None if case.findings is None else ";".join(sorted(case.findings))
+        return None if case.grade is None else frozenset({str(case.grade)})
+    if label == "findings":
+        return case.findings
+    value = case.extra.get(label)
+    return None if value is None else frozenset({str(value)})
+
+
+def label_of(case: Case, label: Label) -> str | None:
+    """Return a case's label as a key: "2", "D;H", "" for none found; None where it is unknown."""
+    values = label_values(case, label)
+    return None if values is None else ";".join(sorted(values))
 
 
 def calibrate(archive: Archive, *, queries: int = 1000, seed: int = 0) -> Calibration | None:
@@ -151,15 +160,11 @@ def load(archive: Archive) -> Calibration | None:
 
 
 def _read(values: dict[str, Any]) -> Calibration:
-    curves = {key: _curve(curve) for key, curve in values.pop("curves").items()}
+    read = {key: read_curve(curve) for key, curve in values.pop("curves").items()}
+    curves = {key: curve for key, curve in read.items() if curve is not None}
     lines = {name: tuple(map(float, values.pop(name))) for name in ("nearest", "same", "other")}
     made: dict[str, Any] = values | lines | {"curves": curves}
     return Calibration(**made)
-
-
-def _curve(values: Mapping[str, Any]) -> Curve:
-    made: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-    return Curve(**made)
 
 
 def _fitted(archive: Archive, sample: Sample, trained: NDArray[np.bool_] | None) -> Calibration:

@@ -16,7 +16,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from foveola.trust.curve import percentile
+from foveola.relevance.curve import percentile
 
 Floats = NDArray[np.float64]
 

@@ -1,17 +1,17 @@
 """What is said of a query: of the picture itself, and of the answer as a whole."""
 
-from collections import Counter
-from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from foveola.cases import Case
 from foveola.images.gradability import WARN_BELOW
-from foveola.trust.calibration import FALSE_REJECT, Calibration, label_of
-from foveola.trust.curve import percentile, wilson
+from foveola.relevance.curve import percentile
+from foveola.relevance.suggestion import Suggestion
+from foveola.trust.calibration import FALSE_REJECT, Calibration, label_values
 from foveola.trust.familiarity import FOREIGN, UNUSUAL, Familiarity
-from foveola.trust.judged import Looks, QueryTrust
+from foveola.trust.judged import HitTrust, Looks, QueryTrust
 
 POOR = 0.05  # gradability below which likeness says little
 
@@ -37,31 +37,44 @@ def judge_picture(
 
 
 def judge_answer(
-    known: Calibration | None, looks: Looks, similarities: Sequence[float], cases: Sequence[Case]
+    known: Calibration | None, looks: Looks, nearest: float | None, suggestion: Suggestion | None
 ) -> QueryTrust:
-    """How far to trust an answer.
+    """Judge how far to trust an answer.
 
     Args:
         known: of the archive; None where it has too few people.
         looks: of the query.
-        similarities: of the hits, best first.
-        cases: of the hits; of each person the first one counts.
+        nearest: similarity to the nearest case considered; None where there was none.
+        suggestion: what the archive learnt suggests of the query, if anything.
     """
-    first = {case.identity: case for case in reversed(cases)}
-    label = None if known is None else known.label
-    keys = [key for case in first.values() if label and (key := label_of(case, label)) is not None]
-    commonest, count = next(iter(Counter(sorted(keys)).most_common(1)), (None, 0))
-    nearest = max(similarities, default=None)
     near = nearest is not None and (known is None or nearest >= known.threshold)
+    sufficient = near and not looks.foreign and not looks.poor
     return QueryTrust(
-        label=label,
+        suggestion=suggestion if sufficient else None,
         nearest=None if known is None or nearest is None else percentile(nearest, known.nearest),
         threshold=None if known is None else known.threshold,
         false_reject=FALSE_REJECT,
-        sufficient=near and not looks.foreign and not looks.poor,
-        commonest=commonest,
-        neighbours=len(keys),
-        local=wilson(count, len(keys)) if keys else None,
+        sufficient=sufficient,
         looks=looks,
         trained=None if known is None or known.new else known.trained,
+    )
+
+
+def judge_hit(
+    known: Calibration | None, answer: QueryTrust, similarity: float, case: Case
+) -> HitTrust | None:
+    """Judge how far to trust one hit; of an answer that is not sufficient nothing is told."""
+    if known is None and answer.suggestion is None:
+        return None
+    judged = (
+        HitTrust(None, None, None, None, True) if known is None else known.hit(similarity, case)
+    )
+    if not answer.sufficient:
+        return replace(judged, same=None, other=None, agreement=None)
+    if answer.suggestion is None:
+        return judged
+    label = answer.suggestion.label
+    values = label_values(case, label)
+    return replace(
+        judged, label=label, agreement=None if values is None else answer.suggestion.of(values)
     )

@@ -1,11 +1,11 @@
 """What is said of a hit and of a query."""
 
 from dataclasses import dataclass
-from typing import Literal
 
-from foveola.trust.curve import Share
+from foveola.relevance.curve import Share
+from foveola.relevance.suggestion import Suggestion
 
-Label = Literal["grade", "findings"]
+Label = str  # "grade", "findings", or the name of a further column
 
 
 @dataclass(frozen=True)
@@ -17,8 +17,10 @@ class HitTrust:
         same: share, from 0 to 1, of the pairs with the same label that are less alike than query
             and hit; None where too few pairs are known.
         other: likewise of the pairs with different labels.
-        agreement: the chance that the labels agree, of hits that are this alike and have the
-            hit's label; None where the hit's label is unknown or too few are known.
+        agreement: the chance that the labels agree: how many of 100 photographs like the query
+            have the hit's label, where the archive learnt that; else, of hits that are this alike
+            and have the hit's label. None where the hit's label is unknown, too few are known, or
+            the query can't be compared.
         sufficient: whether it is as alike as the nearest case nearly always is.
     """
 
@@ -54,28 +56,23 @@ class QueryTrust:
     """How far the answer to one query can be trusted.
 
     Attributes:
-        label: which is compared: grade, or findings, of which one shared is enough.
+        suggestion: what the archive suggests of the query; None where it has not learnt enough,
+            and of a picture that can't be compared or has no sufficiently similar case.
         nearest: share of the archive's own photographs whose nearest case of another person is
             less alike than the query's.
         threshold: similarity below which a case is not sufficiently alike; None where the archive
             has too few people to set one.
         false_reject: share of the archive's own photographs that would have no sufficient case.
         sufficient: whether any hit is; never of a foreign or a poor picture.
-        commonest: the label that most of the neighbours have, in the archive's words.
-        neighbours: of how many people it could be told.
-        local: the share of these neighbours that have it, with its interval.
         looks: of the query's picture.
         trained: share of the archive's photographs that the encoder was trained on, where what is
             said of hits had to be learnt from these; None where it was not, or is not known.
     """
 
-    label: Label | None
+    suggestion: Suggestion | None
     nearest: float | None
     threshold: float | None
     false_reject: float
     sufficient: bool
-    commonest: str | None
-    neighbours: int
-    local: Share | None
     looks: Looks
     trained: float | None = None

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveola.archive.state import State
-from foveola.trust.curve import Bools, Curve, Ids, fit_curve
+from foveola.relevance.curve import Bools, Curve, Ids, fit_curve
 from foveola.trust.judged import Label
 
 Vectors = NDArray[np.float32]

@@ -1,10 +1,12 @@
 """Trust in words, the same on a page, in a terminal and over REST."""
 
-from foveola.trust.curve import Share
+from foveola.relevance.curve import Share
+from foveola.relevance.suggestion import Suggestion
 from foveola.trust.familiarity import UNUSUAL
 from foveola.trust.judged import HitTrust, QueryTrust
 from foveola.words import label_word
 
+LEAST = 5  # of 100 photographs, below which a label value is not named
 KNOWN = 0.05  # share of an archive that the encoder was trained on, from which it is said
 FAR = "not sufficiently alike"
 NONE = "No sufficiently similar case"
@@ -30,10 +32,10 @@ def of_query(trust: QueryTrust | None) -> list[str]:
     """Sentences on the whole answer, the most important first."""
     if trust is None:
         return []
-    said = [*_picture(trust), *_nearest(trust), *_camera(trust), *_trained(trust)]
-    if trust.local is not None and trust.neighbours > 1:
-        said.append(_local(trust, trust.local))
-    return said
+    return [
+        *_picture(trust), *_suggestion(trust.suggestion), *_nearest(trust), *_camera(trust),
+        *_trained(trust),
+    ]  # fmt: skip
 
 
 def _picture(trust: QueryTrust) -> list[str]:
@@ -85,13 +87,23 @@ def _trained(trust: QueryTrust) -> list[str]:
     ]
 
 
-def _local(trust: QueryTrust, local: Share) -> str:
-    count = round(local.value * trust.neighbours)
-    return (
-        f"{count} of {trust.neighbours} people among the hits: {_label(trust)}, {percent(local)}."
-    )
-
-
-def _label(trust: QueryTrust) -> str:
-    words = [label_word(str(trust.label), key) for key in (trust.commonest or "").split(";")]
-    return ", ".join(filter(None, words)) or "no findings"
+def _suggestion(suggestion: Suggestion | None) -> list[str]:
+    """What the archive suggests; the values that fewer than LEAST of 100 have are left out."""
+    if suggestion is None:
+        return []
+    counts = [(each, round(100 * each.share.value)) for each in suggestion.shares]
+    told = [
+        f"{count} ({100 * each.share.low:.0f} to {100 * each.share.high:.0f}) "
+        f"{'have' if suggestion.several else 'are'} {label_word(suggestion.label, each.value)}"
+        for each, count in counts
+        if count >= LEAST
+    ]
+    if not told:
+        return [f"Of 100 photographs like this, fewer than {LEAST} have any label that was learnt."]
+    said = [f"Of 100 photographs like this, {', '.join(told)}."]
+    if not suggestion.new:
+        said.append(
+            "These numbers were learnt from photographs that the encoder was trained on: a new "
+            "photograph is told less surely than they say."
+        )
+    return said

@@ -7,7 +7,9 @@ independent pairs as would vary like the people do (Wilson's interval of an effe
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -56,6 +58,14 @@ class Curve:
             for line in (self.chance, self.low, self.high)
         )
         return Share(value, low, high)
+
+
+def read_curve(values: Mapping[str, Any] | None) -> Curve | None:
+    """Read a curve as JSON kept it; None stays None."""
+    if values is None:
+        return None
+    made: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+    return Curve(**made)
 
 
 def fit_curve(similarity: Floats, agree: Bools, people: Ids) -> Curve | None:

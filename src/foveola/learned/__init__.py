@@ -1,0 +1,25 @@
+"""What an archive learnt from its own labels: made, kept beside it, and asked."""
+
+from foveola.learned.kept import (
+    RELEVANCE,
+    Learned,
+    is_current,
+    label_table,
+    learn_archive,
+    load_learned,
+    people_of,
+    refresh_learned,
+)
+from foveola.learned.ranker import Ranker
+
+__all__ = [
+    "RELEVANCE",
+    "Learned",
+    "Ranker",
+    "is_current",
+    "label_table",
+    "learn_archive",
+    "load_learned",
+    "people_of",
+    "refresh_learned",
+]

@@ -1,0 +1,221 @@
+"""What an archive learnt of its labels, kept beside it in A/relevance.bin.
+
+    first line    "foveola relevance 1 ", the BLAKE2b checksum of the rest, a line feed
+    rest          a .npz of numbers, without a name of a person or a file
+
+It is bound to the encoder and to the cases it was fitted on, is written whole or not at all, and is
+made again whenever the archive has changed.
+"""
+
+import io
+import json
+import os
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foveola.archive import Archive
+from foveola.archive.state import State
+from foveola.errors import ArchiveError
+from foveola.relevance.calibrate import Calibrated, Scaling
+from foveola.relevance.curve import read_curve
+from foveola.relevance.labels import FINDINGS, GRADE, MOST_VALUES, LabelTable, codes_of
+from foveola.relevance.learn import TooFewError, learn
+from foveola.relevance.linear import Linear
+from foveola.relevance.prior import load_priors
+from foveola.relevance.relevance import Relevance
+from foveola.trust.seen import Seen
+
+RELEVANCE = "relevance.bin"  # in the folder of an archive
+_HEAD = b"foveola relevance 1 "
+
+
+@dataclass(frozen=True, eq=False)
+class Learned:
+    """What was learnt of an archive of N cases.
+
+    Attributes:
+        fingerprint: of the encoder.
+        ids: int64 (N,), of the cases the archive then had, ascending.
+        fitted_on: 32 hexadecimal digits: a hash of the descriptors, labels and people.
+        labels: what was learnt, by label; the one that most cases have comes first.
+        refused: why nothing was learnt of a label that some cases have, by label.
+    """
+
+    fingerprint: str
+    ids: NDArray[np.int64]
+    fitted_on: str
+    labels: Mapping[str, Relevance]
+    refused: Mapping[str, str]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Further columns that were learnt or tried."""
+        return tuple(n for n in (*self.labels, *self.refused) if n not in (GRADE, FINDINGS))
+
+
+def learn_archive(archive: Archive, columns: Collection[str] = ()) -> Learned:
+    """Learn from an archive's labels, and keep it beside them.
+
+    Grade and findings are always tried; see `foveola.relevance.learn.learn`.
+
+    Args:
+        archive: opened; of one opened for reading only nothing is kept.
+        columns: further columns to learn from.
+
+    Raises:
+        ArchiveError: the folder can't be written, or a column is unknown.
+    """
+    with archive.state() as state:
+        tables = [label_table(state, label) for label in (GRADE, FINDINGS, *sorted(set(columns)))]
+        people = people_of(state)
+        seen = Seen.load(archive.encoder_folder)
+        known = None if seen is None else seen.among(state.digests())
+        ids, matrix = state.ids, state.matrix
+    priors = load_priors(archive.encoder_folder)
+    labels, refused = {}, {}
+    for table in sorted(tables, key=lambda each: -int(each.known.sum())):
+        if not table.known.any():
+            if table.label in columns:
+                refused[table.label] = f"{table.label}: no case has one; record some"
+            continue
+        try:
+            labels[table.label] = learn(
+                matrix, table, people, seen=known, prior=priors.get(table.label)
+            )
+        except TooFewError as error:
+            refused[table.label] = str(error)
+    made = Learned(archive.fingerprint, ids, _hash(matrix, tables, people), labels, refused)
+    if not archive.read_only:
+        save(made, archive.folder)
+    return made
+
+
+def refresh_learned(archive: Archive, *, changed: bool = True) -> Learned:
+    """Learn anew where the archive has changed, or nothing of its cases is kept."""
+    kept = load_learned(archive)
+    if kept is not None and not changed and is_current(kept, archive):
+        return kept
+    return learn_archive(archive, () if kept is None else kept.columns)
+
+
+def is_current(kept: Learned, archive: Archive) -> bool:
+    """Return whether it was learnt from the cases that the archive has now."""
+    return np.array_equal(kept.ids, archive.vectors()[0])
+
+
+def label_table(state: State, label: str) -> LabelTable:
+    """Return what is recorded under a label of the N cases of an archive.
+
+    Raises:
+        ArchiveError: a column names no groups of cases, but nearly every one.
+    """
+    if label == GRADE:
+        grades = (None if grade is None else {str(grade)} for grade, _ in state.labelled())
+        return LabelTable.of(label, list(grades))
+    if label == FINDINGS:
+        return LabelTable.of(label, [findings for _, findings in state.labelled()])
+    table = LabelTable.of(label, [None if v is None else {v} for v in state.column(label)])
+    if len(table.values) > MOST_VALUES:
+        raise ArchiveError(
+            f"column {label!r} has {len(table.values)} different values; expected at most "
+            f"{MOST_VALUES}, as of a label that cases share"
+        )
+    return table
+
+
+def people_of(state: State) -> NDArray[np.int64]:
+    """Return (N,) whose photograph it is; one of nobody known is of a person of its own."""
+    return codes_of([
+        (taken.collection, taken.subject) if taken.subject is not None else (i,)
+        for i, taken in enumerate(state.photographed())
+    ])  # fmt: skip
+
+
+def save(made: Learned, folder: Path) -> None:
+    """Write wholly, or not at all.
+
+    Raises:
+        ArchiveError: the folder can't be written.
+    """
+    arrays: dict[str, NDArray[Any]] = {"ids": made.ids}
+    about: dict[str, Any] = {
+        "fingerprint": made.fingerprint, "fitted_on": made.fitted_on,
+        "refused": dict(made.refused), "labels": [],
+    }  # fmt: skip
+    for i, (label, of) in enumerate(made.labels.items()):
+        told = of.calibrated
+        every = (of.linear, *of.apart)
+        arrays[f"{i}.weights"] = np.stack([each.weights for each in every])
+        arrays[f"{i}.bias"] = np.stack([each.bias for each in every])
+        arrays[f"{i}.fold"] = of.fold
+        scalings = (told.even, told.natural)
+        arrays[f"{i}.scaling"] = np.array([[s.slope, s.shift] for s in scalings])
+        about["labels"].append({
+            "label": label, "values": of.values, "link": of.link, "cases": of.cases,
+            "people": told.people, "new": told.new,
+            "curve": None if told.curve is None else asdict(told.curve),
+        })  # fmt: skip
+    arrays["about"] = np.frombuffer(json.dumps(about).encode(), np.uint8)
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]
+    data = buffer.getvalue()
+    path = folder / RELEVANCE
+    partial = path.with_name(f".{RELEVANCE}.{os.getpid()}")
+    try:
+        with partial.open("wb") as file:
+            file.write(_HEAD + blake2b(data, digest_size=16).hexdigest().encode() + b"\n" + data)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise ArchiveError(f"{path} can't be written: {error.strerror}") from None
+
+
+def load_learned(archive: Archive) -> Learned | None:
+    """Return what was kept of an archive; None where nothing whole was, of its encoder."""
+    try:
+        data = (archive.folder / RELEVANCE).read_bytes()
+    except OSError:
+        return None
+    head, _, rest = data.partition(b"\n")
+    if head != _HEAD + blake2b(rest, digest_size=16).hexdigest().encode():
+        return None
+    try:
+        with np.load(io.BytesIO(rest), allow_pickle=False) as kept:
+            made = _read(kept)
+    except (ValueError, KeyError, TypeError, EOFError, BadZipFile):
+        return None
+    return made if made.fingerprint == archive.fingerprint else None
+
+
+def _read(kept: Mapping[str, NDArray[Any]]) -> Learned:
+    about = json.loads(kept["about"].tobytes())
+    labels = {}
+    for i, of in enumerate(about["labels"]):
+        every = [
+            Linear(*pair) for pair in zip(kept[f"{i}.weights"], kept[f"{i}.bias"], strict=True)
+        ]
+        even, natural = (Scaling(*pair) for pair in kept[f"{i}.scaling"])
+        told = Calibrated(even, natural, read_curve(of["curve"]), of["people"], of["new"])
+        labels[of["label"]] = Relevance(
+            label=of["label"], values=tuple(of["values"]), link=of["link"], linear=every[0],
+            calibrated=told, apart=tuple(every[1:]), fold=kept[f"{i}.fold"], cases=of["cases"],
+        )  # fmt: skip
+    return Learned(about["fingerprint"], kept["ids"], about["fitted_on"], labels, about["refused"])
+
+
+def _hash(matrix: NDArray[np.float32], tables: list[LabelTable], people: NDArray[np.int64]) -> str:
+    digest = blake2b(np.ascontiguousarray(matrix).data, digest_size=16)
+    digest.update(people.tobytes())
+    for table in tables:
+        digest.update(json.dumps([table.label, table.values]).encode())
+        digest.update(table.members.tobytes() + table.known.tobytes())
+    return digest.hexdigest()

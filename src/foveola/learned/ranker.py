@@ -1,0 +1,171 @@
+"""Ask an archive by what it learnt: the order of its cases, and what it suggests of a query."""
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foveola.archive import Archive
+from foveola.archive.state import State
+from foveola.errors import ArchiveError
+from foveola.learned.kept import RELEVANCE, Learned, label_table, load_learned
+from foveola.relevance.labels import Ids
+from foveola.relevance.linear import Vectors
+from foveola.relevance.order import Asked, codes_in
+from foveola.relevance.relevance import SHARES, Order, Relevance, targets_of
+from foveola.relevance.suggestion import Suggestion
+
+_ROWS = 1 << 14  # cases whose logits are computed at once
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """A label's part of a query, which needs one state of the archive."""
+
+    targets: Vectors
+    codes: Ids
+    fold: NDArray[np.int8]
+
+
+class Ranker:
+    """What an archive learnt, ready to be asked. Safe to use from several threads.
+
+    Args:
+        archive: opened; whoever made it closes it.
+    """
+
+    def __init__(self, archive: Archive) -> None:
+        self._archive = archive
+        self._lock = threading.Lock()
+        self._kept: tuple[int | None, Learned | None] = (None, None)
+        self._parts: tuple[object, dict[str, _Part]] = (None, {})
+
+    def learned(self) -> Learned | None:
+        """Return what the archive learnt, read again when that changed; None where nothing is."""
+        try:
+            stamp: int | None = (self._archive.folder / RELEVANCE).stat().st_mtime_ns
+        except OSError:
+            stamp = None
+        if stamp is None or stamp != self._kept[0]:
+            self._kept = stamp, load_learned(self._archive)
+        return self._kept[1]
+
+    def choose(self, order: Order | None, label: str | None) -> tuple[Order, Relevance | None]:
+        """Return the order to use and the label it is learnt of; None as label where none is.
+
+        Args:
+            order: asked for; None takes "learned" where the archive learnt something.
+            label: asked for; None takes the one that most cases have.
+
+        Raises:
+            ArchiveError: an order or a label is asked for that the archive did not learn.
+        """
+        learned = self.learned()
+        labels: Mapping[str, Relevance] = learned.labels if learned else {}
+        if label is not None and label not in labels:
+            raise ArchiveError(_unlearnt(label, learned))
+        found = labels[label] if label is not None else next(iter(labels.values()), None)
+        if found is None and order in ("learned", "both"):
+            raise ArchiveError(_unlearnt(None, learned))
+        return order or ("learned" if found else "looks"), found
+
+    def asked(
+        self,
+        state: State,
+        relevance: Relevance,
+        order: Order,
+        descriptor: Vectors,
+        id_: int | None,
+        identity: tuple[str, str] | None,
+    ) -> Asked | None:
+        """Return what cases are ordered by beside the cosine; None for the cosine alone.
+
+        Args:
+            state: of the archive that is searched.
+            relevance: of the label.
+            order: from `choose`.
+            descriptor: (D,) of the query.
+            id_: of the query, where it is a case of the archive.
+            identity: of its person, whose fold is left out of the fit.
+        """
+        if order == "looks":
+            return None
+        part = self._part(state, relevance)
+        fold = self._fold(state, part, id_, identity)
+        wanted = relevance.wanted(relevance.logits(descriptor[None], fold))[0]
+        return Asked(wanted, part.targets, part.codes, SHARES[order])
+
+    def suggestion(
+        self,
+        state: State,
+        relevance: Relevance,
+        descriptor: Vectors,
+        id_: int | None,
+        identity: tuple[str, str] | None,
+    ) -> Suggestion | None:
+        """Return what the archive suggests of a query; None where it can't say how surely."""
+        fold = self._fold(state, self._part(state, relevance), id_, identity)
+        shares = relevance.told(relevance.logits(descriptor[None], fold)[0])
+        if not shares:
+            return None
+        told = relevance.calibrated
+        several = relevance.link == "sigmoid"
+        return Suggestion(relevance.label, shares, several, told.people, told.new)
+
+    def warm(self) -> None:
+        """Make what the first search would wait for."""
+        learned = self.learned()
+        with self._archive.state() as state:
+            for relevance in learned.labels.values() if learned else ():
+                self._part(state, relevance)
+
+    def _fold(
+        self, state: State, part: _Part, id_: int | None, identity: tuple[str, str] | None
+    ) -> NDArray[np.int8]:
+        """(1,) the fold that the query's own person is in; -1 for a person new to the archive."""
+        own = np.zeros(len(state.ids), bool) if id_ is None else state.ids == id_
+        own |= state.of_identity(identity)
+        folds = part.fold[own]
+        return np.array([folds.max(initial=-1)], np.int8)
+
+    def _part(self, state: State, relevance: Relevance) -> _Part:
+        """Targets of every case of a state, made once for it and what was learnt."""
+        with self._lock:
+            learned = self._kept[1]
+            made_for = (state.ids, learned)
+            kept = self._parts[0]
+            if not (isinstance(kept, tuple) and kept[0] is state.ids and kept[1] is learned):
+                self._parts = made_for, {}
+            parts = self._parts[1]
+            if relevance.label not in parts:
+                ids = learned.ids if learned is not None else np.empty(0, np.int64)
+                parts[relevance.label] = _made(state, relevance, ids)
+            return parts[relevance.label]
+
+
+def _made(state: State, relevance: Relevance, ids: Ids) -> _Part:
+    recorded = label_table(state, relevance.label).of_values(relevance.values)
+    fold = np.full(len(state.ids), -1, np.int8)
+    at = np.searchsorted(ids, state.ids)
+    there = at < len(ids)
+    there[there] = ids[at[there]] == state.ids[there]
+    fold[there] = relevance.fold[at[there]]
+    said = np.empty(recorded.members.shape)
+    for start in range(0, len(said), _ROWS):
+        rows = slice(start, start + _ROWS)
+        said[rows] = relevance.shares(relevance.logits(state.matrix[rows], fold[rows]))
+    return _Part(targets_of(recorded, said), codes_in(recorded), fold)
+
+
+def _unlearnt(label: str | None, learned: Learned | None) -> str:
+    if label is not None and learned and label in learned.refused:
+        return learned.refused[label]
+    what = "no order by labels" if label is None else f"nothing of {label!r}"
+    known = ", ".join(learned.labels) if learned and learned.labels else "nothing yet"
+    how = "" if label is None else f" --label {label}"
+    return (
+        f"this archive has learnt {what} (learnt: {known}); run 'foveola learn ARCHIVE{how}', or "
+        "ask by looks"
+    )

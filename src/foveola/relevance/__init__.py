@@ -1,0 +1,1 @@
+"""What an archive learns from its own labels, and how it orders cases by it."""

@@ -1,0 +1,125 @@
+"""What an archive learnt of one label, and how it orders cases by it. Needs numpy alone.
+
+Shapes: N cases, Q queries, D numbers of a descriptor, K label values.
+
+    agreement = wanted . target        in [0, 1]
+    score     = share agreement + (1 - share) cosine
+
+`wanted` are the query's probabilities of the label values, as if all were equally common. `target`
+says what a case counts for: what is recorded of it; of a case without a label, only what the other
+cases make likely, so that it counts for less than a recorded one. Agreement is then expected: the
+probability that query and case have the same value. Both are vectors, so that a search needs one
+product of K numbers more for a case.
+
+Source: ours. Ranking by the expected relevance is the probability ranking principle (Robertson,
+J. Documentation 1977).
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foveola.relevance.calibrate import Calibrated
+from foveola.relevance.labels import GRADE, LabelTable
+from foveola.relevance.linear import Floats, Linear, Link, Vectors
+from foveola.relevance.suggestion import LabelShare
+
+Order = Literal["learned", "looks", "both"]
+ORDERS: tuple[Order, ...] = ("learned", "looks", "both")
+SHARES: dict[Order, float] = {"learned": 0.9, "both": 0.5, "looks": 0.0}  # of the agreement
+NEIGHBOUR = 0.2  # what the next grade counts for, beside 1 for the same
+OWN = 0.9  # what a case's own label counts for; the rest is what other cases say of it
+
+
+@dataclass(frozen=True, eq=False)
+class Relevance:
+    """What was learnt of one label.
+
+    Attributes:
+        label: "grade", "findings", or the name of a further column.
+        values: K words, in order.
+        link: softmax where a case has one value, sigmoid where it has any number.
+        linear: descriptor to logits.
+        calibrated: logits to probabilities.
+        apart: the same classifier without the people of each fold; empty where it was learnt from
+            no case of the archive.
+        fold: int8 (N,), to which fold the cases that the archive then had belong; -1 for one that
+            it was not learnt from.
+        cases: that it was learnt from.
+    """
+
+    label: str
+    values: tuple[str, ...]
+    link: Link
+    linear: Linear
+    calibrated: Calibrated
+    apart: tuple[Linear, ...]
+    fold: NDArray[np.int8]
+    cases: int
+
+    def logits(self, descriptors: Vectors, fold: NDArray[np.int8] | None = None) -> Floats:
+        """Return float64 (Q, K) logits of descriptors (Q, D), each from a fit without its fold."""
+        return logits_apart(self.linear, self.apart, fold, descriptors)
+
+    def wanted(self, logits: Floats) -> Floats:
+        """Return float64 (Q, K): what queries of these logits ask for, see the module's text."""
+        return wanted_of(self.calibrated, logits, self.link)
+
+    def shares(self, logits: Floats) -> Floats:
+        """Return float64 (Q, K): natural probabilities of the values."""
+        return self.calibrated.natural.probabilities(logits, self.link)
+
+    def told(self, logits: Floats) -> tuple[LabelShare, ...]:
+        """Return how many of 100 photographs with these logits (K,) have each value, most first.
+
+        Empty where the archive is too small to say how surely.
+        """
+        p = self.shares(logits[None])[0]
+        order = np.lexsort((np.arange(len(p)), -p))
+        pairs = [(self.values[k], self.calibrated.share(float(p[k]))) for k in order]
+        return tuple(LabelShare(value, share) for value, share in pairs if share is not None)
+
+
+def logits_apart(
+    whole: Linear,
+    apart: tuple[Linear, ...],
+    fold: NDArray[np.int8] | NDArray[np.int64] | None,
+    descriptors: Vectors,
+) -> Floats:
+    """Return float64 (Q, K) logits by the classifier that lacks each one's fold; -1 is in none."""
+    logits = whole.logits(descriptors)
+    for k, linear in enumerate(apart) if fold is not None else ():
+        logits[fold == k] = linear.logits(descriptors[fold == k])
+    return logits
+
+
+def wanted_of(calibrated: Calibrated, logits: Floats, link: Link) -> Floats:
+    """Return float64 (Q, K) of logits (Q, K): what a query asks for."""
+    p = calibrated.even.probabilities(logits, link)
+    if link == "softmax":
+        return p
+    roots = np.sqrt(p)
+    return np.asarray(roots / np.linalg.norm(roots, axis=1, keepdims=True))
+
+
+def targets_of(recorded: LabelTable, said: Floats, own: float = OWN) -> Vectors:
+    """Return float32 (N, K): what cases count for; see `Relevance.targets`."""
+    known = recorded.known[:, None]
+    mixed = own * recorded.members + (1 - own) * said
+    target = np.where(known, mixed, said)
+    if recorded.link == "sigmoid":
+        # a case with many findings shares one with nearly every query
+        return np.asarray(target / np.maximum(1, np.linalg.norm(target, axis=1, keepdims=True)),
+                          np.float32)  # fmt: skip
+    if recorded.label == GRADE:
+        target = target @ neighbours(recorded.values)
+    return np.asarray(target, np.float32)
+
+
+def neighbours(values: tuple[str, ...], share: float = NEIGHBOUR) -> Floats:
+    """Return (K, K): what a grade counts for where another is wanted."""
+    grades = np.array([float(value) for value in values])
+    apart = np.abs(grades[:, None] - grades)
+    return np.where(apart == 0, 1.0, np.where(apart == 1, share, 0.0))
