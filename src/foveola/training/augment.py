@@ -21,7 +21,9 @@ def augment(image: Pixels, size: int, rng: np.random.Generator, kind: str = "fun
         rng: source of all randomness.
         kind: "fundus" as above; "mild", what the AdaTriplet paper does (crop, 10 degrees, gamma,
             noise), which keeps sides and colours apart; "identity", all that may lie between two
-            photographs of one eye, see `_another_visit`; "none", the middle of the image.
+            photographs of one eye, see `_another_visit`; "steady", as "fundus" and the small
+            changes of pixels that another file of the same photograph brings, so that they hardly
+            move a descriptor; "none", the middle of the image.
 
     Returns:
         (size, size, 3) uint8.
@@ -38,8 +40,14 @@ def augment(image: Pixels, size: int, rng: np.random.Generator, kind: str = "fun
         changed = _light(changed, rng)
     if rng.random() < 0.2:
         changed = cv2.GaussianBlur(changed, (0, 0), rng.uniform(0.3, 0.8)).astype(np.uint8)
-    if rng.random() < 0.2:
+    if rng.random() < (0.4 if kind == "steady" else 0.2):
         changed = _compress(changed, rng)
+    if kind == "steady":
+        if rng.random() < 0.4:
+            changed = _resample(changed, rng)
+        if rng.random() < 0.4:
+            noise = rng.normal(0, rng.uniform(0.5, 4), changed.shape)
+            changed = np.clip(changed + noise, 0, 255).astype(np.uint8)
     return changed
 
 
@@ -123,6 +131,16 @@ def _refocus(image: Pixels, rng: np.random.Generator) -> Pixels:
         return blurred.astype(np.uint8)
     amount = rng.uniform(0.3, 1.2)
     return cv2.addWeighted(image, 1 + amount, blurred, -amount, 0).astype(np.uint8)
+
+
+def _resample(image: Pixels, rng: np.random.Generator) -> Pixels:
+    """Scaled down to 60 to 100 % and up again, by filters drawn at random."""
+    size = image.shape[0]
+    small = round(size * rng.uniform(0.6, 1))
+    down = (cv2.INTER_AREA, cv2.INTER_LINEAR)[int(rng.integers(2))]
+    up = (cv2.INTER_LINEAR, cv2.INTER_CUBIC)[int(rng.integers(2))]
+    reduced = cv2.resize(image, (small, small), interpolation=down)
+    return cv2.resize(reduced, (size, size), interpolation=up).astype(np.uint8)
 
 
 def _move(image: Pixels, size: int, rng: np.random.Generator) -> Pixels:

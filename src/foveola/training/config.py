@@ -22,8 +22,9 @@ class DataConfig(PhotographsConfig):
     # then all there is to be alike
     alone: bool = False
     # "fundus": framing, side, colour, focus; "mild": crop, 10 degrees, gamma, noise; "identity":
-    # all that may lie between two photographs of one eye; "none"
-    augment: Literal["fundus", "mild", "identity", "none"] = "fundus"
+    # all that may lie between two photographs of one eye; "steady": as "fundus", and the small
+    # changes of pixels that another file of the same photograph brings; "none"
+    augment: Literal["fundus", "mild", "identity", "steady", "none"] = "fundus"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +78,7 @@ class BatchConfig:
     groups: int = 16  # P; a frequent label may be drawn more than once
     images_per_group: int = 4  # K; the batch size is P x K; 1 only where no loss compares images
     label_power: float = 0.5  # labels are drawn by count ** power: 1 as found, 0 all alike
+    by_collection: bool = False  # the label of each collection is drawn as a label by itself
     batches_per_epoch: int = 50
     fellows: bool = False  # with label "eye": both eyes of a person in one batch, to be told apart
 

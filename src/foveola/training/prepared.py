@@ -41,6 +41,13 @@ class Prepared:
         """Whose each image is."""
         return [case.identity for case in self.cases]
 
+    def codes_by_collection(self) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
+        """Return (N,) a code for each label of each collection, -1 where not trained on."""
+        names = sorted({case.collection for case in self.cases})
+        collections = np.array([names.index(case.collection) for case in self.cases], np.int64)
+        codes = self.labels.codes
+        return np.where(codes < 0, -1, codes * len(names) + collections)
+
     @property
     def trained(self) -> list[Path]:
         """Files of the photographs that are trained on."""

@@ -139,7 +139,7 @@ def _loader(
     config: TrainConfig, prepared: Prepared, dataset: "Dataset[object]"
 ) -> "DataLoader[object]":
     sampler = SubjectSampler(
-        prepared.labels.codes,
+        prepared.codes_by_collection() if config.batch.by_collection else prepared.labels.codes,
         prepared.subjects,
         groups=config.batch.groups,
         images_per_group=config.batch.images_per_group,
