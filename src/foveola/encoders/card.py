@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from foveola.encoders.card_words import BY_TASK
-from foveola.encoders.release import Release
+from foveola.encoders.release import FUNCTION, Release
 
 
 def render_card(release: Release) -> str:
@@ -65,11 +65,33 @@ def _labels(card: Mapping[str, Any]) -> str:
 
 
 def _training(card: Mapping[str, Any]) -> str:
+    if "origin" in card:
+        return _origin(card["origin"])
     training = card["training"]
     rows = ["| data set | labelled images |", "|---|---|"]
     rows += [f"| {name} | {count} |" for name, count in training["images"].items()]
     head = f"Backbone {card['backbone']}, {training['epochs']} epochs, seed {training['seed']}."
     return head + "\n\n" + "\n".join(rows)
+
+
+def _origin(origin: Mapping[str, Any]) -> str:
+    """Of a network that was made elsewhere: all that is known of it."""
+    if origin["kind"] == FUNCTION:
+        return (
+            f"A Python function, version {origin['version']}, that Foveola does not keep; nothing "
+            "is known of what it was trained on."
+        )
+    lines = [
+        "Brought in by `foveola encoder add`; nothing is known of what it was trained on.",
+        f"Its file: {origin['kind']}, {origin['bytes']} bytes, SHA-256 `{origin['sha256']}`.",
+    ]
+    if "exported" in origin:
+        lines.append(
+            "The file says that it was written by `foveola encoder export` from "
+            f"{origin['exported']['name']}, fingerprint `{origin['exported']['fingerprint']}`, "
+            "whose own card says what that was trained on."
+        )
+    return "\n".join(lines)
 
 
 def data_lines(card: Mapping[str, Any]) -> str:

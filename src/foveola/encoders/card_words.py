@@ -56,4 +56,21 @@ MATCHING: Final = Words(
   children's eyes and eyes whose media are not clear.""",
 )
 
-BY_TASK: Final = {"similarity": SIMILARITY, "matching": MATCHING}
+BROUGHT_IN: Final = Words(
+    intended="""\
+- To find cases of an archive that look like a photograph by a network that Foveola did not make,
+  for a clinician or a researcher who then looks at them and judges.""",
+    not_for="""\
+- A diagnosis or a grade, triage, screening without a reader, or any decision about a patient
+  that nobody reviews.
+- Whatever the maker of the network, or its licence, says it is not for.
+- Finding out whose eye it is. Photographs of one eye may come out alike: treat descriptors as
+  personal data.""",
+    limits="""\
+- How good it is was not measured: run `foveola evaluate` on an archive with labels.
+- It may have been trained on the photographs it is then judged by; nothing here can tell.
+- It orders photographs by likeness. It states no diagnosis and is no medical device.
+- It does not know what a fundus photograph is: other pictures are ranked too.""",
+)
+
+BY_TASK: Final = {"similarity": SIMILARITY, "matching": MATCHING, "brought in": BROUGHT_IN}

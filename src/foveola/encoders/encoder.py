@@ -23,7 +23,7 @@ from foveola.cases import Case, Eye
 from foveola.encoders.ahead import in_order
 from foveola.encoders.compiling import Cores, begun, compiled
 from foveola.encoders.release import DEFAULT, Release, read_release
-from foveola.errors import FoveolaError
+from foveola.errors import EncoderError, FoveolaError
 from foveola.images.decode import DEFAULT_LIMITS, decode, read_bytes
 from foveola.images.fundus import Contract, FieldOfView, find_field_of_view, prepare
 from foveola.images.gradability import gradability
@@ -208,7 +208,16 @@ class Encoder:
             request.infer({0: image[None]}, share_inputs=True)
             vector = np.array(request.get_tensor("descriptor").data[0], np.float32)
             pooled = np.array(request.get_tensor("pooled").data[0], np.float32)
-        return vector / np.linalg.norm(vector).astype(np.float32), pooled
+        return self._unit(vector), pooled
+
+    def _unit(self, vector: Vectors) -> Vectors:
+        """At unit length; a network brought in may give what has none."""
+        length = np.linalg.norm(vector).astype(np.float32)
+        if not 0 < length < np.inf:  # nor if it is NaN
+            raise EncoderError(
+                f"encoder {self.name!r} gives zeros, or what is no number, for this photograph"
+            )
+        return vector / length
 
     @contextmanager
     def _lent(self) -> Iterator[Any]:

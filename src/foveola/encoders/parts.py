@@ -19,6 +19,8 @@ from foveola.encoders.release import Release
 from foveola.errors import EncoderError
 from foveola.images.fundus import prepare
 
+LEAST = 3  # positions on a side, which a similarity map leaves out together
+
 Maps = NDArray[np.float32]
 Vectors = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
@@ -41,8 +43,13 @@ class Parts:
         try:
             model = ov.Core().read_model(release.folder / "model.xml")
             model.reshape({0: [1, self.contract.size, self.contract.size, 3]})
+            features = model.output("features").get_node().input_value(0)
+            if min(features.get_shape()[2:]) <= LEAST:
+                raise LookupError("its map has too few positions")
             pooled = _pooled(model)
-            self.pooling = _pooling(pooled)
+            self.pooling, source = _pooling(pooled)
+            if source != features.get_node().get_friendly_name():
+                raise LookupError("another map is pooled")
             body = ov.Model([model.output("features")], model.get_parameters())
             self._body: Any = compiled(body, cores)
             self._head: Any = compiled(_head(model, pooled), cores)
@@ -72,15 +79,17 @@ def _pooled(model: Any) -> Any:
     return after.output(0) if after.get_type_name() == "Power" else mean.output(0)
 
 
-def _pooling(pooled: Any) -> Pooling:
+def _pooling(pooled: Any) -> tuple[Pooling, str]:
+    """How a map is pooled, and the name of what gives that map."""
     root = pooled.get_node()
     if root.get_type_name() == "ReduceMean":
-        return Pooling(1.0, -np.inf)
+        return Pooling(1.0, -np.inf), root.input_value(0).get_node().get_friendly_name()
     power = root.input_value(0).get_node().input_value(0).get_node()
     floor = power.input_value(0).get_node()
     if (power.get_type_name(), floor.get_type_name()) != ("Power", "Maximum"):
         raise LookupError("not a generalised mean")
-    return Pooling(_constant(power), _constant(floor))
+    source = floor.input_value(0).get_node().get_friendly_name()
+    return Pooling(_constant(power), _constant(floor)), source
 
 
 def _constant(node: Any) -> float:

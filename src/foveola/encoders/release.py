@@ -11,6 +11,7 @@ descriptors could differ have different fingerprints; the card is not part of it
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ from foveola.images.fundus import Contract
 FORMAT = 1
 RELEASED = Path(__file__).parent / "released"
 DEFAULT = "fundus-similarity-3"
+FUNCTION = "Python function"  # kind of origin of what has no model.xml, see encoders/function.py
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _FILES = ("model.xml", "model.bin")
 
 
@@ -91,6 +94,13 @@ def read_release(source: str | Path) -> Release:
         )  # fmt: skip
     except (KeyError, TypeError, ValueError) as error:
         raise EncoderError(f"{folder / 'encoder.json'} can't be used: {error}") from None
+    if dict(release.card.get("origin", {})).get("kind") == FUNCTION:
+        version = release.card["origin"].get("version")
+        raise EncoderError(
+            f"encoder {release.name!r}, version {version}, is a Python function, of which {folder} "
+            "holds only the name; give the function again, in Python: "
+            "Retriever.open(archive, FunctionEncoder(...)), see docs/encoders.md"
+        )
     if fingerprint(folder, contract) != release.fingerprint:
         raise EncoderError(
             f"the files of encoder {release.name!r} in {folder} are not those it was released "
@@ -104,16 +114,38 @@ def write_release(
 ) -> Release:
     """Write encoder.json beside a model.xml and model.bin that are there already."""
     mark = fingerprint(folder, contract)
+    release = Release(folder, name, dimension, contract, mark, card)
+    write_description(folder, release)
+    return release
+
+
+def write_description(folder: Path, release: Release) -> None:
+    """Write encoder.json, from which `read_release` reads the release."""
     values = {
         "format": FORMAT,
-        "name": name,
-        "dimension": dimension,
-        "contract": contract.to_mapping(),
-        "fingerprint": mark,
-        "card": dict(card),
+        "name": release.name,
+        "dimension": release.dimension,
+        "contract": release.contract.to_mapping(),
+        "fingerprint": release.fingerprint,
+        "card": dict(release.card),
     }
     write_json(folder / "encoder.json", values)
-    return Release(folder, name, dimension, contract, mark, card)
+
+
+def checked_name(name: str) -> str:
+    """The name, where an encoder may have it.
+
+    Raises:
+        EncoderError: it holds other signs, or is that of a shipped encoder.
+    """
+    if not _NAME.fullmatch(name):
+        raise EncoderError(
+            f"{name!r} is no name for an encoder; use up to 64 letters, digits, dots, dashes and "
+            "underscores"
+        )
+    if (RELEASED / name).exists():
+        raise EncoderError(f"{name} is the name of a shipped encoder; choose another with --name")
+    return name
 
 
 def fingerprint(folder: Path, contract: Contract) -> str:
