@@ -11,6 +11,7 @@ from foveola.archive import Archive, Entry
 from foveola.archive.database import ENCODER, ENCODER_PARTIAL, FILE, is_foreign
 from foveola.cases import Case
 from foveola.encoders.encoder import Encoded, Encoder, Failed
+from foveola.encoders.function import FunctionEncoder
 from foveola.encoders.release import DEFAULT, Release, read_release
 from foveola.errors import ArchiveError, EncoderError
 from foveola.images.gradability import WARN_BELOW
@@ -54,7 +55,9 @@ class Indexed:
     doubtful: tuple[Doubtful, ...] = ()
 
 
-def open_archive(folder: Path, encoder: str | Path | None = None) -> tuple[Archive, Path]:
+def open_archive(
+    folder: Path, encoder: str | Path | FunctionEncoder | None = None
+) -> tuple[Archive, Path]:
     """Open an archive for adding, or make a new one.
 
     A new archive gets a copy of its encoder, so that it can be searched for as long as it
@@ -62,8 +65,8 @@ def open_archive(folder: Path, encoder: str | Path | None = None) -> tuple[Archi
 
     Args:
         folder: the archive.
-        encoder: name or folder; None means the archive's own, or the shipped one for a new
-            archive.
+        encoder: name or folder, or a function as encoder, of which a new archive keeps the name;
+            None means the archive's own, or the shipped one for a new archive.
 
     Returns:
         The archive and the folder of its encoder. Close the archive when done.
@@ -74,7 +77,10 @@ def open_archive(folder: Path, encoder: str | Path | None = None) -> tuple[Archi
     """
     own = folder / ENCODER
     exists = (folder / FILE).exists()
-    release = read_release(own if exists and encoder is None else encoder or DEFAULT)
+    if isinstance(encoder, FunctionEncoder):
+        release = encoder.release
+    else:
+        release = read_release(own if exists and encoder is None else encoder or DEFAULT)
     if exists:
         archive = Archive.open(folder, fingerprint=release.fingerprint)
         _complete(own, release)
@@ -84,7 +90,11 @@ def open_archive(folder: Path, encoder: str | Path | None = None) -> tuple[Archi
             f"{folder} is neither an archive nor empty; choose a new folder for the archive"
         )
     try:
-        _copy(release.folder, own)
+        if isinstance(encoder, FunctionEncoder):
+            shutil.rmtree(own, ignore_errors=True)
+            encoder.save(own)
+        else:
+            _copy(release.folder, own)
     except OSError as error:
         raise ArchiveError(f"{folder} can't be written: {error.strerror}") from None
     archive = Archive.create(
@@ -208,11 +218,14 @@ def entry_of(result: Encoded) -> Entry:
     )
 
 
-def add_missing(folder: Path, cases: Sequence[Case], encoder: str | Path | None = None) -> Indexed:
+def add_missing(
+    folder: Path, cases: Sequence[Case], encoder: str | Path | FunctionEncoder | None = None
+) -> Indexed:
     """Open or make the archive in folder and index cases into it; see `index_cases`."""
     archive, own = open_archive(folder, encoder)
     with archive:
-        return index_cases(archive, Encoder.load(own), cases)
+        ready = encoder if isinstance(encoder, FunctionEncoder) else Encoder.load(own)
+        return index_cases(archive, ready, cases)
 
 
 __all__ = [
