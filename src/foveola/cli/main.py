@@ -21,6 +21,7 @@ COMMANDS = {
     "compare": ("foveola.cli.data", "Train several configurations and put them in one table."),
     "demo": ("foveola.cli.demo", "See it work: phantoms, an archive, searches, a report."),
     "duplicates": ("foveola.cli.duplicates", "Find copies and photographs of one eye."),
+    "encoder": ("foveola.cli.encoder", "Bring in an encoder made elsewhere; write ours as ONNX."),
     "evaluate": ("foveola.cli.evaluate", "Measure how well an archive answers."),
     "forget": ("foveola.cli.forget", "Take everything of a person out of an archive."),
     "identify": ("foveola.cli.identify", "Measure how well subjects are found again."),

@@ -1,0 +1,131 @@
+"""foveola encoder add, export: networks from elsewhere, and ours for elsewhere."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+
+from foveola.cli.output import json_option, one_line_errors, print_json
+from foveola.errors import MissingExtraError
+
+_Three = tuple[float, ...] | None
+
+
+@click.group(short_help="Encoders from elsewhere, and ours for elsewhere.")
+def encoder() -> None:
+    """Bring in an encoder that was made elsewhere, or give ours away as ONNX."""
+
+
+def _three(_context: click.Context, _parameter: click.Parameter, value: str | None) -> _Three:
+    """R,G,B as numbers."""
+    if value is None:
+        return None
+    try:
+        red, green, blue = (float(each) for each in value.split(","))
+    except ValueError:
+        raise click.BadParameter(
+            f"{value!r}; expected three numbers, as 0.485,0.456,0.406"
+        ) from None
+    return red, green, blue
+
+
+def _switch(name: str, text: str) -> Callable[[Any], Any]:
+    return click.option(f"--{name}/--no-{name}", default=None, help=text)
+
+
+@encoder.command(
+    short_help="Make an encoder of an ONNX file.",
+    epilog="Example: foveola encoder add model.onnx --size 224 --out my-encoder",
+)
+@click.argument("model", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--size", type=int, help="Pixels on each side of the images it takes, 32 to 4096.")
+@click.option("--mean", metavar="R,G,B", callback=_three,
+              help="Taken from pixels on the scale 0 to 1; ImageNet's by default.")  # fmt: skip
+@click.option("--std", metavar="R,G,B", callback=_three, help="They are divided by.")
+@click.option("--output", metavar="NAME", help="The output that is the descriptor, of several.")
+@click.option("--pooling", type=click.Choice(["cls", "mean"]),
+              help="Of tokens: the first, or the mean of the patches'.")  # fmt: skip
+@_switch("crop", "Cut photographs to the field of view, as is usual.")
+@_switch("mask", "Blacken what lies outside it, as is usual.")
+@_switch("orient", "Mirror left eyes; not usual.")
+@click.option("--name", help="Of the encoder; made from the file's checksum by default.")
+@click.option("--licence", default="", help="Terms of the model, for its card.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder to make; NAME by default.")
+@click.option("--timm", "timm_model", metavar="NAME",
+              help="MODEL is a safetensors file with weights of this model of timm.")  # fmt: skip
+@json_option
+@one_line_errors
+def add(
+    model: Path,
+    size: int | None,
+    mean: _Three,
+    std: _Three,
+    output: str | None,
+    pooling: Literal["cls", "mean"] | None,
+    crop: bool | None,
+    mask: bool | None,
+    orient: bool | None,
+    name: str | None,
+    licence: str,
+    out: Path | None,
+    timm_model: str | None,
+    as_json: bool,
+) -> None:
+    """Make an encoder of MODEL, an ONNX file of any network that takes an image.
+
+    Use it with: foveola index ARCHIVE PHOTOGRAPHS --encoder FOLDER. Nothing is known of how good
+    it is; foveola evaluate measures that on an archive with labels.
+    """
+    from foveola.encoders.add import Wanted, add_onnx
+
+    wanted = Wanted(
+        size=size, mean=mean, std=std, crop=crop, mask=mask, orient=orient, output=output,
+        pooling=pooling, name=name, licence=licence,
+    )  # fmt: skip
+    if timm_model is None:
+        made = add_onnx(model, out, wanted)
+    else:
+        try:
+            from foveola.training.timm_encoder import add_timm
+        except ModuleNotFoundError as error:
+            raise MissingExtraError(
+                f"a model of timm needs {error.name}. Run: pip install 'foveola[train]'"
+            ) from error
+        made = add_timm(timm_model, model, out, wanted)
+    if as_json:
+        print_json({
+            "encoder": str(made.folder), "name": made.name, "dimension": made.dimension,
+            "fingerprint": made.fingerprint, "contract": made.contract.to_mapping(),
+        })  # fmt: skip
+        return
+    click.echo(
+        f"{made.folder}: {made.name}, {made.dimension} numbers of {made.contract.size} x "
+        f"{made.contract.size} pixels, fingerprint {made.fingerprint}"
+    )
+
+
+@encoder.command(
+    short_help="Write an encoder as an ONNX file.",
+    epilog="Example: foveola encoder export fundus-similarity-3 ours.onnx",
+)
+@click.argument("source", nargs=-1, metavar="[ENCODER]")
+@click.argument("out", type=click.Path(dir_okay=False, path_type=Path), metavar="OUT")
+@json_option
+@one_line_errors
+def export(source: tuple[str, ...], out: Path, as_json: bool) -> None:
+    """Write ENCODER, a name or a folder (the shipped one by default), as the ONNX file OUT.
+
+    The file takes prepared pixels, (B, S, S, 3) uint8, normalises them itself, and gives
+    "descriptor" (B, D) and "features". It is checked to give the same descriptors.
+    """
+    if len(source) > 1:
+        raise click.UsageError("give one encoder and one file")
+    from foveola.encoders.onnx_file import export_onnx
+    from foveola.encoders.release import DEFAULT, read_release
+
+    least = export_onnx(read_release(source[0] if source else DEFAULT), out)
+    if as_json:
+        print_json({"file": str(out), "cosine": least})
+    else:
+        click.echo(f"{out}: the same descriptors, least cosine {least:.6f}")
