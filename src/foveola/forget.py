@@ -1,8 +1,8 @@
 """Take a person out of an archive for good, and say in a receipt what went.
 
 `foveola remove` takes cases out of the search; this also takes what else is left of a person:
-the matching archive's descriptors, the calibration, decisions of the audit, digests in the log of
-matching, files that the archive keeps itself, and on request the photographs.
+the matching archive's descriptors, what the archive learnt, decisions of the audit, digests in the
+log of matching, files that the archive keeps itself, and on request the photographs.
 """
 
 import hashlib
@@ -19,12 +19,13 @@ from foveola.audit_log import Log, head
 from foveola.audit_log.chain import now, operator
 from foveola.cases import Case
 from foveola.errors import ArchiveError
+from foveola.learned import refresh
 from foveola.matching import gallery
 from foveola.matching.redact import forget_decisions, forget_uses
 from foveola.pacs import PSEUDONYMS, STORE, place_of
 from foveola.pacs.forget import forget_patient
 from foveola.pacs.pseudonyms import Pseudonyms, is_pseudonym
-from foveola.trust import Seen, refresh
+from foveola.trust import Seen
 
 # What other parts keep of people beside an archive: a function of the archive's folder, the
 # subject's pseudonym and the cases that go, which removes it and says how much it was. The names

@@ -15,12 +15,14 @@ from foveola.encoders.function import FunctionEncoder
 from foveola.encoders.release import DEFAULT, Release, read_release
 from foveola.errors import ArchiveError, EncoderError
 from foveola.images.gradability import WARN_BELOW
-from foveola.trust import FAMILIARITY, SEEN, refresh
+from foveola.learned import Learned, refresh
+from foveola.relevance.prior import CLASSIFIER
+from foveola.trust import FAMILIARITY, SEEN
 
 # Photographs a transaction. A crash loses at most the work on these, about a second;
 # one transaction a photograph would wait for the disk each time.
 BATCH = 128
-BESIDE = (FAMILIARITY, SEEN)  # an encoder; not part of its fingerprint
+BESIDE = (FAMILIARITY, SEEN, CLASSIFIER)  # an encoder; not part of its fingerprint
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class Indexed:
         relabelled: of those, how many records were brought up to date.
         failed: those that can't be used, with the reason.
         doubtful: those of the added that may not be gradable.
+        learned: what the archive learnt from its labels; None where that was left to later.
     """
 
     added: int
@@ -53,6 +56,7 @@ class Indexed:
     relabelled: int
     failed: tuple[Failed, ...]
     doubtful: tuple[Doubtful, ...] = ()
+    learned: Learned | None = None
 
 
 def open_archive(
@@ -144,15 +148,15 @@ def index_cases(
 
     Killed at any moment and called again with the same cases, it ends with the archive that
     an undisturbed run would have made: cases enter in the order given, in transactions of
-    BATCH, and a descriptor depends on its photograph alone. What similarities are worth in the
-    archive is learnt anew at the end (`foveola.trust`).
+    BATCH, and a descriptor depends on its photograph alone. What labels look like
+    and what similarities are worth is learnt anew at the end (`foveola.learned`).
 
     Args:
         archive: opened for writing.
         encoder: the archive's own.
         cases: the photographs.
         progress: called with the number of photographs just dealt with.
-        weigh: learn what similarities are worth; a caller who adds few at a time does it later.
+        weigh: learn from the archive; a caller who adds few at a time does it later.
 
     Raises:
         ArchiveError: the encoder is another than the archive's, the disk is full, or another
@@ -183,9 +187,8 @@ def index_cases(
             ]
         if progress:
             progress(len(batch))
-    if weigh:
-        refresh(archive, changed=bool(added or relabelled))
-    return Indexed(added, len(unchanged), relabelled, tuple(failed), tuple(doubtful))
+    learned = refresh(archive, changed=bool(added or relabelled)) if weigh else None
+    return Indexed(added, len(unchanged), relabelled, tuple(failed), tuple(doubtful), learned)
 
 
 def _sort_out(archive: Archive, cases: Sequence[Case]) -> tuple[list[Case], list[Case]]:

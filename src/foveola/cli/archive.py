@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from foveola.cli.dicom import DicomFolder, Sources, dicom_folders, index_dicom
+from foveola.cli.learn import say_learned
 from foveola.cli.output import (
     PARTLY,
     failed_json,
@@ -76,6 +77,7 @@ def index(
         print_json({
             "archive": str(archive), "cases": total, "added": done.added,
             "unchanged": done.unchanged, "relabelled": done.relabelled,
+            "learnt": [] if done.learned is None else list(done.learned.labels),
             "failed": failed_json(done.failed),
             "may_not_be_gradable": [
                 {"image": item.case.image, "gradability": round(item.gradability, 2)}
@@ -87,6 +89,8 @@ def index(
             f"{archive}: {total} cases; {done.added} added, {done.unchanged} there already, "
             f"{done.relabelled} relabelled, {len(done.failed)} could not be used"
         )
+        if done.learned is not None:
+            say_learned(done.learned)
     list_failed(done.failed)
     _count_doubtful(len(done.doubtful), done.added)
     if done.failed:
@@ -128,7 +132,7 @@ def remove(
     because they were sent to its service.
     """
     from foveola.archive import Archive
-    from foveola.trust import refresh
+    from foveola.learned import refresh
     from foveola.upkeep import remove_cases
 
     if (image is None) == (subject is None):

@@ -27,6 +27,7 @@ COMMANDS = {
     "identify": ("foveola.cli.identify", "Measure how well subjects are found again."),
     "index": ("foveola.cli.archive", "Put photographs into an archive."),
     "info": ("foveola.cli.archive", "Say what an archive holds."),
+    "learn": ("foveola.cli.learn", "Learn from an archive's labels which cases are relevant."),
     "match": ("foveola.cli.match", "Find photographs of the same eye, or say that none is."),
     "matching": ("foveola.cli.match", "Allow matching, forbid it, see who used it."),
     "pacs": ("foveola.cli.pacs", "Take photographs from a PACS, and send reports back."),

@@ -8,7 +8,7 @@ from foveola.learned.kept import (
     learn_archive,
     load_learned,
     people_of,
-    refresh_learned,
+    refresh,
 )
 from foveola.learned.ranker import Ranker
 
@@ -21,5 +21,5 @@ __all__ = [
     "learn_archive",
     "load_learned",
     "people_of",
-    "refresh_learned",
+    "refresh",
 ]

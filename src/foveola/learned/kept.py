@@ -20,6 +20,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from foveola import trust
 from foveola.archive import Archive
 from foveola.archive.state import State
 from foveola.errors import ArchiveError
@@ -30,7 +31,7 @@ from foveola.relevance.learn import TooFewError, learn
 from foveola.relevance.linear import Linear
 from foveola.relevance.prior import load_priors
 from foveola.relevance.relevance import Relevance
-from foveola.trust.seen import Seen
+from foveola.trust import Seen
 
 RELEVANCE = "relevance.bin"  # in the folder of an archive
 _HEAD = b"foveola relevance 1 "
@@ -81,9 +82,7 @@ def learn_archive(archive: Archive, columns: Collection[str] = ()) -> Learned:
     priors = load_priors(archive.encoder_folder)
     labels, refused = {}, {}
     for table in sorted(tables, key=lambda each: -int(each.known.sum())):
-        if not table.known.any():
-            if table.label in columns:
-                refused[table.label] = f"{table.label}: no case has one; record some"
+        if not table.known.any():  # of a column, too, that was learnt before its cases went
             continue
         try:
             labels[table.label] = learn(
@@ -97,17 +96,26 @@ def learn_archive(archive: Archive, columns: Collection[str] = ()) -> Learned:
     return made
 
 
-def refresh_learned(archive: Archive, *, changed: bool = True) -> Learned:
-    """Learn anew where the archive has changed, or nothing of its cases is kept."""
+def refresh(archive: Archive, *, changed: bool = True) -> Learned:
+    """Learn anew where the archive has changed: what labels look like, and what looks are worth.
+
+    Args:
+        archive: opened for writing.
+        changed: whether cases or labels changed; if not, only what is not there is made.
+
+    Raises:
+        ArchiveError: the folder can't be written.
+    """
+    trust.refresh(archive, changed=changed)
     kept = load_learned(archive)
     if kept is not None and not changed and is_current(kept, archive):
         return kept
     return learn_archive(archive, () if kept is None else kept.columns)
 
 
-def is_current(kept: Learned, archive: Archive) -> bool:
-    """Return whether it was learnt from the cases that the archive has now."""
-    return np.array_equal(kept.ids, archive.vectors()[0])
+def is_current(kept: Learned | None, archive: Archive) -> bool:
+    """Return whether something was learnt from the cases that the archive has now."""
+    return kept is not None and np.array_equal(kept.ids, archive.vectors()[0])
 
 
 def label_table(state: State, label: str) -> LabelTable:

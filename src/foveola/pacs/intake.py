@@ -21,9 +21,10 @@ from foveola.images.decode import DEFAULT_LIMITS, Limits
 from foveola.images.dicom import require_pydicom
 from foveola.images.limited import POOL
 from foveola.indexing import index_cases, open_archive
+from foveola.learned import refresh
 from foveola.pacs.pseudonyms import Identity, Names, Pseudonyms
 from foveola.resources import Closing
-from foveola.trust import load, refresh
+from foveola.trust import load
 
 COLLECTION = "pacs"
 TOGETHER = 32  # objects encoded in one go by `take_many`

@@ -1,4 +1,4 @@
-"""What follows a change of an archive: what its similarities are worth, and the matching gallery.
+"""What follows a change of an archive: what it learns of itself, and the matching gallery.
 
 Both take a second or two for ten thousand cases, so a service does them once after many changes.
 """
@@ -8,8 +8,8 @@ from pathlib import Path
 
 from foveola.archive import Archive
 from foveola.errors import MatchingError
+from foveola.learned import is_current, load_learned, refresh
 from foveola.matching import gallery, permission
-from foveola.trust import load, refresh
 
 
 def settle(folder: Path, progress: Callable[[int], None] | None = None) -> None:
@@ -32,6 +32,6 @@ def settle(folder: Path, progress: Callable[[int], None] | None = None) -> None:
 
 
 def is_settled(archive: Archive) -> bool:
-    """Whether what its similarities are worth was learnt from as many cases as it has."""
-    kept = load(archive)
-    return kept is None or kept.cases == len(archive)
+    """Whether what it learnt was learnt from the cases that it has."""
+    kept = load_learned(archive)
+    return kept is None or is_current(kept, archive)
