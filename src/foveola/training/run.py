@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 from foveola.errors import ConfigError
 from foveola.models.descriptor import DescriptorModel
 from foveola.models.trunk import Trunk
+from foveola.training.classifiers import add_classifiers
 from foveola.training.config import TrainConfig
 from foveola.training.data import PackedImages
 from foveola.training.descriptor import LOG_EVERY, VALIDATION, DescriptorTraining
@@ -41,10 +42,13 @@ def train_configured(config: TrainConfig, base: Path, out: Path, report: Report 
     contract = contract_of(config)
     prepared, model = fit(config, base, out, report)
     report("exporting the encoder")
-    return export_encoder(
+    folder = export_encoder(
         model, out / "encoder", config=config, contract=contract, counts=prepared.counts,
         data=prepared.data, seen=Seen.of_files(prepared.trained),
     )  # fmt: skip
+    if config.data.label not in ("subject", "eye"):
+        add_classifiers(folder, prepared, report)
+    return folder
 
 
 def fit(
