@@ -1,4 +1,8 @@
-"""How well an archive answers: its cases as queries, those of a split, or of another manifest."""
+"""How well an archive answers: its cases as queries, those of a split, or of another manifest.
+
+Twice: by looks, and by what the archive learns from its labels. No person who asks is in the fit
+that answers.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +18,11 @@ from foveola.encoders.encoder import Encoded, Encoder, Failed
 from foveola.errors import ArchiveError, FoveolaError, ImageError
 from foveola.evaluation import Difference, Evaluation, Exclude, Side, difference, evaluate
 from foveola.evaluation.sides import known_columns
-from foveola.trust import Seen
+from foveola.relevance.crossfit import LearnedScores, cross_fitted, fitted_to_gallery
+from foveola.relevance.labels import LabelTable, codes_of
+from foveola.relevance.learn import Prior, TooFewError
+from foveola.relevance.prior import load_priors
+from foveola.trust import Seen, label_values
 
 Digests = Sequence[bytes]
 
@@ -27,13 +35,16 @@ class Assessment:
     """An evaluation, and the queries that could not be asked.
 
     Attributes:
-        evaluation: the numbers.
+        evaluation: the numbers of the order by looks.
         failed: queries whose file can't be used.
         phantom: whether any photograph of either side is a phantom.
         gallery: the images that were ranked, for a map of them.
         left_out: cases of the archive that the split files do not name.
         trained: which photographs the encoder was trained on, told by their files; None where it
             does not say.
+        learned: the numbers of the learned order, on the same queries; None where too few labels
+            are known.
+        refused: why nothing could be learnt; None where it could.
     """
 
     evaluation: Evaluation
@@ -42,6 +53,13 @@ class Assessment:
     gallery: Side = field(repr=False, compare=False)
     left_out: int = 0
     trained: "Trained | None" = None
+    learned: Evaluation | None = None
+    refused: str | None = None
+
+    @property
+    def gain(self) -> Difference | None:
+        """Return what the learned order reaches beyond looks, query by query."""
+        return None if self.learned is None else difference(self.evaluation, self.learned)
 
 
 class Trained(NamedTuple):
@@ -62,6 +80,7 @@ class Trained(NamedTuple):
 class _Sides(NamedTuple):
     gallery: Side
     ranked: Digests  # of the gallery's files
+    cases: Sequence[Case]  # of the gallery
     asked: Side | None = None
     asking: Digests | None = None  # of the files that ask, where these are others
     failed: tuple[Failed, ...] = ()
@@ -123,18 +142,63 @@ def assess(
         sides = _asked_sides(folder, stored, queries, label, by, progress)
     else:
         gallery = Side.from_cases(stored.descriptors, stored.cases, label, by)
-        sides = _Sides(gallery, stored.digests, phantom=_any_phantom(stored.cases))
-    evaluation = evaluate(
-        sides.asked or sides.gallery,
-        sides.gallery if sides.asked else None,
-        ks=ks,
-        exclude=exclude,
-        bootstrap=bootstrap,
-    )
+        sides = _Sides(gallery, stored.digests, stored.cases, phantom=_any_phantom(stored.cases))
+
+    def judge(scores: LearnedScores | None = None) -> Evaluation:
+        return evaluate(
+            sides.asked or sides.gallery, sides.gallery if sides.asked else None,
+            ks=ks, exclude=exclude, bootstrap=bootstrap, scores=scores,
+        )  # fmt: skip
+
+    evaluation = judge()
+    learned, refused = None, None
+    try:
+        learned = judge(_learned_scores(sides, label, stored.encoder))
+    except TooFewError as error:
+        refused = str(error)
     return Assessment(
         evaluation, sides.failed, sides.phantom, sides.gallery, sides.left_out,
-        _trained(stored.encoder, sides),
+        _trained(stored.encoder, sides), learned, refused,
     )  # fmt: skip
+
+
+def _learned_scores(sides: _Sides, label: str, encoder: Path) -> LearnedScores:
+    seen = Seen.load(encoder)
+    known = None if seen is None else seen.among(sides.ranked)
+    return scores_of(
+        sides.gallery, LabelTable.of(label, [label_values(case, label) for case in sides.cases]),
+        sides.asked, seen=known, prior=load_priors(encoder).get(label),
+    )  # fmt: skip
+
+
+def scores_of(
+    gallery: Side,
+    labels: LabelTable,
+    asked: Side | None = None,
+    *,
+    seen: NDArray[np.bool_] | None = None,
+    prior: Prior | None = None,
+) -> LearnedScores:
+    """Return scores by learned relevance, for `foveola.evaluation.evaluate`.
+
+    Args:
+        gallery: of N cases, which teach.
+        labels: of the gallery.
+        asked: the queries; None asks each case of the gallery against the others.
+        seen: bool (N,), cases that the encoder was trained on.
+        prior: the encoder's own classifier of this label.
+
+    Raises:
+        TooFewError: too few labels are known of people who do not ask.
+    """
+    if asked is None:
+        people = codes_of(gallery.identities)
+        return cross_fitted(gallery.descriptors, labels, people, seen=seen, prior=prior)
+    both = codes_of([*gallery.identities, *asked.identities])
+    people, asking = both[: len(gallery.identities)], both[len(gallery.identities) :]
+    return fitted_to_gallery(
+        asked.descriptors, asking, gallery.descriptors, labels, people, seen=seen, prior=prior
+    )
 
 
 def contrast(first: Assessment, second: Assessment) -> Difference:
@@ -186,7 +250,7 @@ def _split_sides(stored: _Stored, split: "SplitFiles", label: str, by: Sequence[
 
     (gallery, ranked, theirs), (queries, asked, own) = of(GALLERY), of(QUERIES)
     return _Sides(
-        Side.from_cases(gallery, ranked, label, known_columns(ranked, by)), theirs,
+        Side.from_cases(gallery, ranked, label, known_columns(ranked, by)), theirs, ranked,
         Side.from_cases(queries, asked, label, by), own,
         phantom=_any_phantom([*ranked, *asked]),
         left_out=len(stored.cases) - sum(map(len, found.values())),
@@ -215,7 +279,7 @@ def _asked_sides(
     descriptors = np.stack([each.descriptor for each in encoded])
     side = Side.from_cases(descriptors, [each.case for each in encoded], label, by)
     return _Sides(
-        gallery, stored.digests, side, [each.digest for each in encoded], failed,
+        gallery, stored.digests, stored.cases, side, [each.digest for each in encoded], failed,
         _any_phantom([*stored.cases, *queries]),
     )  # fmt: skip
 

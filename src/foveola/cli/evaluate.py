@@ -121,6 +121,9 @@ def evaluate(
     Prints precision, average precision, nDCG and others over all queries (micro), as the mean
     over label values (macro) and for each value, with intervals and the level that chance
     reaches. A query's own subject is left out of its ranking unless --exclude says otherwise.
+    Everything is said twice: for the order by looks, and for the order that the archive learns from
+    its labels, with the difference query by query. What answers a query never learnt from the
+    query's own person.
 
     With --split-files the archive is split as published: image by image, nothing left out. Most
     queries then have their fellow eye in the gallery; --split subject keeps people apart.
@@ -149,18 +152,29 @@ def evaluate(
     if html is not None:
         from foveola.report import evaluation_page, write_page
 
-        write_page(html, evaluation_page(done.evaluation, phantom=done.phantom, warning=known))
+        page = evaluation_page(
+            done.evaluation, learned=done.learned, phantom=done.phantom, warning=known
+        )
+        write_page(html, page)
     if plots is not None:
         _plot(plots, method, done, archive, other, against)
     if as_json:
         found = {**done.evaluation.to_json(), "failed": failed_json(done.failed)}
         found["trained_on"] = None if done.trained is None else done.trained._asdict()
+        found["learned"] = None if done.learned is None else done.learned.to_json()
+        found["gain"] = None if done.gain is None else done.gain.to_json()
+        found["not_learned"] = done.refused
         found |= {"difference": beyond.to_json()} if beyond else {}
         print_json(found | (_split_json(parted, split, done) if parted else {}))
     else:
-        click.echo(done.evaluation.to_text())
+        click.echo(f"By looks\n\n{done.evaluation.to_text()}")
+        if done.learned is not None and done.gain is not None:
+            click.echo(f"\nLearned from the labels\n\n{done.learned.to_text()}")
+            click.echo(f"\nLearned beyond looks\n\n{done.gain.to_text()}")
         if beyond:
             click.echo(f"\n{against} beyond {archive}: {beyond.to_text()}")
+    if done.refused:
+        click.echo(f"judged by looks alone: {done.refused}", err=True)
     if known:
         click.echo(f"warning: {known}", err=True)
     if done.left_out:

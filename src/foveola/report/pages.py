@@ -50,6 +50,7 @@ def search_page(
 def evaluation_page(
     evaluation: Evaluation,
     *,
+    learned: Evaluation | None = None,
     title: str = "Evaluation",
     encoder_card: Mapping[str, object] | None = None,
     phantom: bool = False,
@@ -58,7 +59,8 @@ def evaluation_page(
     """The tables of an evaluation and its bars by label value.
 
     Args:
-        evaluation: from `foveola.evaluation.evaluate`.
+        evaluation: from `foveola.evaluation.evaluate`, of the order by looks.
+        learned: of the order that the archive learnt from its labels.
         title: of the page.
         encoder_card: as for `search_page`.
         phantom: whether it was done on phantom images, which the page then says.
@@ -69,6 +71,7 @@ def evaluation_page(
         warning=warning,
         title=title,
         **_evaluation_values(evaluation),
+        learned=None if learned is None else _evaluation_values(learned),
         phantoms=int(phantom),
         pictures=int(phantom),
         card=card_rows(encoder_card),

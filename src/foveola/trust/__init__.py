@@ -5,7 +5,7 @@ judges hits, `judge_picture` whether a query is a fundus photograph at all, and 
 whether anything in the archive is sufficiently like it.
 """
 
-from foveola.trust.calibration import TRUST, Calibration, calibrate, load, refresh
+from foveola.trust.calibration import TRUST, Calibration, calibrate, label_values, load, refresh
 from foveola.trust.familiarity import FAMILIARITY, Familiarity
 from foveola.trust.judge import judge_answer, judge_hit, judge_picture
 from foveola.trust.judged import HitTrust, Looks, QueryTrust
@@ -25,6 +25,7 @@ __all__ = [
     "judge_answer",
     "judge_hit",
     "judge_picture",
+    "label_values",
     "load",
     "refresh",
 ]
