@@ -189,12 +189,13 @@ def parted_cases(data: Split, base: Path, out: Path) -> Iterator[tuple[str, dict
     Those held out are written to out/held_out/ besides.
     """
     for path, collection in collections_of(data.manifests, data.collections, base).items():
-        yield collection, _parted(data, Manifest.read(path, collection=collection), out)
+        yield collection, parted(data, Manifest.read(path, collection=collection), out)
 
 
-def _parted(split: Split, manifest: Manifest, out: Path) -> dict[str, list[Case]]:
+def parted(split: Split, manifest: Manifest, out: Path | None = None) -> dict[str, list[Case]]:
+    """Return the cases of a manifest by part; those held out are written to out/held_out/."""
     rest, held = _divided(manifest, held_back(manifest, split))
-    if held is not None:
+    if held is not None and out is not None:
         folder = out / "held_out"
         folder.mkdir(parents=True, exist_ok=True)
         held.write(folder / f"{manifest.collection}.csv")
