@@ -18,7 +18,7 @@ def unit(x):
 
 
 def marked(seed=0):
-    """Descriptors that say whose a photograph is and nothing of its label, which is the person's."""
+    """Descriptors that say whose a photograph is, and nothing of the label of that person."""
     rng = np.random.default_rng(seed)
     of = np.repeat(np.arange(PEOPLE), PHOTOGRAPHS)
     own = np.eye(PEOPLE)[of] * 3
@@ -45,8 +45,9 @@ def by_heart(monkeypatch):
 @pytest.mark.usefixtures("by_heart")
 def test_who_asks_taught_nothing_so_that_a_mark_of_a_person_finds_nothing():
     side, labels = sides(*marked())
-    learned, chance = macro(evaluate(side, ks=(10,), scores=scores_of(side, labels)))
-    assert abs(learned - chance) < 0.08
+    learned, _ = macro(evaluate(side, ks=(10,), scores=scores_of(side, labels)))
+    # ten hits of one grade, which is the query's for one in three: what guessing reaches
+    assert abs(learned - 1 / 3) < 0.12
 
 
 @pytest.mark.usefixtures("by_heart")
@@ -66,8 +67,8 @@ def test_a_planted_leak_is_seen(monkeypatch):
             crossfit.targets_of(labels, labels.members), crossfit.codes_in(labels)
         ),
     )  # fmt: skip
-    learned, chance = macro(evaluate(side, ks=(10,), scores=scores_of(side, labels)))
-    assert learned - chance > 0.3
+    learned, _ = macro(evaluate(side, ks=(10,), scores=scores_of(side, labels)))
+    assert learned > 0.8
 
 
 def alike(seed=1, people=80):
