@@ -165,6 +165,7 @@ def bad(tmp_path):
     path = tmp_path / "n.onnx"
     whole = made.network(path).read_bytes()
     (tmp_path / "cut.onnx").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "name.onnx").write_bytes(whole.replace(b"c1", b"c\xff", 1))
     (tmp_path / "empty.onnx").write_bytes(b"")
     (tmp_path / "text.onnx").write_text("this is no network")
     (tmp_path / "pickle.onnx").write_bytes(pickle.dumps({"weights": [1.0]}))
@@ -181,7 +182,7 @@ def bad(tmp_path):
     odd = made.network(tmp_path / "odd.onnx", domain="com.example")
     return [
         *[(tmp_path / f"{name}.onnx", {}, "is no ONNX file")
-          for name in ("cut", "empty", "text", "pickle", "torch")],
+          for name in ("cut", "name", "empty", "text", "pickle", "torch")],
         (tmp_path / "gone.onnx", {}, "can't be read: No such file"),
         (tmp_path, {}, "can't be read: Is a directory"),
         (made.two_inputs(tmp_path / "two.onnx"), {}, "these inputs: left, right"),

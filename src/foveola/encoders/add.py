@@ -161,12 +161,15 @@ def read_onnx(path: Path) -> ov.Model:
         EncoderError: it is none, or uses what OpenVINO lacks.
     """
     frontend = FrontEndManager().load_by_framework("onnx")
+    damaged = EncoderError(f"{path} is no ONNX file, or not the whole of one")
     try:
         loaded = frontend.load(str(path))
-    except _REFUSALS:
-        raise EncoderError(f"{path} is no ONNX file, or not the whole of one") from None
+    except (*_REFUSALS, UnicodeDecodeError):
+        raise damaged from None
     try:
         model = frontend.convert(loaded)
+    except UnicodeDecodeError:  # OpenVINO repeats a damaged name, which is no text
+        raise damaged from None
     except _REFUSALS as error:
         raise EncoderError(f"{path} can't be used: {last_line(error)}") from None
     if not model.outputs:
