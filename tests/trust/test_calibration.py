@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import astuple
 
 import numpy as np
 import pytest
@@ -9,7 +10,9 @@ import pytest
 from foveola.archive import Archive, Entry
 from foveola.cases import Case
 from foveola.errors import ArchiveError
-from foveola.trust import TRUST, Looks, calibrate, judge_answer, load, refresh
+from foveola.relevance.curve import Share
+from foveola.relevance.suggestion import LabelShare, Suggestion
+from foveola.trust import TRUST, Looks, calibrate, judge_answer, judge_hit, load, refresh
 from foveola.trust.calibration import FALSE_REJECT, LEAST, label_of
 from foveola.trust.sample import NEIGHBOURS, REST
 
@@ -112,23 +115,42 @@ def test_a_hit_without_a_label_has_no_chance_of_agreement(archive):
     assert calibrate(archive).hit(0.9, Case(path="/q", image="q")).agreement is None
 
 
-def test_a_query_counts_each_person_once(archive):
+SUGGESTION = Suggestion(
+    "findings",
+    (LabelShare("D", Share(0.5, 0.4, 0.6)), LabelShare("G", Share(0.2, 0.1, 0.3))),
+    several=True, people=300, new=True,
+)  # fmt: skip
+
+
+def test_a_hit_is_as_likely_as_the_archive_suggests_its_label(archive):
     made = calibrate(archive)
-    cases = [
-        Case(path=f"/{i}", image=f"{i}", subject=subject, grade=grade)
-        for i, (subject, grade) in enumerate(
-            [("a", 2), ("a", 2), ("a", 2), ("b", 0), ("c", 0), ("d", None)]
-        )
-    ]
-    said = judge_answer(made, RETINA, [0.9, 0.8, 0.7, 0.6, 0.5, 0.4], cases)
-    assert (said.commonest, said.neighbours, said.label) == ("0", 3, "grade")
-    assert said.local.value == pytest.approx(2 / 3)
-    assert said.false_reject == FALSE_REJECT
+    answer = judge_answer(made, RETINA, 0.99, SUGGESTION)
+    assert answer.false_reject == FALSE_REJECT
+
+    def agreement(findings):
+        case = Case(path="/q", image="q", grade=1, findings=findings)
+        return judge_hit(made, answer, 0.99, case).agreement
+
+    assert astuple(agreement(frozenset("G"))) == pytest.approx((0.2, 0.1, 0.3))
+    both = agreement(frozenset("DG"))  # 1 - .5 * .8, of the ends 1 - .6 * .9 and 1 - .4 * .7
+    assert astuple(both) == pytest.approx((0.6, 0.46, 0.72))
+    assert agreement(None) is agreement(frozenset("X")) is None
+    assert judge_hit(made, answer, 0.99, Case(path="/q", image="q")).label == "findings"
+
+
+def test_of_a_query_that_cannot_be_compared_no_hit_is_judged(archive):
+    made = calibrate(archive)
+    case = Case(path="/q", image="q", grade=1, findings=frozenset("G"))
+    for looks, nearest in ((Looks(1.0, foreign=True), 0.99), (RETINA, -0.5)):
+        answer = judge_answer(made, looks, nearest, SUGGESTION)
+        told = judge_hit(made, answer, 0.99, case)
+        assert (told.same, told.other, told.agreement) == (None, None, None)
+    assert judge_hit(None, answer, 0.99, case) is None
 
 
 def test_without_hits_nothing_is_sufficient(archive):
-    said = judge_answer(calibrate(archive), RETINA, [], [])
-    assert (said.sufficient, said.nearest, said.local) == (False, None, None)
+    said = judge_answer(calibrate(archive), RETINA, None, SUGGESTION)
+    assert (said.sufficient, said.nearest, said.suggestion) == (False, None, None)
 
 
 def test_about_one_in_a_hundred_of_its_own_has_no_sufficient_case(archive):
@@ -201,7 +223,7 @@ def test_no_labels_leave_similarities_alone(tmp_path):
     assert (made.label, made.same, made.curves) == (None, (), {})
     hit = made.hit(0.9, bare[0].case)
     assert (hit.same, hit.other, hit.agreement) == (None, None, None)
-    assert judge_answer(made, RETINA, [0.9], [bare[0].case]).local is None
+    assert judge_hit(made, judge_answer(made, RETINA, 0.9, None), 0.9, bare[0].case) == hit
 
 
 def test_it_is_made_again_only_when_something_changed(archive):

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from foveola.relevance.curve import Curve, Share
+from foveola.relevance.suggestion import LabelShare, Suggestion
 from foveola.trust import FAMILIARITY, Calibration, Familiarity, Looks, judge_answer, judge_picture
-from foveola.trust.curve import Curve
 
 C, K = 12, 3
 
@@ -76,9 +77,32 @@ def test_a_foreign_query_has_no_sufficient_case_however_alike():
         fingerprint="f", cases=9, people=9, label="grade", nearest=(0.5, 0.9), same=(), other=(),
         curves={"*": Curve((0.0,), (0.5,), (0.4,), (0.6,), 99, 9)},
     )  # fmt: skip
-    near = judge_answer(made, Looks(0.5, foreign=False), [0.99], [])
+    suggestion = Suggestion("grade", (LabelShare("2", Share(0.9, 0.8, 0.95)),), False, 9, True)
+    near = judge_answer(made, Looks(0.5, foreign=False), 0.99, suggestion)
     assert near.sufficient
-    assert not judge_answer(made, Looks(1.0, foreign=True), [0.99], []).sufficient
-    assert not judge_answer(None, Looks(1.0, foreign=True), [0.99], []).sufficient
-    assert not judge_answer(made, Looks(0.5, foreign=False, poor=True), [0.99], []).sufficient
-    assert judge_answer(None, Looks(None, foreign=False), [0.1], []).sufficient
+    assert near.suggestion is suggestion
+    refused = [
+        judge_answer(known, looks, similarity, suggestion, anywhere)
+        for known, looks, similarity, anywhere in [
+            (made, Looks(1.0, foreign=True), 0.99, 0.99),
+            (None, Looks(1.0, foreign=True), 0.99, 0.99),
+            (made, Looks(0.5, foreign=False, poor=True), 0.99, 0.99),
+            (made, Looks(0.5, foreign=False), 0.1, 0.1),
+            (made, Looks(0.5, foreign=False), 0.1, None),
+            (made, Looks(0.5, foreign=False), None, None),
+        ]
+    ]
+    assert not any(each.sufficient or each.suggestion for each in refused)
+    assert judge_answer(None, Looks(None, foreign=False), 0.1, suggestion).sufficient
+
+
+def test_a_condition_that_leaves_only_far_cases_changes_no_suggestion():
+    made = Calibration(
+        fingerprint="f", cases=9, people=9, label="grade", nearest=(0.5, 0.9), same=(), other=(),
+        curves={},
+    )  # fmt: skip
+    suggestion = Suggestion("grade", (LabelShare("2", Share(0.9, 0.8, 0.95)),), False, 9, True)
+    for nearest in (0.1, None):  # among the cases that meet it
+        judged = judge_answer(made, Looks(0.5, foreign=False), nearest, suggestion, 0.99)
+        assert judged.suggestion is suggestion
+        assert not judged.sufficient

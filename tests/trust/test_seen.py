@@ -74,7 +74,7 @@ def test_an_archive_of_the_encoder_s_own_photographs_says_so(archive):
     trained_on(archive, made[: len(made) // 4])
     learnt = calibrate(archive)
     assert (learnt.trained, learnt.new) == (0.25, False)  # there are not ENOUGH others
-    assert judge_answer(learnt, RETINA, [0.9], [made[0].case]).trained == 0.25
+    assert judge_answer(learnt, RETINA, 0.9, None).trained == 0.25
     assert load(archive) == learnt
 
 
@@ -96,7 +96,7 @@ def test_photographs_it_has_not_seen_are_none_of_its_own(archive):
     trained_on(archive, [])
     learnt = calibrate(archive)
     assert (learnt.trained, learnt.new) == (0.0, True)
-    assert judge_answer(learnt, RETINA, [], []).trained is None
+    assert judge_answer(learnt, RETINA, None, None).trained is None
 
 
 def test_people_it_does_not_know_are_asked_about_where_there_are_enough(archive):
@@ -109,7 +109,7 @@ def test_people_it_does_not_know_are_asked_about_where_there_are_enough(archive)
     learnt = calibrate(archive)
     assert (before.people, learnt.people) == (2 * ENOUGH, ENOUGH)
     assert (learnt.trained, learnt.new) == (0.25, True)
-    assert judge_answer(learnt, RETINA, [], []).trained is None
+    assert judge_answer(learnt, RETINA, None, None).trained is None
     pairs = np.array([c.pairs for c in learnt.curves.values()])
     assert learnt.curves["*"].pairs == pairs.max() == 10 * ENOUGH
     case = known[0].case

@@ -2,17 +2,33 @@
 
 from dataclasses import replace
 
-from foveola.trust.curve import Share
+import pytest
+
+from foveola.cases import Case
+from foveola.relevance.curve import Share
+from foveola.relevance.suggestion import LabelShare, Suggestion
 from foveola.trust.judged import HitTrust, Looks, QueryTrust
-from foveola.trust.sentences import of_hit, of_query
+from foveola.trust.sentences import of_hit, of_order, of_query, of_recorded, unrecorded
 
 HIT = HitTrust(
     label="grade", same=0.9, other=0.99, agreement=Share(0.824, 0.744, 0.885), sufficient=True
 )
+
+
+def suggestion(*values, label="grade", several=False, new=True):
+    """Of pairs of a value and how many of 100 have it, give or take 8."""
+    shares = [
+        LabelShare(value, Share(n / 100, max(0, n - 8) / 100, (n + 8) / 100)) for value, n in values
+    ]
+    return Suggestion(label, tuple(shares), several, 300, new)
+
+
+SURE = suggestion(("2", 55), ("3", 25), ("0", 16), ("4", 4))
 QUERY = QueryTrust(
-    label="grade", nearest=0.63, threshold=0.94, false_reject=0.01, sufficient=True,
-    commonest="2", neighbours=10, local=Share(0.8, 0.49, 0.943), looks=Looks(0.5, foreign=False),
+    suggestion=SURE, nearest=0.63, threshold=0.94, false_reject=0.01, sufficient=True,
+    looks=Looks(0.5, foreign=False),
 )  # fmt: skip
+REFUSED = replace(QUERY, suggestion=None, sufficient=False)
 
 
 def test_a_hit():
@@ -22,16 +38,17 @@ def test_a_hit():
     assert of_hit(None) is None
 
 
-def test_an_answer():
+def test_an_answer_begins_with_what_the_archive_suggests():
     assert of_query(QUERY) == [
+        "Of 100 photographs like this, 55 (47 to 63) have moderate NPDR, 25 (17 to 33) have severe "
+        "NPDR, 16 (8 to 24) have no DR.",
         "The nearest case is more alike than that of 63 % of the archive's own photographs.",
-        "8 of 10 people among the hits: moderate NPDR, 80 % (49 to 94).",
     ]
     assert of_query(None) == []
 
 
 def test_an_answer_from_afar_says_so_first():
-    first, *_ = of_query(replace(QUERY, sufficient=False, nearest=0.0))
+    first, *_ = of_query(replace(REFUSED, nearest=0.0))
     assert first == (
         "No sufficiently similar case: no hit is as alike as the nearest case of 99 % of the "
         "archive's own photographs (0.940)."
@@ -39,18 +56,80 @@ def test_an_answer_from_afar_says_so_first():
 
 
 def test_findings_are_named():
-    said = of_query(replace(QUERY, label="findings", commonest="D;H"))
-    assert said[1] == "8 of 10 people among the hits: diabetes, hypertension, 80 % (49 to 94)."
-    said = of_query(replace(QUERY, label="findings", commonest=""))
-    assert "no findings" in said[1]
+    found = suggestion(("N", 70), ("D", 12), ("G", 4), label="findings", several=True)
+    assert of_query(replace(QUERY, suggestion=found))[0] == (
+        "Of 100 photographs like this, 70 (62 to 78) are normal, 12 (4 to 20) have diabetes."
+    )
+    rare = suggestion(("G", 4), ("A", 1), label="findings", several=True)
+    assert of_query(replace(QUERY, suggestion=rare))[0] == (
+        "Of 100 photographs like this, fewer than 5 have any one of the findings learnt."
+    )
 
 
-def test_of_one_neighbour_nothing_is_counted():
-    assert len(of_query(replace(QUERY, neighbours=1, local=Share(1, 0.2, 1)))) == 1
+def test_another_column_is_named_with_its_value():
+    found = suggestion(("healed", 90), ("worse", 10), label="outcome")
+    assert of_query(replace(QUERY, suggestion=found))[0] == (
+        "Of 100 photographs like this, 90 (82 to 98) have outcome healed, "
+        "10 (2 to 18) have outcome worse."
+    )
+
+
+def graded(*grades):
+    return [Case(image="a", path="/a", grade=grade) for grade in grades]
+
+
+@pytest.mark.parametrize(
+    ("values", "cases", "said"),
+    [
+        ((("1", 45), ("2", 40), ("3", 15)), (1, 2, 1),
+         "Two grades are nearly equally likely; the first hits show both."),
+        ((("1", 45), ("2", 40), ("3", 15)), (1, 1, 3, None),
+         "Two grades are nearly equally likely."),
+        ((("1", 50), ("2", 35), ("3", 15)), (1, 2),
+         "Two grades are nearly equally likely; the first hits show both."),
+        ((("1", 36), ("2", 34), ("3", 30)), (3, 2, 1),
+         "Three grades are nearly equally likely; the first hits show all three."),
+    ],
+)  # fmt: skip
+def test_two_likely_grades_are_said_to_be_so(values, cases, said):
+    assert of_query(replace(QUERY, suggestion=suggestion(*values)), graded(*cases))[1] == said
+
+
+def test_one_likely_grade_and_two_findings_are_no_such_case():
+    less = suggestion(("1", 50), ("2", 34), ("3", 16))
+    findings = suggestion(("D", 50), ("H", 50), label="findings", several=True)
+    for each in (less, findings):
+        said = of_query(replace(QUERY, suggestion=each), graded(1, 2))
+        assert not any("nearly equally" in line for line in said)
+
+
+def test_what_was_learnt_from_photographs_of_the_encoders_training_says_so():
+    said = of_query(replace(QUERY, suggestion=replace(SURE, new=False)))
+    assert said[1] == (
+        "These numbers were learnt from photographs that the encoder was trained on: a new "
+        "photograph is told less surely than they say."
+    )
+
+
+def test_the_order_is_named():
+    assert of_order("learned", "grade") == "by the archive's labels (grade), looks second"
+    assert of_order("both", "findings") == "by labels (findings) and looks in equal parts"
+    assert of_order("looks", "grade") == of_order("looks", None) == "by looks"
+    assert of_recorded("grade", 9, 12) == "grade is recorded for 9 of 12 hits"
+    assert of_recorded("findings", 0, 2) == "findings are recorded for 0 of 2 hits"
+    assert of_recorded(None, None, 2) is of_recorded("grade", 0, 0) is None
+
+
+def test_a_hit_without_a_label_is_told_from_one_without_findings():
+    bare = Case(image="a", path="/a", findings=frozenset(), extra={"outcome": "healed"})
+    assert unrecorded(bare, "grade")
+    assert not unrecorded(bare, "findings")
+    assert not unrecorded(bare, "outcome")
+    assert not unrecorded(bare, None)
 
 
 def test_a_foreign_picture_is_named_first_and_nothing_is_near():
-    said = of_query(replace(QUERY, sufficient=False, looks=Looks(1.0, foreign=True)))
+    said = of_query(replace(REFUSED, looks=Looks(1.0, foreign=True)))
     assert said[0] == (
         "No sufficiently similar case: this does not look like a colour photograph of the retina."
     )
@@ -58,7 +137,7 @@ def test_a_foreign_picture_is_named_first_and_nothing_is_near():
 
 
 def test_a_poor_picture_is_not_compared():
-    said = of_query(replace(QUERY, sufficient=False, looks=Looks(0.5, foreign=False, poor=True)))
+    said = of_query(replace(REFUSED, looks=Looks(0.5, foreign=False, poor=True)))
     assert said[0] == (
         "No sufficiently similar case: too little of the retina can be seen to compare it."
     )
@@ -66,7 +145,7 @@ def test_a_poor_picture_is_not_compared():
 
 def test_an_unusual_picture_is_a_warning():
     said = of_query(replace(QUERY, looks=Looks(0.995, foreign=False)))
-    assert said[0].startswith("Unlike the photographs that the encoder knows")
+    assert said[1].startswith("Unlike the photographs that the encoder knows")
     assert len(said) == 3
 
 
@@ -77,16 +156,18 @@ def test_a_camera_that_the_archive_does_not_know_is_named():
 
 
 def test_of_an_archive_too_small_to_judge_nothing_is_said():
-    bare = replace(QUERY, label=None, nearest=None, threshold=None, neighbours=0, local=None)
+    bare = replace(QUERY, suggestion=None, nearest=None, threshold=None)
     assert of_query(bare) == []
 
 
 def test_an_archive_that_the_encoder_was_trained_on_says_so():
-    said = of_query(replace(QUERY, trained=0.834))
+    bare = replace(QUERY, suggestion=None)
+    said = of_query(replace(bare, trained=0.834))
     assert said[1] == (
         "The encoder was trained on 83 % of the archive's photographs, and how far to trust a hit "
         "was learnt from these: a new photograph's labels agree less often than is said."
     )
-    assert of_query(replace(QUERY, trained=0.04)) == of_query(QUERY)
-    foreign = replace(QUERY, sufficient=False, looks=Looks(1.0, foreign=True))
+    assert of_query(replace(bare, trained=0.04)) == of_query(bare)
+    assert of_query(replace(QUERY, trained=0.834)) == of_query(QUERY)  # it says so of itself
+    foreign = replace(REFUSED, looks=Looks(1.0, foreign=True))
     assert of_query(replace(foreign, trained=0.9)) == of_query(foreign)

@@ -100,6 +100,11 @@ class Retriever(Closing):
         """Close the archive."""
         self.archive.close()
 
+    def labels(self) -> tuple[str, ...]:
+        """Labels that the archive learnt and can be asked by; what most cases have comes first."""
+        learned = self._ranker.learned()
+        return () if learned is None else tuple(learned.labels)
+
     def search(
         self,
         image: Path,
@@ -219,14 +224,17 @@ class Retriever(Closing):
         order = "looks" if refused else order
         descriptor = self._moved(query.descriptor, marked) if any(marked) else query.descriptor
         of = (descriptor, query.id, query.case.identity)
-        suggested: list[Suggestion | None] = []
+        suggested: Suggestion | None = None
+        anywhere: float | None = None  # similarity to the nearest case, whatever the condition
 
         def asked(state: State) -> Asked | None:
+            nonlocal suggested, anywhere
             if relevance is None or refused:
                 return None
-            suggested.append(
-                None if any(marked) else self._ranker.suggestion(state, relevance, *of)
-            )
+            if not any(marked):
+                suggested = self._ranker.suggestion(state, relevance, *of)
+                if where is not None:
+                    anywhere = _nearest(state, query, same_subject=same_subject)
             return self._ranker.asked(state, relevance, order, *of)
 
         found = self.archive.search(
@@ -238,8 +246,7 @@ class Retriever(Closing):
             asked=asked,
         )
         known = None if any(marked) else self._known()
-        suggestion = suggested[0] if suggested else None
-        trust = judge_answer(known, query.looks, found.nearest, suggestion)
+        trust = judge_answer(known, query.looks, found.nearest, suggested, anywhere)
         on = None if relevance is None else relevance.label
         return SearchResult(
             query=query.case,
@@ -395,6 +402,14 @@ def _merge(given: Case, known: Case | None) -> Case:
     if known is None or given.subject is not None:
         return given
     return known
+
+
+def _nearest(state: State, query: Query, *, same_subject: bool) -> float | None:
+    """Greatest cosine of any case but the query's own, of its person too unless told."""
+    own = np.zeros(len(state.ids), bool) if query.id is None else state.ids == query.id
+    if not same_subject:
+        own |= state.of_identity(query.case.identity)
+    return None if own.all() else float((state.matrix @ query.descriptor)[~own].max())
 
 
 def _hits(found: Found, known: Calibration | None, trust: QueryTrust) -> tuple[Hit, ...]:

@@ -37,7 +37,11 @@ def judge_picture(
 
 
 def judge_answer(
-    known: Calibration | None, looks: Looks, nearest: float | None, suggestion: Suggestion | None
+    known: Calibration | None,
+    looks: Looks,
+    nearest: float | None,
+    suggestion: Suggestion | None,
+    anywhere: float | None = None,
 ) -> QueryTrust:
     """Judge how far to trust an answer.
 
@@ -46,11 +50,18 @@ def judge_answer(
         looks: of the query.
         nearest: similarity to the nearest case considered; None where there was none.
         suggestion: what the archive learnt suggests of the query, if anything.
+        anywhere: similarity to the nearest case of the archive, where a condition let only some be
+            considered: what the archive suggests does not depend on that condition.
     """
-    near = nearest is not None and (known is None or nearest >= known.threshold)
-    sufficient = near and not looks.foreign and not looks.poor
+    comparable = not looks.foreign and not looks.poor
+
+    def near(similarity: float | None) -> bool:
+        alike = similarity is not None and (known is None or similarity >= known.threshold)
+        return alike and comparable
+
+    sufficient = near(nearest)
     return QueryTrust(
-        suggestion=suggestion if sufficient else None,
+        suggestion=suggestion if sufficient or near(anywhere) else None,
         nearest=None if known is None or nearest is None else percentile(nearest, known.nearest),
         threshold=None if known is None else known.threshold,
         false_reject=FALSE_REJECT,

@@ -1,12 +1,22 @@
-"""Trust in words, the same on a page, in a terminal and over REST."""
+"""Trust in words, the same on a page, in a terminal, in a report and over REST."""
 
+from collections.abc import Iterable, Sequence
+
+from foveola.cases import Case
+from foveola.people import NORMAL
 from foveola.relevance.curve import Share
+from foveola.relevance.labels import FINDINGS, GRADE
+from foveola.relevance.relevance import Order
 from foveola.relevance.suggestion import Suggestion
+from foveola.trust.calibration import label_values
 from foveola.trust.familiarity import UNUSUAL
 from foveola.trust.judged import HitTrust, QueryTrust
 from foveola.words import label_word
 
 LEAST = 5  # of 100 photographs, below which a label value is not named
+EVEN = 0.7  # of the likeliest value's share, from which another is nearly equally likely
+LIKE = "Of 100 photographs like this"
+_MANY = {2: ("Two", "both"), 3: ("Three", "all three")}
 KNOWN = 0.05  # share of an archive that the encoder was trained on, from which it is said
 FAR = "not sufficiently alike"
 NONE = "No sufficiently similar case"
@@ -28,14 +38,43 @@ def of_hit(trust: HitTrust | None) -> str | None:
     return f"same {trust.label} in {percent(trust.agreement)}"
 
 
-def of_query(trust: QueryTrust | None) -> list[str]:
-    """Sentences on the whole answer, the most important first."""
+def of_query(trust: QueryTrust | None, cases: Sequence[Case] = ()) -> list[str]:
+    """Sentences on the whole answer, the most important first.
+
+    Args:
+        trust: of the answer.
+        cases: its hits, by which it is told whether they show every likely grade.
+    """
     if trust is None:
         return []
-    return [
-        *_picture(trust), *_suggestion(trust.suggestion), *_nearest(trust), *_camera(trust),
-        *_trained(trust),
-    ]  # fmt: skip
+    return [*of_suggestion(trust.suggestion, cases), *of_picture(trust)]
+
+
+def of_picture(trust: QueryTrust | None) -> list[str]:
+    """The same without what the archive suggests: of the picture and its nearest case."""
+    if trust is None:
+        return []
+    return [*_picture(trust), *_nearest(trust), *_camera(trust), *_trained(trust)]
+
+
+def of_order(order: Order, label: str | None) -> str:
+    """How the hits are ordered: "by the archive's labels (grade), looks second"."""
+    if order == "learned":
+        return f"by the archive's labels ({label}), looks second"
+    return f"by labels ({label}) and looks in equal parts" if order == "both" else "by looks"
+
+
+def of_recorded(label: str | None, recorded: int | None, hits: int) -> str | None:
+    """Of how many hits the label is recorded; None where there is none to be recorded."""
+    if label is None or recorded is None or not hits:
+        return None
+    verb = "are" if label == FINDINGS else "is"
+    return f"{label} {verb} recorded for {recorded} of {hits} hits"
+
+
+def unrecorded(case: Case, label: str | None) -> bool:
+    """Whether a hit stands where it does without a label of its own."""
+    return label is not None and label_values(case, label) is None
 
 
 def _picture(trust: QueryTrust) -> list[str]:
@@ -78,6 +117,8 @@ def _camera(trust: QueryTrust) -> list[str]:
 
 
 def _trained(trust: QueryTrust) -> list[str]:
+    if trust.suggestion is not None:  # which hits are judged by, and which says it of itself
+        return []
     if trust.trained is None or trust.trained < KNOWN or trust.looks.foreign or trust.looks.poor:
         return []
     return [
@@ -87,23 +128,62 @@ def _trained(trust: QueryTrust) -> list[str]:
     ]
 
 
-def _suggestion(suggestion: Suggestion | None) -> list[str]:
-    """What the archive suggests; the values that fewer than LEAST of 100 have are left out."""
+def of_suggestion(suggestion: Suggestion | None, cases: Sequence[Case] = ()) -> list[str]:
+    """What the archive suggests; the values that fewer than LEAST of 100 have are left out.
+
+    Args:
+        suggestion: of the answer.
+        cases: its hits, as for `of_query`.
+    """
     if suggestion is None:
         return []
-    counts = [(each, round(100 * each.share.value)) for each in suggestion.shares]
     told = [
-        f"{count} ({100 * each.share.low:.0f} to {100 * each.share.high:.0f}) "
-        f"{'have' if suggestion.several else 'are'} {label_word(suggestion.label, each.value)}"
-        for each, count in counts
-        if count >= LEAST
+        f"{of_hundred(each.share)} {_has(suggestion.label, each.value)}"
+        for each in suggestion.shares
+        if round(100 * each.share.value) >= LEAST
     ]
-    if not told:
-        return [f"Of 100 photographs like this, fewer than {LEAST} have any label that was learnt."]
-    said = [f"Of 100 photographs like this, {', '.join(told)}."]
+    said = [
+        f"{LIKE}, {', '.join(told)}."
+        if told
+        else f"{LIKE}, fewer than {LEAST} have any one of the {_plural(suggestion.label)} learnt."
+    ]
+    said += filter(None, [_evenly(suggestion, cases)])
     if not suggestion.new:
         said.append(
             "These numbers were learnt from photographs that the encoder was trained on: a new "
             "photograph is told less surely than they say."
         )
     return said
+
+
+def of_hundred(share: Share) -> str:
+    """A share and its interval as counts: 55 (46 to 63)."""
+    return f"{100 * share.value:.0f} ({100 * share.low:.0f} to {100 * share.high:.0f})"
+
+
+def _has(label: str, value: str) -> str:
+    """As "have moderate NPDR", "are normal" or "have outcome healed"."""
+    if label == FINDINGS and value == NORMAL:
+        return "are normal"
+    word = label_word(label, value)
+    return f"have {word}" if label == FINDINGS or word != value else f"have {label} {value}"
+
+
+def _evenly(suggestion: Suggestion, cases: Iterable[Case]) -> str | None:
+    """Say that several values are nearly equally likely, and whether the hits show them all."""
+    if suggestion.several or not suggestion.shares:
+        return None
+    least = EVEN * suggestion.shares[0].share.value
+    even = {each.value for each in suggestion.shares if each.share.value >= least}
+    if len(even) < 2:
+        return None
+    shown = {
+        value for case in cases for value in label_values(case, suggestion.label) or frozenset()
+    }
+    many, both = _MANY.get(len(even), ("Several", "all of them"))
+    said = f"{many} {_plural(suggestion.label)} are nearly equally likely"
+    return f"{said}; the first hits show {both}." if even <= shown else f"{said}."
+
+
+def _plural(label: str) -> str:
+    return {GRADE: "grades", FINDINGS: "findings"}.get(label, f"values of {label}")
