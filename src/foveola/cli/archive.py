@@ -153,9 +153,12 @@ def remove(
 def info(archive: Path, as_json: bool) -> None:
     """Say what ARCHIVE holds and which encoder made it."""
     from foveola.archive import Archive
+    from foveola.learned import advice, load_learned
 
     with Archive.open(archive, read_only=True) as opened:
-        values = asdict(opened.info())
+        learned = load_learned(opened)
+        values = asdict(opened.info()) | {"learned": tuple(learned.labels if learned else ())}
+        advised = advice(opened, learned)
     if as_json:
         print_json(values)
         return
@@ -166,3 +169,5 @@ def info(archive: Path, as_json: bool) -> None:
         elif isinstance(value, tuple):
             text = ", ".join(value)
         click.echo(f"{key.replace('_', ' '):16} {text}")
+    for line in advised:
+        click.echo(line, err=True)

@@ -3,6 +3,7 @@
 from foveola.learned.kept import (
     RELEVANCE,
     Learned,
+    advice,
     is_current,
     label_table,
     learn_archive,
@@ -16,6 +17,7 @@ __all__ = [
     "RELEVANCE",
     "Learned",
     "Ranker",
+    "advice",
     "is_current",
     "label_table",
     "learn_archive",

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from foveola import trust
 from foveola.archive import Archive
 from foveola.archive.state import State
+from foveola.encoders.release import DEFAULT
 from foveola.errors import ArchiveError
 from foveola.relevance.calibrate import Calibrated, Scaling
 from foveola.relevance.curve import read_curve
@@ -34,6 +35,7 @@ from foveola.relevance.relevance import Relevance
 from foveola.trust import Seen
 
 RELEVANCE = "relevance.bin"  # in the folder of an archive
+OLDER = ("fundus-similarity-1", "fundus-similarity-2", "fundus-similarity-3")  # once shipped
 _HEAD = b"foveola relevance 1 "
 
 
@@ -116,6 +118,21 @@ def refresh(archive: Archive, *, changed: bool = True) -> Learned:
 def is_current(kept: Learned | None, archive: Archive) -> bool:
     """Return whether something was learnt from the cases that the archive has now."""
     return kept is not None and np.array_equal(kept.ids, archive.vectors()[0])
+
+
+def advice(archive: Archive, kept: Learned | None) -> list[str]:
+    """Return what the owner of an older archive should do, in sentences; [] of a new one."""
+    said = []
+    if kept is None and len(archive):
+        said.append(
+            "This archive has learnt nothing from its labels yet; run 'foveola learn' with it once."
+        )
+    if archive.name in OLDER:
+        said.append(
+            f"It was made by the encoder {archive.name}; {DEFAULT} finds more, and its answers "
+            "change less with the file. Index the photographs into a new archive to use it."
+        )
+    return said
 
 
 def label_table(state: State, label: str) -> LabelTable:
