@@ -2,19 +2,21 @@
 
     python benchmarks/stability.py ../shared/data/idrid
     python benchmarks/stability.py ../shared/data/idrid --encoder NAME --photographs 100
+    python benchmarks/stability.py ../shared/data/idrid --order looks
 
 Photographs spread evenly over the data set are asked as they are, as PNG of their decoded pixels,
 as JPEG of quality 90, and turned by two degrees, among the data set's other photographs, those of
 the same person left out. Prints of each form the share of the first ten hits that stay with its
-95 % interval, how often the likeliest grade changes (what most of the first ten have; at a tie the
-nearest), the cosine to the photograph as it is, and how far the prepared pixels are from its own,
-of 255.
+95 % interval, how often the likeliest grade changes (by looks what most of the first ten have, at a
+tie the nearest; learned what the archive suggests), the cosine to the photograph as it is, and how
+far the prepared pixels are from its own, of 255.
 Photographs that the encoder was trained on are among them: this measures a change, not how right
 an answer is.
 """
 
 import argparse
 import io
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -25,12 +27,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from foveola.archive import Archive
 from foveola.cases import Case
 from foveola.datasets.manifest import Manifest
 from foveola.encoders.encoder import Encoded, Encoder
 from foveola.encoders.release import DEFAULT
 from foveola.images.decode import decode
 from foveola.images.fundus import prepare
+from foveola.indexing import add_missing
+from foveola.learned import Ranker
 
 Pixels = NDArray[np.uint8]
 K = 10
@@ -42,6 +47,7 @@ class Gallery(NamedTuple):
 
     cases: list[Case]
     descriptors: NDArray[np.float32]
+    encoder: Path
 
     def others(self, at: int) -> NDArray[np.bool_]:
         """(N,) whether each is another photograph, of another person, than the one at `at`."""
@@ -59,8 +65,7 @@ class Answer(NamedTuple):
     grade: int | None
 
 
-# A descriptor and the photograph's own row in the gallery -> the answer. An order that an archive
-# learnt from its labels is one more of these, made from the gallery and named in ORDERS.
+# A descriptor and the photograph's own row in the gallery -> the answer.
 Ask = Callable[[NDArray[np.float32], int], Answer]
 
 
@@ -75,7 +80,33 @@ def by_looks(gallery: Gallery) -> Ask:
     return ask
 
 
-ORDERS: dict[str, Callable[[Gallery], Ask]] = {"looks": by_looks}
+def by_learned(gallery: Gallery) -> Ask:
+    """As an archive does that learnt from its labels, by the fit without the query's person."""
+    folder = Path(tempfile.mkdtemp(prefix="stability-")) / "archive"
+    add_missing(folder, gallery.cases, gallery.encoder)
+    archive = Archive.open(folder, read_only=True)
+    ranker = Ranker(archive)
+    _, relevance = ranker.choose("learned", "grade")
+    assert relevance is not None
+    ids = {case.path: id_ for id_, case in archive.cases()}
+    rows = {ids[case.path]: i for i, case in enumerate(gallery.cases)}
+
+    def ask(descriptor: NDArray[np.float32], at: int) -> Answer:
+        case = gallery.cases[at]
+        of = (descriptor, ids[case.path], case.identity)
+        found = archive.search(
+            descriptor, K, exclude_identity=case.identity, exclude_ids=[of[1]],
+            asked=lambda state: ranker.asked(state, relevance, "learned", *of),
+        )  # fmt: skip
+        with archive.state() as state:
+            said = ranker.suggestion(state, relevance, *of)
+        likely = None if said is None else int(said.shares[0].value)
+        return Answer([rows[id_] for id_ in found.ids.tolist()], likely)
+
+    return ask
+
+
+ORDERS: dict[str, Callable[[Gallery], Ask]] = {"learned": by_learned, "looks": by_looks}
 
 
 def likeliest(grades: Sequence[int | None]) -> int | None:
@@ -116,7 +147,11 @@ class Moved(NamedTuple):
 def gallery_of(encoder: Encoder, data: Path) -> Gallery:
     cases = list(Manifest.read(data / "labels.csv", collection=data.resolve().name).cases())
     found = [one for one in encoder.encode_cases(cases) if isinstance(one, Encoded)]
-    return Gallery([one.case for one in found], np.stack([one.descriptor for one in found]))
+    return Gallery(
+        [one.case for one in found],
+        np.stack([one.descriptor for one in found]),
+        encoder.release.folder,
+    )
 
 
 def moved(encoder: Encoder, gallery: Gallery, ask: Ask, at: int) -> dict[str, Moved]:
@@ -167,7 +202,7 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="folder of a data set, with its labels.csv")
     parser.add_argument("--encoder", default=DEFAULT, help="name or folder (%(default)s)")
     parser.add_argument("--photographs", type=int, default=60, help="to ask (%(default)s)")
-    parser.add_argument("--order", choices=ORDERS, default="looks", help="of hits (%(default)s)")
+    parser.add_argument("--order", choices=ORDERS, default="learned", help="of hits (%(default)s)")
     parser.add_argument("--threads", type=int, help="cores to use; all unless given")
     options = parser.parse_args()
     encoder = Encoder.load(options.encoder, options.threads)
