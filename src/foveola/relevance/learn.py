@@ -9,22 +9,26 @@ that forgot them.
 """
 
 from dataclasses import dataclass, replace
+from threading import Lock
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from foveola.relevance.calibrate import Calibrated, calibrate, restricted
 from foveola.relevance.labels import Bools, Ids, LabelTable
-from foveola.relevance.linear import Floats, Linear, Vectors, balanced, fit_linear
+from foveola.relevance.linear import TOLERANCE, Floats, Linear, Vectors, balanced, fit_linear
 from foveola.relevance.relevance import Relevance, logits_apart
 
 FOLDS = 5
 LEAST_PEOPLE = 6  # who have a label value, below which it is not learnt
 ENOUGH = 100  # people new to the encoder, from whom alone is learnt where there are so many
 PENALTIES = (100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003)  # tried, strongest first
-PATIENCE = 2  # weaker penalties that are tried without a gain
+PATIENCE = 1  # steps to weaker penalties that are tried without a gain
+_STEP = 2  # of the penalties, at first
+_ROUGH = 1e-4  # tolerance of fits that only choose
 MOST = 10_000  # cases that the penalty is chosen on; more choose the same and take minutes
 _FEW = 1 << 22  # numbers of a matrix, below which threads wait for each other longer than they work
+_ONE = Lock()  # a limit of threads that ends while another begins would stay
 STRONGER = 10.0  # times the penalty, where the encoder was trained on the cases learnt from
 
 
@@ -89,7 +93,7 @@ def learn(
     import scipy.optimize  # noqa: F401 - before its threads are limited; a search does without it
 
     few = len(people) * descriptors.shape[1] < _FEW
-    with threadpool_limits(1 if few else None, user_api="blas"):
+    with _ONE, threadpool_limits(1 if few else None, user_api="blas"):
         return _learn(descriptors, labels, people, seen, prior)
 
 
@@ -110,11 +114,14 @@ def _learn(
         )  # fmt: skip
     x, of, who = descriptors[chosen], labels.rows(chosen), people[chosen]
     dealt = folds(of, who)
-    penalty, held = _choose(x, of, dealt, known)
+    penalty, held, begun = _choose(x, of, dealt, known)
     if not new:
         penalty = penalty * STRONGER
-    apart = tuple(_fit(x[dealt != k], of.rows(dealt != k), penalty, held) for k in range(FOLDS))
-    whole = _fit(x, of, penalty, held)
+    apart = tuple(
+        _whole(_fit(x[dealt != k], of.rows(dealt != k), penalty, held, begun[k]), held)
+        for k in range(FOLDS)
+    )
+    whole = _whole(_fit(x, of, penalty, held, begun[0]), held)
     logits = logits_apart(whole, apart, dealt, x)
     fold[chosen] = dealt
     return Relevance(
@@ -132,19 +139,18 @@ def learnable(labels: LabelTable, people: Ids) -> tuple[str, ...]:
         TooFewError: fewer than two such values, or no such finding.
     """
     kept = []
-    most = 0
+    several = labels.link == "sigmoid"
     for k, value in enumerate(labels.values):
         has = len(np.unique(people[labels.known & labels.members[:, k]]))
         lacks = len(np.unique(people[labels.known & ~labels.members[:, k]]))
-        most = max(most, has)
-        if has >= LEAST_PEOPLE and lacks >= LEAST_PEOPLE:
+        if has >= LEAST_PEOPLE and (lacks >= LEAST_PEOPLE or not several):
             kept.append(value)
-    if len(kept) < (2 if labels.link == "softmax" else 1):
+    if len(kept) < (1 if several else 2):
         raise TooFewError(
             f"{labels.label}: {int(labels.known.sum())} cases have one, and {len(kept)} of its "
-            f"{len(labels.values)} values are those of {LEAST_PEOPLE} people or more; expected "
-            f"{'two values' if labels.link == 'softmax' else 'one finding'} or more that are, so "
-            "record more labels"
+            f"{len(labels.values)} values are {'found and missing in' if several else 'those of'} "
+            f"{LEAST_PEOPLE} people or more; expected {'one finding' if several else 'two values'} "
+            "or more that are, so record more labels"
         )
     return tuple(kept)
 
@@ -152,24 +158,23 @@ def learnable(labels: LabelTable, people: Ids) -> tuple[str, ...]:
 def folds(labels: LabelTable, people: Ids) -> Ids:
     """Return (N,) the fold of each case, 0 to FOLDS - 1: whole people, each value spread evenly.
 
-    People are dealt out in order of first appearance, those with a rare value first.
+    People are dealt out by their rarest value, the rarest first, in order of first appearance.
     """
-    count = labels.members.sum(axis=0)
-    rarest = np.where(labels.members, count, len(labels.members) + 1).min(axis=1, initial=10**9)
-    order, first = np.unique(people, return_index=True)
-    least = np.full(len(order), np.iinfo(np.int64).max)
-    at = np.searchsorted(order, people)
-    np.minimum.at(least, at, rarest.astype(np.int64))
-    dealt = np.empty(len(order), np.int64)
-    dealt[np.lexsort((first, least))] = np.arange(len(order)) % FOLDS
+    rarity = np.argsort(np.argsort(labels.members.sum(axis=0), kind="stable"))  # 0 is the rarest
+    K = len(rarity)
+    _, first, at = np.unique(people, return_index=True, return_inverse=True)
+    rarest = np.full(len(first), K)
+    np.minimum.at(rarest, at, np.where(labels.members, rarity, K).min(axis=1, initial=K))
+    dealt = np.empty(len(first), np.int64)
+    dealt[np.lexsort((first, rarest))] = np.arange(len(first)) % FOLDS
     return dealt[at]
 
 
 def _learnt_from(labels: LabelTable, people: Ids, seen: Bools | None) -> tuple[Bools, bool]:
     """Which cases are learnt from, and whether all of them are of people new to the encoder."""
-    if seen is None or not seen.any():
+    others = labels.known if seen is None else labels.known & ~np.isin(people, people[seen])
+    if (others == labels.known).all():
         return labels.known, True
-    others = labels.known & ~np.isin(people, people[seen])
     try:
         whole = learnable(labels.rows(others), people[others]) == labels.values
     except TooFewError:
@@ -181,47 +186,95 @@ def _learnt_from(labels: LabelTable, people: Ids, seen: Bools | None) -> tuple[B
 
 def _choose(
     x: Vectors, labels: LabelTable, fold: Ids, prior: Prior | None
-) -> tuple[float | Floats, Prior | None]:
-    """The penalty, for findings one each, and whether to start from the prior: by cross-entropy."""
+) -> tuple[float | Floats, Prior | None, list[Linear | None]]:
+    """What is best by cross-entropy.
+
+    Returns:
+        The penalty, for findings one each; whether to start from the prior; and a fit without each
+        fold, made on the way, that another without it may start from.
+    """
     if len(x) > MOST:
         some = np.arange(0, len(x), -(-len(x) // MOST))
         x, labels, fold = x[some], labels.rows(some), fold[some]
-    weights = balanced(labels.members, labels.link)
-    tried = []
-    for start in (prior, None) if prior is not None else (None,):
-        found: list[Floats] = []
-        for penalty in PENALTIES:
-            found.append(_losses(x, labels, fold, weights, penalty, start))
-            if np.argmin(np.mean(found, axis=1)) < len(found) - PATIENCE:
-                break  # it was best some steps ago, and follows the cases too closely by now
-        tried.append((np.min(found, axis=0).mean(), np.argmin(found, axis=0), start))
-    _, best, start = min(tried, key=lambda each: float(each[0]))
-    chosen = np.array(PENALTIES)[best]
-    return (float(chosen[0]) if labels.link == "softmax" else chosen), start
+    tried = [_Trial(x, labels, fold, start) for start in dict.fromkeys((prior, None))]
+    for trial in tried:
+        trial.run()
+    best = min(tried, key=lambda each: float(each.losses.mean()))
+    chosen = np.array(PENALTIES)[best.at]
+    penalty = float(chosen[0]) if labels.link == "softmax" else chosen
+    return penalty, best.prior, best.fits
 
 
-def _losses(
-    x: Vectors, labels: LabelTable, fold: Ids, weights: Floats, penalty: float, prior: Prior | None
-) -> Floats:
-    """(1,) for softmax, (K,) for sigmoid: balanced cross-entropy of people outside the fit."""
-    logits = np.empty(labels.members.shape)
-    for k in range(FOLDS):
-        out = fold == k
-        if out.any() and not out.all():
-            logits[out] = _fit(x[~out], labels.rows(~out), penalty, prior).logits(x[out])
-    if labels.link == "softmax":
-        high = logits.max(axis=1)
-        each = high + np.log(np.exp(logits - high[:, None]).sum(axis=1))
-        each -= (logits * labels.members).sum(axis=1)
-        return np.array([(each * weights).mean()])
-    return np.asarray(((np.logaddexp(0, logits) - logits * labels.members) * weights).mean(axis=0))
+class _Trial:
+    """Penalties tried one after the other, each fit beginning where the last one ended.
+
+    Attributes:
+        prior: that all fits stand on.
+        fits: the last one without each fold.
+        at, losses: (1,) for softmax, (K,) for sigmoid: the best penalty, and what it has.
+    """
+
+    def __init__(self, x: Vectors, labels: LabelTable, fold: Ids, prior: Prior | None) -> None:
+        self.prior = prior
+        self.fits: list[Linear | None] = [None] * FOLDS
+        self._x, self._labels, self._fold = x, labels, fold
+        self._weights = balanced(labels.members, labels.link)
+        columns = 1 if labels.link == "softmax" else labels.members.shape[1]
+        self.at, self.losses = np.zeros(columns, np.int64), np.full(columns, np.inf)
+
+    def run(self) -> None:
+        """Try each second penalty until all are past their best, then those beside the best."""
+        for i in range(0, len(PENALTIES), _STEP):
+            self._try(np.full(len(self.at), i))
+            if (self.at + _STEP * PATIENCE <= i).all():
+                break  # they follow the cases too closely by now
+        coarse = self.at.copy()
+        for side in (-1, 1):
+            self._try(np.clip(coarse + side, 0, len(PENALTIES) - 1))
+
+    def _try(self, at: Ids) -> None:
+        penalty = np.array(PENALTIES)[at]
+        found = self._losses(float(penalty[0]) if self._labels.link == "softmax" else penalty)
+        better = found < self.losses
+        self.at = np.where(better, at, self.at)
+        self.losses = np.where(better, found, self.losses)
+
+    def _losses(self, penalty: float | Floats) -> Floats:
+        """Balanced cross-entropy of people outside the fit."""
+        x, labels, fold = self._x, self._labels, self._fold
+        logits = np.zeros(labels.members.shape)
+        for k in range(FOLDS):
+            out = fold == k
+            if out.any() and not out.all():
+                made = _fit(x[~out], labels.rows(~out), penalty, self.prior, self.fits[k], _ROUGH)
+                self.fits[k] = made
+                logits[out] = _whole(made, self.prior).logits(x[out])
+        members, weights = labels.members, self._weights
+        if labels.link == "softmax":
+            high = logits.max(axis=1)
+            each = high + np.log(np.exp(logits - high[:, None]).sum(axis=1))
+            return np.array([((each - (logits * members).sum(axis=1)) * weights).mean()])
+        return np.asarray(((np.logaddexp(0, logits) - logits * members) * weights).mean(axis=0))
 
 
-def _fit(x: Vectors, labels: LabelTable, penalty: float | Floats, prior: Prior | None) -> Linear:
-    """A balanced fit; what it adds to the prior and the prior itself become one classifier."""
-    logits = None if prior is None else prior.linear.logits(x)
-    weights = balanced(labels.members, labels.link)
-    made = fit_linear(x, labels.members, weights, link=labels.link, penalty=penalty, prior=logits)
+def _fit(
+    x: Vectors,
+    labels: LabelTable,
+    penalty: float | Floats,
+    prior: Prior | None,
+    start: Linear | None = None,
+    tolerance: float = TOLERANCE,
+) -> Linear:
+    """A balanced fit: what it adds to the prior."""
+    return fit_linear(
+        x, labels.members, balanced(labels.members, labels.link), link=labels.link,
+        penalty=penalty, prior=None if prior is None else prior.linear.logits(x), start=start,
+        tolerance=tolerance,
+    )  # fmt: skip
+
+
+def _whole(made: Linear, prior: Prior | None) -> Linear:
+    """What a fit adds to the prior, and the prior itself, as one classifier."""
     if prior is None:
         return made
     scale = np.float32(made.scale)

@@ -6,19 +6,23 @@ The problem is convex, so neither a start nor a seed plays a part: the same case
 give the same weights.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Vectors = NDArray[np.float32]
+_Any = NDArray[np.floating[Any]]
 
 Link = Literal["softmax", "sigmoid"]  # one value a case, or any number of values
 
 STEPS = 200  # of L-BFGS, at most
-_TOLERANCE = 1e-5  # of the gradient's largest part; losses are means
+TOLERANCE = 1e-5
+_FALL = 1e-4  # times the tolerance: a step that gains less of the loss is the last
+_ROWS = 1 << 14  # descriptors that are made float64 at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +54,7 @@ def fit_linear(
     penalty: float | Floats,
     prior: Floats | None = None,
     start: Linear | None = None,
+    tolerance: float = TOLERANCE,
 ) -> Linear:
     """Fit a classifier by penalised cross-entropy.
 
@@ -67,54 +72,92 @@ def fit_linear(
         penalty: above 0; for sigmoid also one for each value, float64 (K,).
         prior: float64 (N, K), logits of another classifier.
         start: a classifier to start from, for speed; it does not change the optimum.
+        tolerance: the gradient's largest part at the end; losses are means.
 
     Returns:
         The classifier of descriptors as they are, not standardised.
     """
     from scipy.optimize import minimize  # takes .1 s, which a search need not wait for
 
-    mean = descriptors.mean(axis=0, dtype=np.float64)
-    deviation = descriptors.std(axis=0, dtype=np.float64) + 1e-6
-    x = ((descriptors - mean.astype(np.float32)) / deviation.astype(np.float32)).astype(np.float32)
+    mean, deviation = _standard(descriptors)
+    x = np.asarray(descriptors - mean.astype(np.float32), np.float32)
+    x /= deviation.astype(np.float32)
     D, K = x.shape[1], targets.shape[1]
-    wanted = targets.astype(np.float32)
     each = (weights if weights.ndim == 2 else weights[:, None]) / weights.sum()
-    each = each.astype(np.float32) * (1 if weights.ndim == 1 else np.float32(K))
-    offset = None if prior is None else prior.astype(np.float32)
-
-    def loss(theta: Floats) -> tuple[float, Floats]:
-        W = theta[: D * K].reshape(D, K)
-        z = x @ W.astype(np.float32) + theta[D * K : D * K + K].astype(np.float32)
-        if offset is not None:
-            z += np.float32(theta[-1]) * offset
-        value, slope = _softmax_loss(z, wanted) if link == "softmax" else _sigmoid_loss(z, wanted)
-        slope *= each
-        total = float((value * each).sum(dtype=np.float64)) + float((penalty * W * W).sum()) / 2
-        parts = [
-            (x.T @ slope + penalty * W).ravel(),
-            slope.sum(axis=0, dtype=np.float64),
-        ]
-        if offset is not None:
-            parts.append(np.array([(slope * offset).sum(dtype=np.float64)]))
-        return total, np.concatenate(parts)
-
-    theta = np.zeros(D * K + K + (offset is not None))
-    if offset is not None:
+    each = each * (1 if weights.ndim == 1 else K)
+    loss = objective(x, targets, each, link=link, penalty=penalty, prior=prior)
+    theta = np.zeros(D * K + K + (prior is not None))
+    if prior is not None:
         theta[-1] = 1
     if start is not None:
         W = start.weights.astype(np.float64) * deviation[:, None]
         theta[: D * K] = W.ravel()
         theta[D * K : D * K + K] = start.bias + mean @ start.weights.astype(np.float64)
-        if offset is not None:
+        if prior is not None:
             theta[-1] = start.scale
     found = minimize(
         loss, theta, jac=True, method="L-BFGS-B",
-        options={"maxiter": STEPS, "gtol": _TOLERANCE, "ftol": 1e-9},
+        options={"maxiter": STEPS, "gtol": tolerance, "ftol": tolerance * _FALL},
     ).x  # fmt: skip
     W = found[: D * K].reshape(D, K) / deviation[:, None]
     bias = found[D * K : D * K + K] - mean @ W
-    scale = float(found[-1]) if offset is not None else 0.0
+    scale = float(found[-1]) if prior is not None else 0.0
     return Linear(W.astype(np.float32), bias.astype(np.float32), scale)
+
+
+def objective(
+    x: _Any,
+    targets: NDArray[np.bool_],
+    each: Floats,
+    *,
+    link: Link,
+    penalty: float | Floats,
+    prior: Floats | None = None,
+) -> Callable[[Floats], tuple[float, Floats]]:
+    """Return what a fit makes least: of D * K weights, K biases, and a prior's factor.
+
+    Args:
+        x: (N, D), standardised; what is large is computed in its precision.
+        targets: bool (N, K).
+        each: float64 (N, 1) or (N, K), the share of each loss.
+        link: as for `fit_linear`.
+        penalty: likewise.
+        prior: likewise.
+
+    Returns:
+        A function of a float64 vector that gives the value and its gradient.
+    """
+    kind = x.dtype.type
+    D, K = x.shape[1], targets.shape[1]
+    wanted, share = targets.astype(kind), each.astype(kind)
+    offset = None if prior is None else prior.astype(kind)
+    of_link = _softmax_loss if link == "softmax" else _sigmoid_loss
+
+    def loss(theta: Floats) -> tuple[float, Floats]:
+        W = theta[: D * K].reshape(D, K)
+        z = x @ W.astype(kind) + theta[D * K : D * K + K].astype(kind)
+        if offset is not None:
+            z += kind(theta[-1]) * offset
+        value, slope = of_link(z, wanted)
+        slope *= share
+        total = float((value * share).sum(dtype=np.float64)) + float((penalty * W * W).sum()) / 2
+        parts = [(x.T @ slope + penalty * W).ravel(), slope.sum(axis=0, dtype=np.float64)]
+        if offset is not None:
+            parts.append(np.array([(slope * offset).sum(dtype=np.float64)]))
+        return total, np.concatenate(parts)
+
+    return loss
+
+
+def _standard(descriptors: Vectors) -> tuple[Floats, Floats]:
+    """(D,) mean and deviation; of numbers that are all the same, up to rounding, deviation 1."""
+    mean = descriptors.mean(axis=0, dtype=np.float64)
+    deviation = np.zeros(len(mean))
+    for start in range(0, len(descriptors), _ROWS):  # without a copy of all in float64
+        off = descriptors[start : start + _ROWS] - mean
+        deviation += (off * off).sum(axis=0)
+    deviation = np.sqrt(deviation / len(descriptors))
+    return mean, np.where(deviation > 1e-6 * np.abs(mean), deviation, 1.0)
 
 
 def softmax(logits: Floats) -> Floats:
@@ -142,7 +185,8 @@ def balanced(targets: NDArray[np.bool_], link: Link) -> Floats:
     return np.asarray(np.where(targets, has, lacks))
 
 
-def _softmax_loss(z: Vectors, wanted: Vectors) -> tuple[Vectors, Vectors]:
+def _softmax_loss(z: _Any, wanted: _Any) -> tuple[_Any, _Any]:
+    """(N, K) logits, which are changed -> (N, 1) losses and (N, K) slopes."""
     z -= z.max(axis=1, keepdims=True)
     p = np.exp(z)
     total = p.sum(axis=1, keepdims=True)
@@ -151,6 +195,7 @@ def _softmax_loss(z: Vectors, wanted: Vectors) -> tuple[Vectors, Vectors]:
     return value, p - wanted
 
 
-def _sigmoid_loss(z: Vectors, wanted: Vectors) -> tuple[Vectors, Vectors]:
+def _sigmoid_loss(z: _Any, wanted: _Any) -> tuple[_Any, _Any]:
+    """(N, K) logits -> (N, K) losses and slopes."""
     value = np.maximum(z, 0) - z * wanted + np.log1p(np.exp(-np.abs(z)))
-    return value, (0.5 * (1 + np.tanh(0.5 * z))).astype(np.float32) - wanted
+    return value, (1 + np.tanh(z / 2)) / 2 - wanted

@@ -1,0 +1,34 @@
+"""Made-up archives as arrays: descriptors of which some directions tell a label."""
+
+import numpy as np
+
+from foveola.relevance.labels import LabelTable
+
+
+def unit_rows(x):
+    return (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
+
+
+def graded(count, *, dimension=16, values=3, shares=None, signal=1.5, each=2, seed=0):
+    """Descriptors (N, D), a table of grades, and people who have `each` photographs.
+
+    The photographs of a person share a grade, and are alike.
+    """
+    rng = np.random.default_rng(seed)
+    people = np.arange(count) // each
+    grade = rng.choice(values, people[-1] + 1, p=shares)
+    centres = rng.normal(size=(values, dimension)) * signal
+    own = rng.normal(size=(people[-1] + 1, dimension))
+    x = centres[grade[people]] + own[people] + 0.5 * rng.normal(size=(count, dimension))
+    return unit_rows(x), LabelTable.of("grade", [{str(g)} for g in grade[people]]), people
+
+
+def found(count, *, dimension=16, values="ABC", signal=2.0, each=2, seed=0):
+    """Likewise with findings, of which some photographs have none."""
+    rng = np.random.default_rng(seed)
+    people = np.arange(count) // each
+    has = rng.random((people[-1] + 1, len(values))) < 0.3
+    axes = rng.normal(size=(len(values), dimension)) * signal
+    x = has[people] @ axes + rng.normal(size=(count, dimension))
+    recorded = [{v for v, h in zip(values, row, strict=True) if h} for row in has[people]]
+    return unit_rows(x), LabelTable.of("findings", recorded), people
