@@ -51,6 +51,40 @@ def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def learnt(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of an archive of 40 phantom people that has learnt grade and findings.
+
+    Of every tenth of its 80 photographs no label is known. Beside it lie the photographs of 12
+    other people, in new/images.
+    """
+    from dataclasses import replace
+
+    from foveola.archive import Archive
+    from foveola.datasets.manifest import Manifest
+    from foveola.indexing import add_missing
+    from foveola.learned import learn_archive
+    from foveola.phantom import generate
+
+    folder = tmp_path_factory.mktemp("learnt")
+    known = generate(folder / "known", subjects=40, visits=1, seed=5, size=256, masks=False)
+    generate(folder / "new", subjects=12, visits=1, seed=77, size=256, masks=False)
+    cases = [
+        replace(case, grade=None, findings=None) if i % 10 == 3 else case
+        for i, case in enumerate(Manifest.read(known, collection="p").cases())
+    ]
+    add_missing(folder / "archive", cases)
+    with Archive.open(folder / "archive") as archive:
+        assert list(learn_archive(archive).labels) == ["grade", "findings"]
+    return folder / "archive"
+
+
+@pytest.fixture(scope="session")
+def new_photographs(learnt: Path) -> list[Path]:
+    """Photographs of people whom that archive does not hold."""
+    return sorted((learnt.parent / "new/images").iterdir())
+
+
+@pytest.fixture(scope="session")
 def made_reader(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a released reader with random weights, which reads N, D and G."""
     from foveola.training.reading_export import export_reader

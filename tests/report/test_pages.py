@@ -8,7 +8,10 @@ import pytest
 
 from foveola.cases import Case
 from foveola.evaluation import Side, evaluate
+from foveola.relevance.curve import Share
+from foveola.relevance.suggestion import LabelShare, Suggestion
 from foveola.report import demo_page, evaluation_page, search_page
+from foveola.trust import Looks, QueryTrust
 
 JPEG = b"\xff\xd8\xff\xe0 not a whole picture, but it starts like one"
 
@@ -24,7 +27,7 @@ def a_search(query=None, cases=(), **known):
     ]
     plain = {
         "excluded_same_subject": 0, "considered": 100, "where": None, "encoder": "enc",
-        "gradability": 1.0, "trust": None,
+        "gradability": 1.0, "trust": None, "order": "looks", "label": None, "recorded": None,
     }  # fmt: skip
     return SimpleNamespace(query=query or a_case("q.jpg"), hits=hits, **(plain | known))
 
@@ -126,14 +129,61 @@ def test_a_bare_fingerprint_is_cut_short():
     assert "ab" * 7 not in words
 
 
-def test_grades_among_the_hits_are_counted():
-    cases = [a_case(f"{i}", grade=g) for i, g in enumerate([3, 0, 3, None])]
-    page = page_of(a_search(None, cases))
-    assert "1 grade 0, no DR 2 grade 3, severe NPDR 1 unlabelled" in page.words()
-    widths = [
-        tag["style"] for tag in page.all("span") if tag.get("class") in {"g0", "g3", "unlabelled"}
-    ]
-    assert widths == ["width:25.0%", "width:50.0%", "width:25.0%"]
+def suggested(*values, label="grade", sufficient=True, looks=None):
+    """The trust in an answer, of values with how many of 100 have each, and its interval."""
+    shares = tuple(LabelShare(value, Share(*(x / 100 for x in n))) for value, *n in values)
+    several = label == "findings"
+    return QueryTrust(
+        suggestion=Suggestion(label, shares, several, 300, True) if shares else None,
+        nearest=0.5, threshold=0.3, false_reject=0.01, sufficient=sufficient,
+        looks=looks or Looks(0.5, foreign=False),
+    )  # fmt: skip
+
+
+def learned(trust, grades=(2, 3), **more):
+    cases = [a_case(f"{i}", grade=g) for i, g in enumerate(grades)]
+    return a_search(None, cases, trust=trust, order="learned", label="grade", recorded=1, **more)
+
+
+def test_what_the_archive_suggests_comes_first_with_its_drawing():
+    trust = suggested(("3", 48, 40, 57), ("2", 41, 33, 50), ("0", 11, 6, 19))
+    page = page_of(learned(trust))
+    words = page.words()
+    headline = (
+        "Of 100 photographs like this, 48 (40 to 57) have severe NPDR, 41 (33 to 50) have moderate "
+        "NPDR, 11 (6 to 19) have no DR."
+    )
+    even = "Two grades are nearly equally likely; the first hits show both."
+    assert words.index(headline) < words.index(even) < words.index("The nearest case")
+    rows = ["0 no DR 11 (6 to 19)", "2 moderate NPDR 41 (33 to 50)", "3 severe NPDR 48 (40 to 57)"]
+    assert " ".join(rows) in words  # grades in their own order, each with its interval
+    drawn = [tag["width"] for tag in page.all("rect") if tag.get("class") == "share"]
+    assert drawn == ["11.0", "41.0", "48.0"]
+    ends = [tag["d"] for tag in page.all("path") if tag.get("class") == "range"]
+    assert [end.split("M")[1] for end in ends] == ["6.0 6H19.0", "33.0 6H50.0", "40.0 6H57.0"]
+    assert "Order by the archive's labels (grade), looks second; grade is recorded for 1" in words
+
+
+def test_of_findings_the_likely_ones_are_drawn_most_first():
+    trust = suggested(("G", 30, 20, 41), ("D", 5, 2, 9), ("A", 4, 1, 9), label="findings")
+    words = page_of(learned(trust)).words()
+    assert "glaucoma 30 (20 to 41) diabetes 5 (2 to 9)" in words
+    assert "AMD" not in words
+
+
+def test_a_hit_without_the_label_is_marked():
+    words = page_of(learned(suggested(("2", 90, 80, 95)), grades=(2, None))).words()
+    assert words.count("grade not recorded") == 1
+    assert words.index("grade not recorded") > words.index("2 0.700")
+
+
+def test_a_refused_picture_gets_no_share_of_anything():
+    trust = suggested(sufficient=False, looks=Looks(1.0, foreign=True))
+    page = page_of(learned(trust))
+    assert "does not look like a colour photograph" in page.words()
+    assert "%" not in page.words()
+    assert "of 100" not in page.words().lower()
+    assert not page.all("rect")
 
 
 @pytest.mark.parametrize(("similarity", "width"), [(0.5, 50.0), (-0.3, 0.0), (1.0000001, 100.0)])

@@ -12,11 +12,11 @@ from foveola.cases import Case
 from foveola.encoders.reader import Reader
 from foveola.errors import ArchiveError
 from foveola.reading import read_person
+from foveola.relevance.curve import Share
 from foveola.retrieval import Hit, Retriever
 from foveola.service.both import Both
 from foveola.service.exports import COLUMNS, anonymous, hits_csv
 from foveola.trust import HitTrust
-from foveola.trust.curve import Share
 from service.conftest import MARK, send
 
 
@@ -126,7 +126,7 @@ def test_a_reading_is_taken_along_without_people(client, eyes, monkeypatch):
 
 
 HIT = Hit(
-    rank=1, similarity=0.98765432, id=7,
+    rank=1, similarity=0.98765432, score=0.5, id=7,
     case=Case(image="Mustermann.jpg", path="/Mustermann.jpg", subject="0815", eye="left",
               visit="1951-03-04", grade=2, findings=frozenset(), extra={"outcome": "=1+1"}),
     trust=HitTrust("grade", 0.5, None, Share(0.25, 0.125, 0.5), True),
@@ -134,10 +134,12 @@ HIT = Hit(
 
 
 def test_a_row_by_hand(found):
-    (row,) = table(hits_csv(replace(found, hits=(HIT,))))
+    result = replace(found, hits=(HIT,), order="both", label="grade")
+    (row,) = table(hits_csv(result))
     assert tuple(row) == COLUMNS
     assert row == {
-        "rank": "1", "id": "7", "similarity": "0.987654", "grade": "2", "findings": "none",
+        "rank": "1", "id": "7", "similarity": "0.987654", "score": "0.5",
+        "order": "by labels (grade) and looks in equal parts", "grade": "2", "findings": "none",
         "eye": "left", "visit": "", "age": "", "sex": "", "outcome": "'=1+1", "sufficient": "1",
         "same": "0.5", "other": "", "agreement": "0.25", "agreement_low": "0.125",
         "agreement_high": "0.5",

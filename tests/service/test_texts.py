@@ -17,6 +17,7 @@ BUILT = {
     "case": {"subject", "eye", "visit", "age", "sex", "outcome"},
     "both": {"left", "right"},
     "marks": {"more", "less"},
+    "order": {"looks", "both"},
     "audit": {"wrong", "right", "unsure"},
     "tabs": {"people", "right", "left", "reading"},
 }

@@ -13,6 +13,7 @@ from foveola.cases import Eye, Scalar
 from foveola.errors import ServiceError
 
 T = TypeVar("T")
+Order = Literal["learned", "looks", "both"]
 
 
 @dataclass(frozen=True)
@@ -60,36 +61,59 @@ class Looks:
 
 
 @dataclass(frozen=True)
+class LabelShare:
+    """How many of 100 photographs like the query have a label value, as a share from 0 to 1."""
+
+    value: str
+    share: Share
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """What the archive suggests of a photograph, most likely value first; see docs/trust.md."""
+
+    label: str
+    shares: tuple[LabelShare, ...]
+    several: bool
+    people: int
+    new: bool
+
+
+@dataclass(frozen=True)
 class QueryTrust:
     """How far to trust an answer, see docs/trust.md."""
 
-    label: str | None
+    suggestion: Suggestion | None
     nearest: float | None
     threshold: float | None
     false_reject: float
     sufficient: bool
-    commonest: str | None
-    neighbours: int
-    local: Share | None
     looks: Looks
     trained: float | None
 
 
 @dataclass(frozen=True)
 class Hit:
-    """A similar case: rank from 1, cosine from -1 to 1."""
+    """A similar case: rank from 1, cosine and score, by which it is ranked, from -1 to 1."""
 
     rank: int
     similarity: float
+    score: float
     case: StoredCase
     trust: HitTrust | None
 
 
 @dataclass(frozen=True)
 class SearchAnswer:
-    """What a search found, best first; `sentences` say how far to trust it."""
+    """What a search found, best first; `sentences` say how far to trust it.
+
+    Ordered by what the archive learnt of `label`, which is `recorded` for so many, or by looks.
+    """
 
     hits: tuple[Hit, ...]
+    order: Order
+    label: str | None
+    recorded: int | None
     considered: int
     excluded_same_subject: int
     in_archive: bool

@@ -11,6 +11,7 @@ from foveola.client.answers import (
     Added,
     Job,
     MatchAnswer,
+    Order,
     ReadAnswer,
     SearchAnswer,
     StoredCase,
@@ -51,10 +52,13 @@ class Client(Closing):
 
     def search(
         self, photograph: Photograph, k: int = 10, *, where: str | None = None,
-        eye: Eye | None = None,
+        eye: Eye | None = None, by: Order | None = None, label: str | None = None,
     ) -> SearchAnswer:  # fmt: skip
-        """The k cases most like a photograph, among those that meet a condition."""
-        form = {"k": k, "where": where, "eye": eye}
+        """The k cases most like a photograph, among those that meet a condition.
+
+        Ordered by what the archive learnt of a label where it learnt one, unless told otherwise.
+        """
+        form = {"k": k, "where": where, "eye": eye, "by": by, "label": label}
         return made(SearchAnswer, self._sent("/search", {"photograph": photograph}, form))
 
     def read(

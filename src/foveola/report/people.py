@@ -9,7 +9,7 @@ from foveola.people import findings_of, grade_of
 from foveola.people_search import PersonHit, PersonResult
 from foveola.report.pages import render
 from foveola.report.shapes import Images
-from foveola.report.views import CaseView, Share, bar, card_rows, shares_of, shortened, view_case
+from foveola.report.views import CaseView, bar, card_rows, shortened, view_case
 from foveola.words import finding_word, grade_word, is_phantom, visit_word
 
 _AS_SEEN: tuple[Eye, Eye] = ("right", "left")  # facing the person, as eyes are usually shown
@@ -46,7 +46,6 @@ class PeopleView:
 
     query: PersonView
     hits: list[PersonView]
-    shares: list[Share]
     encoder: str
 
 
@@ -77,7 +76,6 @@ def view_people(result: PersonResult, images: Images) -> PeopleView:
     return PeopleView(
         query=query,
         hits=[_hit(hit, query, images) for hit in result.hits],
-        shares=shares_of([hit.grade for hit in result.hits]),
         encoder=shortened(result.encoder),
     )
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol, TypeAlias
 
 from foveola.cases import Case
+from foveola.relevance.relevance import Order
 from foveola.trust import HitTrust, QueryTrust
 
 # The picture of a case as JPEG or PNG bytes, or None where there is none to show.
@@ -28,7 +29,8 @@ class SearchShape(Protocol):
 
     `considered` is the number of cases compared after filter and exclusion, `where` the
     filter as it was typed, `encoder` the name or fingerprint of the encoder, `gradability` the
-    query's, from 0 to 1.
+    query's, from 0 to 1. `order` is that of the hits, `label` what it is learnt of, and `recorded`
+    of how many hits that is recorded.
     """
 
     @property
@@ -39,6 +41,12 @@ class SearchShape(Protocol):
     def excluded_same_subject(self) -> int: ...  # noqa: D102
     @property
     def considered(self) -> int: ...  # noqa: D102
+    @property
+    def order(self) -> Order: ...  # noqa: D102
+    @property
+    def label(self) -> str | None: ...  # noqa: D102
+    @property
+    def recorded(self) -> int | None: ...  # noqa: D102
     @property
     def where(self) -> str | None: ...  # noqa: D102
     @property

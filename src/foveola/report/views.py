@@ -1,14 +1,14 @@
 """From results to what a template prints: words, numbers and pictures, all computed here."""
 
 import base64
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from foveola.cases import Case
 from foveola.images.gradability import warning
+from foveola.report.answer import AnswerView, view_answer
 from foveola.report.shapes import HitShape, Images, SearchShape
-from foveola.trust.sentences import of_hit, of_query
+from foveola.trust.sentences import of_hit, unrecorded
 from foveola.words import findings_of, grade_word, is_phantom, visit_word
 
 _MAGIC = ((b"\xff\xd8\xff", "image/jpeg"), (b"\x89PNG\r\n\x1a\n", "image/png"))
@@ -38,16 +38,7 @@ class HitView:
     same_grade: bool
     case: CaseView
     trust: str | None
-
-
-@dataclass(frozen=True)
-class Share:
-    """One grade among the hits: how many, and what part of the bar it takes."""
-
-    grade: int | None
-    word: str
-    count: int
-    percent: float
+    unrecorded: str | None  # the label that it lacks
 
 
 @dataclass(frozen=True)
@@ -56,7 +47,7 @@ class SearchView:
 
     query: CaseView
     hits: list[HitView]
-    shares: list[Share]
+    answer: AnswerView
     considered: int
     excluded: int
     where: str | None
@@ -64,8 +55,6 @@ class SearchView:
     fingerprint: str | None
     phantoms: int
     pictures: int
-    trust: list[str]
-    sufficient: bool
 
 
 def view_search(
@@ -77,8 +66,8 @@ def view_search(
     fingerprint = card.get("fingerprint")
     return SearchView(
         query=_view_query(result, images),
-        hits=[_view_hit(hit, result.query, images) for hit in result.hits],
-        shares=shares_of([hit.case.grade for hit in result.hits]),
+        hits=[_view_hit(hit, result, images) for hit in result.hits],
+        answer=view_answer(result),
         considered=result.considered,
         excluded=result.excluded_same_subject,
         where=result.where or None,
@@ -86,8 +75,6 @@ def view_search(
         fingerprint=None if fingerprint is None else str(fingerprint)[:_SHORT],
         phantoms=sum(map(is_phantom, cases)),
         pictures=len(cases),
-        trust=of_query(result.trust),
-        sufficient=result.trust is None or result.trust.sufficient,
     )
 
 
@@ -114,7 +101,8 @@ def data_uri(picture: bytes | None) -> str | None:
     return None
 
 
-def _view_hit(hit: HitShape, query: Case, images: Images) -> HitView:
+def _view_hit(hit: HitShape, result: SearchShape, images: Images) -> HitView:
+    query = result.query
     return HitView(
         rank=hit.rank,
         similarity=f"{hit.similarity:.3f}",
@@ -122,6 +110,7 @@ def _view_hit(hit: HitShape, query: Case, images: Images) -> HitView:
         same_grade=query.grade is not None and query.grade == hit.case.grade,
         case=view_case(hit.case, images, f"Hit {hit.rank}"),
         trust=of_hit(hit.trust),
+        unrecorded=result.label if unrecorded(hit.case, result.label) else None,
     )
 
 
@@ -148,17 +137,6 @@ def view_case(case: Case, images: Images, role: str) -> CaseView:
             **{key.title(): str(case.extra[key]) for key in ("age", "sex") if case.extra.get(key)},
         },
     )
-
-
-def shares_of(grades: Sequence[int | None]) -> list[Share]:
-    """How the grades of the hits are shared out, the unlabelled last."""
-    counts = Counter(grades)
-    known = sorted(grade for grade in counts if grade is not None)
-    order = [*known, *([None] if None in counts else [])]
-    return [
-        Share(grade, grade_word(grade), counts[grade], round(100 * counts[grade] / len(grades), 2))
-        for grade in order
-    ]
 
 
 def shortened(name: str) -> str:

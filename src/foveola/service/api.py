@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 from foveola.archive.info import ArchiveInfo
 from foveola.cases import Case
 from foveola.errors import FoveolaError
+from foveola.relevance.relevance import Order
 from foveola.retrieval import Hit, SearchResult
 from foveola.service.opening import ALIVE
 from foveola.service.pages import OnDesk
@@ -56,10 +57,11 @@ class CaseOut(BaseModel):
 
 
 class HitOut(BaseModel):
-    """A similar case: rank from 1, cosine from -1 to 1, and how far to trust it."""
+    """A similar case: rank from 1, cosine and score from -1 to 1, and how far to trust it."""
 
     rank: int
     similarity: float
+    score: float = Field(description="by which the hits are ordered; the cosine, by looks")
     case: CaseOut
     trust: HitTrust | None
 
@@ -67,8 +69,8 @@ class HitOut(BaseModel):
     def of(cls, hit: Hit) -> "HitOut":
         """A hit of a search."""
         return cls(
-            rank=hit.rank, similarity=round(hit.similarity, 6), trust=hit.trust,
-            case=CaseOut.of(hit.id, hit.case),
+            rank=hit.rank, similarity=round(hit.similarity, 6), score=round(hit.score, 6),
+            trust=hit.trust, case=CaseOut.of(hit.id, hit.case),
         )  # fmt: skip
 
 
@@ -76,6 +78,9 @@ class SearchOut(BaseModel):
     """What a search found, and how far to trust it."""
 
     hits: list[HitOut]
+    order: Order = Field(description="of the hits; by looks where the photograph can't be compared")
+    label: str | None = Field(description="that is learnt of; null where the archive learnt none")
+    recorded: int | None = Field(description="of how many hits this label is recorded")
     considered: int = Field(description="cases compared, after filter and exclusions")
     excluded_same_subject: int
     in_archive: bool = Field(description="whether the archive holds this very file")
@@ -90,11 +95,13 @@ class SearchOut(BaseModel):
     def of(cls, result: SearchResult) -> "SearchOut":
         """The result of a search."""
         return cls(
-            hits=[HitOut.of(hit) for hit in result.hits], considered=result.considered,
+            hits=[HitOut.of(hit) for hit in result.hits], order=result.order, label=result.label,
+            recorded=result.recorded, considered=result.considered,
             excluded_same_subject=result.excluded_same_subject, in_archive=result.in_archive,
             gradability=round(result.gradability, 4), trust=result.trust,
-            sentences=of_query(result.trust), encoder=result.encoder,
-            fingerprint=result.fingerprint, milliseconds=round(result.milliseconds, 2),
+            sentences=of_query(result.trust, [hit.case for hit in result.hits]),
+            encoder=result.encoder, fingerprint=result.fingerprint,
+            milliseconds=round(result.milliseconds, 2),
         )  # fmt: skip
 
 
@@ -105,10 +112,14 @@ def search(
     k: Annotated[int, Form(ge=1, le=1000)] = 10,
     where: Annotated[str | None, Form(description="condition on the cases")] = None,
     eye: Annotated[Literal["left", "right"] | None, Form()] = None,
+    by: Annotated[
+        Order | None, Form(description="learned where the archive learnt a label")
+    ] = None,
+    label: Annotated[str | None, Form(description="of the order; the one most cases have")] = None,
 ) -> SearchOut:
     """Find the cases most like a photograph. The photograph is not kept."""
     query = desk.read(photograph.file.read(), eye)
-    return SearchOut.of(desk.answer(query, k, where))
+    return SearchOut.of(desk.answer(query, k, where, by=by, label=label or None))
 
 
 @router.get("/cases/{id}")

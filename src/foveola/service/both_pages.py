@@ -13,7 +13,6 @@ from foveola.images.gradability import warning
 from foveola.people import NORMAL
 from foveola.reading import Reading
 from foveola.report.reading import SEEN, among
-from foveola.report.views import shares_of
 from foveola.service.both import Both, Pair
 from foveola.service.filters import offered
 from foveola.service.pages import Asked, OnDesk, Ticked, hit_values, page
@@ -84,7 +83,7 @@ def people(
     show = show if show in SHOWS else "people"
     values: dict[str, Any] = {
         "token": token, "pair": pair, "sent": sent, "seen": SEEN, "chosen": chosen, "show": show,
-        "action": f"/people/{token}", "offered": offered(desk.retriever.archive) if whole else None,
+        "action": f"/people/{token}", "offered": offered(desk.retriever) if whole else None,
     }  # fmt: skip
     try:
         values |= _shown(show, desk, both, pair, sent, chosen, finding_map)
@@ -103,8 +102,7 @@ def _shown(
         found = both.people(sent, chosen.count, chosen.condition())
         cases = [case for hit in found.hits for case in hit.cases.values()]
         return {
-            "found": found, "shares": shares_of([hit.grade for hit in found.hits]),
-            "among": among(found), "phantoms": any(map(is_phantom, cases)),
+            "found": found, "among": among(found), "phantoms": any(map(is_phantom, cases)),
         }  # fmt: skip
     eye: Eye = "left" if show == "left" else "right"
     return hit_values(desk, pair.tokens[eye], sent[eye], chosen) | {"eye": eye}

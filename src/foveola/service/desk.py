@@ -16,7 +16,9 @@ from foveola.explain import removal_map
 from foveola.images.decode import decode, read_bytes, same_scale
 from foveola.images.overlay import shares
 from foveola.images.thumbnail import small
+from foveola.relevance.relevance import Order
 from foveola.retrieval import Marks, Query, Retriever, SearchResult
+from foveola.service.filters import Chosen
 from foveola.service.metrics import Metrics
 from foveola.service.models import Models
 from foveola.service.pictures import MOST, Kept, Picture, heat, picture
@@ -112,26 +114,32 @@ class Desk:
             raise _gone(id_) from None
         return self.receive(data, case.eye)
 
-    def search(
-        self, sent: Sent, k: int, where: str | None = None, marks: Marks | None = None
-    ) -> SearchResult:
-        """The cases most like a photograph that was sent, and like those marked.
+    def search(self, sent: Sent, chosen: Chosen) -> SearchResult:
+        """The cases most like a photograph that was sent, as it was ticked and marked.
 
         Raises:
             FilterError: the condition can't be understood.
+            ArchiveError: the archive has not learnt what it is to be ordered by.
         """
-        return self.answer(sent.query, k, where, marks)
+        return self.answer(
+            sent.query, chosen.count, chosen.condition(), chosen.marks,
+            by=chosen.order, label=chosen.label or None,
+        )  # fmt: skip
 
     def answer(
-        self, query: Query, k: int, where: str | None = None, marks: Marks | None = None
-    ) -> SearchResult:
+        self, query: Query, k: int, where: str | None = None, marks: Marks | None = None, *,
+        by: Order | None = None, label: str | None = None,
+    ) -> SearchResult:  # fmt: skip
         """The cases most like a photograph that was read.
 
         Raises:
             FilterError: the condition can't be understood.
+            ArchiveError: the archive has not learnt what it is to be ordered by.
         """
         with self.metrics.searching():
-            result = self.retriever.answer(query, k, where=where, marks=marks or Marks())
+            result = self.retriever.answer(
+                query, k, where=where, marks=marks or Marks(), by=by, label=label
+            )
         saw(hit.id for hit in result.hits)
         return result
 

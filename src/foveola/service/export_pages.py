@@ -26,14 +26,14 @@ ALIKE = 5  # people shown beside a reading, as `foveola read` has it
 @router.get("/queries/{token}/report")
 def report(desk: OnDesk, sent: Asked, chosen: Ticked) -> Response:
     """The hits as a page that needs nothing else."""
-    result = desk.search(sent, chosen.count, chosen.condition(), chosen.marks)
+    result = desk.search(sent, chosen)
     return saved(search_report(result, sent.thumbnail, desk.thumbnail, card(desk)), *HTML)
 
 
 @router.get("/queries/{token}/hits.csv")
 def table(desk: OnDesk, sent: Asked, chosen: Ticked) -> Response:
     """The hits as a table."""
-    result = desk.search(sent, chosen.count, chosen.condition(), chosen.marks)
+    result = desk.search(sent, chosen)
     return saved(hits_csv(result), *TABLE)
 
 

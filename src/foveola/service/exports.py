@@ -19,10 +19,11 @@ from foveola.reading import Reading, pictures
 from foveola.report import people_page, reading_page, search_page
 from foveola.retrieval import Hit, SearchResult
 from foveola.service.texts import texts
+from foveola.trust.sentences import of_order
 
 COLUMNS = (
-    "rank", "id", "similarity", "grade", "findings", "eye", "visit", "age", "sex", "outcome",
-    "sufficient", "same", "other", "agreement", "agreement_low", "agreement_high",
+    "rank", "id", "similarity", "score", "order", "grade", "findings", "eye", "visit", "age", "sex",
+    "outcome", "sufficient", "same", "other", "agreement", "agreement_low", "agreement_high",
 )  # fmt: skip
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would calculate
 
@@ -87,16 +88,17 @@ def reading_report(
 def hits_csv(result: SearchResult) -> str:
     """A row a hit, in COLUMNS; an empty cell is unknown.
 
-    The last six are those of `foveola.trust.HitTrust`, shares from 0 to 1.
+    They are ordered by score, as `order` says; similarity is the cosine. The last six are those of
+    `foveola.trust.HitTrust`, shares from 0 to 1.
     """
     out = io.StringIO()
     rows = csv.writer(out, lineterminator="\n")
     rows.writerow(COLUMNS)
-    rows.writerows(map(_row, result.hits))
+    rows.writerows(_row(hit, of_order(result.order, result.label)) for hit in result.hits)
     return out.getvalue()
 
 
-def _row(hit: Hit) -> list[object]:
+def _row(hit: Hit, order: str) -> list[object]:
     case, trust = hit.case, hit.trust
     agreement = trust.agreement if trust else None
     findings = None if case.findings is None else ";".join(sorted(case.findings)) or "none"
@@ -105,7 +107,8 @@ def _row(hit: Hit) -> list[object]:
     trusted = [None] * 3 if trust is None else [int(trust.sufficient), trust.same, trust.other]
     share = [None] * 3 if agreement is None else [agreement.value, agreement.low, agreement.high]
     numbers = [None if value is None else round(value, 4) for value in (*trusted, *share)]
-    return [hit.rank, hit.id, round(hit.similarity, 6), *map(_cell, known), *map(_cell, numbers)]
+    ranked = [hit.rank, hit.id, round(hit.similarity, 6), round(hit.score, 6), order]
+    return [*ranked, *map(_cell, known), *map(_cell, numbers)]
 
 
 def _cell(value: object) -> object:

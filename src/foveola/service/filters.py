@@ -1,16 +1,17 @@
 """What a user ticks, as a condition on the cases."""
 
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import urlencode
 
-from foveola.archive import Archive
 from foveola.archive.info import ArchiveInfo
-from foveola.retrieval import Marks
+from foveola.relevance.relevance import ORDERS, Order
+from foveola.retrieval import Marks, Retriever
 from foveola.words import finding_word, grade_word
 
 MOST = 100  # hits on a page
 COUNT = 12
-FIELDS = ("eye", "finding", "camera", "youngest", "oldest", "where")
+FIELDS = ("eye", "finding", "camera", "youngest", "oldest", "where", "by", "label")
 CAMERA = ("camera", "camera model", "device")
 
 
@@ -25,6 +26,8 @@ class Chosen:
         camera: column and value with a colon between them, or "".
         youngest, oldest: years in digits, or "".
         where: a condition in words of docs/archive.md, or "".
+        by: the order, "" for the archive's own.
+        label: that the order is learnt of, "" for the one that most cases have.
         count: hits wanted.
         marks: cases to be more like, and less like.
     """
@@ -36,8 +39,15 @@ class Chosen:
     youngest: str = ""
     oldest: str = ""
     where: str = ""
+    by: str = ""
+    label: str = ""
     count: int = COUNT
     marks: Marks = field(default_factory=Marks)
+
+    @property
+    def order(self) -> Order | None:
+        """The order that is asked for; None for the archive's own."""
+        return next((order for order in ORDERS if order == self.by), None)
 
     def condition(self) -> str | None:
         """As the archive's filter understands it; None for everything."""
@@ -87,9 +97,9 @@ def quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def offered(archive: Archive) -> dict[str, list[tuple[str, str]]]:
-    """What can be ticked in an archive: values and their words."""
-    info = archive.info()
+def offered(retriever: Retriever) -> dict[str, Any]:
+    """What can be ticked in an archive: values and their words; and what it can be ordered by."""
+    archive, info = retriever.archive, retriever.archive.info()
     grades = [(g, f"{g} {grade_word(int(g))}") for g in info.grades if g.isdecimal()]
     cameras = camera_columns(info)
     return {
@@ -98,6 +108,7 @@ def offered(archive: Archive) -> dict[str, list[tuple[str, str]]]:
         "findings": [(f, finding_word(f)) for f in info.findings],
         "cameras": [(f"{c}:{v}", v) for c in cameras for v in archive.values(c)],
         "ages": [("age", "age")] if "age" in info.columns else [],
+        "labels": retriever.labels(),
     }
 
 

@@ -6,13 +6,21 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, File, Form, HTTPException, Query, Request, Response
 from fastapi import UploadFile as Upload
 from fastapi.responses import HTMLResponse, RedirectResponse
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from jinja2 import (
+    ChoiceLoader,
+    Environment,
+    PackageLoader,
+    PrefixLoader,
+    StrictUndefined,
+    select_autoescape,
+)
 
 from foveola.cases import Case, Eye
 from foveola.errors import ImageError
 from foveola.regions import is_on
+from foveola.report.answer import view_answer
 from foveola.report.timeline import timeline
-from foveola.report.views import bar, shares_of
+from foveola.report.views import bar
 from foveola.retrieval import Marks
 from foveola.service.desk import Desk
 from foveola.service.filters import COUNT, MOST, Chosen, offered
@@ -20,7 +28,7 @@ from foveola.service.pictures import Picture
 from foveola.service.queries import Sent
 from foveola.service.texts import texts
 from foveola.service.who import account, csrf, csrf_token, may
-from foveola.trust.sentences import of_hit, of_query
+from foveola.trust.sentences import of_hit, unrecorded
 from foveola.words import finding_word, findings_of, grade_word, is_phantom, percent, visit_word
 
 router = APIRouter(include_in_schema=False)
@@ -40,13 +48,17 @@ def chosen_of(
     youngest: str = "",
     oldest: str = "",
     where: str = "",
+    by: str = "",
+    label: str = "",
     count: Annotated[int, Query(ge=1, le=MOST)] = COUNT,
     more: Annotated[list[int] | None, Query(max_length=MOST)] = None,
     less: Annotated[list[int] | None, Query(max_length=MOST)] = None,
 ) -> Chosen:
     """What was ticked."""
     marks = Marks(tuple(more or ()), tuple(less or ())).plain
-    return Chosen(tuple(grade or ()), eye, finding, camera, youngest, oldest, where, count, marks)
+    return Chosen(
+        tuple(grade or ()), eye, finding, camera, youngest, oldest, where, by, label, count, marks
+    )
 
 
 OnDesk = Annotated[Desk, Depends(desk_of)]
@@ -101,21 +113,22 @@ def hits(token: str, request: Request, desk: OnDesk, sent: Asked, chosen: Ticked
     whole = not request.headers.get("HX-Request")
     return page(
         "query.html" if whole else "hits.html", action=f"/queries/{token}", show="",
-        offered=offered(desk.retriever.archive) if whole else None,  # counts the archive
+        offered=offered(desk.retriever) if whole else None,  # counts the archive
         **hit_values(desk, token, sent, chosen),
     )  # fmt: skip
 
 
 def hit_values(desk: Desk, token: str, sent: Sent, chosen: Chosen) -> dict[str, Any]:
     """What hits.html says of the cases most like a photograph."""
-    result = desk.search(sent, chosen.count, chosen.condition(), chosen.marks)
+    result = desk.search(sent, chosen)
     return {
         "marked": {way: [(id_, desk.case(id_)) for id_ in getattr(chosen.marks, way)]
                    for way in ("more", "less")},
         "token": token, "sent": sent, "result": result, "chosen": chosen,
         "regions": is_on(desk.retriever.archive.folder),
-        "trust": of_query(result.trust), "hits": [(hit, of_hit(hit.trust)) for hit in result.hits],
-        "shares": shares_of([hit.case.grade for hit in result.hits]),
+        "said": view_answer(result),
+        "hits": [(hit, of_hit(hit.trust), unrecorded(hit.case, result.label))
+                 for hit in result.hits],
         "phantoms": any(is_phantom(hit.case) for hit in result.hits),
     }  # fmt: skip
 
@@ -211,7 +224,10 @@ def facts(case: Case) -> dict[str, str | None]:
 @cache
 def _environment() -> Environment:
     made = Environment(
-        loader=PackageLoader("foveola.service"),
+        loader=ChoiceLoader([
+            PackageLoader("foveola.service"),
+            PrefixLoader({"report": PackageLoader("foveola.report")}),
+        ]),
         autoescape=select_autoescape(default=True, default_for_string=True),
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
