@@ -18,6 +18,7 @@ from foveola.cli.output import (
 from foveola.cli.startup import import_openvino_runtime
 
 if TYPE_CHECKING:
+    from foveola.relevance.relevance import Order
     from foveola.retrieval import SearchResult
     from foveola.trust import HitTrust
 
@@ -38,6 +39,17 @@ if TYPE_CHECKING:
     "--region",
     help="Find cases like one place: X,Y,WIDTH,HEIGHT in shares of the picture, or X,Y.",
 )
+@click.option(
+    "--by",
+    type=click.Choice(["learned", "looks", "both"]),
+    help="Order of the cases: learned from the archive's labels, by looks, or both in equal "
+    "parts. Without it: learned, where the archive has learnt something.",
+)
+@click.option(
+    "--label",
+    help="Label whose order is wanted: grade, findings, or a column that the archive has learnt. "
+    "Without it: the one that most cases have.",
+)
 @click.option("--same-subject", is_flag=True, help="Let the query's own subject be found too.")
 @click.option(
     "--html",
@@ -57,6 +69,8 @@ def search(
     collection: str,
     eye: Eye | None,
     region: str | None,
+    by: "Order | None",
+    label: str | None,
     same_subject: bool,
     html: Path | None,
     as_json: bool,
@@ -66,6 +80,9 @@ def search(
     Images of the query's own subject are left out, and counted, unless --same-subject is
     given: they are alike for reasons other than disease.
 
+    Cases come in the order that the archive has learnt from its own labels, where it has learnt
+    one (foveola learn); --by and --label choose another.
+
     With --left and --right, or one of them, the most alike people are found instead: a subject
     at one visit, both eyes taken together.
 
@@ -73,6 +90,10 @@ def search(
     like; the archive must keep its places (foveola regions on).
     """
     _check_query(image, left, right, eye)
+    if (image is None or region is not None) and (by is not None or label is not None):
+        raise click.UsageError(
+            "--by and --label go with IMAGE as a whole; not with a region or people"
+        )
     if image is None and region is not None:
         raise click.UsageError("--region goes with IMAGE: it is a place of one photograph")
     import_openvino_runtime()
@@ -99,7 +120,7 @@ def search(
     with Retriever.open(archive) as retriever:
         result = retriever.search(
             image, k, where=where, subject=subject, collection=collection, eye=eye,
-            same_subject=same_subject,
+            same_subject=same_subject, by=by, label=label,
         )  # fmt: skip
     if html is not None:
         from foveola.report import write_page
@@ -142,10 +163,14 @@ def _result_json(result: "SearchResult") -> dict[str, object]:
             "gradability": round(result.gradability, 2),
         },
         "hits": [
-            {"rank": hit.rank, "similarity": round(hit.similarity, 6), "id": hit.id,
-             "trust": trust_json(hit.trust), **case_json(hit.case)}
+            {"rank": hit.rank, "similarity": round(hit.similarity, 6),
+             "score": round(hit.score, 6), "id": hit.id, "trust": trust_json(hit.trust),
+             **case_json(hit.case)}
             for hit in result.hits
         ],
+        "order": result.order,
+        "label": result.label,
+        "recorded": result.recorded,
         "excluded_same_subject": result.excluded_same_subject,
         "considered": result.considered,
         "where": result.where,
@@ -157,8 +182,10 @@ def _result_json(result: "SearchResult") -> dict[str, object]:
 
 
 def _print(result: "SearchResult") -> None:
-    from foveola.trust.sentences import of_query
+    from foveola.trust.sentences import of_order, of_picture, of_recorded, of_suggestion
 
+    for line in of_suggestion(result.trust.suggestion, [hit.case for hit in result.hits]):
+        click.secho(line, err=True, bold=True)
     head = f"{'agrees':>6}  {'grade':>5}  {'eye':5}  {'findings':12}  image"
     click.echo(f"{'':>4}  {'similarity':>10}  {head}")
     for hit in result.hits:
@@ -168,8 +195,11 @@ def _print(result: "SearchResult") -> None:
         click.echo("no case to compare with")
     left_out = result.excluded_same_subject
     note = f"; {left_out} of the query's own subject left out" if left_out else ""
-    click.echo(f"{result.considered} cases compared{note}", err=True)
-    for line in of_query(result.trust):
+    order = of_order(result.order, result.label)
+    recorded = of_recorded(result.label, result.recorded, len(result.hits))
+    said = [f"{result.considered} cases compared{note}", f"ordered {order}", recorded]
+    click.echo("; ".join(filter(None, said)), err=True)
+    for line in of_picture(result.trust):
         click.echo(line, err=True)
 
 
