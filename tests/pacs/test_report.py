@@ -24,9 +24,10 @@ from foveola.pacs.report import (
     similar_cases_report,
 )
 from foveola.pacs.web import to_bytes
+from foveola.relevance.curve import Share
+from foveola.relevance.suggestion import LabelShare, Suggestion
 from foveola.retrieval import Hit, SearchResult
 from foveola.trust import HitTrust, Looks, QueryTrust
-from foveola.trust.curve import Share
 
 LINK = "https://foveola.example/cases/{case}"
 
@@ -50,17 +51,19 @@ def case(**values):
 
 TRUST = HitTrust("grade", 0.25, 0.75, Share(0.82, 0.74, 0.88), True)
 HITS = (
-    Hit(1, 0.91239, case(subject="P7", eye="right", grade=2, visit=12), 5, TRUST),
-    Hit(2, 0.5, case(), 6, None),
+    Hit(1, 0.91239, 0.8, case(subject="P7", eye="right", grade=2, visit=12), 5, TRUST),
+    Hit(2, 0.5, 0.4, case(), 6, None),
 )
+SHARES = (LabelShare("2", Share(0.82, 0.74, 0.88)), LabelShare("3", Share(0.18, 0.12, 0.26)))
+SUGGESTION = Suggestion("grade", SHARES, False, 300, True)
 
 
 def result(hits=HITS, **values):
     said = {
         "query": case(eye="left"), "in_archive": True, "hits": hits, "considered": 10,
         "excluded_same_subject": 3, "where": None, "encoder": "fundus", "fingerprint": "ab" * 32,
-        "milliseconds": 1.0, "gradability": 0.9,
-        "trust": QueryTrust("grade", 0.5, 0.3, 0.01, True, "2", 1, None, Looks(0.5, False)),
+        "milliseconds": 1.0, "gradability": 0.9, "order": "learned", "label": "grade",
+        "recorded": 1, "trust": QueryTrust(SUGGESTION, 0.5, 0.3, 0.01, True, Looks(0.5, False)),
     } | values  # fmt: skip
     return SearchResult(**said)
 
@@ -96,7 +99,15 @@ def test_words_of_each_case_and_of_the_answer():
     assert "same grade in 82 % (74 to 88)" in said
     assert "https://foveola.example/cases/5" in said
     assert "subject unknown; unlabelled" in words[words.index("Case 6") :]
-    assert NO_DIAGNOSIS in words
+    answer = words[words.index(NO_DIAGNOSIS) :]
+    assert answer[1] == (
+        "Of 100 photographs like this, 82 (74 to 88) have moderate NPDR, "
+        "18 (12 to 26) have severe NPDR."
+    )
+    assert (
+        "Ordered by the archive's labels (grade), looks second; grade is recorded for 1 of 2 hits."
+        in answer
+    )
     assert "10 cases compared; 3 of the same subject left out." in words
     assert words[-1] == "https://foveola.example/cases/4"
     assert PHANTOMS not in words
@@ -105,7 +116,12 @@ def test_words_of_each_case_and_of_the_answer():
 def test_who_made_it_and_how_far_it_can_be_trusted():
     made = read_again(similar_cases_report(image(), result(where="grade >= 2")))
     words = report_words(made)
-    assert {"encoder fundus", f"fingerprint {'ab' * 32}", "condition grade >= 2"} <= set(words)
+    assert {
+        "encoder fundus",
+        f"fingerprint {'ab' * 32}",
+        "condition grade >= 2",
+        "order learned",
+    } <= set(words)
     assert (made.CompletionFlag, made.PreliminaryFlag) == ("PARTIAL", "PRELIMINARY")
     assert made.VerificationFlag == "UNVERIFIED"
     assert made.Manufacturer == "Foveola"
@@ -132,14 +148,16 @@ def test_a_frame_is_named_where_there_are_several():
 
 
 def test_no_similar_case_is_a_report_too():
-    trust = QueryTrust(None, None, None, 0.01, False, None, 0, None, Looks(None, True))
-    made = similar_cases_report(image(), result(hits=(), trust=trust, considered=0))
+    trust = QueryTrust(None, None, None, 0.01, False, Looks(None, True))
+    made = similar_cases_report(image(), result(hits=(), trust=trust, considered=0, order="looks"))
     assert len(groups(made)) == 1
     assert any("does not look like" in word for word in report_words(made))
+    assert "Ordered by looks." in report_words(made)
+    assert not any("of 100" in word.lower() or "%" in word for word in report_words(made))
 
 
 def test_phantoms_are_called_phantoms():
-    hits = (Hit(1, 0.9, case(extra={"phantom": 1}), 5),)
+    hits = (Hit(1, 0.9, 0.9, case(extra={"phantom": 1}), 5),)
     assert PHANTOMS in report_words(similar_cases_report(image(), result(hits)))
 
 

@@ -36,7 +36,7 @@ from pydicom.sr.coding import Code
 from foveola.cases import Case, Eye
 from foveola.errors import PacsError
 from foveola.retrieval import Hit, SearchResult
-from foveola.trust.sentences import of_hit, of_query
+from foveola.trust.sentences import of_hit, of_order, of_query, of_recorded
 from foveola.words import findings_of, grade_word, is_phantom, visit_word
 
 SCHEME: Final = "99FOVEOLA"
@@ -164,6 +164,7 @@ def _observer(result: SearchResult) -> ObservationContext:
 
 def _algorithm(result: SearchResult) -> AlgorithmIdentification:
     parameters = [f"encoder {result.encoder}", f"fingerprint {result.fingerprint}"]
+    parameters.append(f"order {result.order}")
     if result.where:
         parameters.append(f"condition {result.where}")
     return AlgorithmIdentification("Foveola", version("foveola"), parameters)
@@ -229,8 +230,9 @@ def case_words(case: Case) -> str:
 def _in_words(result: SearchResult, link: str | None) -> ContainerContentItem:
     """The whole answer in sentences, the most important first."""
     container = ContainerContentItem(EVALUATIONS, relationship_type=RelationshipTypeValues.CONTAINS)
-    sentences = [NO_DIAGNOSIS, *of_query(result.trust), _compared(result)]
-    if any(is_phantom(hit.case) for hit in result.hits):
+    cases = [hit.case for hit in result.hits]
+    sentences = [NO_DIAGNOSIS, *of_query(result.trust, cases), _ordered(result), _compared(result)]
+    if any(map(is_phantom, cases)):
         sentences.append(PHANTOMS)
     container.ContentSequence = ContentSequence(
         [_text(codes.DCM.Comment, sentence) for sentence in sentences]
@@ -238,6 +240,12 @@ def _in_words(result: SearchResult, link: str | None) -> ContainerContentItem:
     if link:
         container.ContentSequence.append(_text(LINK, link))
     return container
+
+
+def _ordered(result: SearchResult) -> str:
+    recorded = of_recorded(result.label, result.recorded, len(result.hits))
+    how = "; ".join(filter(None, [of_order(result.order, result.label), recorded]))
+    return f"Ordered {how}."
 
 
 def _compared(result: SearchResult) -> str:
