@@ -1,6 +1,6 @@
 """Which pictures an encoder takes for fundus photographs.
 
-    python benchmarks/familiarity.py recipes/fundus-similarity-3.toml [--known 2500] [--write]
+    python benchmarks/familiarity.py recipes/fundus-similarity-4.toml [--known 2500] [--write]
 
 Fits the plane of `foveola.trust.familiarity` to photographs that the recipe's encoder was trained
 on and judges it by the people held back, by data sets it has never seen, and by pictures that show
@@ -30,10 +30,10 @@ from foveola.errors import FoveolaError
 from foveola.evaluation.tables import piped
 from foveola.images.decode import decode
 from foveola.images.gradability import gradability
+from foveola.relevance.curve import wilson
 from foveola.training.config import TrainConfig
 from foveola.training.prepared import HELD, TRAINED, parted_cases
 from foveola.trust import FAMILIARITY, Familiarity, judge_picture
-from foveola.trust.curve import wilson
 from foveola.trust.familiarity import UNUSUAL
 
 Pixels = np.ndarray

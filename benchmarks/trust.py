@@ -1,6 +1,6 @@
 """Whether what Foveola says of a hit holds: on people whom neither archive nor encoder knows.
 
-    python benchmarks/trust.py recipes/fundus-similarity-3.toml WORK [--plot FILE]
+    python benchmarks/trust.py recipes/fundus-similarity-4.toml WORK [--plot FILE]
                                [--archive new|known|mixed ...]
 
 People whom the recipe held back from the encoder's training are divided in two. One half, of all
@@ -9,7 +9,9 @@ an archive of photographs the encoder was trained on, and WORK/mixed, of these a
 together; of that also what would be said if the encoder did not tell what it was trained on.
 Prints, as Markdown,
 
-    agreement   the chance said that a hit has the query's label, and how often it had
+    suggestion  of 100 photographs like the query, how many were said to have a label value and how
+                many had it; and how often the share that was right lies in the interval said
+    agreement   by looks alone: the chance said that a hit has the query's label, and how often it had
     percentile  of pairs of one label, how often the share said was reached
     rejected    how many of the people asking were told that no case is sufficiently alike
 
@@ -31,11 +33,14 @@ from foveola.encoders.encoder import Encoded, Encoder
 from foveola.evaluation.reliability import save_reliability
 from foveola.evaluation.tables import piped
 from foveola.indexing import add_missing
+from foveola.learned import load_learned
+from foveola.relevance.curve import Share, percentile, share_of
+from foveola.relevance.labels import LabelTable, codes_of
+from foveola.relevance.relevance import Relevance
 from foveola.training.config import TrainConfig
 from foveola.training.prepared import HELD, TRAINED, parted_cases
 from foveola.trust import SEEN, Calibration, calibrate, load
-from foveola.trust.calibration import label_of
-from foveola.trust.curve import Share, percentile, share_of
+from foveola.trust.calibration import label_of, label_values
 
 K = 10
 STEPS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
@@ -82,6 +87,10 @@ def main() -> None:
         cases = galleries[name]
         add_missing(arguments.work / name, cases, config.name)
         with Archive.open(arguments.work / name, read_only=True) as archive:
+            learned = load_learned(archive)
+            for label in learned.labels if learned else ():
+                print(f"\n### {name}: what the archive suggests of {label}\n")
+                print(piped(suggested(learned.labels[label], described)))
             ways = {name: load(archive)}
             if name == "mixed":
                 ways["mixed, were it not told what was trained on"] = blind(archive)
@@ -175,6 +184,32 @@ def ask(archive: Archive, made: Calibration, described: list[Encoded]) -> Told:
     return Told(said, true.astype(bool), asker, same_as, pair, found.astype(bool), who_asked)
 
 
+def suggested(of: Relevance, described: list[Encoded]) -> list[list[str]]:
+    """How many photographs had a label value, by how many were said to."""
+    asked = [e for e in described if label_values(e.case, of.label) is not None]
+    table = LabelTable.of(of.label, [label_values(e.case, of.label) for e in asked])
+    truth = table.of_values(of.values).members
+    who = codes_of([e.case.identity for e in asked])
+    said = of.shares(of.logits(np.stack([e.descriptor for e in asked])))
+    lows, highs = np.empty_like(said), np.empty_like(said)
+    for place, value in np.ndenumerate(said):
+        share = of.calibrated.share(float(value))
+        assert share is not None
+        lows[place], highs[place] = share.low, share.high
+    rows = [["of 100, said", "told so", "mean said", "interval said", "had it"]]
+    for low, high in pairwise((0.0, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0)):
+        within = (said >= low) & ((said < high) | (high == 1))
+        if within.any():
+            people = np.broadcast_to(who[:, None], said.shape)[within]
+            rows.append([
+                f"{100 * low:.0f} to {100 * high:.0f}", f"{within.sum():,}",
+                f"{100 * said[within].mean():.1f}",
+                f"{100 * lows[within].mean():.1f} to {100 * highs[within].mean():.1f}",
+                interval(share_of(truth[within], people), 100),
+            ])  # fmt: skip
+    return rows
+
+
 def agree(one: str, other: str | None) -> bool:
     """Whether two labels share a value."""
     return bool(set(one.split(";")) & set((other or "-").split(";")))
@@ -199,9 +234,11 @@ def percentiles(told: Told) -> list[list[str]]:
     return table + [[f"{q:.2f}", interval(share_of(told.same <= q, told.pair))] for q in QUANTILES]
 
 
-def interval(share: Share) -> str:
-    """With three decimals."""
-    return f"{share.value:.3f} ({share.low:.3f} to {share.high:.3f})"
+def interval(share: Share, of: int = 1) -> str:
+    """With three decimals, or of 100 with one."""
+    value, low, high = (of * end for end in (share.value, share.low, share.high))
+    digits = 3 if of == 1 else 1
+    return f"{value:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
 
 
 if __name__ == "__main__":
