@@ -1,7 +1,7 @@
 """How well cases with the right label are found: by looks, and learned from an archive's labels.
 
     python benchmarks/relevance.py recipes/fundus-similarity-4.toml [--encoder FOLDER] \
-        [--naive FILE] [--left-out FOLDER] [--inner] [--json FILE]
+        [--naive FILE] [--left-out FOLDER] [--more MANIFEST ...] [--inner] [--json FILE] [--card]
 
 For each data set of the recipe, macro mAP@10 (AP divided by K) with its 95 % interval over
 subjects, and chance. Held-out subjects (split as the recipe says) ask:
@@ -16,6 +16,7 @@ By looks is the cosine alone; learned is the order of `foveola search`. The gain
 by query. With --naive (benchmarks/naive.py) the features of a plain classifier are judged in the
 same two orders, and the last column is learned on ours less learned on those. --inner judges the
 validation subjects of the training in place of the held-out ones: settings are chosen on these.
+--card writes the tables into the encoder's card. Prints Markdown at the end.
 """
 
 import argparse
@@ -31,8 +32,11 @@ from foveola.assess import scores_of
 from foveola.cases import Case
 from foveola.config import load_config
 from foveola.datasets.manifest import Manifest
+from foveola.encoders.card import render_card
 from foveola.encoders.encoder import Encoded, Encoder
+from foveola.encoders.release import Release, write_release
 from foveola.evaluation import Evaluation, Side, difference, evaluate
+from foveola.evaluation.tables import piped
 from foveola.images.decode import read_bytes
 from foveola.relevance.labels import LabelTable
 from foveola.relevance.learn import Prior, TooFewError
@@ -128,6 +132,54 @@ def shown(values: dict[str, float] | None, sign: str = "") -> str:
     return f"{values['macro']:{sign}.3f} ({values['low']:{sign}.3f} to {values['high']:{sign}.3f})"
 
 
+def main_table(rows: dict[str, dict[str, object]]) -> list[list[str]]:
+    """Each line of what was measured, for people."""
+    table = [["gallery", "queries", "chance", "by looks", "learned", "gain",
+              "classifier by looks", "classifier learned", "ours beyond it"]]  # fmt: skip
+    for name, values in rows.items():
+        looks = values["looks"]
+        cells = [name, str(values["queries"]), f"{looks['chance']:.3f}", shown(looks)]  # type: ignore[index]
+        for key, sign in (("learned", ""), ("gain", "+"), ("naive_looks", ""),
+                          ("naive_learned", ""), ("beyond_naive", "+")):  # fmt: skip
+            cells.append(shown(values[key], sign) if key in values else "-")
+        table.append(cells)
+    return table
+
+
+def label_table(rows: dict[str, dict[str, object]]) -> list[list[str]]:
+    """By label value: looks, then learned."""
+    table = [["gallery", "by looks, then learned, of each value"]]
+    for name, values in rows.items():
+        looks, learned = values["looks"], values["learned"]
+        if learned is not None:
+            both = [
+                f"{value} {looks['per_label'][value]:.2f} {learned['per_label'][value]:.2f}"  # type: ignore[index]
+                for value in looks["per_label"]  # type: ignore[index]
+            ]
+            table.append([name, "; ".join(both)])
+    return table
+
+
+def write_card(release: Release, tables: list[list[list[str]]]) -> None:
+    measured = (
+        "Macro mAP@10 (AP divided by 10) with 95 % intervals over subjects whom training never saw. "
+        "A known gallery is the training part of the same set; a new one are the other held-out "
+        "subjects; a set left out is judged by an encoder of the same recipe that never saw it. By "
+        "looks is the cosine, learned the order that the archive learns from its labels without "
+        "whoever asks. The classifier is a plain one (benchmarks/naive.py). Reproduce: "
+        f"`python benchmarks/relevance.py recipes/{release.name}.toml`, see there."
+    )
+    card = {**release.card, "tables": [
+        {"caption": caption, "rows": table}
+        for caption, table in zip((measured, "Of each label value."), tables, strict=True)
+    ]}  # fmt: skip
+    written = write_release(
+        release.folder, name=release.name, dimension=release.dimension,
+        contract=release.contract, card=card,
+    )  # fmt: skip
+    (release.folder / "CARD.md").write_text(render_card(written), encoding="utf-8")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("recipe", type=Path)
@@ -137,6 +189,7 @@ def main() -> None:
     parser.add_argument("--more", type=Path, nargs="*", default=[], help="manifests of new sets")
     parser.add_argument("--inner", action="store_true")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--card", action="store_true")
     options = parser.parse_args()
     config, base = load_config(options.recipe, TrainConfig), options.recipe.parent
     encoder = Encoder.load(options.encoder or config.name)
@@ -193,6 +246,11 @@ def main() -> None:
             cases = list(Manifest.read(path, collection=collection).cases())
             show(f"{collection} grade, whole set left out",
                  judge("grade", cases, encoded(other, cases), of_other))  # fmt: skip
+    tables = [main_table(rows), label_table(rows)]
+    for table in tables:
+        print(f"\n{piped(table)}")
+    if options.card:
+        write_card(encoder.release, tables)
     if options.json:
         options.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
 

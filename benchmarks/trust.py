@@ -11,7 +11,8 @@ Prints, as Markdown,
 
     suggestion  of 100 photographs like the query, how many were said to have a label value and how
                 many had it; and how often the share that was right lies in the interval said
-    agreement   by looks alone: the chance said that a hit has the query's label, and how often it had
+    agreement   by looks alone: the chance said that a hit has the query's label, and how often it
+                had
     percentile  of pairs of one label, how often the share said was reached
     rejected    how many of the people asking were told that no case is sufficiently alike
 
