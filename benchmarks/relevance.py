@@ -162,7 +162,7 @@ def label_table(rows: dict[str, dict[str, object]]) -> list[list[str]]:
 
 def write_card(release: Release, tables: list[list[list[str]]]) -> None:
     measured = (
-        "Macro mAP@10 (AP divided by 10) with 95 % intervals over subjects whom training never saw. "
+        "Macro mAP@10 (AP divided by 10), 95 % intervals over subjects whom training never saw. "
         "A known gallery is the training part of the same set; a new one are the other held-out "
         "subjects; a set left out is judged by an encoder of the same recipe that never saw it. By "
         "looks is the cosine, learned the order that the archive learns from its labels without "
