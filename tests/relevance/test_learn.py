@@ -381,7 +381,11 @@ def test_where_all_were_seen_the_prior_is_taken_as_it_is():
     assert made.apart == ()
     assert (made.fold == -1).all()
     assert (made.cases, made.calibrated.people, made.calibrated.new) == (0, 321, True)
-    assert made.calibrated.natural.shift == pytest.approx([0, 0.1, 0.2])
+    # but for how common the values are, which this archive says: 34, 33 and 33 of 100
+    even = made.calibrated.even
+    assert even.shift.tolist() == prior.calibrated.even.shift[:3].tolist()
+    odds = np.log(np.array([34.5, 33.5, 33.5]) / 101)
+    assert made.calibrated.natural.shift == pytest.approx(even.shift + odds)
 
 
 def test_a_prior_that_lacks_a_value_is_built_on_instead():
@@ -420,6 +424,13 @@ def test_of_too_few_new_people_all_are_learnt_from_under_a_stronger_penalty():
     plain = learn(x, table, people)
     assert plain.calibrated.new
     assert np.linalg.norm(made.linear.weights) < np.linalg.norm(plain.linear.weights)
+
+
+def test_it_takes_people_to_be_enough_and_not_photographs():
+    x, table, people = graded(8 * (ENOUGH - 20), each=8)
+    seen = people < 20
+    assert (~seen).sum() > 2 * ENOUGH
+    assert not learn(x, table, people, seen=seen).calibrated.new
 
 
 def test_an_unlabelled_photograph_that_was_seen_changes_nothing():

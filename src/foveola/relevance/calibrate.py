@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveola.relevance.curve import Curve, Share, fit_curve
-from foveola.relevance.labels import Bools, Ids
+from foveola.relevance.labels import Bools, Ids, LabelTable
 from foveola.relevance.linear import Floats, Link, balanced, sigmoid, softmax
 
 _RIDGE = 1e-3  # of shifts and of the slope's logarithm, so that few cases can't make them boundless
@@ -130,3 +130,15 @@ def restricted(scaling: Scaling, columns: NDArray[np.int64]) -> Scaling:
     return Scaling(
         np.where(known, scaling.slope[columns], 1.0), np.where(known, scaling.shift[columns], 0.0)
     )
+
+
+def as_common(even: Scaling, labels: LabelTable) -> Scaling:
+    """Return the natural scaling of an archive whose values are as common as these labels say.
+
+    By Bayes: probabilities of a world in which all values are equally common, times how common they
+    are. Source: Saerens et al., Neural Computation 14 (2002), equation 2.4.
+    """
+    members = labels.members[labels.known]
+    share = (members.sum(axis=0) + 0.5) / (len(members) + 1)  # never 0 nor 1
+    odds = np.log(share) if labels.link == "softmax" else np.log(share / (1 - share))
+    return Scaling(even.slope, even.shift + odds)

@@ -14,7 +14,7 @@ from threading import Lock
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from foveola.relevance.calibrate import Calibrated, calibrate, restricted
+from foveola.relevance.calibrate import Calibrated, as_common, calibrate, restricted
 from foveola.relevance.labels import Bools, Ids, LabelTable
 from foveola.relevance.linear import TOLERANCE, Floats, Linear, Vectors, balanced, fit_linear
 from foveola.relevance.relevance import Relevance, logits_apart
@@ -107,7 +107,7 @@ def _learn(
     known = prior.of_values(labels.values) if prior is not None and covered >= least else None
     fold = np.full(len(people), -1, np.int8)
     if not new and known is not None and covered == len(labels.values):
-        told = replace(known.calibrated, new=True)
+        told = replace(known.calibrated, natural=as_common(known.calibrated.even, labels), new=True)
         return Relevance(
             label=labels.label, values=labels.values, link=labels.link, linear=known.linear,
             apart=(), fold=fold, calibrated=told, cases=0,
