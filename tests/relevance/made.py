@@ -3,6 +3,7 @@
 import numpy as np
 
 from foveola.relevance.labels import LabelTable
+from foveola.relevance.order import FADE
 
 
 def unit_rows(x):
@@ -32,3 +33,23 @@ def found(count, *, dimension=16, values="ABC", signal=2.0, each=2, seed=0):
     x = has[people] @ axes + rng.normal(size=(count, dimension))
     recorded = [{v for v, h in zip(values, row, strict=True) if h} for row in has[people]]
     return unit_rows(x), LabelTable.of("findings", recorded), people
+
+
+def slow_spread(score, agreements, codes, share, count):
+    """Positions of the first hits by the definition, for cases in order of their scores."""
+    worth = {v: share * agreements[codes == v][0] for v in set(codes[codes >= 0].tolist())}
+    chosen = []
+
+    def lost(value):
+        before = sum(codes[i] == value for i in chosen)
+        return worth[value] * (1 - (1 - FADE) ** before)
+
+    def now(i):
+        if codes[i] >= 0:
+            return score[i] - lost(codes[i])
+        return score[i] - max((lost(v) for v in worth), default=0)
+
+    for _ in range(min(len(codes), count)):
+        left = [i for i in range(len(codes)) if i not in chosen]
+        chosen.append(max(left, key=lambda i: (now(i), -i)))
+    return chosen

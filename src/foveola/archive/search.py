@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from foveola.relevance.order import FIRST, Asked, spread
+from foveola.relevance.order import FADE, FIRST, Asked, scores_of, spread
 
 UNIT_TOLERANCE = 1e-3  # how far from 1 the length of a descriptor may be, half precision included
 _EXACT_LENGTH = 1e-6  # closer to 1 than this a descriptor is kept bit for bit
@@ -126,29 +126,54 @@ def top_asked(
     targets = asked.targets if rows is None else asked.targets[rows]
     codes = asked.codes if rows is None else asked.codes[rows]
     looks = _scores(query[None], matrix, rows)[0]
-    scores = looks * np.float32(1 - asked.share)
-    scores += targets @ (asked.share * asked.wanted).astype(np.float32)
+    scores = np.zeros(len(looks), np.float32)
+    for column, wanted in zip(targets.T, (asked.share * asked.wanted).tolist(), strict=True):
+        scores += column * np.float32(wanted)  # without BLAS, see `_product`
+    most = float(scores.max(initial=0.0))
+    scores += looks * np.float32(1 - asked.share)
     k = min(k, len(scores))
+    if not k:
+        none = np.empty(0, np.float32)
+        return Ordered(np.empty(0, np.int64), none, none, None)
     width = matrix.shape[1] + targets.shape[1] + 2  # of the sums, whose errors add up
-    pool = [candidates(scores, k, width)] if k else [np.empty(0, np.int64)]
-    for value in asked.rivals():
-        of_value = np.flatnonzero(codes == value)
-        if most := min(k, FIRST, len(of_value)):
-            pool.append(of_value[candidates(scores[of_value], most, width)])
-    near = np.unique(np.concatenate(pool))
+    first = min(k, FIRST)
+    near = candidates(scores, k, width)
+    if spreads := int(asked.codes.max()) >= 0:
+        near = np.union1d(near, _rivals(scores, codes, first, most, width))
     places = near if rows is None else rows[near]
     cosines = _exact(query, matrix, places).astype(np.float64)
     agreements = (targets[near].astype(np.float64) * asked.wanted).sum(axis=1)
-    exact = ((1 - asked.share) * cosines + asked.share * agreements).astype(np.float32)
+    exact = scores_of(cosines, agreements, asked.share)
     order = np.lexsort((places, -exact))
-    if len(pool) > 1:
-        first = spread(
-            cosines[order], agreements[order], codes[near][order], asked.share, min(k, FIRST)
-        )
-        order = np.concatenate([order[first], np.delete(order, first)])
+    if spreads:
+        begin = order[
+            spread(cosines[order], agreements[order], codes[near][order], asked.share, first)
+        ]
+        order = np.concatenate([begin, order[~np.isin(order, begin)]])
     order = order[:k]
-    nearest = float(np.clip(looks.max(), -1, 1)) if k else None
+    alike = np.flatnonzero(looks >= looks.max() - _margin(matrix.shape[1]))
+    nearest = float(_exact(query, matrix, alike if rows is None else rows[alike]).max())
     return Ordered(places[order], exact[order], cosines[order].astype(np.float32), nearest)
+
+
+def _rivals(
+    scores: NDArray[np.float32], codes: NDArray[np.int64], first: int, most: float, width: int
+) -> NDArray[np.int64]:
+    """Every position that the first hits may take when likely values share them.
+
+    Whoever is chosen among them scores no less than the last of as many best ones after all its
+    losses (`spread`); and of one value the best are chosen.
+    """
+    last = np.partition(scores, len(scores) - first)[len(scores) - first]
+    lost = np.float32(most * (1 - (1 - FADE) ** (first - 1)))
+    may = np.flatnonzero(scores >= last - lost - 2 * _margin(width))
+    of = codes[may]
+    pool = [np.empty(0, np.int64)]
+    for value in range(int(of.max(initial=-1)) + 1):
+        some = may[of == value]
+        if len(some):
+            pool.append(some[candidates(scores[some], min(first, len(some)), width)])
+    return np.concatenate(pool)
 
 
 def _scores(
@@ -197,9 +222,12 @@ def candidates(scores: NDArray[np.float32], k: int, dimension: int) -> NDArray[n
     summation (Higham, Accuracy and Stability, 3.1). It may lower the k-th score and raise a
     rival's, or the other way round; one unit more covers the rounding of the result.
     """
-    margin = np.float32(2.1 * (dimension + 2) * 2.0**-24)
     last = np.partition(scores, len(scores) - k)[len(scores) - k]
-    return np.flatnonzero(scores >= last - margin)
+    return np.flatnonzero(scores >= last - _margin(dimension))
+
+
+def _margin(dimension: int) -> np.float32:
+    return np.float32(2.1 * (dimension + 2) * 2.0**-24)
 
 
 def _ranked(

@@ -3,12 +3,14 @@
 Shapes: n cases, K label values.
 
 Where two values are nearly equally likely, an order by score alone would show one of them only. So
-the first hits are chosen one by one: each case of a value makes the next of that value count less,
+the first hits are chosen one by one: each case of a value makes the others of it count less,
 
-    (1 - share) cosine + share agreement (1 - FADE)^(cases of that value before)
+    score - share a (1 - (1 - FADE)^(cases of that value before))
 
-which leaves a sure answer as it is, and lets a likely second value in after a few hits. Source: the
-idea is that of intent-aware diversification (Agrawal et al., WSDM 2009); the form is ours.
+where a is the agreement of the value's best case. That leaves a sure answer as it is, and lets a
+likely second value in after a few hits. Cases of one value keep their order among each other; one
+without a recorded value never gains. Source: the idea is that of intent-aware diversification
+(Agrawal et al., WSDM 2009); the form is ours.
 """
 
 from typing import NamedTuple
@@ -39,11 +41,9 @@ class Asked(NamedTuple):
     share: float
 
     def rivals(self) -> Ids:
-        """Return the values likely enough to come among the first hits; at least two, or none."""
-        if not len(self.codes) or self.codes.max() < 0:
-            return np.empty(0, np.int64)
-        likely = self.wanted >= self.wanted.max() * (1 - FADE) ** FIRST
-        return np.flatnonzero(likely) if likely.sum() > 1 else np.empty(0, np.int64)
+        """Return the values whose cases may come among the first hits; at least two, or none."""
+        found = np.flatnonzero(np.bincount(self.codes + 1, minlength=1)[1:])
+        return found if len(found) > 1 else np.empty(0, np.int64)
 
 
 def codes_in(recorded: LabelTable) -> Ids:
@@ -68,15 +68,22 @@ def spread(
     Returns:
         int64 (min(count, n),): their positions.
     """
-    left = np.ones(len(codes), bool)
-    before = np.zeros(max(int(codes.max(initial=-1)), -1) + 2)  # the last is of cases without one
+    scores = scores_of(cosines, agreements, share).astype(np.float64)
+    worth = np.zeros(int(codes.max(initial=-1)) + 2)  # of each value; the last is of cases without
+    best_first = np.argsort(-scores, kind="stable")[::-1]
+    worth[codes[best_first]] = share * agreements[best_first]  # the best of a value is written last
+    before = np.zeros(len(worth))
     chosen = []
     for _ in range(min(count, len(codes))):
-        fade = (1 - FADE) ** before[codes]
-        score = np.where(left, (1 - share) * cosines + share * agreements * fade, -np.inf)
-        best = int(score.argmax())
+        lost = worth * (1 - (1 - FADE) ** before)
+        lost[-1] = lost[:-1].max(initial=0.0)
+        best = int((scores - lost[codes]).argmax())
         chosen.append(best)
-        left[best] = False
-        if codes[best] >= 0:
-            before[codes[best]] += 1
+        scores[best] = -np.inf
+        before[codes[best]] += 1
     return np.array(chosen, np.int64)
+
+
+def scores_of(cosines: Floats, agreements: Floats, share: float) -> Vectors:
+    """Return float32 (n,) scores, in which what looks equal is equal."""
+    return np.asarray((1 - share) * cosines + share * agreements, np.float32)

@@ -6,10 +6,16 @@ Shapes: N cases, Q queries, D numbers of a descriptor, K label values.
     score     = share agreement + (1 - share) cosine
 
 `wanted` are the query's probabilities of the label values, as if all were equally common. `target`
-says what a case counts for: what is recorded of it; of a case without a label, only what the other
-cases make likely, so that it counts for less than a recorded one. Agreement is then expected: the
-probability that query and case have the same value. Both are vectors, so that a search needs one
-product of K numbers more for a case.
+says what a case counts for: OWN what is recorded of it, the rest what the other cases make likely;
+of a case without a label that rest alone is known, times OWN, so that no photograph counts for more
+than one of which the same is recorded. Agreement is then expected: the probability that query and
+case have the same value. Both are vectors, so that a search needs one product of K numbers more for
+a case.
+
+Of findings there are K + 1 numbers, the last for none of them: without it, a healthy query would
+ask for whichever finding is the least unlikely. A query's are the roots of its probabilities,
+brought to length 1; a case's are those of its findings, likewise of length 1, since one with many
+findings shares one with nearly every query.
 
 Source: ours. Ranking by the expected relevance is the probability ranking principle (Robertson,
 J. Documentation 1977).
@@ -64,7 +70,7 @@ class Relevance:
         return logits_apart(self.linear, self.apart, fold, descriptors)
 
     def wanted(self, logits: Floats) -> Floats:
-        """Return float64 (Q, K): what queries of these logits ask for, see the module's text."""
+        """Return float64 (Q, K), for findings (Q, K + 1): what queries of these logits ask for."""
         return wanted_of(self.calibrated, logits, self.link)
 
     def shares(self, logits: Floats) -> Floats:
@@ -96,26 +102,45 @@ def logits_apart(
 
 
 def wanted_of(calibrated: Calibrated, logits: Floats, link: Link) -> Floats:
-    """Return float64 (Q, K) of logits (Q, K): what a query asks for."""
+    """Return what queries of logits (Q, K) ask for: float64 (Q, K), for findings (Q, K + 1)."""
     p = calibrated.even.probabilities(logits, link)
     if link == "softmax":
         return p
-    roots = np.sqrt(p)
+    none = 1 - p.max(axis=1, keepdims=True)  # at most: that of the likeliest is lacking
+    roots = np.sqrt(np.concatenate([p, none], axis=1))
     return np.asarray(roots / np.linalg.norm(roots, axis=1, keepdims=True))
 
 
 def targets_of(recorded: LabelTable, said: Floats, own: float = OWN) -> Vectors:
-    """Return float32 (N, K): what cases count for; see `Relevance.targets`."""
-    known = recorded.known[:, None]
-    mixed = own * recorded.members + (1 - own) * said
-    target = np.where(known, mixed, said)
+    """Return what cases count for, see the module's text.
+
+    Args:
+        recorded: of N cases.
+        said: float64 (N, K), natural probabilities by fits without the case.
+        own: what a case's own label counts for.
+
+    Returns:
+        float32 (N, K), for findings (N, K + 1).
+    """
+    members = recorded.members.astype(np.float64)
     if recorded.link == "sigmoid":
-        # a case with many findings shares one with nearly every query
-        return np.asarray(target / np.maximum(1, np.linalg.norm(target, axis=1, keepdims=True)),
-                          np.float32)  # fmt: skip
+        members, said = shared(members), shared(said)
+    target = np.where(recorded.known[:, None], own * members + (1 - own) * said, own * said)
     if recorded.label == GRADE:
         target = target @ neighbours(recorded.values)
-    return np.asarray(target, np.float32)
+    return np.asfortranarray(target, np.float32)  # a search adds up its columns
+
+
+def shared(probabilities: Floats) -> Floats:
+    """Return float64 (N, K + 1): sets of findings as vectors of length 1, the last number for none.
+
+    Of a set that is only likely it is what such a vector is expected to be at least, as if findings
+    were independent: the root of their number is put at its mean, and the inverse root is convex
+    (Jensen's inequality).
+    """
+    count = probabilities.sum(axis=1, keepdims=True)
+    none = np.prod(1 - probabilities, axis=1, keepdims=True)
+    return np.concatenate([probabilities / np.sqrt(1 + count - probabilities), none], axis=1)
 
 
 def neighbours(values: tuple[str, ...], share: float = NEIGHBOUR) -> Floats:
