@@ -55,10 +55,17 @@ def test_an_answer_from_afar_says_so_first():
     )
 
 
+def test_where_only_the_condition_leaves_far_cases_that_is_said():
+    said = of_query(replace(QUERY, sufficient=False, nearest=0.0))
+    assert said[0].startswith("Of 100 photographs like this, ")
+    assert said[1].startswith("No sufficiently similar case among those that meet the condition: ")
+
+
 def test_findings_are_named():
-    found = suggestion(("N", 70), ("D", 12), ("G", 4), label="findings", several=True)
+    found = suggestion(("N", 70), ("D", 12), ("O", 9), ("G", 4), label="findings", several=True)
     assert of_query(replace(QUERY, suggestion=found))[0] == (
-        "Of 100 photographs like this, 70 (62 to 78) are normal, 12 (4 to 20) have diabetes."
+        "Of 100 photographs like this, 70 (62 to 78) are normal, 12 (4 to 20) have diabetes, "
+        "9 (1 to 17) have another finding."
     )
     rare = suggestion(("G", 4), ("A", 1), label="findings", several=True)
     assert of_query(replace(QUERY, suggestion=rare))[0] == (

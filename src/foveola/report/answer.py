@@ -67,7 +67,8 @@ def view_answer(result: SearchShape) -> AnswerView:
     """What is said of a search."""
     trust = result.trust
     suggestion = None if trust is None else trust.suggestion
-    doubt = warning(result.gradability)
+    foreign = trust is not None and trust.looks.foreign  # which says enough
+    doubt = None if foreign else warning(result.gradability)
     recorded = of_recorded(result.label, result.recorded, len(result.hits))
     order = "; ".join(filter(None, [of_order(result.order, result.label), recorded]))
     return AnswerView(

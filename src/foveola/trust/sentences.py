@@ -99,8 +99,9 @@ def _nearest(trust: QueryTrust) -> list[str]:
             f"The nearest case is more alike than that of {100 * trust.nearest:.0f} % of the "
             "archive's own photographs."
         ]
+    among = "" if trust.suggestion is None else " among those that meet the condition"
     return [
-        f"{NONE}: no hit is as alike as the nearest case of "
+        f"{NONE}{among}: no hit is as alike as the nearest case of "
         f"{100 * (1 - trust.false_reject):.0f} % of the archive's own photographs "
         f"({trust.threshold:.3f})."
     ]
@@ -166,6 +167,8 @@ def _has(label: str, value: str) -> str:
     if label == FINDINGS and value == NORMAL:
         return "are normal"
     word = label_word(label, value)
+    if label == FINDINGS and word == "other":
+        return "have another finding"
     return f"have {word}" if label == FINDINGS or word != value else f"have {label} {value}"
 
 
