@@ -43,7 +43,11 @@ class State:
 
     def of_ids(self, ids: Iterable[int]) -> Bools:
         """(N,) which photographs have one of these ids."""
-        return np.isin(self.ids, np.array(list(ids), np.int64))
+        wanted = np.array(list(ids), np.int64)
+        at = np.searchsorted(self.ids, wanted)
+        chosen = np.zeros(len(self.ids) + 1, bool)
+        chosen[at] = np.append(self.ids, -1)[at] == wanted
+        return chosen[:-1]
 
     def photographed(self) -> list[Photographed]:
         """Whose eye each of the N photographs shows; much faster than their whole records."""

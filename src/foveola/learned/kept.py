@@ -30,7 +30,7 @@ from foveola.relevance.curve import read_curve
 from foveola.relevance.labels import FINDINGS, GRADE, MOST_VALUES, LabelTable, codes_of
 from foveola.relevance.learn import TooFewError, learn
 from foveola.relevance.linear import Linear
-from foveola.relevance.prior import load_priors
+from foveola.relevance.prior import CLASSIFIER, load_priors
 from foveola.relevance.relevance import Relevance
 from foveola.trust import Seen
 
@@ -46,7 +46,8 @@ class Learned:
     Attributes:
         fingerprint: of the encoder.
         ids: int64 (N,), of the cases the archive then had, ascending.
-        fitted_on: 32 hexadecimal digits: a hash of the descriptors, labels and people.
+        fitted_on: 32 hexadecimal digits: a hash of the descriptors, labels and people, and of what
+            the encoder was trained on and classifies itself.
         labels: what was learnt, by label; the one that most cases have comes first.
         refused: why nothing was learnt of a label that some cases have, by label.
     """
@@ -73,26 +74,24 @@ def learn_archive(archive: Archive, columns: Collection[str] = ()) -> Learned:
         columns: further columns to learn from.
 
     Raises:
-        ArchiveError: the folder can't be written, or a column is unknown.
+        ArchiveError: the folder can't be written, or a column that was not learnt before has more
+            values than a label that cases share.
     """
-    with archive.state() as state:
-        tables = [label_table(state, label) for label in (GRADE, FINDINGS, *sorted(set(columns)))]
-        people = people_of(state)
-        seen = Seen.load(archive.encoder_folder)
-        known = None if seen is None else seen.among(state.digests())
-        ids, matrix = state.ids, state.matrix
+    kept = load_learned(archive)
+    taught = _taught(archive, columns, () if kept is None else kept.columns)
     priors = load_priors(archive.encoder_folder)
-    labels, refused = {}, {}
-    for table in sorted(tables, key=lambda each: -int(each.known.sum())):
+    labels, refused = {}, dict(taught.refused)
+    for table in sorted(taught.tables, key=lambda each: -int(each.known.sum())):
         if not table.known.any():  # of a column, too, that was learnt before its cases went
             continue
         try:
             labels[table.label] = learn(
-                matrix, table, people, seen=known, prior=priors.get(table.label)
-            )
+                taught.matrix, table, taught.people,
+                seen=taught.seen, prior=priors.get(table.label),
+            )  # fmt: skip
         except TooFewError as error:
             refused[table.label] = str(error)
-    made = Learned(archive.fingerprint, ids, _hash(matrix, tables, people), labels, refused)
+    made = Learned(archive.fingerprint, taught.ids, taught.hash, labels, refused)
     if not archive.read_only:
         save(made, archive.folder)
     return made
@@ -116,8 +115,14 @@ def refresh(archive: Archive, *, changed: bool = True) -> Learned:
 
 
 def is_current(kept: Learned | None, archive: Archive) -> bool:
-    """Return whether something was learnt from the cases that the archive has now."""
-    return kept is not None and np.array_equal(kept.ids, archive.vectors()[0])
+    """Return whether something was learnt from what the archive holds now.
+
+    Cases, descriptors, labels and people are compared by their hash, which takes a second for
+    100,000 cases where no case came or went.
+    """
+    if kept is None or not np.array_equal(kept.ids, archive.vectors()[0]):
+        return False
+    return kept.fitted_on == _taught(archive, kept.columns, kept.columns).hash
 
 
 def advice(archive: Archive, kept: Learned | None) -> list[str]:
@@ -135,24 +140,71 @@ def advice(archive: Archive, kept: Learned | None) -> list[str]:
     return said
 
 
-def label_table(state: State, label: str) -> LabelTable:
+@dataclass(frozen=True, eq=False)
+class _Taught:
+    """What is learnt from: N cases of one state of an archive."""
+
+    ids: NDArray[np.int64]
+    matrix: NDArray[np.float32]
+    tables: list[LabelTable]
+    people: NDArray[np.int64]
+    seen: NDArray[np.bool_] | None
+    refused: Mapping[str, str]  # columns that were learnt before and can't be any more
+    hash: str
+
+
+def _taught(archive: Archive, columns: Collection[str], before: Collection[str]) -> _Taught:
+    """Read grade, findings and columns; one learnt before is refused where it is no label now."""
+    refused = {}
+    tables = []
+    with archive.state() as state:
+        for label in (GRADE, FINDINGS, *sorted(set(columns) - {GRADE, FINDINGS})):
+            try:
+                tables.append(label_table(state, label))
+            except ArchiveError as error:
+                if label not in before:
+                    raise
+                refused[label] = str(error)
+        people = people_of(state)
+        ids, matrix = state.ids, state.matrix
+        known = Seen.load(archive.encoder_folder)
+        seen = None if known is None else known.among(state.digests())
+    digest = blake2b(np.ascontiguousarray(matrix).data, digest_size=16)
+    digest.update(people.tobytes())
+    digest.update(b"" if seen is None else seen.tobytes())
+    prior = archive.encoder_folder / CLASSIFIER
+    digest.update(prior.read_bytes() if prior.exists() else b"")
+    for table in tables:
+        digest.update(json.dumps([table.label, table.values]).encode())
+        digest.update(table.members.tobytes() + table.known.tobytes())
+    return _Taught(ids, matrix, tables, people, seen, refused, digest.hexdigest())
+
+
+def label_table(state: State, label: str, values: Collection[str] | None = None) -> LabelTable:
     """Return what is recorded under a label of the N cases of an archive.
 
+    Args:
+        state: of the archive.
+        label: "grade", "findings", or the name of a further column.
+        values: of the label; a case of a column with another one is taken as unknown.
+
     Raises:
-        ArchiveError: a column names no groups of cases, but nearly every one.
+        ArchiveError: a column has more values than a label that cases share; not of some values.
     """
     if label == GRADE:
         grades = (None if grade is None else {str(grade)} for grade, _ in state.labelled())
         return LabelTable.of(label, list(grades))
     if label == FINDINGS:
         return LabelTable.of(label, [findings for _, findings in state.labelled()])
-    table = LabelTable.of(label, [None if v is None else {v} for v in state.column(label)])
-    if len(table.values) > MOST_VALUES:
+    column = state.column(label)
+    found = {value for value in column if value is not None}
+    if values is None and len(found) > MOST_VALUES:
         raise ArchiveError(
-            f"column {label!r} has {len(table.values)} different values; expected at most "
+            f"column {label!r} has {len(found)} different values; expected at most "
             f"{MOST_VALUES}, as of a label that cases share"
         )
-    return table
+    known = found if values is None else found.intersection(values)
+    return LabelTable.of(label, [{value} if value in known else None for value in column])
 
 
 def people_of(state: State) -> NDArray[np.int64]:
@@ -194,14 +246,30 @@ def save(made: Learned, folder: Path) -> None:
     path = folder / RELEVANCE
     partial = path.with_name(f".{RELEVANCE}.{os.getpid()}")
     try:
-        with partial.open("wb") as file:
-            file.write(_HEAD + blake2b(data, digest_size=16).hexdigest().encode() + b"\n" + data)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
+        try:
+            _remove_leftovers(folder)
+            with partial.open("wb") as file:
+                file.write(
+                    _HEAD + blake2b(data, digest_size=16).hexdigest().encode() + b"\n" + data
+                )
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise ArchiveError(f"{path} can't be written: {error.strerror}") from None
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Remove what processes left that were killed: something of a person may be in it."""
+    for path in folder.glob(f".{RELEVANCE}.*"):
+        try:
+            os.kill(int(path.name.rpartition(".")[2]), 0)
+        except (ProcessLookupError, ValueError):
+            path.unlink(missing_ok=True)
+        except PermissionError:  # the process of somebody else, who is at it
+            continue
 
 
 def load_learned(archive: Archive) -> Learned | None:
@@ -235,12 +303,3 @@ def _read(kept: Mapping[str, NDArray[Any]]) -> Learned:
             calibrated=told, apart=tuple(every[1:]), fold=kept[f"{i}.fold"], cases=of["cases"],
         )  # fmt: skip
     return Learned(about["fingerprint"], kept["ids"], about["fitted_on"], labels, about["refused"])
-
-
-def _hash(matrix: NDArray[np.float32], tables: list[LabelTable], people: NDArray[np.int64]) -> str:
-    digest = blake2b(np.ascontiguousarray(matrix).data, digest_size=16)
-    digest.update(people.tobytes())
-    for table in tables:
-        digest.update(json.dumps([table.label, table.values]).encode())
-        digest.update(table.members.tobytes() + table.known.tobytes())
-    return digest.hexdigest()

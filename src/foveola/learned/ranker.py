@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,19 +39,26 @@ class Ranker:
 
     def __init__(self, archive: Archive) -> None:
         self._archive = archive
-        self._lock = threading.Lock()
-        self._kept: tuple[int | None, Learned | None] = (None, None)
-        self._parts: tuple[object, dict[str, _Part]] = (None, {})
+        self._lock = threading.RLock()
+        self._kept: tuple[tuple[int, int] | None, Learned | None] = (None, None)
+        self._ids: WeakKeyDictionary[Relevance, Ids] = WeakKeyDictionary()
+        self._state: Ids | None = None  # the ids of the state of which the parts are
+        self._parts: WeakKeyDictionary[Relevance, _Part] = WeakKeyDictionary()
 
     def learned(self) -> Learned | None:
         """Return what the archive learnt, read again when that changed; None where nothing is."""
         try:
-            stamp: int | None = (self._archive.folder / RELEVANCE).stat().st_mtime_ns
+            file = (self._archive.folder / RELEVANCE).stat()
+            stamp = file.st_mtime_ns, file.st_ino  # two may be written within a tick of the clock
         except OSError:
             stamp = None
-        if stamp is None or stamp != self._kept[0]:
-            self._kept = stamp, load_learned(self._archive)
-        return self._kept[1]
+        with self._lock:
+            if stamp is None or stamp != self._kept[0]:
+                learned = load_learned(self._archive)
+                self._kept = stamp, learned
+                self._ids.update(dict.fromkeys(learned.labels.values(), learned.ids)
+                                 if learned else {})  # fmt: skip
+            return self._kept[1]
 
     def choose(self, order: Order | None, label: str | None) -> tuple[Order, Relevance | None]:
         """Return the order to use and the label it is learnt of; None as label where none is.
@@ -125,28 +133,22 @@ class Ranker:
         self, state: State, part: _Part, id_: int | None, identity: tuple[str, str] | None
     ) -> NDArray[np.int8]:
         """(1,) the fold that the query's own person is in; -1 for a person new to the archive."""
-        own = np.zeros(len(state.ids), bool) if id_ is None else state.ids == id_
-        own |= state.of_identity(identity)
-        folds = part.fold[own]
-        return np.array([folds.max(initial=-1)], np.int8)
+        own = state.of_identity(identity) | state.of_ids(() if id_ is None else (id_,))
+        return np.array([part.fold[own].max(initial=-1)], np.int8)
 
     def _part(self, state: State, relevance: Relevance) -> _Part:
         """Targets of every case of a state, made once for it and what was learnt."""
         with self._lock:
-            learned = self._kept[1]
-            made_for = (state.ids, learned)
-            kept = self._parts[0]
-            if not (isinstance(kept, tuple) and kept[0] is state.ids and kept[1] is learned):
-                self._parts = made_for, {}
-            parts = self._parts[1]
-            if relevance.label not in parts:
-                ids = learned.ids if learned is not None else np.empty(0, np.int64)
-                parts[relevance.label] = _made(state, relevance, ids)
-            return parts[relevance.label]
+            if self._state is not state.ids:
+                self._state = state.ids
+                self._parts.clear()
+            if relevance not in self._parts:
+                self._parts[relevance] = _made(state, relevance, self._ids[relevance])
+            return self._parts[relevance]
 
 
 def _made(state: State, relevance: Relevance, ids: Ids) -> _Part:
-    recorded = label_table(state, relevance.label).of_values(relevance.values)
+    recorded = label_table(state, relevance.label, relevance.values).of_values(relevance.values)
     fold = np.full(len(state.ids), -1, np.int8)
     at = np.searchsorted(ids, state.ids)
     there = at < len(ids)
