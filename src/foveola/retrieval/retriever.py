@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import Self
@@ -30,6 +31,7 @@ from foveola.trust import (
     Calibration,
     Familiarity,
     QueryTrust,
+    is_far,
     judge_answer,
     judge_hit,
     judge_picture,
@@ -207,7 +209,8 @@ class Retriever(Closing):
             k: number of hits wanted.
             where: condition on the cases, see docs/archive.md.
             same_subject: let the query's own subject be found too.
-            by: the order, see `search`; a picture that can't be compared is answered by looks.
+            by: the order, see `search`; a picture that can't be compared, or to which no case of
+                the archive is sufficiently similar, is answered by looks.
             label: that is learnt of, see `search`.
             marks: cases of the archive to be more like and less like; they are left out. What a
                 similarity to a query so moved is worth is not known, so hits carry no trust.
@@ -237,15 +240,19 @@ class Retriever(Closing):
                     anywhere = _nearest(state, query, same_subject=same_subject)
             return self._ranker.asked(state, relevance, order, *of)
 
-        found = self.archive.search(
+        find = partial(
+            self.archive.search,
             descriptor,
             k,
             where=where,
             exclude_identity=None if same_subject else query.case.identity,
             exclude_ids=[*marks.all, *([] if query.id is None else [query.id])],
-            asked=asked,
         )
+        found = find(asked=asked)
         known = None if any(marked) else self._known()
+        nearest = found.nearest if where is None else anywhere
+        if order != "looks" and not any(marked) and is_far(known, nearest):
+            order, found = "looks", find()  # what was learnt of others says nothing of it
         trust = judge_answer(known, query.looks, found.nearest, suggested, anywhere)
         on = None if relevance is None else relevance.label
         return SearchResult(

@@ -7,7 +7,7 @@ whether anything in the archive is sufficiently like it.
 
 from foveola.trust.calibration import TRUST, Calibration, calibrate, label_values, load, refresh
 from foveola.trust.familiarity import FAMILIARITY, Familiarity
-from foveola.trust.judge import judge_answer, judge_hit, judge_picture
+from foveola.trust.judge import is_far, judge_answer, judge_hit, judge_picture
 from foveola.trust.judged import HitTrust, Looks, QueryTrust
 from foveola.trust.seen import SEEN, Seen
 
@@ -22,6 +22,7 @@ __all__ = [
     "QueryTrust",
     "Seen",
     "calibrate",
+    "is_far",
     "judge_answer",
     "judge_hit",
     "judge_picture",

@@ -36,6 +36,11 @@ def judge_picture(
     return Looks(unlike, foreign, poor=gradability < POOR, camera=camera)
 
 
+def is_far(known: Calibration | None, nearest: float | None) -> bool:
+    """Whether a nearest case is not sufficiently similar; None is no case at all."""
+    return nearest is None or (known is not None and nearest < known.threshold)
+
+
 def judge_answer(
     known: Calibration | None,
     looks: Looks,
@@ -54,14 +59,10 @@ def judge_answer(
             considered: what the archive suggests does not depend on that condition.
     """
     comparable = not looks.foreign and not looks.poor
-
-    def near(similarity: float | None) -> bool:
-        alike = similarity is not None and (known is None or similarity >= known.threshold)
-        return alike and comparable
-
-    sufficient = near(nearest)
+    sufficient = comparable and not is_far(known, nearest)
+    told = sufficient or (comparable and not is_far(known, anywhere))
     return QueryTrust(
-        suggestion=suggestion if sufficient or near(anywhere) else None,
+        suggestion=suggestion if told else None,
         nearest=None if known is None or nearest is None else percentile(nearest, known.nearest),
         threshold=None if known is None else known.threshold,
         false_reject=FALSE_REJECT,
