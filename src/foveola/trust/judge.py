@@ -87,6 +87,7 @@ def judge_hit(
         return judged
     label = answer.suggestion.label
     values = label_values(case, label)
-    return replace(
-        judged, label=label, agreement=None if values is None else answer.suggestion.of(values)
-    )
+    chance = None if values is None else answer.suggestion.of(values)
+    if judged.label != label:  # pairs were compared by another one
+        judged = replace(judged, same=None, other=None)
+    return replace(judged, label=label, agreement=chance)
