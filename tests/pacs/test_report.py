@@ -13,6 +13,7 @@ import highdicom
 import pydicom
 from pydicom.dataset import Dataset
 
+import refused
 from foveola.cases import Case
 from foveola.errors import PacsError
 from foveola.pacs.report import (
@@ -26,7 +27,7 @@ from foveola.pacs.report import (
 from foveola.pacs.web import to_bytes
 from foveola.relevance.curve import Share
 from foveola.relevance.suggestion import LabelShare, Suggestion
-from foveola.retrieval import Hit, SearchResult
+from foveola.retrieval import Hit, Retriever, SearchResult
 from foveola.trust import HitTrust, Looks, QueryTrust
 
 LINK = "https://foveola.example/cases/{case}"
@@ -154,6 +155,21 @@ def test_no_similar_case_is_a_report_too():
     assert any("does not look like" in word for word in report_words(made))
     assert "Ordered by looks." in report_words(made)
     assert not any("of 100" in word.lower() or "%" in word for word in report_words(made))
+
+
+@pytest.mark.parametrize("name", ["chest", "cat", "black", "poor", "far"])
+def test_of_what_cannot_be_compared_no_share_is_written(learnt, new_photographs, tmp_path, name):
+    pixels = refused.pictures(refused.read(new_photographs[0]))[name]
+    with Retriever.open(learnt) as retriever:
+        usual = retriever.search(new_photographs[0], 4)
+        found = retriever.search(refused.write(tmp_path / "x.png", pixels), 4)
+    words = report_words(similar_cases_report(image(), found))
+    assert any("No sufficiently similar case" in word for word in words)
+    refused.silent(" | ".join(words), name)
+    _, *hits = groups(similar_cases_report(image(), found))
+    assert all(set(numbers) == {"RANK", "SIMILARITY"} for numbers in hits)
+    words = report_words(similar_cases_report(image(), usual))
+    assert words[words.index(NO_DIAGNOSIS) + 1].startswith("Of 100 photographs like this, ")
 
 
 def test_phantoms_are_called_phantoms():
