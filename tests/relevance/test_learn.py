@@ -13,6 +13,7 @@ from foveola.relevance.labels import LabelTable, codes_of
 from foveola.relevance.learn import (
     ENOUGH,
     FOLDS,
+    KNOWN,
     LEAST_PEOPLE,
     PENALTIES,
     Prior,
@@ -372,15 +373,21 @@ def test_numbers_that_never_vary_are_no_fault():
 # Photographs that the encoder was trained on, and its own classifier
 
 
-def test_where_all_were_seen_the_prior_is_taken_as_it_is():
+def test_where_all_were_seen_the_prior_answers_with_a_fit_as_wide_and_is_the_calibration():
     x, table, people = graded(100)
     rng = np.random.default_rng(0)
     prior = prior_of("01234", rng.normal(size=(PRIOR_D, 5)))
     made = learn(x, table, people, seen=np.ones(100, bool), prior=prior)
-    assert made.linear.weights.tolist() == prior.linear.weights[:, :3].tolist()
-    assert made.apart == ()
-    assert (made.fold == -1).all()
-    assert (made.cases, made.calibrated.people, made.calibrated.new) == (0, 321, True)
+    base = prior.of_values(made.values).linear
+    added = Linear(2 * made.linear.weights - base.weights, 2 * made.linear.bias - base.bias)
+    widths = [each.logits(x).std(axis=0).mean() for each in (base, added)]
+    assert widths[0] == pytest.approx(widths[1], rel=1e-3)
+    alone = fit_linear(x, table.members, balanced(table.members, "softmax"), link="softmax",
+                       penalty=KNOWN)  # fmt: skip
+    ratio = added.weights / alone.weights
+    assert ratio == pytest.approx(np.full(ratio.shape, ratio.mean()), rel=1e-2)
+    assert len(made.apart) == FOLDS
+    assert (made.cases, made.calibrated.people, made.calibrated.new) == (100, 321, True)
     # but for how common the values are, which the archive says
     even = made.calibrated.even
     assert even.shift.tolist() == prior.calibrated.even.shift[:3].tolist()

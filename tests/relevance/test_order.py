@@ -216,7 +216,7 @@ def shown(odds, each=20, share=0.9, count=FIRST, cosine=0.8):
 def test_two_values_nearly_as_likely_share_the_first_hits():
     first = shown([0.45, 0.40, 0.15])
     assert first[0] == 0
-    assert 3 <= first.count(1) <= 6
+    assert 1 <= first.count(1) <= 4
     assert 2 not in first
 
 

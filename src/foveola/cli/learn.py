@@ -64,14 +64,7 @@ def learn(ctx: click.Context, archive: Path, labels: tuple[str, ...], as_json: b
 def say_learned(made: "Learned") -> None:
     """Say on stderr what an archive learnt, and of what too few labels are known."""
     for label, of in made.labels.items():
-        what = f"{len(of.values)} values of {label}"
-        if of.apart:
-            click.echo(f"learnt {what} from {of.cases} cases", err=True)
-        else:
-            click.echo(
-                f"{what} as the encoder knows them: it was trained on nearly all of these cases",
-                err=True,
-            )
+        click.echo(f"learnt {len(of.values)} values of {label} from {of.cases} cases", err=True)
     if not made.labels and not made.refused:
         click.echo("nothing learnt: no case has a grade or findings; record some", err=True)
     for reason in made.refused.values():

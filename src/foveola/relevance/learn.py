@@ -29,6 +29,7 @@ _ROUGH = 1e-4  # tolerance of fits that only choose
 MOST = 10_000  # cases that the penalty is chosen on; more choose the same and take minutes
 _FEW = 1 << 22  # numbers of a matrix, below which threads wait for each other longer than they work
 _ONE = Lock()  # a limit of threads that ends while another begins would stay
+KNOWN = 1.0  # penalty of what an archive adds to the prior, all of which the encoder was trained on
 STRONGER = 10.0  # times the penalty, where the encoder was trained on the cases learnt from
 
 
@@ -83,8 +84,9 @@ def learn(
         labels: of the N cases.
         people: int64 (N,), whose they are; numbers in order of first appearance.
         seen: bool (N,), cases that the encoder was trained on. It is surer of these than of others:
-            where ENOUGH other people have labels they alone are learnt from. Otherwise the prior is
-            taken as it is, and without one the penalty is STRONGER.
+            where ENOUGH other people have labels they alone are learnt from. Otherwise the prior,
+            which is calibrated on others, answers together with a fit under a strong penalty;
+            without a prior the penalty is STRONGER.
         prior: of the encoder, if it has one for this label.
 
     Raises:
@@ -105,30 +107,32 @@ def _learn(
     covered = 0 if prior is None else prior.covers(labels.values)
     least = 2 if labels.link == "softmax" else 1
     known = prior.of_values(labels.values) if prior is not None and covered >= least else None
+    # whether the prior is the calibration: the cases can't be, whom the encoder knows
+    answers = None if new or covered < len(labels.values) else known
     fold = np.full(len(people), -1, np.int8)
-    if not new and known is not None and covered == len(labels.values):
-        told = replace(known.calibrated, natural=as_common(known.calibrated.even, labels), new=True)
-        return Relevance(
-            label=labels.label, values=labels.values, link=labels.link, linear=known.linear,
-            apart=(), fold=fold, calibrated=told, cases=0,
-        )  # fmt: skip
     x, of, who = descriptors[chosen], labels.rows(chosen), people[chosen]
-    dealt = folds(of, who)
-    penalty, held, begun = _choose(x, of, dealt, known)
-    if not new:
-        penalty = penalty * STRONGER
-    apart = tuple(
-        _whole(_fit(x[dealt != k], of.rows(dealt != k), penalty, held, begun[k]), held)
-        for k in range(FOLDS)
+    fold[chosen] = dealt = folds(of, who)
+    penalty, held, begun = (
+        (KNOWN, None, [None] * FOLDS) if answers is not None else _choose(x, of, dealt, known)
     )
-    whole = _whole(_fit(x, of, penalty, held, begun[0]), held)
-    logits = logits_apart(whole, apart, dealt, x)
-    fold[chosen] = dealt
+    if not new and answers is None:
+        penalty = penalty * STRONGER
+
+    def fit(rows: Bools, k: int) -> Linear:
+        made = _whole(_fit(x[rows], of.rows(rows), penalty, held, begun[k]), held)
+        return made if answers is None else _between(answers.linear, made, x[rows])
+
+    whole = fit(np.ones(len(x), bool), 0)
+    apart = tuple(fit(dealt != k, k) for k in range(FOLDS))
+    if answers is not None:
+        even = answers.calibrated.even
+        told = replace(answers.calibrated, natural=as_common(even, labels), new=True)
+    else:
+        logits = logits_apart(whole, apart, dealt, x)
+        told = replace(calibrate(logits, of.members, who, link=of.link), new=new)
     return Relevance(
-        label=labels.label, values=labels.values, link=labels.link,
-        linear=whole, apart=apart, fold=fold,
-        calibrated=replace(calibrate(logits, of.members, who, link=of.link), new=new),
-        cases=len(x),
+        label=labels.label, values=labels.values, link=labels.link, linear=whole, apart=apart,
+        fold=fold, calibrated=told, cases=len(x),
     )  # fmt: skip
 
 
@@ -271,6 +275,18 @@ def _fit(
         penalty=penalty, prior=None if prior is None else prior.linear.logits(x), start=start,
         tolerance=tolerance,
     )  # fmt: skip
+
+
+def _between(prior: Linear, own: Linear, x: Vectors) -> Linear:
+    """The mean of both classifiers' logits, the second's brought to the width of the first's.
+
+    So that the prior's calibration, on people whom neither was fitted to, still holds.
+    """
+    width = np.float32(prior.logits(x).std(axis=0).mean() / own.logits(x).std(axis=0).mean())
+    half = np.float32(0.5)
+    return Linear(
+        half * (prior.weights + width * own.weights), half * (prior.bias + width * own.bias)
+    )
 
 
 def _whole(made: Linear, prior: Prior | None) -> Linear:

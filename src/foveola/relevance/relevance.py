@@ -35,8 +35,8 @@ from foveola.relevance.suggestion import LabelShare
 Order = Literal["learned", "looks", "both"]
 ORDERS: tuple[Order, ...] = ("learned", "looks", "both")
 SHARES: dict[Order, float] = {"learned": 0.9, "both": 0.5, "looks": 0.0}  # of the agreement
-NEIGHBOUR = 0.2  # what the next grade counts for, beside 1 for the same
-OWN = 0.9  # what a case's own label counts for; the rest is what other cases say of it
+NEIGHBOUR = 0.1  # what the next grade counts for, beside 1 for the same
+OWN = 0.95  # what a case's own label counts for; the rest is what other cases say of it
 
 
 @dataclass(frozen=True, eq=False)
