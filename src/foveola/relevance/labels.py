@@ -46,8 +46,8 @@ class LabelTable:
         values = tuple(sorted({value for each in recorded for value in each or ()}))
         at = {value: i for i, value in enumerate(values)}
         members = np.zeros((len(recorded), len(values)), bool)
-        for row, each in zip(members, recorded, strict=True):
-            row[[at[value] for value in each or ()]] = True
+        pairs = [(i, at[value]) for i, each in enumerate(recorded) for value in each or ()]
+        members[tuple(np.array(pairs, np.int64).reshape(-1, 2).T)] = True
         return cls(label, values, members, np.array([r is not None for r in recorded], bool))
 
     def rows(self, chosen: Ids | Bools) -> "LabelTable":

@@ -27,7 +27,6 @@ PATIENCE = 1  # steps to weaker penalties that are tried without a gain
 _STEP = 2  # of the penalties, at first
 _ROUGH = 1e-4  # tolerance of fits that only choose
 MOST = 10_000  # cases that the penalty is chosen on; more choose the same and take minutes
-_FEW = 1 << 22  # numbers of a matrix, below which threads wait for each other longer than they work
 _ONE = Lock()  # a limit of threads that ends while another begins would stay
 KNOWN = 1.0  # penalty of what an archive adds to the prior, all of which the encoder was trained on
 STRONGER = 10.0  # times the penalty, where the encoder was trained on the cases learnt from
@@ -94,8 +93,7 @@ def learn(
     """
     import scipy.optimize  # noqa: F401 - before its threads are limited; a search does without it
 
-    few = len(people) * descriptors.shape[1] < _FEW
-    with _ONE, threadpool_limits(1 if few else None, user_api="blas"):
+    with _ONE, threadpool_limits(1, user_api="blas"):  # the same sums on any number of cores
         return _learn(descriptors, labels, people, seen, prior)
 
 
