@@ -28,7 +28,8 @@ pytestmark = NEEDED
 GUIDE = Path(__file__).parents[2] / "docs" / "user-guide.md"
 OUTCOMES = ("stable", "laser treatment", "injections")
 LAYERS = "OpenSeadragon.getViewer('left').world.getItemCount()"
-PAGES = ("people", "reading", "marks", "compare", "case", "overview", "match", "study", "audit")
+PAGES = ("people", "hits", "reading", "marks", "compare", "case", "overview", "match", "study",
+         "audit")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +97,10 @@ def steps(tab, address, eyes):
         tab.get_by_role("button", name="Find similar cases").click()
         tab.wait_for_selector(".hit")
 
+    def hits():
+        tab.get_by_role("link", name="Left eye", exact=True).click()
+        tab.wait_for_selector(".answer")
+
     def reading():
         tab.get_by_role("link", name="Reading", exact=True).click()
         tab.wait_for_selector(".read")
@@ -136,4 +141,4 @@ def steps(tab, address, eyes):
         tab.goto(f"{address}/audit")
         tab.wait_for_selector("#said")
 
-    return people, reading, marks, compare, case, overview, match, study, audit
+    return people, hits, reading, marks, compare, case, overview, match, study, audit
