@@ -10,6 +10,7 @@ from foveola.relevance.calibrate import Calibrated, Scaling
 from foveola.relevance.labels import LabelTable
 from foveola.relevance.order import FIRST, Asked, codes_in, scores_of, spread
 from foveola.relevance.relevance import (
+    NEARLY,
     NEIGHBOUR,
     ORDERS,
     OWN,
@@ -275,3 +276,17 @@ def test_a_case_without_a_label_does_not_gain():
 def test_nothing_to_choose_from():
     none = np.empty(0)
     assert spread(none, none, np.empty(0, np.int64), 0.9, 12).tolist() == []
+
+
+def test_a_value_told_to_be_nearly_as_likely_is_wanted_nearly_as_much():
+    """By even odds the second is hardly wanted, as it is common; the sentence names it first."""
+    even = Scaling(np.ones(2), np.zeros(2))
+    told = Calibrated(even, Scaling(np.ones(2), np.array([0.0, 2.0])), None, 9)
+    logits = np.array([[2.0, 0.1]])  # even odds of 87 to 13; natural ones of 47 to 53
+    (wanted,) = wanted_of(told, logits, "softmax")
+    assert wanted[1] / wanted[0] == pytest.approx(NEARLY)
+    assert wanted.sum() == pytest.approx(1)
+    sure = np.array([[4.0, 0.1]])  # natural odds of 87 to 13
+    np.testing.assert_allclose(
+        wanted_of(told, sure, "softmax"), even.probabilities(sure, "softmax")
+    )

@@ -92,7 +92,7 @@ def graded(*grades):
          "Two grades are nearly equally likely; the first hits show both."),
         ((("1", 45), ("2", 40), ("3", 15)), (1, 1, 3, None),
          "Two grades are nearly equally likely."),
-        ((("1", 50), ("2", 35), ("3", 15)), (1, 2),
+        ((("1", 50), ("2", 40), ("3", 10)), (1, 2),
          "Two grades are nearly equally likely; the first hits show both."),
         ((("1", 36), ("2", 34), ("3", 30)), (3, 2, 1),
          "Three grades are nearly equally likely; the first hits show all three."),

@@ -36,6 +36,8 @@ Order = Literal["learned", "looks", "both"]
 ORDERS: tuple[Order, ...] = ("learned", "looks", "both")
 SHARES: dict[Order, float] = {"learned": 0.9, "both": 0.5, "looks": 0.0}  # of the agreement
 NEIGHBOUR = 0.1  # what the next grade counts for, beside 1 for the same
+EVEN = 0.8  # of the likeliest value's share, from which another is told to be nearly as likely
+NEARLY = 0.9  # of what is wanted most: as much at least of such values, so that the hits show them
 OWN = 0.95  # what a case's own label counts for; the rest is what other cases say of it
 
 
@@ -105,7 +107,11 @@ def wanted_of(calibrated: Calibrated, logits: Floats, link: Link) -> Floats:
     """Return what queries of logits (Q, K) ask for: float64 (Q, K), for findings (Q, K + 1)."""
     p = calibrated.even.probabilities(logits, link)
     if link == "softmax":
-        return p
+        told = calibrated.natural.probabilities(logits, link)
+        likely = told >= EVEN * told.max(axis=1, keepdims=True)
+        likely &= likely.sum(axis=1, keepdims=True) > 1
+        p = np.where(likely, np.maximum(p, NEARLY * p.max(axis=1, keepdims=True)), p)
+        return np.asarray(p / p.sum(axis=1, keepdims=True))
     none = 1 - p.max(axis=1, keepdims=True)  # at most: that of the likeliest is lacking
     roots = np.sqrt(np.concatenate([p, none], axis=1))
     return np.asarray(roots / np.linalg.norm(roots, axis=1, keepdims=True))

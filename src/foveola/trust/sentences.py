@@ -6,7 +6,7 @@ from foveola.cases import Case
 from foveola.people import NORMAL
 from foveola.relevance.curve import Share
 from foveola.relevance.labels import FINDINGS, GRADE
-from foveola.relevance.relevance import Order
+from foveola.relevance.relevance import EVEN, Order
 from foveola.relevance.suggestion import Suggestion
 from foveola.trust.calibration import label_values
 from foveola.trust.familiarity import UNUSUAL
@@ -14,7 +14,6 @@ from foveola.trust.judged import HitTrust, QueryTrust
 from foveola.words import label_word
 
 LEAST = 5  # of 100 photographs, below which a label value is not named
-EVEN = 0.7  # of the likeliest value's share, from which another is nearly equally likely
 LIKE = "Of 100 photographs like this"
 _MANY = {2: ("Two", "both"), 3: ("Three", "all three")}
 KNOWN = 0.05  # share of an archive that the encoder was trained on, from which it is said
