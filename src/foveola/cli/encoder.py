@@ -12,7 +12,10 @@ from foveola.errors import MissingExtraError
 _Three = tuple[float, ...] | None
 
 
-@click.group(short_help="Encoders from elsewhere, and ours for elsewhere.")
+@click.group(
+    short_help="Encoders from elsewhere, and ours for elsewhere.",
+    epilog="Example: foveola encoder add model.onnx --size 224 --name mine",
+)
 def encoder() -> None:
     """Bring in an encoder that was made elsewhere, or give ours away as ONNX."""
 
@@ -107,7 +110,7 @@ def add(
 
 @encoder.command(
     short_help="Write an encoder as an ONNX file.",
-    epilog="Example: foveola encoder export fundus-similarity-3 ours.onnx",
+    epilog="Example: foveola encoder export fundus-similarity-4 ours.onnx",
 )
 @click.argument("source", nargs=-1, metavar="[ENCODER]")
 @click.argument("out", type=click.Path(dir_okay=False, path_type=Path), metavar="OUT")
