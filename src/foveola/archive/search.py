@@ -123,31 +123,29 @@ def top_asked(
         asked: what they are ordered by beside the cosine.
         rows: (n,) the rows to search, ascending and without repeats; None searches all.
     """
-    targets = asked.targets if rows is None else asked.targets[rows]
-    codes = asked.codes if rows is None else asked.codes[rows]
     looks = _scores(query[None], matrix, rows)[0]
-    scores = np.zeros(len(looks), np.float32)
-    for column, wanted in zip(targets.T, (asked.share * asked.wanted).tolist(), strict=True):
-        scores += column * np.float32(wanted)  # without BLAS, see `_product`
+    scores = _agreements(asked, rows)
     most = float(scores.max(initial=0.0))
     scores += looks * np.float32(1 - asked.share)
     k = min(k, len(scores))
     if not k:
         none = np.empty(0, np.float32)
         return Ordered(np.empty(0, np.int64), none, none, None)
-    width = matrix.shape[1] + targets.shape[1] + 2  # of the sums, whose errors add up
+    width = matrix.shape[1] + asked.targets.shape[1] + 2  # of the sums, whose errors add up
     first = min(k, FIRST)
     near = candidates(scores, k, width)
     if spreads := int(asked.codes.max()) >= 0:
-        near = np.union1d(near, _rivals(scores, codes, first, most, width))
+        near = np.union1d(near, _rivals(scores, asked.codes, rows, first, most, width))
     places = near if rows is None else rows[near]
     cosines = _exact(query, matrix, places).astype(np.float64)
-    agreements = (targets[near].astype(np.float64) * asked.wanted).sum(axis=1)
+    agreements = (asked.targets[places].astype(np.float64) * asked.wanted).sum(axis=1)
     exact = scores_of(cosines, agreements, asked.share)
     order = np.lexsort((places, -exact))
     if spreads:
         begin = order[
-            spread(cosines[order], agreements[order], codes[near][order], asked.share, first)
+            spread(
+                cosines[order], agreements[order], asked.codes[places][order], asked.share, first
+            )
         ]
         order = np.concatenate([begin, order[~np.isin(order, begin)]])
     order = order[:k]
@@ -156,8 +154,24 @@ def top_asked(
     return Ordered(places[order], exact[order], cosines[order].astype(np.float32), nearest)
 
 
+def _agreements(asked: Asked, rows: NDArray[np.int64] | None) -> NDArray[np.float32]:
+    """(n,) agreement times its share, good to about K units in the last place."""
+    targets = asked.targets
+    if rows is not None and len(rows) * 4 < len(targets):
+        targets, rows = targets[rows], None
+    scores = np.zeros(len(targets), np.float32)
+    for column, wanted in zip(targets.T, (asked.share * asked.wanted).tolist(), strict=True):
+        scores += column * np.float32(wanted)  # without BLAS, see `_product`
+    return scores if rows is None else scores[rows]
+
+
 def _rivals(
-    scores: NDArray[np.float32], codes: NDArray[np.int64], first: int, most: float, width: int
+    scores: NDArray[np.float32],
+    codes: NDArray[np.int64],
+    rows: NDArray[np.int64] | None,
+    first: int,
+    most: float,
+    width: int,
 ) -> NDArray[np.int64]:
     """Every position that the first hits may take when likely values share them.
 
@@ -167,7 +181,7 @@ def _rivals(
     last = np.partition(scores, len(scores) - first)[len(scores) - first]
     lost = np.float32(most * (1 - (1 - FADE) ** (first - 1)))
     may = np.flatnonzero(scores >= last - lost - 2 * _margin(width))
-    of = codes[may]
+    of = codes[may if rows is None else rows[may]]
     pool = [np.empty(0, np.int64)]
     for value in range(int(of.max(initial=-1)) + 1):
         some = may[of == value]
