@@ -28,7 +28,7 @@ _STEP = 2  # of the penalties, at first
 _ROUGH = 1e-4  # tolerance of fits that only choose
 MOST = 10_000  # cases that the penalty is chosen on; more choose the same and take minutes
 _ONE = Lock()  # a limit of threads that ends while another begins would stay
-KNOWN = 1.0  # penalty of what an archive adds to the prior, all of which the encoder was trained on
+KNOWN = 0.3  # penalty of what an archive adds to the prior, all of which the encoder was trained on
 STRONGER = 10.0  # times the penalty, where the encoder was trained on the cases learnt from
 
 
