@@ -21,3 +21,11 @@ def test_a_state_answers_row_by_row(clinic):
         assert not state.of_identity(None).any()
         assert state.of_ids([int(ids[2])]).tolist() == (np.arange(len(ids)) == 2).tolist()
         assert state.cases([3, 1]) == [cases[3], cases[1]]
+
+
+def test_of_ids_are_those_that_are_there(clinic):
+    clinic.remove(image="b1.jpg")
+    with clinic.state() as state:
+        for wanted in ([], [1], [3], [0, 2, 99], [6, 6, 1], [-1]):
+            expected = [id_ in wanted for id_ in state.ids.tolist()]
+            assert state.of_ids(wanted).tolist() == expected

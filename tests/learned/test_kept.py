@@ -343,10 +343,20 @@ def test_a_column_with_odd_values_is_learnt(tmp_path):
         assert same(made, load_learned(archive))
 
 
-def test_grade_as_a_column_is_the_grade(archive):
+def test_grade_as_a_column_is_the_grade_and_is_learnt_once(archive, monkeypatch):
+    taught = []
+    real = module.learn
+    monkeypatch.setattr(module, "learn", lambda *of, **more: taught.append(1) or real(*of, **more))
     made = learn_archive(archive, ["grade", "findings"])
-    assert made.columns == ()
+    assert (made.columns, len(taught)) == ((), 2)
     assert same(made, learn_archive(archive))
+
+
+def test_only_some_values_of_a_column_can_be_asked_for(archive):
+    with archive.state() as state:
+        whole, some = label_table(state, "ward"), label_table(state, "ward", ("W1", "W9"))
+    assert (whole.values, some.values) == (("W0", "W1"), ("W1",))
+    assert some.known.tolist() == whole.members[:, 1].tolist()
 
 
 def test_a_column_that_names_cases_is_refused_before_and_after(archive):
