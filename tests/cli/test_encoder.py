@@ -51,7 +51,7 @@ def test_places_are_refused_in_a_sentence(brought_in):
 def test_ours_comes_back_and_finds_the_same(work, phantoms):
     foveola("encoder", "export", work / "ours.onnx")
     back = foveola("encoder", "add", work / "ours.onnx", "--out", work / "back", "--json")
-    assert json.loads(back.stdout)["dimension"] == 139
+    assert json.loads(back.stdout)["dimension"] == 256
     foveola("index", work / "one", phantoms)
     foveola("index", work / "two", phantoms, "--encoder", work / "back")
     query = photograph(phantoms)

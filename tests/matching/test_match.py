@@ -13,6 +13,7 @@ import pytest
 
 from foveola.archive import Archive
 from foveola.datasets.manifest import Manifest
+from foveola.encoders.release import DEFAULT
 from foveola.errors import ImageError, MatchingError
 from foveola.matching import gallery, permission
 from foveola.matching.match import Matcher, months_between
@@ -141,7 +142,7 @@ def test_what_is_added_and_removed_is_followed(archive, phantoms):
 
 
 def test_another_encoder_needs_a_new_start(archive):
-    allowed = permission.Permission(purpose="x", encoder="fundus-similarity-3")
+    allowed = permission.Permission(purpose="x", encoder=DEFAULT)
     assert gallery.update(archive, allowed) == ()  # the same files under another name
     bad = archive / gallery.FOLDER / "encoder" / "calibration.json"
     bad.unlink()

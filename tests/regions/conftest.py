@@ -10,11 +10,15 @@ from foveola.indexing import add_missing
 from foveola.regions import RegionSearch, switch_on
 
 
+ENCODER = "fundus-similarity-3"
+
+
 @pytest.fixture(scope="session")
 def kept(phantoms, tmp_path_factory) -> Path:
     """The folder of the archive. Not to be changed."""
     folder = tmp_path_factory.mktemp("regions") / "archive"
-    add_missing(folder, list(Manifest.read(phantoms, collection="p").cases()))
+    # the encoder whose maps the figures of these tests were found with
+    add_missing(folder, list(Manifest.read(phantoms, collection="p").cases()), ENCODER)
     done = switch_on(folder)
     assert (done.cases, done.added, done.failed) == (32, 32, ())
     return folder

@@ -72,7 +72,7 @@ def test_stages_that_would_lose_their_statistics_are_refused():
 
 
 def test_another_backbone_is_refused():
-    with pytest.raises(ValueError, match="fundus-similarity-3 does not fit the backbone"):
+    with pytest.raises(ValueError, match=f"{DEFAULT} does not fit the backbone"):
         load_folded(trunk("resnet18", whole=True), convolutions(DEFAULT), DEFAULT)
 
 
