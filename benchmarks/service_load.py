@@ -43,8 +43,8 @@ from foveola.cases import Case
 from foveola.encoders.encoder import Encoder
 from foveola.images.decode import decode
 from foveola.indexing import open_archive
+from foveola.learned import refresh
 from foveola.phantom import generate
-from foveola.trust import calibrate
 
 PEOPLE = 16  # phantoms that are rendered, with both eyes
 SIDE = 1024  # pixels of their photographs
@@ -98,7 +98,7 @@ def build(folder: Path, count: int) -> None:
         for start in range(0, count, BATCH):
             rows = range(start, min(start + BATCH, count))
             archive.add([entry(i, files, links, real, rng) for i in rows])
-        calibrate(archive)
+        refresh(archive)
 
 
 def entry(i: int, files: list[Path], links: Path, real: list, rng: np.random.Generator) -> Entry:

@@ -133,9 +133,13 @@ def top_asked(
         return Ordered(np.empty(0, np.int64), none, none, None)
     width = matrix.shape[1] + asked.targets.shape[1] + 2  # of the sums, whose errors add up
     first = min(k, FIRST)
-    near = candidates(scores, k, width)
+    ends = len(scores) - k, len(scores) - first
+    last, last_first = np.partition(scores, ends)[list(ends)]  # at once: most of what this costs
+    near = np.flatnonzero(scores >= last - _margin(width))
     if spreads := int(asked.codes.max()) >= 0:
-        near = np.union1d(near, _rivals(scores, asked.codes, rows, first, most, width))
+        lost = np.float32(most * (1 - (1 - FADE) ** (first - 1)))
+        least = last_first - lost - 2 * _margin(width)
+        near = np.union1d(near, _rivals(scores, asked.codes, rows, first, least, width))
     places = near if rows is None else rows[near]
     cosines = _exact(query, matrix, places).astype(np.float64)
     agreements = (asked.targets[places].astype(np.float64) * asked.wanted).sum(axis=1)
@@ -170,17 +174,15 @@ def _rivals(
     codes: NDArray[np.int64],
     rows: NDArray[np.int64] | None,
     first: int,
-    most: float,
+    least: np.float32,
     width: int,
 ) -> NDArray[np.int64]:
     """Every position that the first hits may take when likely values share them.
 
     Whoever is chosen among them scores no less than the last of as many best ones after all its
-    losses (`spread`); and of one value the best are chosen.
+    losses (`spread`), which is `least`; and of one value the best are chosen.
     """
-    last = np.partition(scores, len(scores) - first)[len(scores) - first]
-    lost = np.float32(most * (1 - (1 - FADE) ** (first - 1)))
-    may = np.flatnonzero(scores >= last - lost - 2 * _margin(width))
+    may = np.flatnonzero(scores >= least)
     of = codes[may if rows is None else rows[may]]
     pool = [np.empty(0, np.int64)]
     for value in range(int(of.max(initial=-1)) + 1):
