@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foveola.archive.search import _product, top_k, unit
+from foveola.archive.search import _kth, _product, top_k, unit
 
 
 def slow_top_k(query, matrix, k):
@@ -146,3 +146,11 @@ def test_cores_that_share_a_large_matrix_find_what_one_finds(vectors, monkeypatc
     shared = top_k(query, matrix, 20)
     assert all((a == b).all() for a, b in zip(alone, shared, strict=True))
     assert _product(matrix, query[0]) == pytest.approx(matrix @ query[0], abs=1e-5)
+
+
+def test_the_kth_greatest_is_that_of_a_sorted_list():
+    rng = np.random.default_rng(4)
+    for n, k in ((1, 1), (63, 5), (64, 1), (300, 300), (5_000, 12), (70_001, 1_000), (70_001, 2)):
+        for values in (rng.normal(size=n), rng.integers(0, 3, n), np.zeros(n)):
+            scores = values.astype(np.float32)
+            assert _kth(scores, k) == np.sort(scores)[::-1][k - 1]

@@ -21,6 +21,7 @@ from foveola.relevance.order import FADE, FIRST, Asked, scores_of, spread
 UNIT_TOLERANCE = 1e-3  # how far from 1 the length of a descriptor may be, half precision included
 _EXACT_LENGTH = 1e-6  # closer to 1 than this a descriptor is kept bit for bit
 _CHUNK = 4096  # rows scored again at once: 16 MiB of float64 at D = 512
+_BLOCK = 64  # scores whose greatest is looked at first
 _PRODUCT = 1 << 24  # scores computed at once for many queries: 64 MiB of float32
 _ALONE = 1 << 21  # numbers of a matrix below which another core gains nothing: 15,000 rows of 139
 
@@ -133,12 +134,12 @@ def top_asked(
         return Ordered(np.empty(0, np.int64), none, none, None)
     width = matrix.shape[1] + asked.targets.shape[1] + 2  # of the sums, whose errors add up
     first = min(k, FIRST)
-    ends = len(scores) - k, len(scores) - first
-    last, last_first = np.partition(scores, ends)[list(ends)]  # at once: most of what this costs
+    last = _kth(scores, k)
     near = np.flatnonzero(scores >= last - _margin(width))
     if spreads := int(asked.codes.max()) >= 0:
         lost = np.float32(most * (1 - (1 - FADE) ** (first - 1)))
-        least = last_first - lost - 2 * _margin(width)
+        last = last if first == k else _kth(scores, first)
+        least = last - lost - 2 * _margin(width)
         near = np.union1d(near, _rivals(scores, asked.codes, rows, first, least, width))
     places = near if rows is None else rows[near]
     cosines = _exact(query, matrix, places).astype(np.float64)
@@ -238,8 +239,20 @@ def candidates(scores: NDArray[np.float32], k: int, dimension: int) -> NDArray[n
     summation (Higham, Accuracy and Stability, 3.1). It may lower the k-th score and raise a
     rival's, or the other way round; one unit more covers the rounding of the result.
     """
-    last = np.partition(scores, len(scores) - k)[len(scores) - k]
-    return np.flatnonzero(scores >= last - _margin(dimension))
+    return np.flatnonzero(scores >= _kth(scores, k) - _margin(dimension))
+
+
+def _kth(scores: NDArray[np.float32], k: int) -> np.float32:
+    """(n,) -> the k-th greatest, 1 <= k <= n.
+
+    Of the greatest of each block the k-th is no greater than it, and few scores are as great: only
+    these are sorted out, which takes a tenth of the time that all would.
+    """
+    blocks = len(scores) // _BLOCK
+    if blocks >= 4 * k:
+        heads = scores[: blocks * _BLOCK].reshape(blocks, _BLOCK).max(axis=1)
+        scores = scores[scores >= np.partition(heads, blocks - k)[blocks - k]]
+    return np.float32(np.partition(scores, len(scores) - k)[len(scores) - k])
 
 
 def _margin(dimension: int) -> np.float32:

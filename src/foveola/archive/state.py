@@ -41,6 +41,18 @@ class State:
         """(N,) which photographs share a `Case.identity`; none shares None."""
         return self.of_ids(queries.of_identity(self._db, identity))
 
+    def ids_of(self, identity: tuple[str, str] | None) -> list[int]:
+        """Return the ids of the photographs that share a `Case.identity`; none shares None."""
+        return queries.of_identity(self._db, identity)
+
+    def rows(self, ids: Iterable[int]) -> NDArray[np.int64]:
+        """Return the rows of those of these ids that are there, without a look at all N."""
+        wanted = np.array(list(ids), np.int64)
+        at = np.searchsorted(self.ids, wanted)
+        there = at < len(self.ids)
+        there[there] = self.ids[at[there]] == wanted[there]
+        return at[there]
+
     def of_ids(self, ids: Iterable[int]) -> Bools:
         """(N,) which photographs have one of these ids."""
         wanted = np.array(list(ids), np.int64)

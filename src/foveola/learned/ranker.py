@@ -133,7 +133,7 @@ class Ranker:
         self, state: State, part: _Part, id_: int | None, identity: tuple[str, str] | None
     ) -> NDArray[np.int8]:
         """(1,) the fold that the query's own person is in; -1 for a person new to the archive."""
-        own = state.of_identity(identity) | state.of_ids(() if id_ is None else (id_,))
+        own = state.rows((*state.ids_of(identity), *(() if id_ is None else (id_,))))
         return np.array([part.fold[own].max(initial=-1)], np.int8)
 
     def _part(self, state: State, relevance: Relevance) -> _Part:
