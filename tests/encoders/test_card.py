@@ -66,9 +66,7 @@ def test_a_matching_encoders_card_warns_of_what_it_tells(release):
 
 
 def test_a_card_without_figures_claims_none(release):
-    card = render_card(
-        replace(release, card={**release.card, "evaluation": None, "tables": None})
-    )
+    card = render_card(replace(release, card={**release.card, "evaluation": None, "tables": None}))
     assert "How good it is" not in card
 
 
