@@ -9,7 +9,6 @@ from foveola.datasets.manifest import Manifest
 from foveola.indexing import add_missing
 from foveola.regions import RegionSearch, switch_on
 
-
 ENCODER = "fundus-similarity-3"
 
 
