@@ -1,6 +1,7 @@
 """`foveola learn`, and what `foveola index` and `foveola remove` learn by themselves."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -82,3 +83,16 @@ def test_what_was_learnt_forgets_a_removed_person_to_the_last_bit(archive, tmp_p
         np.testing.assert_array_equal(one.bias, other.bias)
     assert of.calibrated.curve == same.calibrated.curve
     assert b"p7" not in (archive / RELEVANCE).read_bytes()
+
+
+def test_the_grade_comes_first_where_nearly_as_many_cases_have_one(tmp_path):
+    for graded, first in ((115, "grade"), (90, "findings")):
+        folder = tmp_path / first
+        with Archive.create(folder, encoder="e", fingerprint="f", dimension=D) as made:
+            made.add([
+                replace(e, case=replace(e.case, findings=frozenset("AB"[: 1 + i % 4 // 2]),
+                                        grade=e.case.grade if i < graded else None))
+                for i, e in enumerate(entries(60))
+            ])  # fmt: skip
+        values = json.loads(foveola("learn", folder, "--json").stdout)
+        assert next(iter(values["labels"])) == first

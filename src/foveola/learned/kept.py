@@ -36,6 +36,7 @@ from foveola.trust import Seen
 
 RELEVANCE = "relevance.bin"  # in the folder of an archive
 OLDER = ("fundus-similarity-1", "fundus-similarity-2", "fundus-similarity-3")  # once shipped
+NEARLY = 1.1  # times as many cases as have a grade must have another label that comes before it
 _HEAD = b"foveola relevance 1 "
 
 
@@ -48,7 +49,8 @@ class Learned:
         ids: int64 (N,), of the cases the archive then had, ascending.
         fitted_on: 32 hexadecimal digits: a hash of the descriptors, labels and people, and of what
             the encoder was trained on and classifies itself.
-        labels: what was learnt, by label; the one that most cases have comes first.
+        labels: what was learnt, by label; the one that most cases have comes first, and the grade where
+            nearly as many have one.
         refused: why nothing was learnt of a label that some cases have, by label.
     """
 
@@ -81,7 +83,7 @@ def learn_archive(archive: Archive, columns: Collection[str] = ()) -> Learned:
     taught = _taught(archive, columns, () if kept is None else kept.columns)
     priors = load_priors(archive.encoder_folder)
     labels, refused = {}, dict(taught.refused)
-    for table in sorted(taught.tables, key=lambda each: -int(each.known.sum())):
+    for table in sorted(taught.tables, key=_rank):
         if not table.known.any():  # of a column, too, that was learnt before its cases went
             continue
         try:
@@ -112,6 +114,11 @@ def refresh(archive: Archive, *, changed: bool = True) -> Learned:
     if kept is not None and not changed and is_current(kept, archive):
         return kept
     return learn_archive(archive, () if kept is None else kept.columns)
+
+
+def _rank(table: LabelTable) -> float:
+    """Labels by the number of cases; the grade comes first where nearly as many have one."""
+    return -float(table.known.sum()) * (NEARLY if table.label == GRADE else 1)
 
 
 def is_current(kept: Learned | None, archive: Archive) -> bool:
