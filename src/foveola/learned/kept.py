@@ -49,8 +49,8 @@ class Learned:
         ids: int64 (N,), of the cases the archive then had, ascending.
         fitted_on: 32 hexadecimal digits: a hash of the descriptors, labels and people, and of what
             the encoder was trained on and classifies itself.
-        labels: what was learnt, by label; the one that most cases have comes first, and the grade where
-            nearly as many have one.
+        labels: what was learnt, by label; the one that most cases have comes first, and the grade
+            where nearly as many have one.
         refused: why nothing was learnt of a label that some cases have, by label.
     """
 
