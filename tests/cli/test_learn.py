@@ -42,7 +42,8 @@ def test_learn_says_what_it_learnt_and_from_how_many(archive):
     assert "learnt 2 values of dme from 120 cases" in done.stderr
     values = json.loads(foveola("learn", archive, "--json").stdout)
     assert values["labels"]["grade"] == {
-        "values": ["0", "1", "2"], "cases": 120, "people": 60, "new_to_the_encoder": True,
+        "values": ["0", "1", "2"], "too_few": [], "cases": 120, "people": 60,
+        "new_to_the_encoder": True,
     }  # fmt: skip
     assert list(values["labels"]) == ["grade", "dme"]  # a column once learnt is learnt again
 
@@ -96,3 +97,30 @@ def test_the_grade_comes_first_where_nearly_as_many_cases_have_one(tmp_path):
             ])  # fmt: skip
         values = json.loads(foveola("learn", folder, "--json").stdout)
         assert next(iter(values["labels"])) == first
+
+
+def test_values_of_too_few_people_are_named(tmp_path):
+    folder = tmp_path / "rare"
+    with Archive.create(folder, encoder="e", fingerprint="f", dimension=D) as made:
+        made.add([
+            replace(e, case=replace(e.case, grade=4)) if i < 2 else e
+            for i, e in enumerate(entries(30))
+        ])  # fmt: skip
+    assert (
+        "learnt 3 values of grade from 58 cases; too few people have 4"
+        in foveola("learn", folder).stderr
+    )
+    with Archive.open(folder) as opened:
+        assert load_learned(opened).labels["grade"].unlearnt == ("4",)
+
+
+def test_a_damaged_file_is_told_with_what_to_do(archive):
+    foveola("learn", archive)
+    kept = (archive / RELEVANCE).read_bytes()
+    (archive / RELEVANCE).write_bytes(kept[:-9])
+    said = foveola("info", archive).stderr
+    assert "can't be read; run 'foveola learn' with it once" in said
+    foveola("learn", archive)
+    assert (archive / RELEVANCE).read_bytes() == kept
+    (archive / RELEVANCE).unlink()
+    assert "is not there yet; run 'foveola learn'" in foveola("info", archive).stderr

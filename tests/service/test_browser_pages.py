@@ -133,6 +133,7 @@ def test_the_audit_by_keyboard(tab, address, folder):
     tab.keyboard.press("Escape")
     tab.keyboard.press("1")
     until(lambda: "1 of 3 decided" in tab.inner_text("aside"))
+    tab.wait_for_selector(f"#said:not(:has-text('{first[:20]}'))")  # the next one takes keys
     tab.keyboard.press("3")
     until(lambda: "2 of 3 decided" in tab.inner_text("aside"))
     tab.keyboard.press("2")

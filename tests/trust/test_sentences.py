@@ -8,7 +8,14 @@ from foveola.cases import Case
 from foveola.relevance.curve import Share
 from foveola.relevance.suggestion import LabelShare, Suggestion
 from foveola.trust.judged import HitTrust, Looks, QueryTrust
-from foveola.trust.sentences import of_hit, of_order, of_query, of_recorded, unrecorded
+from foveola.trust.sentences import (
+    of_hit,
+    of_order,
+    of_query,
+    of_recorded,
+    of_suggestion,
+    unrecorded,
+)
 
 HIT = HitTrust(
     label="grade", same=0.9, other=0.99, agreement=Share(0.824, 0.744, 0.885), sufficient=True
@@ -178,3 +185,18 @@ def test_an_archive_that_the_encoder_was_trained_on_says_so():
     assert of_query(replace(QUERY, trained=0.834)) == of_query(QUERY)  # it says so of itself
     foreign = replace(REFUSED, looks=Looks(1.0, foreign=True))
     assert of_query(replace(foreign, trained=0.9)) == of_query(foreign)
+
+
+def test_what_the_hits_or_the_numbers_leave_out_is_said():
+    said = of_suggestion(suggestion(("0", 65), ("2", 29)), graded(2, 2, None))
+    assert said[1:] == [
+        "No hit has the grade named first. Hits by labels are ordered as if all were equally "
+        "common, so that rare ones are found, too."
+    ]
+    assert of_suggestion(suggestion(("0", 65), ("2", 29)), graded(2, 0)) == said[:1]
+    few = replace(suggestion(("0", 65), ("2", 29)), unlearnt=("1", "4"))
+    assert of_suggestion(few, graded(0))[1:] == [
+        "Not counted, as too few people have it: mild NPDR, PDR."
+    ]
+    many = replace(few, label="outcome", unlearnt=tuple("abcdefg"))
+    assert of_suggestion(many)[-1].endswith("a, b, c, d, e and 2 more.")

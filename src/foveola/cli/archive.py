@@ -158,7 +158,7 @@ def info(archive: Path, as_json: bool) -> None:
     with Archive.open(archive, read_only=True) as opened:
         learned = load_learned(opened)
         values = asdict(opened.info()) | {"learned": tuple(learned.labels if learned else ())}
-        advised = advice(opened, learned)
+        advised = advice(opened)
     if as_json:
         print_json(values)
         return

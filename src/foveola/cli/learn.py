@@ -49,7 +49,8 @@ def learn(ctx: click.Context, archive: Path, labels: tuple[str, ...], as_json: b
             "archive": str(archive), "fitted_on": made.fitted_on, "refused": dict(made.refused),
             "labels": {
                 label: {
-                    "values": of.values, "cases": of.cases, "people": of.calibrated.people,
+                    "values": of.values, "too_few": of.unlearnt, "cases": of.cases,
+                    "people": of.calibrated.people,
                     "new_to_the_encoder": of.calibrated.new,
                 }
                 for label, of in made.labels.items()
@@ -64,7 +65,10 @@ def learn(ctx: click.Context, archive: Path, labels: tuple[str, ...], as_json: b
 def say_learned(made: "Learned") -> None:
     """Say on stderr what an archive learnt, and of what too few labels are known."""
     for label, of in made.labels.items():
-        click.echo(f"learnt {len(of.values)} values of {label} from {of.cases} cases", err=True)
+        few = f"; too few people have {', '.join(of.unlearnt)}" if of.unlearnt else ""
+        click.echo(
+            f"learnt {len(of.values)} values of {label} from {of.cases} cases{few}", err=True
+        )
     if not made.labels and not made.refused:
         click.echo("nothing learnt: no case has a grade or findings; record some", err=True)
     for reason in made.refused.values():

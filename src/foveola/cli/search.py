@@ -105,6 +105,7 @@ def search(
             eye=eye, same_subject=same_subject, html=html, as_json=as_json,
         )  # fmt: skip
         return
+    from foveola.learned import unlearnt
     from foveola.retrieval import Retriever
 
     if image is None:
@@ -122,6 +123,7 @@ def search(
             image, k, where=where, subject=subject, collection=collection, eye=eye,
             same_subject=same_subject, by=by, label=label,
         )  # fmt: skip
+        advised = unlearnt(retriever.archive) if result.label is None else []
     if html is not None:
         from foveola.report import write_page
 
@@ -130,6 +132,8 @@ def search(
         print_json(_result_json(result))
     else:
         _print(result)
+        for line in advised:
+            click.echo(line, err=True)
     warn_of_quality("the query", result.gradability)
     if html is not None:
         click.echo(f"report: {html}", err=True)

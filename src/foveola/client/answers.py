@@ -77,6 +77,7 @@ class Suggestion:
     several: bool
     people: int
     new: bool
+    unlearnt: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from foveola.learned.kept import (
     load_learned,
     people_of,
     refresh,
+    unlearnt,
 )
 from foveola.learned.ranker import Ranker
 
@@ -24,4 +25,5 @@ __all__ = [
     "load_learned",
     "people_of",
     "refresh",
+    "unlearnt",
 ]

@@ -132,13 +132,18 @@ def is_current(kept: Learned | None, archive: Archive) -> bool:
     return kept.fitted_on == _taught(archive, kept.columns, kept.columns).hash
 
 
-def advice(archive: Archive, kept: Learned | None) -> list[str]:
+def unlearnt(archive: Archive) -> list[str]:
+    """Return what to do where an archive never learnt, or its file of that is damaged; else []."""
+    if not len(archive) or load_learned(archive) is not None:
+        return []
+    damaged = (archive.folder / RELEVANCE).exists()
+    why = "can't be read" if damaged else "is not there yet"
+    return [f"What this archive learns from its labels {why}; run 'foveola learn' with it once."]
+
+
+def advice(archive: Archive) -> list[str]:
     """Return what the owner of an older archive should do, in sentences; [] of a new one."""
-    said = []
-    if kept is None and len(archive):
-        said.append(
-            "This archive has learnt nothing from its labels yet; run 'foveola learn' with it once."
-        )
+    said = unlearnt(archive)
     if archive.name in OLDER:
         said.append(
             f"It was made by the encoder {archive.name}; {DEFAULT} finds more, and its answers "
@@ -243,7 +248,7 @@ def save(made: Learned, folder: Path) -> None:
         arrays[f"{i}.scaling"] = np.array([[s.slope, s.shift] for s in scalings])
         about["labels"].append({
             "label": label, "values": of.values, "link": of.link, "cases": of.cases,
-            "people": told.people, "new": told.new,
+            "unlearnt": of.unlearnt, "people": told.people, "new": told.new,
             "curve": None if told.curve is None else asdict(told.curve),
         })  # fmt: skip
     arrays["about"] = np.frombuffer(json.dumps(about).encode(), np.uint8)
@@ -308,5 +313,6 @@ def _read(kept: Mapping[str, NDArray[Any]]) -> Learned:
         labels[of["label"]] = Relevance(
             label=of["label"], values=tuple(of["values"]), link=of["link"], linear=every[0],
             calibrated=told, apart=tuple(every[1:]), fold=kept[f"{i}.fold"], cases=of["cases"],
+            unlearnt=tuple(of["unlearnt"]),
         )  # fmt: skip
     return Learned(about["fingerprint"], kept["ids"], about["fitted_on"], labels, about["refused"])

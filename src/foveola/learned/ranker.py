@@ -120,7 +120,9 @@ class Ranker:
             return None
         told = relevance.calibrated
         several = relevance.link == "sigmoid"
-        return Suggestion(relevance.label, shares, several, told.people, told.new)
+        return Suggestion(
+            relevance.label, shares, several, told.people, told.new, relevance.unlearnt
+        )
 
     def warm(self) -> None:
         """Make what the first search would wait for."""

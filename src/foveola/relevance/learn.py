@@ -100,6 +100,7 @@ def learn(
 def _learn(
     descriptors: Vectors, labels: LabelTable, people: Ids, seen: Bools | None, prior: Prior | None
 ) -> Relevance:
+    recorded = [v for v, own in zip(labels.values, labels.members.T, strict=True) if own.any()]
     labels = labels.of_values(learnable(labels, people))
     chosen, new = _learnt_from(labels, people, seen)
     covered = 0 if prior is None else prior.covers(labels.values)
@@ -131,6 +132,7 @@ def _learn(
     return Relevance(
         label=labels.label, values=labels.values, link=labels.link, linear=whole, apart=apart,
         fold=fold, calibrated=told, cases=len(x),
+        unlearnt=tuple(value for value in recorded if value not in labels.values),
     )  # fmt: skip
 
 

@@ -56,6 +56,7 @@ class Relevance:
         fold: int8 (N,), to which fold the cases that the archive then had belong; -1 for one that
             it was not learnt from.
         cases: that it was learnt from.
+        unlearnt: values that too few people have.
     """
 
     label: str
@@ -66,6 +67,7 @@ class Relevance:
     apart: tuple[Linear, ...]
     fold: NDArray[np.int8]
     cases: int
+    unlearnt: tuple[str, ...] = ()
 
     def logits(self, descriptors: Vectors, fold: NDArray[np.int8] | None = None) -> Floats:
         """Return float64 (Q, K) logits of descriptors (Q, D), each from a fit without its fold."""

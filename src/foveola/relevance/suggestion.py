@@ -30,6 +30,7 @@ class Suggestion:
             need not sum to 1.
         people: it was calibrated on; none of them was in the fit that judged them.
         new: whether the encoder was trained on no photograph of theirs, as far as is known.
+        unlearnt: values that too few people have to be learnt; the shares leave them out.
     """
 
     label: str
@@ -37,6 +38,7 @@ class Suggestion:
     several: bool
     people: int
     new: bool
+    unlearnt: tuple[str, ...] = ()
 
     def of(self, values: frozenset[str]) -> Share | None:
         """Return the share of photographs like the query that have one of these values or more.

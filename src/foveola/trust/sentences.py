@@ -18,6 +18,8 @@ LIKE = "Of 100 photographs like this"
 _MANY = {2: ("Two", "both"), 3: ("Three", "all three")}
 KNOWN = 0.05  # share of an archive that the encoder was trained on, from which it is said
 FAR = "not sufficiently alike"
+_ONE = {GRADE: "grade", FINDINGS: "finding"}
+NAMED = 5  # values left out that are named
 NONE = "No sufficiently similar case"
 
 
@@ -147,7 +149,9 @@ def of_suggestion(suggestion: Suggestion | None, cases: Sequence[Case] = ()) -> 
         if told
         else f"{LIKE}, fewer than {LEAST} have any one of the {_plural(suggestion.label)} learnt."
     ]
-    said += filter(None, [_evenly(suggestion, cases)])
+    said += filter(
+        None, [_evenly(suggestion, cases), _absent(suggestion, cases), _unlearnt(suggestion)]
+    )
     if not suggestion.new:
         said.append(
             "These numbers were learnt from photographs that the encoder was trained on: a new "
@@ -185,6 +189,26 @@ def _evenly(suggestion: Suggestion, cases: Iterable[Case]) -> str | None:
     many, both = _MANY.get(len(even), ("Several", "all of them"))
     said = f"{many} {_plural(suggestion.label)} are nearly equally likely"
     return f"{said}; the first hits show {both}." if even <= shown else f"{said}."
+
+
+def _absent(suggestion: Suggestion, cases: Iterable[Case]) -> str | None:
+    """Say that no hit has the value that the suggestion names first, and why that can be."""
+    hits = [label_values(case, suggestion.label) for case in cases]
+    if not hits or any(suggestion.shares[0].value in (values or ()) for values in hits):
+        return None
+    return (
+        f"No hit has the {_ONE.get(suggestion.label, 'value')} named first. Hits by labels are "
+        "ordered as if all were equally common, so that rare ones are found, too."
+    )
+
+
+def _unlearnt(suggestion: Suggestion) -> str | None:
+    """Say which values the numbers leave out."""
+    names = [label_word(suggestion.label, value) for value in suggestion.unlearnt]
+    if not names:
+        return None
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return f"Not counted, as too few people have it: {', '.join(names[:NAMED])}{more}."
 
 
 def _plural(label: str) -> str:
