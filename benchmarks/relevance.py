@@ -22,6 +22,7 @@ validation subjects of the training in place of the held-out ones: settings are 
 import argparse
 import json
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
@@ -89,8 +90,6 @@ def judge(
 
 
 def digest(case: Case) -> bytes:
-    from hashlib import blake2b
-
     return blake2b(read_bytes(Path(case.path)), digest_size=16).digest()
 
 

@@ -21,7 +21,6 @@ from foveola.learned import (
     label_table,
     learn_archive,
     load_learned,
-    people_of,
     refresh,
 )
 from foveola.learned import kept as module
@@ -303,7 +302,7 @@ def test_people_are_counted_by_collection_and_each_unknown_one_alone(tmp_path):
         for i, (subject, collection) in enumerate(said)
     ]
     with archive_of(tmp_path / "A", cases) as archive, archive.state() as state:
-        assert people_of(state).tolist() == [0, 1, 2, 0, 3]
+        assert state.people().tolist() == [0, 1, 2, 0, 3]
 
 
 def test_an_archive_of_nobody_known_learns_of_each_photograph_alone(tmp_path):

@@ -10,6 +10,7 @@ from foveola.archive import queries
 from foveola.archive.queries import Vectors
 from foveola.archive.records import Photographed
 from foveola.cases import Case
+from foveola.relevance.labels import codes_of
 
 Bools = NDArray[np.bool_]
 
@@ -39,7 +40,7 @@ class State:
 
     def of_identity(self, identity: tuple[str, str] | None) -> Bools:
         """(N,) which photographs share a `Case.identity`; none shares None."""
-        return self.of_ids(queries.of_identity(self._db, identity))
+        return self.of_ids(self.ids_of(identity))
 
     def ids_of(self, identity: tuple[str, str] | None) -> list[int]:
         """Return the ids of the photographs that share a `Case.identity`; none shares None."""
@@ -64,6 +65,13 @@ class State:
     def photographed(self) -> list[Photographed]:
         """Whose eye each of the N photographs shows; much faster than their whole records."""
         return queries.photographed(self._db)
+
+    def people(self) -> NDArray[np.int64]:
+        """Return (N,) whose photograph it is; one of nobody known is of a person of its own."""
+        return codes_of([
+            (taken.collection, taken.subject) if taken.subject is not None else (i,)
+            for i, taken in enumerate(self.photographed())
+        ])  # fmt: skip
 
     def labelled(self) -> list[tuple[int | None, frozenset[str] | None]]:
         """Grade and findings of each of the N photographs; None where unknown."""

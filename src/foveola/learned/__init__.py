@@ -8,7 +8,6 @@ from foveola.learned.kept import (
     label_table,
     learn_archive,
     load_learned,
-    people_of,
     refresh,
     unlearnt,
 )
@@ -23,7 +22,6 @@ __all__ = [
     "label_table",
     "learn_archive",
     "load_learned",
-    "people_of",
     "refresh",
     "unlearnt",
 ]

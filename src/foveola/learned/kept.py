@@ -27,7 +27,7 @@ from foveola.encoders.release import DEFAULT
 from foveola.errors import ArchiveError
 from foveola.relevance.calibrate import Calibrated, Scaling
 from foveola.relevance.curve import read_curve
-from foveola.relevance.labels import FINDINGS, GRADE, MOST_VALUES, LabelTable, codes_of
+from foveola.relevance.labels import FINDINGS, GRADE, MOST_VALUES, LabelTable
 from foveola.relevance.learn import TooFewError, learn
 from foveola.relevance.linear import Linear
 from foveola.relevance.prior import CLASSIFIER, load_priors
@@ -177,7 +177,7 @@ def _taught(archive: Archive, columns: Collection[str], before: Collection[str])
                 if label not in before:
                     raise
                 refused[label] = str(error)
-        people = people_of(state)
+        people = state.people()
         ids, matrix = state.ids, state.matrix
         known = Seen.load(archive.encoder_folder)
         seen = None if known is None else known.among(state.digests())
@@ -217,14 +217,6 @@ def label_table(state: State, label: str, values: Collection[str] | None = None)
         )
     known = found if values is None else found.intersection(values)
     return LabelTable.of(label, [{value} if value in known else None for value in column])
-
-
-def people_of(state: State) -> NDArray[np.int64]:
-    """Return (N,) whose photograph it is; one of nobody known is of a person of its own."""
-    return codes_of([
-        (taken.collection, taken.subject) if taken.subject is not None else (i,)
-        for i, taken in enumerate(state.photographed())
-    ])  # fmt: skip
 
 
 def save(made: Learned, folder: Path) -> None:

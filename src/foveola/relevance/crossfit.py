@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from foveola.relevance.labels import Bools, Ids, LabelTable
+from foveola.relevance.labels import Bools, Ids, LabelTable, codes_of
 from foveola.relevance.learn import Prior, folds, learn
 from foveola.relevance.linear import Floats, Vectors
 from foveola.relevance.order import FIRST, Asked, codes_in, spread
-from foveola.relevance.relevance import SHARES, Order, Relevance, targets_of
+from foveola.relevance.relevance import SHARES, Relevance, targets_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,26 +33,21 @@ class LearnedScores:
 
     Attributes:
         wanted: float64 (Q, K), what each query asks for; K of its own fold.
-        natural: float64 (Q, K), natural probabilities of the values, from the same fits.
         fold: int64 (Q,), who answers each query.
         folds: what each learned.
-        values: of each fold.
         share: of the agreement in the score.
     """
 
     wanted: tuple[Floats, ...]
-    natural: tuple[Floats, ...]
     fold: Ids
     folds: tuple[_Fold, ...]
-    values: tuple[tuple[str, ...], ...]
     share: float
 
     def restricted(self, queries: Ids, gallery: Ids) -> "LearnedScores":
         """Return the scores of some of the queries and of the gallery."""
         return LearnedScores(
-            tuple(self.wanted[i] for i in queries), tuple(self.natural[i] for i in queries),
-            self.fold[queries], tuple(_Fold(f.targets[gallery], f.codes[gallery])
-                                      for f in self.folds), self.values, self.share,
+            tuple(self.wanted[i] for i in queries), self.fold[queries],
+            tuple(_Fold(f.targets[gallery], f.codes[gallery]) for f in self.folds), self.share,
         )  # fmt: skip
 
     def of_block(self, part: slice, cosines: Floats, excluded: Bools) -> Floats:
@@ -77,7 +72,6 @@ def cross_fitted(
     *,
     seen: Bools | None = None,
     prior: Prior | None = None,
-    order: Order = "learned",
 ) -> LearnedScores:
     """Return scores for each of N cases against all others, by folds of people.
 
@@ -87,7 +81,6 @@ def cross_fitted(
         people: int64 (N,), whose they are.
         seen: bool (N,), cases that the encoder was trained on.
         prior: of the encoder.
-        order: whose share of the agreement is taken.
 
     Raises:
         TooFewError: the others of some fold have too few labels.
@@ -97,23 +90,14 @@ def cross_fitted(
     fold[known] = folds(labels.rows(known), people[known])
     taught = []
     wanted: list[Floats] = [np.empty(0)] * len(people)
-    natural: list[Floats] = [np.empty(0)] * len(people)
-    values = []
     for k in range(int(fold.max()) + 1):
         own = np.unique(people[(fold == k) & labels.known])
         others = ~np.isin(people, own)
-        made = learn(
-            descriptors[others], labels.rows(others), _renumbered(people[others]),
-            seen=None if seen is None else seen[others], prior=prior,
-        )  # fmt: skip
+        made = _learnt(descriptors, labels, people, others, seen, prior)
         taught.append(_gallery(made, descriptors, labels, others))
-        values.append(made.values)
         for i in np.flatnonzero(fold == k):
-            logits = made.logits(descriptors[i : i + 1])
-            wanted[i], natural[i] = made.wanted(logits)[0], made.shares(logits)[0]
-    return LearnedScores(
-        tuple(wanted), tuple(natural), fold, tuple(taught), tuple(values), SHARES[order]
-    )
+            wanted[i] = made.wanted(made.logits(descriptors[i : i + 1]))[0]
+    return LearnedScores(tuple(wanted), fold, tuple(taught), SHARES["learned"])
 
 
 def fitted_to_gallery(
@@ -125,7 +109,6 @@ def fitted_to_gallery(
     *,
     seen: Bools | None = None,
     prior: Prior | None = None,
-    order: Order = "learned",
 ) -> LearnedScores:
     """Return scores of queries against a gallery that taught what is relevant.
 
@@ -138,20 +121,30 @@ def fitted_to_gallery(
         people: int64 (N,).
         seen: bool (N,), cases that the encoder was trained on.
         prior: of the encoder.
-        order: whose share of the agreement is taken.
 
     Raises:
         TooFewError: the gallery has too few labels of people who do not ask.
     """
     others = ~np.isin(people, asking)
-    made = learn(
-        gallery[others], labels.rows(others), _renumbered(people[others]),
-        seen=None if seen is None else seen[others], prior=prior,
-    )  # fmt: skip
-    logits = made.logits(queries)
+    made = _learnt(gallery, labels, people, others, seen, prior)
     return LearnedScores(
-        tuple(made.wanted(logits)), tuple(made.shares(logits)), np.zeros(len(queries), np.int64),
-        (_gallery(made, gallery, labels, others),), (made.values,), SHARES[order],
+        tuple(made.wanted(made.logits(queries))), np.zeros(len(queries), np.int64),
+        (_gallery(made, gallery, labels, others),), SHARES["learned"],
+    )  # fmt: skip
+
+
+def _learnt(
+    descriptors: Vectors,
+    labels: LabelTable,
+    people: Ids,
+    chosen: Bools,
+    seen: Bools | None,
+    prior: Prior | None,
+) -> Relevance:
+    """What the chosen cases teach, numbered as if there were no others."""
+    return learn(
+        descriptors[chosen], labels.rows(chosen), codes_of(people[chosen].tolist()),
+        seen=None if seen is None else seen[chosen], prior=prior,
     )  # fmt: skip
 
 
@@ -161,14 +154,6 @@ def _gallery(made: Relevance, gallery: Vectors, labels: LabelTable, taught: Bool
     recorded = labels.of_values(made.values)
     said = made.shares(made.logits(gallery, fold))
     return _Fold(targets_of(recorded, said), codes_in(recorded))
-
-
-def _renumbered(people: Ids) -> Ids:
-    """The same people, numbered in order of first appearance."""
-    _, first, at = np.unique(people, return_index=True, return_inverse=True)
-    rank = np.empty(len(first), np.int64)
-    rank[np.argsort(first)] = np.arange(len(first))
-    return rank[at]
 
 
 def _spread(

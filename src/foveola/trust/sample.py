@@ -96,7 +96,7 @@ def draw(state: State, queries: int, seed: int, trained: Bools | None = None) ->
             about where there are ENOUGH others, of whom a label is known if any is.
     """
     rng = np.random.default_rng(seed)
-    people = _people(state)
+    people = state.people()
     labels = _labels(state)
     new = np.ones(len(people), bool) if trained is None else ~np.isin(people, people[trained])
     few = len(np.unique(people[new & (labels.known | (labels.kind is None))])) < ENOUGH
@@ -164,16 +164,6 @@ def _similarities(matrix: Vectors, asked: Ids) -> Iterator[tuple[Ids, Vectors]]:
     for start in range(0, len(asked), step):
         part = asked[start : start + step]
         yield part, matrix[part] @ matrix.T
-
-
-def _people(state: State) -> Ids:
-    """(N,) whose photograph it is; one of nobody known is of a person of its own."""
-    names = [
-        (taken.collection, taken.subject) if taken.subject is not None else (i,)
-        for i, taken in enumerate(state.photographed())
-    ]
-    codes: dict[tuple[object, ...], int] = {}
-    return np.array([codes.setdefault(name, len(codes)) for name in names], np.int64)
 
 
 def _labels(state: State) -> Labels:
