@@ -136,6 +136,20 @@ def test_nobody_encodes_mirrors_that_are_not_looked_at():
     assert len(calls) == 1
 
 
+def test_a_mirrored_model_says_the_same_of_a_photograph_and_its_mirror():
+    model, x = tiny(), torch.rand(2, 3, 64, 96)
+    alone = model.eval().maps(x)[0], model.maps(x.flip(-1))[0]
+    model.mirrored = True
+    both = model.maps(x)[0]
+    torch.testing.assert_close(both, (alone[0] + alone[1].flip(-1)) / 2)
+    torch.testing.assert_close(model(x).descriptor, model(x.flip(-1)).descriptor)
+    assert not torch.allclose(alone[0], both, atol=1e-3)
+    calls = []
+    model.backbone.register_forward_hook(lambda *_: calls.append(1))
+    model.train().maps(x)
+    assert len(calls) == 1  # a training step costs what it did
+
+
 def test_the_papers_descriptor_is_both_halves_pooled_and_the_sum_their_sum():
     x = torch.rand(2, 3, 64, 64)
     model = tiny(attention="mirror", dimension=None, fusion="concat").eval()

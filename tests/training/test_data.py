@@ -104,12 +104,13 @@ def test_augmenting_keeps_size_and_black_surround_and_depends_on_the_seed_only()
         assert corner.max() <= 12  # compression may ring a little; nothing else may light it
 
 
-def test_augmented_lesions_survive():
+@pytest.mark.parametrize("kind", ["fundus", "steady"])
+def test_augmented_lesions_survive(kind):
     # a bright spot of 3 px on a mid-grey disc must stay the brightest place, or it is erased
     image = np.full((72, 72, 3), 90, np.uint8)
     image[35:38, 35:38] = 255
     for seed in range(60):
-        out = augment(image, 64, np.random.default_rng(seed)).astype(int).sum(axis=2)
+        out = augment(image, 64, np.random.default_rng(seed), kind).astype(int).sum(axis=2)
         row, column = np.unravel_index(out.argmax(), out.shape)
         assert out.max() > 1.15 * np.median(out), seed
         assert abs(row - 32) < 12 or abs(column - 32) < 12, seed
@@ -197,6 +198,17 @@ def test_mild_augmentation_keeps_sides_and_none_only_scales():
         assert mild[20:44, 12:18].mean() > mild[20:44, 46:52].mean() + 50
     plain = augment(image, 36, np.random.default_rng(0), "none")
     assert (plain == image[::2, ::2]).all()
+
+
+def test_another_file_comes_from_any_of_eight_sides_and_keeps_most_of_the_frame():
+    image = np.zeros((72, 72, 3), np.uint8)
+    image[:36, :36], image[:36, 36:] = 250, 110  # the brightest quarter, and the next beside it
+    orders = set()
+    for seed in range(200):
+        made = augment(image, 64, np.random.default_rng(seed), "steady").astype(float).sum(axis=2)
+        corners = made[14:18, 14:18], made[14:18, 46:50], made[46:50, 14:18], made[46:50, 46:50]
+        orders.add(tuple(np.argsort([corner.mean() for corner in corners])[2:]))
+    assert len(orders) == 8
 
 
 def test_another_visit_is_never_mirrored():

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from foveola.training.config import (
     TrainConfig,
 )
 from foveola.training.export import Released, check_parity, export_encoder
+from foveola.training.run import released_checkpoint
 from foveola.trust import Seen
 
 CONFIG = """
@@ -218,6 +220,31 @@ def test_pairs_of_an_image_alone_are_refused():
     assert TrainConfig(name="x", data=data, batch=alone, loss=LossConfig(name="none"))
 
 
+def test_the_epoch_that_is_released_is_the_best_or_where_asked_the_last(tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    for name in ("best.ckpt", "epoch=0001.ckpt", "epoch=0002.ckpt"):
+        torch.save({}, tmp_path / "checkpoints" / name)
+    judged = DataConfig(manifests=("m",), validation=0.1)
+    alone = DataConfig(manifests=("m",))
+    named = {
+        "best.ckpt": TrainConfig(name="x", data=judged),
+        "epoch=0002.ckpt": TrainConfig(name="x", data=judged, release="last"),
+    }
+    for name, config in named.items():
+        assert released_checkpoint(config, tmp_path) == tmp_path / "checkpoints" / name
+    assert (
+        released_checkpoint(TrainConfig(name="x", data=alone), tmp_path).name == "epoch=0002.ckpt"
+    )
+
+
+def test_kept_maps_are_of_one_size_and_one_side():
+    data, model = DataConfig(manifests=("m",), variants=2), ModelConfig(freeze=2)
+    assert TrainConfig(name="x", data=data, model=model)
+    for changed in ({"encoded_size": 352}, {"mirrored": True}, {"freeze": 0}):
+        with pytest.raises(ValueError, match="variants keeps the maps of frozen stages"):
+            TrainConfig(name="x", data=data, model=replace(model, **changed))
+
+
 def test_missing_weights_are_named(work):
     text = CONFIG.format(epochs=1).replace("[model]", '[model]\nweights = "no.safetensors"')
     (work / "weights.toml").write_text(text)
@@ -292,11 +319,16 @@ proxy_weight = 0.0
 FINDINGS = """
 name = "findings"
 epochs = 1
+release = "last"
 precision = "32-true"
 [data]
 manifests = ["phantoms/manifest.csv"]
 label = "findings"
+augment = "steady"
+validation = 0.2
 [model]
+encoded_size = 96
+mirrored = true
 backbone = "mobilenetv2_050"
 dimension = 0
 reduce = 16
@@ -352,5 +384,8 @@ def test_a_head_on_sets_of_findings_trains_alone(work):
     (work / "findings.toml").write_text(FINDINGS)
     done = foveola("train", "findings.toml", "findings", "--json", folder=work)
     assert done.returncode == 0, done.stderr
-    assert Encoder.load(work / "findings/encoder").dimension == 16
+    encoder = Encoder.load(work / "findings/encoder")
+    assert (encoder.dimension, encoder.contract.size) == (16, 96)
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 96, 96, 3), dtype=np.uint8)
+    assert encoder.encode(pixels[:, :, ::-1]) == pytest.approx(encoder.encode(pixels), abs=1e-3)
     assert {"loss/label", "loss/findings"} <= set(logged(work / "findings"))

@@ -61,6 +61,8 @@ class DescriptorModel(Freezable):
             weights, for small lesions, at more cost.
         in_channels: of the image, 3 or 1; a model for 1 takes the luminance of a colour image.
         green: all channels see the green one, where vessels show best.
+        mirrored: once trained, a map is the mean of the image's and of its left-right mirror's,
+            turned back: twice the cost, and steadier.
 
     Raises:
         ValueError: an unknown attention, views, fusion or pooling, or an odd dimension for two
@@ -82,6 +84,7 @@ class DescriptorModel(Freezable):
         output_stride: int | None = None,
         in_channels: int = 3,
         green: bool = False,
+        mirrored: bool = False,
     ) -> None:
         super().__init__()
         if views not in ("encode", "feature"):
@@ -99,7 +102,7 @@ class DescriptorModel(Freezable):
             load_weights(self.backbone, weights)
         self._channels_last = getattr(made, "output_fmt", "NCHW") == "NHWC"  # Swin and its kin
         self.views, self.fusion = views, fusion
-        self.in_channels, self.green = in_channels, green
+        self.in_channels, self.green, self.mirrored = in_channels, green, mirrored
         self.channels = int(made.num_features)
         self.gate = SpatialGate() if gate else nn.Identity()
         self.attention = _attention(attention, self.channels)
@@ -194,6 +197,12 @@ class DescriptorModel(Freezable):
         return original, original.flip(-1), original.flip(-2)
 
     def encode(self, x: Tensor) -> Tensor:
+        """(B, 3, H, W) -> (B, C, h, w), of the mirror image too where the model is `mirrored`."""
+        if self.mirrored and not self.training:
+            return (self._map(x) + self._map(x.flip(-1)).flip(-1)) / 2
+        return self._map(x)
+
+    def _map(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, C, h, w), whatever form the backbone gives its features."""
         features: Tensor = self.backbone(x)
         if features.ndim == 3:  # tokens of a transformer, class token and registers first

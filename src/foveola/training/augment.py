@@ -21,9 +21,9 @@ def augment(image: Pixels, size: int, rng: np.random.Generator, kind: str = "fun
         rng: source of all randomness.
         kind: "fundus" as above; "mild", what the AdaTriplet paper does (crop, 10 degrees, gamma,
             noise), which keeps sides and colours apart; "identity", all that may lie between two
-            photographs of one eye, see `_another_visit`; "steady", as "fundus" and the small
-            changes of pixels that another file of the same photograph brings, so that they hardly
-            move a descriptor; "none", the middle of the image.
+            photographs of one eye, see `_another_visit`; "steady", a crop of 85 to 100 %, flips
+            and quarter turns, which soften nothing, and the small changes of pixels that another
+            file of the same photograph brings; "none", the middle of the image.
 
     Returns:
         (size, size, 3) uint8.
@@ -34,21 +34,15 @@ def augment(image: Pixels, size: int, rng: np.random.Generator, kind: str = "fun
         return _mild(image, size, rng)
     if kind == "identity":
         return _another_visit(image, size, rng)
+    if kind == "steady":
+        return _another_file(image, size, rng)
     changed = _move(image, size, rng)
     changed = _recolour(changed, rng)
     if rng.random() < 0.3:
         changed = _light(changed, rng)
     if rng.random() < 0.2:
         changed = cv2.GaussianBlur(changed, (0, 0), rng.uniform(0.3, 0.8)).astype(np.uint8)
-    if rng.random() < (0.4 if kind == "steady" else 0.2):
-        changed = _compress(changed, rng)
-    if kind == "steady":
-        if rng.random() < 0.4:
-            changed = _resample(changed, rng)
-        if rng.random() < 0.4:
-            noise = rng.normal(0, rng.uniform(0.5, 4), changed.shape)
-            changed = np.clip(changed + noise, 0, 255).astype(np.uint8)
-    return changed
+    return _compress(changed, rng) if rng.random() < 0.2 else changed
 
 
 def centre(image: Pixels, size: int) -> Pixels:
@@ -72,6 +66,31 @@ def _mild(image: Pixels, size: int, rng: np.random.Generator) -> Pixels:
         noise = rng.normal(0, 0.3 * rng.random() * 25, changed.shape)
         changed = np.clip(changed + noise, 0, 255)
     return changed.astype(np.uint8)
+
+
+def _another_file(image: Pixels, size: int, rng: np.random.Generator) -> Pixels:
+    """A crop, mirrored or turned by quarters; other colours, and at times other pixels."""
+    source = image.shape[0]
+    side = source * rng.uniform(0.85, 1)
+    angle = rng.uniform(-8, 8)
+    matrix = cv2.getRotationMatrix2D((source / 2, source / 2), angle, size / side)
+    room = (source - side) / 2 * size / side
+    matrix[:, 2] += size / 2 - source / 2 + rng.uniform(-room, room, 2)
+    changed = cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR)
+    changed = np.rot90(changed, rng.integers(4))
+    if rng.random() < 0.5:
+        changed = changed[:, ::-1]
+    changed = _recolour(np.ascontiguousarray(changed, dtype=np.uint8), rng)
+    if rng.random() < 0.2:
+        changed = _light(changed, rng)
+    if rng.random() < 0.3:
+        changed = _compress(changed, rng)
+    if rng.random() < 0.3:
+        changed = _resample(changed, rng)
+    if rng.random() < 0.3:
+        noise = rng.normal(0, rng.uniform(0.3, 2), changed.shape)
+        changed = np.clip(changed + noise, 0, 255).astype(np.uint8)
+    return changed
 
 
 def _another_visit(image: Pixels, size: int, rng: np.random.Generator) -> Pixels:
@@ -134,9 +153,9 @@ def _refocus(image: Pixels, rng: np.random.Generator) -> Pixels:
 
 
 def _resample(image: Pixels, rng: np.random.Generator) -> Pixels:
-    """Scaled down to 60 to 100 % and up again, by filters drawn at random."""
+    """Scaled down to 80 to 100 % and up again, by filters drawn at random."""
     size = image.shape[0]
-    small = round(size * rng.uniform(0.6, 1))
+    small = round(size * rng.uniform(0.8, 1))
     down = (cv2.INTER_AREA, cv2.INTER_LINEAR)[int(rng.integers(2))]
     up = (cv2.INTER_LINEAR, cv2.INTER_CUBIC)[int(rng.integers(2))]
     reduced = cv2.resize(image, (small, small), interpolation=down)

@@ -34,7 +34,11 @@ class ModelConfig:
     backbone: str = "mobilenetv2_100"  # any timm model
     weights: str | None = None  # safetensors of the backbone; without, it starts at random
     dimension: int = 256  # of the descriptor; 0 leaves the projection out
-    image_size: int = 256  # pixels, square, of the field of view
+    image_size: int = 256  # pixels, square, of the field of view, that training sees
+    # Pixels that an archive encodes at; 0 is image_size. Crops of 85 to 100 % show training all
+    # things larger than a whole photograph does, which some pixels more make up for.
+    encoded_size: int = 0
+    mirrored: bool = False  # a descriptor is the mean of the photograph's and its mirror's
     # After training: numbers that a descriptor without projection keeps, along the principal axes
     # of the images trained on; 0 keeps all
     reduce: int = 0
@@ -132,6 +136,7 @@ class TrainConfig(RunConfig):
     model: ModelConfig = field(default_factory=ModelConfig)
     batch: BatchConfig = field(default_factory=BatchConfig)
     loss: LossConfig = field(default_factory=LossConfig)
+    release: Literal["best", "last"] = "best"  # epoch; "best" by validation, where there is one
     optimizer: Literal["adamw", "adam"] = "adamw"
     schedule: Literal["cosine", "constant"] = "cosine"  # cosine: with warm-up
 
@@ -146,8 +151,16 @@ class TrainConfig(RunConfig):
             raise ValueError(
                 f"label_share is for the labels disease and grade, not for {self.data.label}"
             )
-        if self.data.variants and (not self.model.freeze or self.model.gate):
-            raise ValueError("variants keeps the maps of frozen stages; set freeze, and no gate")
+        if self.data.variants and (
+            not self.model.freeze
+            or self.model.gate
+            or self.model.mirrored
+            or self.model.encoded_size
+        ):
+            raise ValueError(
+                "variants keeps the maps of frozen stages; set freeze, and no gate, mirrored or "
+                "encoded_size"
+            )
         if self.patience and not self.data.validation:
             raise ValueError("patience needs subjects to judge by; set validation under [data]")
         by_identity = self.data.label in ("subject", "eye")

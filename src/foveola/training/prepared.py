@@ -58,7 +58,8 @@ def contract_of(config: TrainConfig) -> Contract:
     """What the configuration does to a photograph before the network sees it."""
     model = config.model
     return Contract(
-        size=model.image_size, crop=model.field_of_view, mask=model.field_of_view,
+        size=model.encoded_size or model.image_size,
+        crop=model.field_of_view, mask=model.field_of_view,
         mean=model.mean, std=model.std,
     )  # fmt: skip
 

@@ -93,11 +93,22 @@ def _fit(
         )
     # The weights that are released are read back: Lightning puts their running mean into the
     # module at the end of a run, but not when a run that was killed after its last epoch goes on.
-    released = out / "checkpoints" / BEST if config.data.validation else last_checkpoint(out)
+    released = released_checkpoint(config, out)
     if released is not None:
         kept = torch.load(released, map_location="cpu", weights_only=True)
         module.load_state_dict(kept["state_dict"])
     return module
+
+
+def released_checkpoint(config: TrainConfig, out: Path) -> Path | None:
+    """The checkpoint of the epoch that is released: the best where the run was judged, or the last.
+
+    None where there is none yet.
+    """
+    if config.data.validation and config.release == "best":
+        return out / "checkpoints" / BEST
+    last = last_checkpoint(out)
+    return None if last is None else Path(last)
 
 
 def build_model(config: TrainConfig, base: Path) -> DescriptorModel:
@@ -118,6 +129,7 @@ def build_model(config: TrainConfig, base: Path) -> DescriptorModel:
         output_stride=config.model.output_stride,
         in_channels=config.model.in_channels,
         green=config.model.green,
+        mirrored=config.model.mirrored,
     )
     model.freeze(config.model.freeze)
     return model
