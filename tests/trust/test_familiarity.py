@@ -1,5 +1,7 @@
 """What lies off the plane of the known is unlike it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -25,11 +27,33 @@ def familiarity(plane):
     return Familiarity.fit(known_of(plane, 800, 1), known_of(plane, 400, 2), axes=K)
 
 
-def test_distance_is_what_a_projection_leaves_over(familiarity):
-    x = np.random.default_rng(3).normal(size=C) * 4
-    z = (x - familiarity.mean) / familiarity.deviation
-    rest = z - sum((z @ axis) * axis for axis in familiarity.axes)
-    assert familiarity.distance(x) == pytest.approx(np.mean(rest**2))
+@pytest.mark.parametrize("unit", [True, False])  # False: as older encoders' files have it
+def test_distance_is_what_a_projection_leaves_over(familiarity, unit, tmp_path):
+    rng = np.random.default_rng(3)
+    x, deviation = rng.normal(size=C) * 4, rng.uniform(1, 2, C)
+    replace(familiarity, deviation=deviation, unit=unit).save(tmp_path / FAMILIARITY)
+    if not unit:
+        with np.load(tmp_path / FAMILIARITY) as kept:
+            older = {name: kept[name] for name in kept if name != "unit"}
+        np.savez_compressed(tmp_path / FAMILIARITY, **older)
+    kept = Familiarity.load(tmp_path)
+    z = (x / (np.sqrt((x**2).sum()) if unit else 1) - kept.mean) / kept.deviation
+    rest = z - sum((z @ axis) * axis for axis in kept.axes)
+    assert kept.distance(x) == pytest.approx(np.mean(rest**2))
+
+
+def test_a_channel_that_hardly_ever_speaks_does_not_decide_alone():
+    rng = np.random.default_rng(9)
+    plane = np.abs(rng.normal(size=(4, 40)))
+
+    def photographs(count):
+        x = np.abs(rng.normal(size=(count, 4))) @ plane + np.abs(rng.normal(size=(count, 40))) * 0.1
+        x[:, 0] = np.where(rng.random(count) < 0.01, 0.5, 0)  # one in a hundred excites it
+        return x
+
+    known = Familiarity.fit(photographs(2000), photographs(2000), axes=4)
+    assert known.unlike(np.abs(rng.normal(size=40))) == 1
+    assert 0 <= known.unlike(np.zeros(40)) <= 1  # a picture that excites nothing
 
 
 def test_others_of_the_kind_are_spread_over_all_shares(familiarity, plane):
@@ -61,7 +85,7 @@ def test_without_a_field_in_colour_it_is_foreign(familiarity, plane):
     assert judge_picture(familiarity, usual, 0.0).foreign
     assert judge_picture(None, usual, 0.3) == Looks(None, foreign=False)
     assert judge_picture(None, usual, 0.04) == Looks(None, foreign=False, poor=True)
-    assert judge_picture(familiarity, usual + 50, 0.9).foreign
+    assert judge_picture(familiarity, np.eye(C)[0] * 50, 0.9).foreign
 
 
 def test_two_doubts_are_worse_than_one(familiarity, plane):

@@ -6,6 +6,10 @@ fundus photograph is. What gives it away is what these features leave unexplaine
 last map, averaged over positions, lies close to the plane of the principal axes of fundus
 photographs, and that of other pictures lies off it. (Reconstruction error of a principal component
 analysis, Jackson and Mudholkar, Technometrics 1979.)
+
+The features are brought to unit length first. Channel by channel in deviations, as it was once
+done, a few channels that fundus photographs hardly ever excite decide alone: of an encoder all of
+whose layers were trained, one photograph in a hundred lay as far off as noise does.
 """
 
 from dataclasses import dataclass
@@ -32,7 +36,7 @@ class Familiarity:
     """The plane of the photographs an encoder knows. C channels, K axes.
 
     Attributes:
-        mean, deviation: (C,) of the channels.
+        mean, deviation: (C,) of the channels; the deviation is 1 where features are of unit length.
         axes: (K, C), orthonormal.
         quantiles: ascending, at equal steps, of how far fundus photographs of people it was not
             fitted to lie off the plane.
@@ -42,6 +46,7 @@ class Familiarity:
     deviation: Floats
     axes: Floats
     quantiles: Floats
+    unit: bool = True  # features are brought to unit length first; False in older files
 
     @classmethod
     def fit(cls, known: ArrayLike, others: ArrayLike, axes: int = AXES) -> Self:
@@ -52,9 +57,9 @@ class Familiarity:
             others: (M, C) of photographs of other people, by which distances are judged.
             axes: K.
         """
-        x = np.asarray(known, np.float64)
-        mean, deviation = x.mean(axis=0), x.std(axis=0) + 1e-6
-        *_, right = np.linalg.svd((x - mean) / deviation, full_matrices=False)
+        x = _of_unit_length(known)
+        mean, deviation = x.mean(axis=0), np.ones(x.shape[1])
+        *_, right = np.linalg.svd(x - mean, full_matrices=False)
         made = cls(mean, deviation, right[:axes], np.zeros(1))
         distances = made.distance(others)
         steps = np.linspace(0, 1, _POINTS)
@@ -62,7 +67,8 @@ class Familiarity:
 
     def distance(self, pooled: ArrayLike) -> Floats:
         """(..., C) -> (...): mean square of what the plane leaves over, in deviations."""
-        x = (np.asarray(pooled, np.float64) - self.mean) / self.deviation
+        features = _of_unit_length(pooled) if self.unit else np.asarray(pooled, np.float64)
+        x = (features - self.mean) / self.deviation
         rest = x - (x @ self.axes.T) @ self.axes
         return np.asarray((rest * rest).mean(axis=-1))
 
@@ -78,6 +84,7 @@ class Familiarity:
             deviation=self.deviation.astype(np.float32),
             axes=self.axes.astype(np.float16),
             quantiles=self.quantiles.astype(np.float32),
+            unit=np.array(self.unit),
         )
 
     @classmethod
@@ -87,6 +94,14 @@ class Familiarity:
             # opened here: numpy leaves a file open that is no archive
             with (folder / FAMILIARITY).open("rb") as file, np.load(file) as kept:
                 names = ("mean", "deviation", "axes", "quantiles")
-                return cls(*(kept[name].astype(np.float64) for name in names))
+                unit = "unit" in kept and bool(kept["unit"])
+                return cls(*(kept[name].astype(np.float64) for name in names), unit=unit)
         except (OSError, ValueError, KeyError, EOFError, BadZipFile):
             return None
+
+
+def _of_unit_length(pooled: ArrayLike) -> Floats:
+    """(..., C); zeros stay zeros, as of a picture that excites nothing."""
+    x = np.asarray(pooled, np.float64)
+    length = np.linalg.norm(x, axis=-1, keepdims=True)
+    return np.asarray(x / np.where(length == 0, 1, length))
