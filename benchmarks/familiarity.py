@@ -1,6 +1,6 @@
 """Which pictures an encoder takes for fundus photographs.
 
-    python benchmarks/familiarity.py recipes/fundus-similarity-4.toml [--known 2500] [--write]
+    python benchmarks/familiarity.py recipes/fundus-similarity-5.toml [--known 2500] [--write]
 
 Fits the plane of `foveola.trust.familiarity` to photographs that the recipe's encoder was trained
 on and judges it by the people held back, by data sets it has never seen, and by pictures that show

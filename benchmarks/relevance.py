@@ -1,6 +1,6 @@
 """How well cases with the right label are found: by looks, and learned from an archive's labels.
 
-    python benchmarks/relevance.py recipes/fundus-similarity-4.toml [--encoder FOLDER] \
+    python benchmarks/relevance.py recipes/fundus-similarity-5.toml [--encoder FOLDER] \
         [--naive FILE] [--left-out FOLDER] [--more MANIFEST ...] [--inner] [--json FILE] [--card]
 
 For each data set of the recipe, macro mAP@10 (AP divided by K) with its 95 % interval over

@@ -1,6 +1,6 @@
 """Whether what Foveola says of a hit holds: on people whom neither archive nor encoder knows.
 
-    python benchmarks/trust.py recipes/fundus-similarity-4.toml WORK [--plot FILE]
+    python benchmarks/trust.py recipes/fundus-similarity-5.toml WORK [--plot FILE]
                                [--archive new|known|mixed ...]
 
 People whom the recipe held back from the encoder's training are divided in two. One half, of all

@@ -73,7 +73,7 @@ def _columns(values: tuple[str, ...]) -> dict[str, str]:
     return named
 
 
-@click.command(epilog="Example: foveola card fundus-similarity-4")
+@click.command(epilog="Example: foveola card fundus-similarity-5")
 @click.argument("source")
 @json_option
 @one_line_errors
@@ -168,7 +168,7 @@ def phantom(
         click.echo(manifest)
 
 
-@click.command(epilog="Example: foveola train recipes/fundus-similarity-4.toml runs/one")
+@click.command(epilog="Example: foveola train recipes/fundus-similarity-5.toml runs/one")
 @click.argument("config", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(file_okay=False, path_type=Path))
 @json_option

@@ -110,7 +110,7 @@ def add(
 
 @encoder.command(
     short_help="Write an encoder as an ONNX file.",
-    epilog="Example: foveola encoder export fundus-similarity-4 ours.onnx",
+    epilog="Example: foveola encoder export fundus-similarity-5 ours.onnx",
 )
 @click.argument("source", nargs=-1, metavar="[ENCODER]")
 @click.argument("out", type=click.Path(dir_okay=False, path_type=Path), metavar="OUT")

@@ -35,7 +35,7 @@ from foveola.relevance.relevance import Relevance
 from foveola.trust import Seen
 
 RELEVANCE = "relevance.bin"  # in the folder of an archive
-OLDER = ("fundus-similarity-1", "fundus-similarity-2", "fundus-similarity-3")  # once shipped
+OLDER = tuple(f"fundus-similarity-{i}" for i in (1, 2, 3, 4))  # once shipped
 NEARLY = 1.1  # times as many cases as have a grade must have another label that comes before it
 _HEAD = b"foveola relevance 1 "
 
