@@ -11,11 +11,12 @@ analysis, Jackson and Mudholkar, Technometrics 1979.)
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from foveola import files
+from foveola.errors import EncoderError, damaged
 from foveola.relevance.curve import percentile
 
 Floats = NDArray[np.float64]
@@ -72,21 +73,26 @@ class Familiarity:
 
     def save(self, path: Path) -> None:
         """Write; half precision for the axes, which is finer than what they are used for."""
-        np.savez_compressed(
-            path,
-            mean=self.mean.astype(np.float32),
-            deviation=self.deviation.astype(np.float32),
-            axes=self.axes.astype(np.float16),
-            quantiles=self.quantiles.astype(np.float32),
-        )
+        files.save_arrays(path, {
+            "mean": self.mean.astype(np.float32),
+            "deviation": self.deviation.astype(np.float32),
+            "axes": self.axes.astype(np.float16),
+            "quantiles": self.quantiles.astype(np.float32),
+        })  # fmt: skip
 
     @classmethod
     def load(cls, folder: Path) -> Self | None:
-        """Read it from the folder of an encoder; None where there is none that can be read."""
+        """Read it from the folder of an encoder; None where there is none.
+
+        Raises:
+            EncoderError: it is damaged.
+        """
+        path = folder / FAMILIARITY
         try:
-            # opened here: numpy leaves a file open that is no archive
-            with (folder / FAMILIARITY).open("rb") as file, np.load(file) as kept:
-                names = ("mean", "deviation", "axes", "quantiles")
-                return cls(*(kept[name].astype(np.float64) for name in names))
-        except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+            kept = files.load_arrays(path)
+            names = ("mean", "deviation", "axes", "quantiles")
+            return cls(*(kept[name].astype(np.float64) for name in names))
+        except (FileNotFoundError, NotADirectoryError):
             return None
+        except (OSError, ValueError, KeyError):
+            raise EncoderError(damaged(path)) from None
