@@ -3,7 +3,7 @@
 What answers depend on holds its own checksum (BLAKE2b, 16 bytes), so that one rename puts both in
 their place:
 
-    bytes         a last line, "foveola checksum <hex>"; numpy and zip do not read so far
+    .npy, .npz    a last line, "foveola checksum <hex>"; numpy does not read so far
     TOML          the same as a comment in the first line, as a file that was cut off is still TOML
     JSON          the key "checksum", of the other values
     JSON lines    likewise in each line; FILE.end tells how long the file was, as whole lines may
@@ -126,28 +126,7 @@ def stamp_of(path: Path) -> tuple[int, int]:
     return found.st_size, min(max(found.st_mtime_ns, -(2**63)), 2**63 - 1)
 
 
-# Bytes and TOML
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write with a checksum at the end; as `write_whole`."""
-    write_whole(path, data + b"\n" + _WORDS + checksum(data).encode() + b"\n")
-
-
-def read_bytes(path: Path) -> bytes:
-    """Read what `write_bytes` wrote, without its checksum.
-
-    Raises:
-        DamagedError: it is something else.
-        OSError: it can't be read.
-    """
-    data = path.read_bytes()
-    kept, line = data[: -_LENGTH - 2], data[-_LENGTH - 2 :]
-    if not line.startswith(b"\n" + _WORDS):
-        return data
-    if line != b"\n" + _WORDS + checksum(kept).encode() + b"\n":
-        raise DamagedError(f"{path.name} is not what was written")
-    return kept
+# TOML
 
 
 def write_toml(path: Path, text: str) -> None:
@@ -175,30 +154,50 @@ def save_array(path: Path, array: NDArray[Any]) -> None:
     """Write as .npy with a checksum; as `write_whole`."""
     held = io.BytesIO()
     np.save(held, array)
-    write_bytes(path, held.getvalue())
+    _write(path, held.getvalue())
 
 
 def save_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     """Write as compressed .npz with a checksum; as `write_whole`."""
     held = io.BytesIO()
     np.savez_compressed(held, **arrays)  # type: ignore[arg-type]
-    write_bytes(path, held.getvalue())
+    _write(path, held.getvalue())
 
 
 def load_array(path: Path) -> NDArray[Any]:
-    """Read what `save_array` wrote; errors as from `read_bytes`."""
-    made = _loaded(read_bytes(path), path.name)
+    """Read what `save_array` wrote.
+
+    Raises:
+        DamagedError: it is something else.
+        OSError: it can't be read.
+    """
+    made = _loaded(_read(path), path.name)
     if not isinstance(made, np.ndarray):
         raise DamagedError(f"{path.name} is not what was written")
     return made
 
 
 def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """Read what `save_arrays` wrote; errors as from `read_bytes`."""
-    made = _loaded(read_bytes(path), path.name)
+    """Read what `save_arrays` wrote; errors as from `load_array`."""
+    made = _loaded(_read(path), path.name)
     if not isinstance(made, dict):
         raise DamagedError(f"{path.name} is not what was written")
     return made
+
+
+def _write(path: Path, data: bytes) -> None:
+    write_whole(path, data + b"\n" + _WORDS + checksum(data).encode() + b"\n")
+
+
+def _read(path: Path) -> bytes:
+    """What was written, without its checksum; an older file has none."""
+    data = path.read_bytes()
+    kept, line = data[: -_LENGTH - 2], data[-_LENGTH - 2 :]
+    if not line.startswith(b"\n" + _WORDS):
+        return data
+    if line != b"\n" + _WORDS + checksum(kept).encode() + b"\n":
+        raise DamagedError(f"{path.name} is not what was written")
+    return kept
 
 
 def _loaded(data: bytes, name: str) -> NDArray[Any] | dict[str, NDArray[Any]]:

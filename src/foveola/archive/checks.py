@@ -42,9 +42,10 @@ def watch(db: sqlite3.Connection) -> None:
     db.execute("CREATE TEMP TABLE touched (id INTEGER PRIMARY KEY)")
     for table, key in _WATCHED.items():
         for event, row in _EVENTS.items():
+            keep = f"INSERT OR IGNORE INTO touched VALUES ({row}.{key})"  # noqa: S608 - constants
+            name = f"watch_{table}_{event}"
             db.execute(
-                f"CREATE TEMP TRIGGER watch_{table}_{event} AFTER {event} ON main.{table}"
-                f" BEGIN INSERT OR IGNORE INTO touched VALUES ({row}.{key}); END"
+                f"CREATE TEMP TRIGGER {name} AFTER {event} ON main.{table} BEGIN {keep}; END"
             )
 
 
