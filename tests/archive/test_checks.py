@@ -150,11 +150,13 @@ def test_what_is_written_is_sound_and_what_was_damaged_stays_told(folder, writte
 def test_an_older_archive_is_read_as_it_is_and_checked_from_the_next_change_on(folder):
     behind_its_back(folder, "DROP TABLE checks")
     with Archive.open(folder, read_only=True) as archive:
+        assert not archive.is_checked
         before = list(archive.cases())
         for ask in ASKED.values():
             ask(archive)
     with Archive.open(folder) as archive:
         archive.update_records([])
+        assert archive.is_checked
         assert list(archive.cases()) == before
     behind_its_back(folder, CHANGED["grade"])
     with Archive.open(folder) as archive, pytest.raises(ArchiveError, match="is damaged"):

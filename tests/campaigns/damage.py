@@ -115,7 +115,9 @@ def ask(archive: Path, by: Asker) -> dict[str, str]:
             "looks": lambda: _plain(retriever.answer(query, 5, by="looks")),
             "learned": lambda: _plain(retriever.answer(query, 5)),
             "where": lambda: _plain(retriever.answer(query, 5, where="eye = 'left'")),
-            "people": lambda: replace(retriever.answer_person({"left": query}, 3), milliseconds=0),
+            "people": lambda: replace(
+                retriever.answer_person({query.case.eye or "left": query}, 3), milliseconds=0
+            ),
             "learnt": lambda: _labels(opened),
             "advice": lambda: advice(opened),
             "prior": lambda: sorted(load_priors(archive / "encoder")),

@@ -117,6 +117,12 @@ class Archive(Closing):
         """Where the copy of the encoder belongs; the archive itself does not read it."""
         return self.folder / database.ENCODER
 
+    @property
+    def is_checked(self) -> bool:
+        """Whether its rows have checksums, which an archive of an older Foveola lacks."""
+        with self._reading() as db:
+            return checks.is_checked(db)
+
     def close(self) -> None:
         """Give the file back; a second call does nothing."""
         with self._lock:

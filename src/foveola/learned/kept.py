@@ -143,6 +143,11 @@ def unlearnt(archive: Archive) -> list[str]:
 def advice(archive: Archive) -> list[str]:
     """Return what the owner of an older archive should do, in sentences; [] of a new one."""
     said = unlearnt(archive)
+    if not archive.is_checked:
+        said.append(
+            "It has no checksums of its rows yet, as an older Foveola made it; the next 'foveola "
+            "index' adds them."
+        )
     if archive.name in OLDER:
         said.append(
             f"It was made by the encoder {archive.name}; {DEFAULT} finds more, and its answers "
