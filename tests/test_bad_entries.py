@@ -140,11 +140,11 @@ def test_a_picture_that_asks_for_too_much_memory_is_one_entry(folder, tmp_path, 
             raise error
 
         def describe(self, image, eye=None):
-            if image.shape[0] == 20:
+            if image.shape[0] == 70:
                 raise error
             return super().describe(image, eye)
 
-    cv2.imwrite(str(folder / "greedy.png"), np.full((20, 160, 3), 99, np.uint8))
+    cv2.imwrite(str(folder / "greedy.png"), np.full((70, 160, 3), 99, np.uint8))
     done = add_missing(tmp_path / "A", read_sources([folder]), Greedy(looks, **ENCODER))
     assert done.added == GOOD
     assert [f.reason for f in done.failed] == ["takes more memory than there is; export it smaller"]

@@ -101,6 +101,17 @@ def test_lines_of_an_older_foveola_are_read_and_later_ones_need_a_checksum(tmp_p
     assert files.read_lines(path).damaged == (3,)
 
 
+@pytest.mark.parametrize("first", range(3))
+def test_a_line_that_lost_its_checksum_is_damaged_also_where_it_is_the_first(tmp_path, first):
+    path = tmp_path / "log"
+    for n in range(3):
+        files.append_line(path, {"n": n})
+    lines = path.read_bytes().splitlines(keepends=True)
+    lines[first] = lines[first].replace(b"checksum", b"checksun")
+    path.write_bytes(b"".join(lines))
+    assert files.read_lines(path).damaged == (first + 1,)
+
+
 def test_lines_that_were_rewritten_are_sound(tmp_path):
     path = tmp_path / "log"
     for n in range(3):

@@ -36,6 +36,7 @@ _SPOILT = (
 )  # fmt: skip
 _WORDS = b"foveola checksum "
 _KEY = "checksum"
+_MARK = f'"{_KEY}": '.encode()
 _END = ".end"  # of the file that tells how long another was
 _LENGTH = len(_WORDS) + 32  # of a line, without its line feed
 
@@ -302,32 +303,52 @@ def read_lines(path: Path) -> Lines:
     Raises:
         OSError: it can't be read.
     """
-    end = path.with_name(path.name + _END)
     try:
-        least = int(read_json(end)["size"]) if end.exists() else 0
+        least, older = _end_of(path) or (0, None)
     except (ValueError, KeyError, TypeError):
-        return Lines(*_parsed(path)[:2], cut=True)
-    found, damaged, size = _parsed(path)  # after its end was read: it only grows
+        return Lines(*_parsed(path, None)[:2], cut=True)
+    found, damaged, size = _parsed(path, older)  # after its end was read: it only grows
     return Lines(found, damaged, size < least)
 
 
-def _parsed(path: Path) -> tuple[tuple[tuple[int, dict[str, Any]], ...], tuple[int, ...], int]:
+def _parsed(
+    path: Path, older: int | None
+) -> tuple[tuple[tuple[int, dict[str, Any]], ...], tuple[int, ...], int]:
     """Lines that can be read, numbers of the others, and the length of all."""
     data = path.read_bytes() if path.exists() else b""
-    found, damaged, marked = [], [], False
-    for number, line in enumerate(data.split(b"\n"), start=1):
-        if not line:
-            continue
+    lines = [(i, line) for i, line in enumerate(data.split(b"\n"), start=1) if line]
+    older = _unmarked_first(data) if older is None else older
+    found, damaged = [], []
+    for place, (number, line) in enumerate(lines):
         try:
-            found.append((number, _unmarked(line, path.name, needed=marked)))
+            found.append((number, _unmarked(line, path.name, needed=place >= older)))
         except ValueError:
             damaged.append(number)
-        marked = marked or f'"{_KEY}": '.encode() in line
     return tuple(found), tuple(damaged), len(data)
 
 
+def _unmarked_first(data: bytes) -> int:
+    """How many lines come before the first with a checksum; an older Foveola wrote them."""
+    lines = [line for line in data.split(b"\n") if line]
+    return next((i for i, line in enumerate(lines) if _MARK in line), len(lines))
+
+
+def _end_of(path: Path) -> tuple[int, int] | None:
+    """The length of a file, and how many of its lines have no checksum; None if nothing is said."""
+    try:
+        said = read_json(path.with_name(path.name + _END))
+    except FileNotFoundError:
+        return None
+    return int(said["size"]), int(said["older"])
+
+
 def _write_end(path: Path) -> None:
-    write_json(path.with_name(path.name + _END), {"size": path.stat().st_size})
+    try:
+        _, older = _end_of(path) or (0, _unmarked_first(path.read_bytes()))
+    except (ValueError, KeyError, TypeError):
+        older = _unmarked_first(path.read_bytes())
+    values = {"size": path.stat().st_size, "older": older}
+    write_json(path.with_name(path.name + _END), values)
 
 
 @contextlib.contextmanager

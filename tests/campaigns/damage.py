@@ -127,7 +127,7 @@ def ask(archive: Path, by: Asker) -> dict[str, str]:
             "findings": lambda: kept.kept(archive, []),
             "decisions": lambda: decisions.decisions(archive),
             "accounts": lambda: _accounts(archive),
-            "audit log": lambda: (verify(archive), list(read(archive))),
+            "audit log": lambda: _audit(archive),
         }
         return {name: repr(answer()) for name, answer in found.items()}
 
@@ -154,7 +154,13 @@ def _match(archive: Path, by: Asker) -> Any:
         found = opened.search(by.vector, 5)
         return (permission.permission(archive), replace(release, folder=Path()), calibration, side,
                 found, trust.Seen.load(inner / "encoder").marks.tobytes(),
-                trust.load(opened), load_learned(opened) is None)  # fmt: skip
+                trust.load(opened), advice(opened))  # fmt: skip
+
+
+def _audit(archive: Path) -> Any:
+    verified = verify(archive)
+    said = f"lines {verified.cut} can't be read" if verified.cut else ""  # as its command says
+    return said, verified, list(read(archive))
 
 
 def _accounts(archive: Path) -> Any:

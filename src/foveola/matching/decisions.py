@@ -5,7 +5,6 @@
 The file names findings by their key, which tells no subject.
 """
 
-import contextlib
 import logging
 import re
 from dataclasses import dataclass
@@ -75,11 +74,14 @@ def decisions(folder: Path, *, withdrawn: bool = False) -> dict[str, Decision]:
     A warning is logged where lines were damaged: a finding may be raised again then.
     """
     kept = files.read_lines(folder / FILE)
-    if not kept.sound:
-        _log.warning("%s: decisions are missing or can't be read; look at them again", FILE)
+    sound = kept.sound
     made: dict[str, Decision] = {}
     for _, values in kept.values:
-        with contextlib.suppress(TypeError):  # of another Foveola
+        try:
             one = Decision(**values)
             made[one.key] = one
+        except TypeError:
+            sound = False
+    if not sound:
+        _log.warning("%s: decisions are missing or can't be read; look at them again", FILE)
     return {key: one for key, one in made.items() if withdrawn or one.verdict != "open"}

@@ -1,6 +1,5 @@
 """What readers answered: one line each, on the disk before the next pair is shown."""
 
-import contextlib
 import logging
 import threading
 from dataclasses import asdict, dataclass
@@ -78,10 +77,12 @@ class Answers:
         Left out is a line that a crash cut short, or that was changed; a warning is logged then.
         """
         kept = files.read_lines(self._path)
-        if not kept.sound:
-            _log.warning("%s: answers are missing, or can't be read and are left out", FILE)
-        found = []
+        sound, found = kept.sound, []
         for _, values in kept.values:
-            with contextlib.suppress(TypeError):
+            try:
                 found.append(Answer(**values))
+            except TypeError:
+                sound = False
+        if not sound:
+            _log.warning("%s: answers are missing, or can't be read and are left out", FILE)
         return found
