@@ -6,8 +6,8 @@ their place:
     .npy, .npz    a last line, "foveola checksum <hex>"; numpy does not read so far
     TOML          the same as a comment in the first line, as a file that was cut off is still TOML
     JSON          the key "checksum", of the other values
-    JSON lines    likewise in each line; FILE.end tells how long the file was, as whole lines may
-                  be cut off
+    JSON lines    likewise in each line; .FILE.end tells how long the file was, as whole lines may
+                  be cut off; in a copy it comes first, so that it never says too much
 
 What an older Foveola wrote has none, and is read as it is; the next write adds it.
 """
@@ -290,7 +290,7 @@ def rewrite_lines(path: Path, change: Callable[[list[bytes]], list[bytes]]) -> N
         if after == before:
             return
         with contextlib.suppress(FileNotFoundError):  # until the end nothing is said of it
-            path.with_name(path.name + _END).unlink()
+            _end_file(path).unlink()
         write_whole(path, b"".join(after))
         _write_end(path)
 
@@ -336,10 +336,14 @@ def _unmarked_first(data: bytes) -> int:
 def _end_of(path: Path) -> tuple[int, int] | None:
     """The length of a file, and how many of its lines have no checksum; None if nothing is said."""
     try:
-        said = read_json(path.with_name(path.name + _END))
+        said = read_json(_end_file(path))
     except FileNotFoundError:
         return None
     return int(said["size"]), int(said["older"])
+
+
+def _end_file(path: Path) -> Path:
+    return path.with_name(f".{path.name}{_END}")
 
 
 def _write_end(path: Path) -> None:
@@ -348,7 +352,7 @@ def _write_end(path: Path) -> None:
     except (ValueError, KeyError, TypeError):
         older = _unmarked_first(path.read_bytes())
     values = {"size": path.stat().st_size, "older": older}
-    write_json(path.with_name(path.name + _END), values)
+    write_json(_end_file(path), values)
 
 
 @contextlib.contextmanager

@@ -68,6 +68,9 @@ def test_what_was_changed_is_found_with_its_line(log, tmp_path, forge, said):
 def test_what_was_cut_off_the_end_shows_against_a_head(log, tmp_path, kept):
     anchor = head(tmp_path)
     put(log, lines(log)[:kept])
+    with pytest.raises(AccessError, match="cut off its end"):
+        verify(tmp_path)
+    (tmp_path / f".{FILE}.end").unlink()  # by whoever knows of it
     assert verify(tmp_path).lines == kept  # a shorter log is a log
     with pytest.raises(AccessError, match="does not hold the head"):
         verify(tmp_path, anchor)

@@ -93,6 +93,28 @@ class Log:
         line = replace(seen, previous=previous).line()
         _write(handle, data + line, size)
         self._end = (inode, size + len(data) + len(line), digest(line))
+        _note_length(self.file, self._end[1])
+
+
+def _note_length(file: Path, size: int) -> None:
+    """Say how long the log is, in place and without waiting for the disk: it may say too little."""
+    handle = os.open(_end_of(file), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        os.pwrite(handle, b"%020d\n" % size, 0)
+    finally:
+        os.close(handle)
+
+
+def noted_length(file: Path) -> int:
+    """Return the least length that a log had; 0 where nothing is said of it."""
+    try:
+        return int(_end_of(file).read_bytes())
+    except (OSError, ValueError):
+        return 0
+
+
+def _end_of(file: Path) -> Path:
+    return file.with_name(f".{file.name}.end")  # comes before the log in a copy
 
 
 def _mended(handle: int, size: int, time: str) -> tuple[bytes, str]:
