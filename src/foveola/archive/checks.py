@@ -14,6 +14,7 @@ import sqlite3
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from foveola.archive import schema
 from foveola.errors import ArchiveError
@@ -158,6 +159,6 @@ def _ranges(ids: Iterable[int]) -> list[tuple[int, int]]:
     return found
 
 
-def _bytes(value: object) -> bytes:
+def _bytes(value: Any) -> bytes:
     """Return plain values as bytes; version 2 knows no references, so equal ones are equal."""
     return marshal.dumps(value, 2)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from foveola.audit_log.chain import CUT, FILE, FIRST, Seen, digest, noted_length, parsed
+from foveola.audit_log.chain import CUT, FILE, FIRST, Seen, digest, noted, parsed
 from foveola.errors import AccessError
 
 
@@ -44,11 +44,16 @@ def verify(folder: Path, anchor: str | None = None) -> Verified:
     """
     anchor = anchor.strip().lower() if anchor else None
     chain = _Chain(folder)
-    at, least = 0 if anchor == FIRST else None, noted_length(folder / FILE)
+    at, end = 0 if anchor == FIRST else None, 0
+    least, last = noted(folder / FILE)
     for line in _lines(folder):
         chain.follow(line)
+        end += len(line)
+        whole = line.endswith(b"\n")
+        if end <= least <= end + (not whole) and chain.head != last:
+            raise AccessError(f"{folder / FILE}: line {chain.number} was changed")
         at = chain.number if chain.head == anchor else at
-    if (folder / FILE).stat().st_size + 1 < least:  # a line feed less is no line less
+    if end + 1 < least:  # a line feed less is no line less
         raise AccessError(f"{folder / FILE} was longer: lines were cut off its end")
     if anchor is not None and at is None:
         raise AccessError(
