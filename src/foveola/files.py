@@ -98,7 +98,7 @@ def sync_folder(folder: Path) -> None:
 
 def _remove_leftovers(path: Path) -> None:
     """Remove what killed processes left of a file: something of a person may be in it."""
-    for left in path.parent.glob(f".{path.name}.*.*"):
+    for left in path.parent.glob(f".{path.name}.*"):
         try:
             os.kill(int(left.name.rpartition(".")[2]), 0)
         except ProcessLookupError:
