@@ -232,6 +232,8 @@ def campaign(folder: Path, by: Asker, rounds: int, seed: int = 0) -> dict[str, C
                 log.unlink()
         name = path.relative_to(archive).as_posix()
         found.setdefault(name, Counter())[came.partition(":")[0]] += 1
+        if number % 100 == 99:
+            print(f"{number + 1} rounds", file=sys.stderr, flush=True)
         if came.startswith(("silent", "traceback")):
             print(f"{name}, {how}: {came}", flush=True)
     return found
