@@ -12,10 +12,11 @@ SOURCE = Path(__file__).parents[1] / "src"
 # From the ground up. A name covers a module or a whole package; a part may import
 # what lies on a floor below it and what lies inside itself, never a neighbour.
 FLOORS = (
-    ("errors", "cases", "resources"),
+    ("errors", "cases", "files", "resources"),
     ("client",),
     ("models", "losses", "relevance"),
-    ("config", "datasets", "images", "archive", "people", "words", "accounts", "audit_log"),
+    ("images",),
+    ("config", "datasets", "archive", "people", "words", "accounts", "audit_log"),
     ("evaluation", "phantom", "encoders", "overview", "people_search", "study", "trust"),
     ("learned",),
     ("training", "indexing", "retrieval", "assess", "duplicates", "reading", "explain", "report"),
@@ -202,9 +203,9 @@ PLANTED = {
     ),
     "part of root": ("cases.py", "from foveola import cli\n", 1, "cli, which lies above it"),
     "root": ("cases.py", "\n\nfrom foveola import A\n", 3, "__init__, which lies above it"),
-    "neighbour": ("images/a.py", "from foveola.archive import A\n", 1, "which lies beside it"),
+    "neighbour": ("datasets/a.py", "from foveola.archive import A\n", 1, "which lies beside it"),
     "neighbour file": ("cases.py", "import foveola.errors\n", 1, "errors, which lies beside it"),
-    "two dots": ("archive/a.py", "from ..images import b\n", 1, "images, which lies beside it"),
+    "two dots": ("archive/a.py", "from ..datasets import b\n", 1, "datasets, which lies beside"),
     "only dots": ("archive/a.py", "from .. import cli\n", 1, "cli, which lies above it"),
     "three dots": ("archive/b/__init__.py", "from ...cli import a\n", 1, "cli, which lies above"),
     "function": ("cases.py", "def f():\n    from foveola.cli import main\n", 2, "cli, which lies"),

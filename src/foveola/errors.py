@@ -24,6 +24,8 @@ what was found, what was expected and what to do, and carries no name, number or
 birth date of a patient. A wrong argument in Python is a ValueError instead.
 """
 
+from pathlib import Path
+
 
 class FoveolaError(Exception):
     """Base of everything that Foveola raises on purpose."""
@@ -95,3 +97,8 @@ class StudyError(FoveolaError):
 
 class MissingExtraError(FoveolaError):
     """An optional part of Foveola is not installed."""
+
+
+def damaged(path: Path) -> str:
+    """The sentence for a file beside an encoder that is damaged."""
+    return f"{path} is damaged; copy it again from where the encoder came from"

@@ -9,11 +9,13 @@ from pathlib import Path
 
 from foveola.archive import Archive, Entry
 from foveola.archive.database import ENCODER, ENCODER_PARTIAL, FILE, is_foreign
+from foveola.archive.schema import fault_of
 from foveola.cases import Case
 from foveola.encoders.encoder import Encoded, Encoder, Failed
 from foveola.encoders.function import FunctionEncoder
 from foveola.encoders.release import DEFAULT, Release, read_release
 from foveola.errors import ArchiveError, EncoderError
+from foveola.files import stamp_of
 from foveola.images.gradability import WARN_BELOW
 from foveola.learned import Learned, refresh
 from foveola.relevance.prior import CLASSIFIER
@@ -167,12 +169,11 @@ def index_cases(
             f"this archive was made by encoder {archive.name!r}, not by {encoder.name!r}; "
             "use the archive's own encoder, or index into a new folder"
         )
-    new, unchanged = _sort_out(archive, cases)
+    new, unchanged, failed = _sort_out(archive, cases)
     relabelled = archive.update_records(unchanged) if unchanged else 0
-    if progress and unchanged:
-        progress(len(unchanged))
+    if progress and (done := len(unchanged) + len(failed)):
+        progress(done)
     added = 0
-    failed: list[Failed] = []
     doubtful: list[Doubtful] = []
     results = encoder.encode_cases(new)
     while batch := list(islice(results, BATCH)):
@@ -191,23 +192,28 @@ def index_cases(
     return Indexed(added, len(unchanged), relabelled, tuple(failed), tuple(doubtful), learned)
 
 
-def _sort_out(archive: Archive, cases: Sequence[Case]) -> tuple[list[Case], list[Case]]:
-    """Which cases must be encoded, and which are there with the same file."""
+def _sort_out(
+    archive: Archive, cases: Sequence[Case]
+) -> tuple[list[Case], list[Case], list[Failed]]:
+    """Cases that must be encoded, that are there with the same file, and that none can hold."""
     known = archive.known()
     new: list[Case] = []
     unchanged: list[Case] = []
+    failed: list[Failed] = []
     for case in cases:
         stamp = known.get(case.path)
-        (unchanged if stamp is not None and stamp == _stamp(case) else new).append(case)
-    return new, unchanged
+        if (fault := fault_of(case)) is not None:
+            failed.append(Failed(case, fault))
+        else:
+            (unchanged if stamp is not None and stamp == _stamp(case) else new).append(case)
+    return new, unchanged, failed
 
 
 def _stamp(case: Case) -> tuple[int, int] | None:
     try:
-        stat = Path(case.path).stat()
+        return stamp_of(Path(case.path))
     except OSError:
         return None
-    return stat.st_size, stat.st_mtime_ns
 
 
 def entry_of(result: Encoded) -> Entry:

@@ -64,10 +64,23 @@ def test_what_was_changed_is_found_with_its_line(log, tmp_path, forge, said):
         verify(tmp_path)
 
 
+def test_every_flip_of_the_last_line_is_told(log, tmp_path):
+    whole = log.file.read_bytes()
+    for place in range(whole.rindex(b"\n", 0, -1) + 1, len(whole)):
+        log.file.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with pytest.raises(AccessError):
+            verify(tmp_path)
+    log.file.write_bytes(whole)
+    assert verify(tmp_path).lines == 5
+
+
 @pytest.mark.parametrize("kept", range(5))
 def test_what_was_cut_off_the_end_shows_against_a_head(log, tmp_path, kept):
     anchor = head(tmp_path)
     put(log, lines(log)[:kept])
+    with pytest.raises(AccessError, match="cut off its end"):
+        verify(tmp_path)
+    (tmp_path / f".{FILE}.end").unlink()  # by whoever knows of it
     assert verify(tmp_path).lines == kept  # a shorter log is a log
     with pytest.raises(AccessError, match="does not hold the head"):
         verify(tmp_path, anchor)

@@ -345,7 +345,7 @@ def test_a_folder_of_photographs(tmp_path):
 
 def test_a_folder_without_photographs(tmp_path):
     (tmp_path / "notes.txt").touch()
-    with pytest.raises(ManifestError, match=r"holds no photograph; looked for \.bmp, \.jpeg"):
+    with pytest.raises(ManifestError, match=r"holds no photograph; looked for JPEG, PNG"):
         Manifest.from_folder(tmp_path)
     with pytest.raises(ManifestError, match="is not a folder"):
         Manifest.from_folder(tmp_path / "notes.txt")

@@ -40,16 +40,43 @@ def test_settings_that_were_tampered_with_are_no_permission(tmp_path):
         permission.permission(tmp_path)
 
 
-def test_each_use_is_one_line_and_a_line_cut_short_spoils_no_other(tmp_path):
+def test_each_use_is_one_line_and_a_line_cut_short_hides_no_other(tmp_path):
     permission.log_use(tmp_path, "match", query="ab12", candidates=20)
     with (tmp_path / permission.LOG).open("a") as file:
         file.write('{"time": "2026-')
+    permission.log_use(tmp_path, "match", query="cd34")
     uses = permission.read_log(tmp_path)
-    assert len(uses) == 1
+    assert [use["action"] for use in uses] == ["match", permission.UNREADABLE, "match"]
+    assert (uses[1]["line"], uses[2]["query"]) == (2, "cd34")
     assert {k: uses[0][k] for k in ("action", "query", "candidates")} == {
         "action": "match", "query": "ab12", "candidates": 20,
     }  # fmt: skip
     assert uses[0]["time"].endswith("+00:00")
+
+
+@pytest.mark.parametrize("place", range(0, 400, 7))
+def test_a_use_that_was_changed_or_cut_off_is_told(tmp_path, place):
+    for query in ("ab12", "cd34", "ef56"):
+        permission.log_use(tmp_path, "match", query=query)
+    log = tmp_path / permission.LOG
+    whole, told = log.read_bytes(), permission.read_log(tmp_path)
+    place %= len(whole)
+    log.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+    said = {use["action"] for use in permission.read_log(tmp_path)}
+    assert permission.UNREADABLE in said or permission.read_log(tmp_path) == told
+    log.write_bytes(whole[:place])
+    assert permission.read_log(tmp_path)[-1]["action"] == permission.MISSING
+    log.write_bytes(whole[: whole.index(b"\n") + 1])  # whole lines were cut off
+    assert permission.read_log(tmp_path)[-1]["action"] == permission.MISSING
+
+
+@pytest.mark.parametrize("cut", [0, 5, 40, 70, 100])
+def test_settings_that_were_cut_off_are_no_permission(tmp_path, cut):
+    permission.switch_on(tmp_path, "duplicates of registry R")
+    path = tmp_path / permission.SETTINGS
+    path.write_bytes(path.read_bytes()[:cut])
+    with pytest.raises(MatchingError):
+        permission.permission(tmp_path)
 
 
 def test_what_cannot_be_logged_is_not_done(tmp_path):

@@ -79,7 +79,7 @@ def test_a_full_disk_leaves_the_last_state(made, tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(store, "write_whole", full)
+    monkeypatch.setattr(store.files, "write_whole", full)
     with pytest.raises(OSError, match="No space"):
         add(made, 5)
     monkeypatch.undo()

@@ -1,12 +1,12 @@
 """An archive asked about its own photographs, against a slow loop over every pair."""
 
 import hashlib
-import json
 from dataclasses import astuple
 
 import numpy as np
 import pytest
 
+from foveola import files
 from foveola.archive import Archive, Entry
 from foveola.cases import Case
 from foveola.errors import ArchiveError
@@ -187,16 +187,31 @@ def test_it_holds_no_name_of_anybody(archive):
     assert '"s1' not in text
 
 
-@pytest.mark.parametrize("spoilt", ["", "[]", "{}", '{"format": 1}', '{"format": 99}', "\ud800"])
-def test_a_spoilt_file_is_as_none(archive, spoilt):
+@pytest.mark.parametrize("spoilt", ["", "[]", "{}", '{"format": 1}', "\ud800"])
+def test_a_spoilt_file_is_told_and_made_anew(archive, spoilt):
     (archive.folder / TRUST).write_bytes(spoilt.encode(errors="surrogatepass"))
-    assert load(archive) is None
+    with pytest.raises(ArchiveError, match="is damaged"):
+        load(archive)
+    refresh(archive, changed=False)
+    assert load(archive).people == PEOPLE
+
+
+def test_a_changed_number_is_told(archive):
+    calibrate(archive)
+    path = archive.folder / TRUST
+    path.write_text(path.read_text().replace('"people": ', '"people": 1'))
+    with pytest.raises(ArchiveError, match="is damaged"):
+        load(archive)
+
+
+def rewrite(path, **changed):
+    files.write_json(path, files.read_json(path) | changed)
 
 
 def test_one_of_another_encoder_is_as_none(archive):
     calibrate(archive)
     path = archive.folder / TRUST
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"fingerprint": "another"}))
+    rewrite(path, fingerprint="another")
     assert load(archive) is None
 
 
@@ -229,7 +244,7 @@ def test_no_labels_leave_similarities_alone(tmp_path):
 def test_it_is_made_again_only_when_something_changed(archive):
     calibrate(archive)
     path = archive.folder / TRUST
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"people": 7}))
+    rewrite(path, people=7)
     refresh(archive, changed=False)
     assert load(archive).people == 7
     refresh(archive)

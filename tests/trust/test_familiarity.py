@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from foveola.errors import EncoderError
 from foveola.relevance.curve import Curve, Share
 from foveola.relevance.suggestion import LabelShare, Suggestion
 from foveola.trust import FAMILIARITY, Calibration, Familiarity, Looks, judge_answer, judge_picture
@@ -74,9 +75,11 @@ def test_it_is_kept_and_read_again(familiarity, plane, tmp_path):
 
 
 @pytest.mark.parametrize("data", [b"", b"PK\x03\x04 cut short", b"no archive"])
-def test_a_spoilt_file_is_as_none(data, tmp_path):
-    (tmp_path / FAMILIARITY).write_bytes(data)
+def test_a_spoilt_file_is_told(data, tmp_path):
     assert Familiarity.load(tmp_path) is None
+    (tmp_path / FAMILIARITY).write_bytes(data)
+    with pytest.raises(EncoderError, match="is damaged"):
+        Familiarity.load(tmp_path)
 
 
 def test_without_a_field_in_colour_it_is_foreign(familiarity, plane):

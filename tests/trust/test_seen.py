@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from foveola.archive import Archive
+from foveola.errors import EncoderError
 from foveola.trust import SEEN, TRUST, Seen, calibrate, judge_answer, load, refresh
 from foveola.trust.sample import ENOUGH
 from trust.test_calibration import RETINA, D, entries
@@ -59,12 +60,14 @@ def test_they_are_kept_and_read_again(tmp_path):
 
 
 @pytest.mark.parametrize("spoilt", [b"", b"no array", b"\x93NUMPY\x01\x00v\x00{'descr'"])
-def test_a_spoilt_file_says_nothing(tmp_path, spoilt):
+def test_a_spoilt_file_is_told(tmp_path, spoilt):
     assert Seen.load(tmp_path) is None
     (tmp_path / SEEN).write_bytes(spoilt)
-    assert Seen.load(tmp_path) is None
+    with pytest.raises(EncoderError, match="is damaged"):
+        Seen.load(tmp_path)
     np.save(tmp_path / SEEN, np.zeros((2, 2)))
-    assert Seen.load(tmp_path) is None
+    with pytest.raises(EncoderError, match="is damaged"):
+        Seen.load(tmp_path)
 
 
 def test_an_archive_of_the_encoder_s_own_photographs_says_so(archive):

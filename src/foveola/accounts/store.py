@@ -32,6 +32,7 @@ DAY = 86_400.0
 LONGEST_DAYS = 366  # of a token
 PREFIX = "fvl_"  # by which a token that leaked into a text is found
 
+_TABLES = ("accounts", "sessions", "tokens")
 _VERSION = 1
 _SCHEMA = """
 CREATE TABLE accounts (
@@ -120,9 +121,12 @@ class Accounts(Closing):
             self._db.execute("PRAGMA foreign_keys = ON")
             self._db.execute("PRAGMA secure_delete = ON")
             version = self._db.execute("PRAGMA user_version").fetchone()[0]
-        if version != _VERSION:
+            sound = version == _VERSION and _is_sound(self._db)
+        if not sound:
             self._db.close()
-            raise AccessError(f"{self._file} is damaged, or of another Foveola")
+            raise AccessError(
+                f"{self._file} is damaged, or of another Foveola; restore it from a copy"
+            )
 
     @classmethod
     def create(cls, folder: Path) -> Self:
@@ -320,6 +324,10 @@ class Accounts(Closing):
     def _writing(self) -> Iterator[sqlite3.Connection]:
         with self._lock, self._faults(), transaction(self._db):
             yield self._db
+            self._db.execute(
+                "CREATE TABLE IF NOT EXISTS checks (id INTEGER PRIMARY KEY, hash TEXT)"
+            )
+            self._db.execute("INSERT OR REPLACE INTO checks VALUES (1, ?)", (_rows(self._db),))
 
     @contextlib.contextmanager
     def _faults(self) -> Iterator[None]:
@@ -329,6 +337,25 @@ class Accounts(Closing):
             raise
         except sqlite3.DatabaseError as error:
             raise AccessError(f"{self._file} can't be used: {error}") from error
+
+
+def _rows(db: sqlite3.Connection) -> str:
+    """A hash of every row: a flipped bit may be another role, or a longer time."""
+    rows = [db.execute(f"SELECT * FROM {table} ORDER BY 1").fetchall() for table in _TABLES]  # noqa: S608
+    return hashlib.sha256(repr(rows).encode()).hexdigest()
+
+
+def _is_sound(db: sqlite3.Connection) -> bool:
+    """Whether the rows are those that were written; an older Foveola wrote no hash."""
+    if db.execute("PRAGMA integrity_check").fetchone()[0] != "ok":
+        return False
+    if not db.execute("SELECT count(*) FROM sqlite_master WHERE name = 'checks'").fetchone()[0]:
+        return True
+    db.execute("BEGIN")  # both of one state
+    kept = db.execute("SELECT hash FROM checks").fetchall()
+    found = _rows(db)
+    db.execute("ROLLBACK")
+    return kept == [(found,)]
 
 
 def _role(role: Role) -> Role:

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from foveola.archive import schema
+from foveola.archive import checks, schema
 from foveola.errors import ArchiveError, BusyError
 
 FILE = "archive.sqlite"
@@ -15,6 +15,7 @@ ENCODER = "encoder"
 ENCODER_PARTIAL = "encoder.partial"  # a copy that a kill may have cut short
 BUSY_SECONDS = 5.0  # how long to wait for another process before giving up
 _BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+_LOST = ("no such table", "no such column", "malformed")  # of a description that was damaged
 _NEW = ".archive.sqlite."  # a file being created; a killed process may leave one behind
 
 
@@ -56,6 +57,8 @@ def _empty_database(meta: dict[str, str | int]) -> bytes:
         db.executescript(schema.SCHEMA)
         with db:
             db.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
+            checks.watch(db)
+            checks.seal(db)
         return db.serialize()
 
 
@@ -152,6 +155,7 @@ def _prepare(db: sqlite3.Connection, read_only: bool) -> None:
         return
     if db.execute("PRAGMA application_id").fetchone()[0] == schema.APPLICATION_ID:
         db.execute("PRAGMA journal_mode = WAL")
+        checks.watch(db)
     db.execute("PRAGMA synchronous = FULL")
     db.execute("PRAGMA secure_delete = ON")
 
@@ -189,7 +193,10 @@ def faults(folder: Path) -> Iterator[None]:
         raise
     except sqlite3.DatabaseError as error:
         # Text that is no UTF-8 comes without a code, and only a damaged file holds any.
-        message = _explain(folder, getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT))
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
+        if code == sqlite3.SQLITE_ERROR and str(error).startswith(_LOST):
+            code = sqlite3.SQLITE_CORRUPT
+        message = _explain(folder, code)
         if message is None:
             raise
         busy = getattr(error, "sqlite_errorcode", 0) & 0xFF in _BUSY

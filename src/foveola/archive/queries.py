@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from foveola.archive import schema
+from foveola.archive import checks, schema
 from foveola.archive.records import Photographed
 from foveola.cases import Case
 from foveola.errors import ArchiveError, NoCaseError
 
 LITTLE = np.dtype("<f4")  # how a descriptor is stored
-_TOO_LARGE = 1 << 63  # an id that SQLite can't hold
+TOO_LARGE = 1 << 63  # an id that SQLite can't hold
 _BATCH = 1024  # rows read from SQLite at once
 
 
@@ -35,6 +35,8 @@ def load(db: sqlite3.Connection, version: int, dimension: int, folder: Path) -> 
     count = db.execute("SELECT count(*) FROM descriptors").fetchone()[0]
     ids = np.empty(count, np.int64)
     matrix = np.empty((count, dimension), np.float32)
+    known = checks.of_vectors(db)
+    found: list[tuple[int, int]] = []
     cursor = db.execute("SELECT case_id, vector FROM descriptors ORDER BY case_id")
     start = 0
     while rows := cursor.fetchmany(_BATCH):
@@ -45,6 +47,10 @@ def load(db: sqlite3.Connection, version: int, dimension: int, folder: Path) -> 
         ids[start:end] = [row[0] for row in rows]
         matrix[start:end] = np.frombuffer(data, LITTLE).reshape(-1, dimension)
         start = end
+        if known is not None:
+            found += [(row[0], checks.of_vector(row[1])) for row in rows]
+    if known is not None and found != known:
+        raise checks.damaged(folder)
     ids.flags.writeable = matrix.flags.writeable = False
     return Vectors(version, ids, matrix)
 
@@ -63,7 +69,7 @@ def cases_of(db: sqlite3.Connection, ids: Iterable[int]) -> list[Case]:
     """
     cases = []
     for id_ in ids:
-        asked = (int(id_),) if 0 < id_ < _TOO_LARGE else (None,)
+        asked = (int(id_),) if 0 < id_ < TOO_LARGE else (None,)
         row = db.execute(f"{schema.SELECT_RECORD} WHERE c.id = ?", asked).fetchone()
         if row is None:
             raise NoCaseError(f"the archive has no case with the id {id_}")

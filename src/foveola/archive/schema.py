@@ -18,6 +18,7 @@ from foveola.cases import Case
 
 APPLICATION_ID = 0x464F5645  # "FOVE", marks the file as ours
 VERSION = 1
+_LARGE = 1 << 63  # what SQLite can't hold
 PAGE_SIZE = 16384  # a 512-dimensional descriptor wastes half of SQLite's usual 4096
 
 SCHEMA = f"""
@@ -77,6 +78,9 @@ def record_of(case: Case) -> tuple[Any, ...]:
         ValueError: a value that is no text, number or None, is not finite, or can't be UTF-8.
     """
     grade = None if case.grade is None else int(case.grade)
+    if grade not in (None, 0, 1, 2, 3, 4) or case.eye not in (None, "left", "right"):
+        raise ValueError(f"expected a grade of 0 to 4 and an eye left or right, got {grade} and "
+                         f"{case.eye!r}")  # fmt: skip
     extra = {_text(key): _scalar(value) for key, value in case.extra.items()}
     return (
         _text(case.path),
@@ -90,6 +94,15 @@ def record_of(case: Case) -> tuple[Any, ...]:
         json.dumps(extra, ensure_ascii=False, sort_keys=True),
         json.dumps(sorted(map(_text, case.findings or ())), ensure_ascii=False),
     )
+
+
+def fault_of(case: Case) -> str | None:
+    """Why an archive can't hold a case, as the end of a sentence; None where it can."""
+    try:
+        record_of(case)
+    except (ValueError, OverflowError, TypeError) as error:
+        return f"can't be kept: {error}"
+    return None
 
 
 def case_of(row: tuple[Any, ...]) -> Case:
@@ -146,15 +159,20 @@ def rebuild_columns(db: sqlite3.Connection) -> None:
 def _text(value: str) -> str:
     if not isinstance(value, str) or "\0" in value:
         raise ValueError(f"expected text without NUL, got {value!r}")
-    value.encode()  # a lone surrogate, as in a file name that is not UTF-8: a ValueError too
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # a lone surrogate, as Python has it for other bytes in a name
+        raise ValueError(
+            "its name, or a text of its record, is not UTF-8; rename the file, or mend the text"
+        ) from None
     return value
 
 
 def _scalar(value: str | int | float) -> str | int | float:
     if isinstance(value, str):
         return _text(value)
-    if isinstance(value, int):
+    if isinstance(value, int) and -_LARGE <= value < _LARGE:
         return int(value)
     if isinstance(value, float) and math.isfinite(value):
         return float(value)
-    raise ValueError(f"expected a text or a finite number, got {value!r}")
+    raise ValueError(f"expected a text or a finite number of up to 64 bits, got {value!r}")

@@ -17,7 +17,7 @@ from typing import Any, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from foveola.archive import database, info, queries, schema
+from foveola.archive import checks, database, info, queries, schema
 from foveola.archive.info import ArchiveInfo, describe
 from foveola.archive.queries import LITTLE, Vectors
 from foveola.archive.records import DIGEST_BYTES, Entry, Found
@@ -46,6 +46,8 @@ class Archive(Closing):
         self._lock = threading.RLock()
         self._cache: Vectors | None = None
         self._counts: dict[Any, Any] = {}
+        self._sound: int | None = None  # the version whose records were checked
+        self._indexed = False  # whether its indexes were
         with database.faults(folder):
             meta = dict(db.execute("SELECT key, value FROM meta").fetchall())
         try:
@@ -114,6 +116,12 @@ class Archive(Closing):
     def encoder_folder(self) -> Path:
         """Where the copy of the encoder belongs; the archive itself does not read it."""
         return self.folder / database.ENCODER
+
+    @property
+    def is_checked(self) -> bool:
+        """Whether its rows have checksums, which an archive of an older Foveola lacks."""
+        with self._reading() as db:
+            return checks.is_checked(db)
 
     def close(self) -> None:
         """Give the file back; a second call does nothing."""
@@ -269,6 +277,7 @@ class Archive(Closing):
     def known(self) -> dict[str, tuple[int, int]]:
         """Path to (size, mtime_ns) of every stored file, so that indexing can be resumed."""
         with self._reading() as db:
+            self._check(db)
             rows = db.execute("SELECT path, size, mtime_ns FROM cases ORDER BY id")
             return {path: (size, mtime) for path, size, mtime in rows}
 
@@ -279,6 +288,7 @@ class Archive(Closing):
             ArchiveError: there is none.
         """
         with self._reading() as db:
+            self._check(db, id_)
             return queries.cases_of(db, [id_])[0]
 
     def find(
@@ -291,16 +301,20 @@ class Archive(Closing):
         query = f"{schema.SELECT_RECORD} WHERE c.{column} = ? ORDER BY c.id LIMIT 1"
         with self._reading() as db:
             row = db.execute(query, (value,)).fetchone()
+            if row is not None:
+                self._check(db, row[-1])
         return None if row is None else (row[-1], schema.case_of(row))
 
     def digests(self) -> dict[int, bytes]:
         """Digest of every stored file, by the id of its case."""
         with self._reading() as db:
+            self._check(db)
             return queries.digests(db)
 
     def cases(self) -> Iterator[tuple[int, Case]]:
         """Every id and case of one state of the archive, in order of addition."""
         with self._reading() as db:
+            self._check(db)
             rows = db.execute(f"{schema.SELECT_RECORD} ORDER BY c.id").fetchall()
         return ((row[-1], schema.case_of(row)) for row in rows)
 
@@ -318,6 +332,7 @@ class Archive(Closing):
             FilterError: the condition can't be understood.
         """
         with self._reading() as db:
+            self._check(db)
             return queries.page(db, where, after, limit)
 
     def vectors(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
@@ -342,6 +357,7 @@ class Archive(Closing):
             if self._counts.get("version") != version:
                 self._counts = {"version": version}
             if key not in self._counts:
+                self._check(db)
                 self._counts[key] = count(db)
             counted: T = self._counts[key]
             return counted
@@ -431,6 +447,7 @@ class Archive(Closing):
             try:
                 with transaction(self._db):
                     yield self._db
+                    checks.seal(self._db)
             except sqlite3.IntegrityError as error:
                 raise ValueError(f"no case has such a value: {error}") from error
             finally:
@@ -441,7 +458,24 @@ class Archive(Closing):
         if self._cache is None or self._cache.version != version:
             self._cache = None  # let go of the old matrix before the new one is made
             self._cache = queries.load(db, version, self.dimension, self.folder)
+            self._check(db)
         return self._cache
+
+    def _check(self, db: sqlite3.Connection, id_: int | None = None) -> None:
+        """Compare the record of a case, or all, with what was written; once as long as it stays.
+
+        Raises:
+            ArchiveError: one is another.
+        """
+        version = _version(db)
+        if self._sound == version or not (id_ is None or 0 < id_ < queries.TOO_LARGE):
+            return
+        checks.check_records(db, self.folder, id_)
+        if id_ is not None:
+            return
+        if not self._indexed:
+            checks.check_indexes(db, self.folder)
+        self._sound, self._indexed = version, True
 
 
 def _version(db: sqlite3.Connection) -> int:

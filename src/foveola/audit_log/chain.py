@@ -93,6 +93,32 @@ class Log:
         line = replace(seen, previous=previous).line()
         _write(handle, data + line, size)
         self._end = (inode, size + len(data) + len(line), digest(line))
+        _note(self.file, *self._end[1:])
+
+
+def _note(file: Path, size: int, last: str) -> None:
+    """Say how long the log is, in place and without waiting for the disk: it may say too little.
+
+    Of the last line, to which no other is chained yet, it holds the hash.
+    """
+    handle = os.open(_end_of(file), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        os.pwrite(handle, f"{size:020} {last}\n".encode(), 0)
+    finally:
+        os.close(handle)
+
+
+def noted(file: Path) -> tuple[int, str]:
+    """Return a length that a log had, and the hash of its last line then; 0 if nothing is said."""
+    try:
+        size, last = _end_of(file).read_text(encoding="ascii").split()
+        return int(size), last
+    except (OSError, ValueError):
+        return 0, ""
+
+
+def _end_of(file: Path) -> Path:
+    return file.with_name(f".{file.name}.end")  # comes before the log in a copy
 
 
 def _mended(handle: int, size: int, time: str) -> tuple[bytes, str]:

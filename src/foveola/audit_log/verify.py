@@ -1,15 +1,16 @@
 """Checking the audit log, and reading it.
 
 The chain shows that no line was changed, taken out, put in or moved between two lines that are
-there. Whoever can write the file can still cut its end off, or make the whole chain anew: against
-that, keep a head somewhere else and check with it.
+there, and a note of its length that its end was not cut off by a fault. Whoever can write both can
+still cut its end off, or make the whole chain anew: against that, keep a head somewhere else and
+check with it.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from foveola.audit_log.chain import CUT, FILE, FIRST, Seen, digest, parsed
+from foveola.audit_log.chain import CUT, FILE, FIRST, Seen, digest, noted, parsed
 from foveola.errors import AccessError
 
 
@@ -38,14 +39,22 @@ def verify(folder: Path, anchor: str | None = None) -> Verified:
         anchor: a head that was printed before; it must be among the lines.
 
     Raises:
-        AccessError: there is no log, a line does not fit, or the anchor is not there.
+        AccessError: there is no log, a line does not fit, lines are missing at its end, or the
+            anchor is not there.
     """
     anchor = anchor.strip().lower() if anchor else None
     chain = _Chain(folder)
-    at = 0 if anchor == FIRST else None
+    at, end = 0 if anchor == FIRST else None, 0
+    least, last = noted(folder / FILE)
     for line in _lines(folder):
         chain.follow(line)
+        end += len(line)
+        whole = line.endswith(b"\n")
+        if end <= least <= end + (not whole) and chain.head != last:
+            raise AccessError(f"{folder / FILE}: line {chain.number} was changed")
         at = chain.number if chain.head == anchor else at
+    if end + 1 < least:  # a line feed less is no line less
+        raise AccessError(f"{folder / FILE} was longer: lines were cut off its end")
     if anchor is not None and at is None:
         raise AccessError(
             f"{folder / FILE} does not hold the head {anchor[:12]}...: lines were cut off its end, "

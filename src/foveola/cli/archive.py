@@ -62,9 +62,12 @@ def index(
             encoder=encoder, collection=collection, as_json=as_json,
         )  # fmt: skip
         return
+    from foveola.images.folders import PassedOver
     from foveola.indexing import index_cases, open_archive
 
-    cases = read_cases([source for source in sources if isinstance(source, Path)], collection)
+    passed = PassedOver()
+    files = [source for source in sources if isinstance(source, Path)]
+    cases = read_cases(files, collection, passed)
     opened, own = open_archive(archive, encoder)
     with opened:
         from foveola.encoders.encoder import Encoder
@@ -78,7 +81,7 @@ def index(
             "archive": str(archive), "cases": total, "added": done.added,
             "unchanged": done.unchanged, "relabelled": done.relabelled,
             "learnt": [] if done.learned is None else list(done.learned.labels),
-            "failed": failed_json(done.failed),
+            "failed": failed_json(done.failed), "passed_over": passed.as_json(),
             "may_not_be_gradable": [
                 {"image": item.case.image, "gradability": round(item.gradability, 2)}
                 for item in done.doubtful

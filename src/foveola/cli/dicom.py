@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from foveola.cli.output import LISTED, PARTLY, print_json, progress
+from foveola.cli.output import LISTED, PARTLY, print_json, progress, say_passed_over
 from foveola.errors import ImageError
 
 SCHEME = "dicom://"
@@ -71,10 +71,12 @@ def index_dicom(
 ) -> None:
     """Take the DICOM images of folders into an archive and print what became of them."""
     from foveola.cli.pacs_parts import place_of, pseudonyms_of
+    from foveola.images.folders import PassedOver
     from foveola.pacs.folder import find_files, take_folder
     from foveola.pacs.intake import COLLECTION, Intake
 
-    files = [file for source in folders for file in find_files(source)]
+    passed = PassedOver()
+    files = [file for source in folders for file in find_files(source, passed)]
     place = place_of(archive, places[0])
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
     with Intake(
@@ -85,18 +87,20 @@ def index_dicom(
         with progress("taking in", len(files)) as advance:
             done = take_folder(intake, files, advance)
         total = len(intake.archive)
+    passed.counts += done.passed.counts
     refused = sum(done.refused.values())
     if as_json:
         print_json({
             "archive": str(archive), "cases": total, "added": done.added,
             "unchanged": done.unchanged, "refused": dict(done.refused.most_common()),
-            "not_dicom": done.others,
+            "not_dicom": done.others, "passed_over": passed.as_json(),
         })  # fmt: skip
     else:
         click.echo(
             f"{archive}: {total} cases; {done.added} DICOM images added, {done.unchanged} there "
             f"already, {refused} could not be used, {done.others} other files passed over"
         )
+    say_passed_over(passed)
     _list_reasons(done.refused.most_common())
     if refused:
         ctx.exit(PARTLY)

@@ -21,6 +21,7 @@ from foveola.cases import Case
 from foveola.errors import FoveolaError
 
 if TYPE_CHECKING:
+    from foveola.images.folders import PassedOver
     from foveola.trust import HitTrust, QueryTrust
 
 P = ParamSpec("P")
@@ -52,7 +53,18 @@ def one_line_errors(command: Callable[P, R]) -> Callable[P, R]:
 
 def print_json(values: Any) -> None:
     """One line of JSON on stdout; NaN, which JSON lacks, can't get in."""
-    click.echo(json.dumps(values, ensure_ascii=False, allow_nan=False))
+    text = json.dumps(values, ensure_ascii=False, allow_nan=False)
+    click.echo(text if is_utf8(text) else json.dumps(values, allow_nan=False))
+
+
+def is_utf8(text: str) -> bool:
+    """Whether a text can be printed; the name of a file need not."""
+    return not any("\ud800" <= sign <= "\udfff" for sign in text)
+
+
+def printable(text: str) -> str:
+    """A text in one line, with control characters and what is no UTF-8 written out."""
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
 
 
 def case_json(case: Case) -> dict[str, Any]:
@@ -114,7 +126,7 @@ def list_failed(failed: Sequence[Any]) -> None:
     click.echo(f"{len(failed)} photographs could not be used:", err=True)
     for item in failed[:LISTED]:
         reason = item.reason.removeprefix(f"{Path(item.case.path).name}: ")
-        click.echo(f"  {item.case.image}: {reason}", err=True)
+        click.echo(f"  {printable(item.case.image)}: {printable(reason)}", err=True)
     if len(failed) > LISTED:
         click.echo(f"  and {len(failed) - LISTED} more (--json lists all)", err=True)
 
@@ -124,8 +136,23 @@ def failed_json(failed: Sequence[Any]) -> list[dict[str, str]]:
     return [{"image": item.case.image, "reason": item.reason} for item in failed]
 
 
-def read_cases(sources: Sequence[Path], collection: str) -> list[Case]:
-    """The cases of manifests, of folders of photographs, and of single photographs."""
-    from foveola.datasets.manifest import read_sources
+def read_cases(
+    sources: Sequence[Path], collection: str, passed: "PassedOver | None" = None
+) -> list[Case]:
+    """The cases of manifests, of folders of photographs, and of single photographs.
 
-    return read_sources(sources, collection)
+    What was passed over in folders is said on stderr, and counted in `passed`.
+    """
+    from foveola.datasets.manifest import read_sources
+    from foveola.images.folders import PassedOver
+
+    passed = PassedOver() if passed is None else passed
+    cases = read_sources(sources, collection, passed)
+    say_passed_over(passed)
+    return cases
+
+
+def say_passed_over(passed: "PassedOver") -> None:
+    """Say on stderr what was passed over in folders, if anything."""
+    if (said := passed.said()) is not None:
+        click.echo(said, err=True)

@@ -132,8 +132,8 @@ def search(
         print_json(_result_json(result))
     else:
         _print(result)
-        for line in advised:
-            click.echo(line, err=True)
+    for line in advised:
+        click.echo(line, err=True)
     warn_of_quality("the query", result.gradability)
     if html is not None:
         click.echo(f"report: {html}", err=True)

@@ -17,13 +17,18 @@ import pandas as pd
 from foveola.cases import Case
 from foveola.datasets import cells
 from foveola.datasets.faults import Faults, quoted
-from foveola.datasets.tables import TextTable, read_table, table_of_frame, write_table
+from foveola.datasets.tables import (
+    DELIMITERS,
+    PARQUET,
+    TextTable,
+    read_table,
+    table_of_frame,
+    write_table,
+)
 from foveola.errors import ManifestError
+from foveola.images.folders import SUFFIXES, PassedOver, kind_of, photographs_in
 
 COLUMNS = ("image", "subject", "eye", "visit", "grade", "findings")
-
-# what images.decode reads; a folder without a table is searched for these
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp"})
 
 
 class Manifest:
@@ -103,21 +108,33 @@ class Manifest:
         return cls(_frame(values, len(raw.rows)), root, collection)
 
     @classmethod
-    def from_folder(cls, folder: Path, *, collection: str = "") -> Self:
-        """Every photograph in folder and below, by suffix and in order of path, all unknown.
+    def from_folder(
+        cls, folder: Path, *, collection: str = "", passed: PassedOver | None = None
+    ) -> Self:
+        """Every photograph in folder and below, whatever its name, in order of path, all unknown.
 
-        Hidden files and folders are passed over.
+        Args:
+            folder: where to look; hidden files and folders, and linked folders, are passed over.
+            collection: name space of the subjects.
+            passed: counts what is passed over.
 
         Raises:
-            ManifestError: there is no such folder, or no photograph in it.
+            ManifestError: there is no such folder, it can't be read, or no photograph is in it.
         """
         folder = Path(folder)
         if not folder.is_dir():
             raise ManifestError(f"{folder} is not a folder; expected a folder of photographs")
-        images = sorted(_photographs(folder))
+        passed = PassedOver() if passed is None else passed
+        try:
+            found = photographs_in(folder, passed)
+            images = sorted(path.relative_to(folder).as_posix() for path in found)
+        except OSError as error:
+            raise ManifestError(f"{folder} can't be read: {error.strerror}") from None
         if not images:
-            kinds = ", ".join(sorted(SUFFIXES))
-            raise ManifestError(f"{folder} holds no photograph; looked for {kinds}")
+            said = f"; {text}" if (text := passed.said()) else ""
+            raise ManifestError(
+                f"{folder} holds no photograph; looked for JPEG, PNG, TIFF, WebP and BMP{said}"
+            )
         return cls(_frame({"image": images}, len(images)), folder.resolve(), collection)
 
     def __len__(self) -> int:
@@ -170,8 +187,15 @@ class Manifest:
         return self.table.assign(image=pd.Series(moved, self.table.index, dtype=object))
 
 
-def read_sources(sources: Sequence[Path], collection: str = "") -> list[Case]:
+def read_sources(
+    sources: Sequence[Path], collection: str = "", passed: PassedOver | None = None
+) -> list[Case]:
     """The cases of manifests, of folders of photographs, and of single photographs.
+
+    Args:
+        sources: what to read.
+        collection: name space of the subjects.
+        passed: counts what is passed over in folders.
 
     Raises:
         ManifestError: a manifest can't be read, or a folder holds no photograph.
@@ -179,13 +203,18 @@ def read_sources(sources: Sequence[Path], collection: str = "") -> list[Case]:
     cases: list[Case] = []
     for source in sources:
         if source.is_dir():
-            cases += Manifest.from_folder(source, collection=collection).cases()
-        elif source.suffix.lower() in SUFFIXES:
+            cases += Manifest.from_folder(source, collection=collection, passed=passed).cases()
+        elif source.suffix.lower() in SUFFIXES or _is_photograph(source):
             path = str(source.absolute())
             cases.append(Case(image=source.name, path=path, collection=collection))
         else:
             cases += Manifest.read(source, collection=collection).cases()
     return cases
+
+
+def _is_photograph(source: Path) -> bool:
+    """Whether a file that is called like no photograph and like no table is a photograph."""
+    return source.suffix.lower() not in (*DELIMITERS, PARQUET) and kind_of(source) is None
 
 
 def _values(raw: TextTable, faults: Faults) -> dict[str, Any]:
@@ -281,14 +310,6 @@ def _check_splits(
                     f"one subject in two splits, {quoted(before)} in row {other} "
                     f"and {quoted(split)} here",
                 )
-
-
-def _photographs(folder: Path) -> Iterator[str]:
-    for parent, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in files:
-            if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES:
-                yield (Path(parent) / name).relative_to(folder).as_posix()
 
 
 def _relative(path: Path, folder: Path) -> str:

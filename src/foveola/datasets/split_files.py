@@ -20,9 +20,9 @@ import pandas as pd
 
 from foveola.cases import Case, Eye
 from foveola.datasets.faults import Faults, quoted
-from foveola.datasets.manifest import SUFFIXES
 from foveola.datasets.splits import split_by_subject
 from foveola.errors import ManifestError
+from foveola.images.folders import SUFFIXES
 
 PARTS = ("train", "val", "test")
 GALLERY, QUERIES = ("train", "val"), ("test",)

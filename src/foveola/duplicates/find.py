@@ -25,8 +25,7 @@ from foveola.cases import Case
 from foveola.duplicates import fingerprint, registration
 from foveola.duplicates.agreement import Agreement, agree
 from foveola.duplicates.registration import FEATURES, Features
-from foveola.encoders.encoder import Failed
-from foveola.errors import FoveolaError
+from foveola.encoders.encoder import UNUSABLE, Failed
 from foveola.images.decode import decode, read_bytes
 
 Vectors = NDArray[np.float32]
@@ -211,9 +210,9 @@ def _look(case: Case) -> _Look | Failed:
     try:
         data = read_bytes(Path(case.path))
         image = decode(data, name=Path(case.path).name)
-    except (OSError, FoveolaError) as error:
+        prepared = registration.square(image)
+    except UNUSABLE as error:
         return Failed.of(case, error)
-    prepared = registration.square(image)
     shown = hashlib.sha256(repr(image.shape).encode())
     shown.update(image.tobytes())
     return _Look(
@@ -307,7 +306,7 @@ def _judge(
     i, j, mirror = candidate
     try:
         first, second = (registration.square(decode(Path(cases[n].path))) for n in (i, j))
-    except (FoveolaError, OSError):  # gone since it was read
+    except UNUSABLE:  # gone since it was read
         return None
     if mirror:
         second = np.ascontiguousarray(second[:, ::-1])

@@ -14,6 +14,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
+import cv2
 import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
@@ -24,6 +25,7 @@ from foveola.encoders.ahead import in_order
 from foveola.encoders.compiling import Cores, begun, compiled
 from foveola.encoders.release import DEFAULT, Release, read_release
 from foveola.errors import EncoderError, FoveolaError
+from foveola.files import stamp_of
 from foveola.images.decode import DEFAULT_LIMITS, decode, read_bytes
 from foveola.images.fundus import Contract, FieldOfView, find_field_of_view, prepare
 from foveola.images.gradability import gradability
@@ -80,6 +82,11 @@ class Description(NamedTuple):
     gradability: float
 
 
+# What a file that can't be used raises when it is read, decoded or prepared; a picture of odd shape
+# may ask for more memory than there is.
+UNUSABLE = (OSError, FoveolaError, MemoryError, cv2.error)
+
+
 @dataclass(frozen=True)
 class Failed:
     """A photograph that can't be encoded, with the reason in one sentence."""
@@ -88,10 +95,12 @@ class Failed:
     reason: str
 
     @classmethod
-    def of(cls, case: Case, error: OSError | FoveolaError) -> Self:
-        """For what reading or decoding its file raised."""
+    def of(cls, case: Case, error: Exception) -> Self:
+        """For what reading or decoding its file raised, one of UNUSABLE."""
         if isinstance(error, OSError):
             return cls(case, f"can't be read: {error.strerror or type(error).__name__}")
+        if isinstance(error, MemoryError | cv2.error):
+            return cls(case, "takes more memory than there is; export it smaller")
         return cls(case, str(error))
 
 
@@ -183,16 +192,14 @@ class Encoder:
         """Read, decode, prepare and encode one file; a file that can't be used is no exception."""
         path = Path(case.path)
         try:
-            stat = path.stat()
+            size, mtime_ns = stamp_of(path)
             data = read_bytes(path, DEFAULT_LIMITS)
             image = decode(data, min_side=self.contract.min_side, name=path.name)
             seen = self.describe(image, case.eye)
-        except (OSError, FoveolaError) as error:
+        except UNUSABLE as error:
             return Failed.of(case, error)
         digest = blake2b(data, digest_size=16).digest()
-        return Encoded(
-            case, seen.descriptor, digest, stat.st_size, stat.st_mtime_ns, seen.gradability
-        )
+        return Encoded(case, seen.descriptor, digest, size, mtime_ns, seen.gradability)
 
     def encode_cases(self, cases: Iterable[Case]) -> Iterator[Encoded | Failed]:
         """Encode many files on all cores; results come in the order of the cases.

@@ -23,8 +23,9 @@ import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 
+from foveola import files
 from foveola.encoders.compiling import Cores, begun, compiled
-from foveola.encoders.release import RELEASED, fingerprint, locate, read_json, write_json
+from foveola.encoders.release import RELEASED, fingerprint, locate, read_json
 from foveola.errors import EncoderError
 from foveola.images.enhance import enhance
 from foveola.images.fundus import Contract, prepare
@@ -119,7 +120,7 @@ def write_reader(
         "enhance": enhance, "fingerprint": made.fingerprint,
         "card": dict(card),
     }  # fmt: skip
-    write_json(folder / FILE, values)
+    files.write_json(folder / FILE, values, indent=2)
     return made
 
 

@@ -10,13 +10,13 @@ descriptors could differ have different fingerprints; the card is not part of it
 """
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from foveola import files
 from foveola.errors import EncoderError
 from foveola.images.fundus import Contract
 
@@ -129,7 +129,7 @@ def write_description(folder: Path, release: Release) -> None:
         "fingerprint": release.fingerprint,
         "card": dict(release.card),
     }
-    write_json(folder / "encoder.json", values)
+    files.write_json(folder / "encoder.json", values, indent=2)
 
 
 def checked_name(name: str) -> str:
@@ -170,15 +170,10 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
         EncoderError: it can't be read, or is something else.
     """
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        return files.read_json(path)
+    except files.DamagedError:
+        raise EncoderError(
+            f"{path} does not describe {what}, or was changed since; copy the folder again"
+        ) from None
     except (OSError, ValueError) as error:
         raise EncoderError(f"{path} can't be read: {type(error).__name__}") from None
-    if not isinstance(values, dict):
-        raise EncoderError(f"{path} does not describe {what}")
-    return values
-
-
-def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """For `read_json`."""
-    text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
-    path.write_text(text, encoding="utf-8")

@@ -9,7 +9,6 @@ made again whenever the archive has changed.
 
 import io
 import json
-import os
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
@@ -20,7 +19,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from foveola import trust
+from foveola import files, trust
 from foveola.archive import Archive
 from foveola.archive.state import State
 from foveola.encoders.release import DEFAULT
@@ -144,6 +143,11 @@ def unlearnt(archive: Archive) -> list[str]:
 def advice(archive: Archive) -> list[str]:
     """Return what the owner of an older archive should do, in sentences; [] of a new one."""
     said = unlearnt(archive)
+    if not archive.is_checked:
+        said.append(
+            "It has no checksums of its rows yet, as an older Foveola made it; the next 'foveola "
+            "index' adds them."
+        )
     if archive.name in OLDER:
         said.append(
             f"It was made by the encoder {archive.name}; {DEFAULT} finds more, and its answers "
@@ -248,32 +252,10 @@ def save(made: Learned, folder: Path) -> None:
     np.savez(buffer, **arrays)  # type: ignore[arg-type]
     data = buffer.getvalue()
     path = folder / RELEVANCE
-    partial = path.with_name(f".{RELEVANCE}.{os.getpid()}")
     try:
-        try:
-            _remove_leftovers(folder)
-            with partial.open("wb") as file:
-                file.write(
-                    _HEAD + blake2b(data, digest_size=16).hexdigest().encode() + b"\n" + data
-                )
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        files.write_whole(path, _HEAD + files.checksum(data).encode() + b"\n" + data)
     except OSError as error:
         raise ArchiveError(f"{path} can't be written: {error.strerror}") from None
-
-
-def _remove_leftovers(folder: Path) -> None:
-    """Remove what processes left that were killed: something of a person may be in it."""
-    for path in folder.glob(f".{RELEVANCE}.*"):
-        try:
-            os.kill(int(path.name.rpartition(".")[2]), 0)
-        except (ProcessLookupError, ValueError):
-            path.unlink(missing_ok=True)
-        except PermissionError:  # the process of somebody else, who is at it
-            continue
 
 
 def load_learned(archive: Archive) -> Learned | None:
@@ -283,7 +265,7 @@ def load_learned(archive: Archive) -> Learned | None:
     except OSError:
         return None
     head, _, rest = data.partition(b"\n")
-    if head != _HEAD + blake2b(rest, digest_size=16).hexdigest().encode():
+    if head != _HEAD + files.checksum(rest).encode():
         return None
     try:
         with np.load(io.BytesIO(rest), allow_pickle=False) as kept:

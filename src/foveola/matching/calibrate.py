@@ -16,8 +16,8 @@ from foveola.cases import Case
 from foveola.duplicates import registration
 from foveola.duplicates.agreement import agree
 from foveola.duplicates.find import FeatureStore
-from foveola.encoders.encoder import Encoder
-from foveola.errors import FoveolaError, MatchingError
+from foveola.encoders.encoder import UNUSABLE, Encoder
+from foveola.errors import MatchingError
 from foveola.images.decode import decode
 from foveola.matching.hard import harden
 from foveola.matching.laterality import Laterality, fit_laterality, read_views
@@ -147,7 +147,7 @@ def look(
     def work(i: int) -> None:
         try:
             image = decode(Path(cases[i].path), min_side=encoder.contract.min_side)
-        except (FoveolaError, OSError):
+        except UNUSABLE:
             return
         visits = [(i, image, plain)]
         if i in chosen:

@@ -5,19 +5,20 @@
 The file names findings by their key, which tells no subject.
 """
 
-import json
-import os
+import logging
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+from foveola import files
 from foveola.errors import MatchingError
 from foveola.matching.permission import account, now
 
 FILE = "audit-decisions.jsonl"
 Verdict = Literal["wrong", "right", "unsure", "open"]
 LONGEST = 500  # characters of a note
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,22 +64,24 @@ def decide(
     if len(note) > LONGEST:
         raise MatchingError(f"the note has {len(note)} characters; expected at most {LONGEST}")
     made = Decision(key=key, verdict=verdict, note=note, by=by or account(), time=now())
-    with (folder / FILE).open("ab") as file:
-        file.write(json.dumps(made.__dict__).encode() + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
+    files.append_line(folder / FILE, made.__dict__)
     return made
 
 
 def decisions(folder: Path, *, withdrawn: bool = False) -> dict[str, Decision]:
-    """The last decision on each finding, by key; "open" ones are left out unless `withdrawn`."""
-    path = folder / FILE
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    """The last decision on each finding, by key; "open" ones are left out unless `withdrawn`.
+
+    A warning is logged where lines were damaged: a finding may be raised again then.
+    """
+    kept = files.read_lines(folder / FILE)
+    sound = kept.sound
     made: dict[str, Decision] = {}
-    for line in lines:
+    for _, values in kept.values:
         try:
-            one = Decision(**json.loads(line))
-        except (ValueError, TypeError):  # a line that a crash cut short
-            continue
-        made[one.key] = one
+            one = Decision(**values)
+            made[one.key] = one
+        except TypeError:
+            sound = False
+    if not sound:
+        _log.warning("%s: decisions are missing or can't be read; look at them again", FILE)
     return {key: one for key, one in made.items() if withdrawn or one.verdict != "open"}

@@ -6,11 +6,11 @@ It names photographs by their number in the archive: what was removed since is l
 read, and no name of a subject or a file stands in it.
 """
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from foveola import files
 from foveola.errors import MatchingError
 from foveola.matching.findings import KINDS, Finding, Kind
 from foveola.matching.permission import now
@@ -67,11 +67,7 @@ def keep(
         KeptFinding(key, f.kind, tuple(ids[i] for i in f.cases), f.score, f.said, dict(f.evidence))
         for key, f in first.items()
     )
-    partial = folder / (FILE + ".partial")
-    partial.write_text(
-        json.dumps(asdict(KeptAudit(now(), dict(checked), findings))), encoding="utf-8"
-    )
-    partial.replace(folder / FILE)
+    files.write_json(folder / FILE, asdict(KeptAudit(now(), dict(checked), findings)))
 
 
 def kept(folder: Path, there: Collection[int]) -> KeptAudit | None:
@@ -88,7 +84,7 @@ def kept(folder: Path, there: Collection[int]) -> KeptAudit | None:
     if not path.exists():
         return None
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
+        told = files.read_json(path)
         findings = tuple(_finding(each) for each in told["findings"])
         audit = KeptAudit(str(told["time"]), dict(told["checked"]), findings)
     except (OSError, ValueError, KeyError, TypeError):

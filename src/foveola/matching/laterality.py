@@ -16,19 +16,18 @@ clinician's are the same: in a right eye the disc lies to the right, and the fov
 below it.
 """
 
-import json
 import math
 from collections.abc import Hashable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from foveola import files
 from foveola.cases import Eye
-from foveola.encoders.encoder import Encoder
-from foveola.errors import FoveolaError, MatchingError
+from foveola.encoders.encoder import UNUSABLE, Encoder
+from foveola.errors import MatchingError
 from foveola.images.decode import decode
 from foveola.images.fundus import prepare
 from foveola.matching.logistic import logistic
@@ -145,7 +144,7 @@ class Laterality:
 
     def save(self, path: Path) -> None:
         """Write as JSON."""
-        path.write_text(json.dumps(asdict(self)) + "\n", encoding="utf-8")
+        files.write_json(path, asdict(self))
 
     @classmethod
     def load(cls, path: Path, encoder: str) -> "Laterality":
@@ -155,7 +154,7 @@ class Laterality:
             MatchingError: it can't be read, or belongs to another encoder.
         """
         try:
-            values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            values = files.read_json(path)
             right, upright = (tuple(map(float, values[name])) for name in ("right", "upright"))
             if not right or len(right) != len(upright) or not np.isfinite([right, upright]).all():
                 raise ValueError("expected finite weights, as many of the one as of the other")
@@ -186,7 +185,7 @@ def read_views(encoder: Encoder, path: Path) -> NDArray[np.float32] | None:
     """`four_views` of a file; None where it can't be read."""
     try:
         return four_views(encoder, decode(path, min_side=encoder.contract.min_side))
-    except (FoveolaError, OSError):
+    except UNUSABLE:
         return None
 
 

@@ -7,7 +7,6 @@ The log names no subject and no file: a digest of the query tells the same query
 """
 
 import getpass
-import json
 import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,11 +14,14 @@ from pathlib import Path
 
 import tomli_w
 
+from foveola import files
 from foveola.config import load_config, to_mapping
 from foveola.errors import ConfigError, MatchingError
 
 SETTINGS = "matching.toml"
 LOG = "matching-log.jsonl"
+UNREADABLE = "a line that can't be read: cut short by a crash, or changed"
+MISSING = "lines are missing from here on: the end of the log was cut off"
 LONGEST = 500  # characters of a purpose
 
 
@@ -58,9 +60,7 @@ def switch_on(folder: Path, purpose: str, encoder: str = "") -> Permission:
         made = Permission(purpose=purpose, by=account(), since=now(), encoder=encoder)
     except ValueError as error:
         raise MatchingError(str(error)) from None
-    partial = folder / (SETTINGS + ".partial")
-    partial.write_text(tomli_w.dumps(to_mapping(made)), encoding="utf-8")
-    partial.replace(folder / SETTINGS)
+    files.write_toml(folder / SETTINGS, tomli_w.dumps(to_mapping(made)))
     log_use(folder, "switched on", purpose=purpose)
     return made
 
@@ -85,7 +85,13 @@ def permission(folder: Path) -> Permission:
             f"can allow it with: foveola matching on {folder} --purpose '...'"
         )
     try:
+        files.check_toml(path)
         return load_config(path, Permission)
+    except files.DamagedError:
+        raise MatchingError(
+            f"{path} was changed or damaged; whoever answers for the archive can allow matching "
+            f"anew with: foveola matching on {folder} --purpose '...'"
+        ) from None
     except ConfigError as error:
         raise MatchingError(str(error)) from None
 
@@ -101,12 +107,10 @@ def log_use(folder: Path, action: str, **facts: str | int | float | None) -> Non
     Raises:
         MatchingError: it can't be written: what can't be logged is not done.
     """
-    line = json.dumps({"time": now(), "account": account(), "action": action, **facts})
     try:
-        with (folder / LOG).open("ab") as file:
-            file.write(line.encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+        files.append_line(
+            folder / LOG, {"time": now(), "account": account(), "action": action, **facts}
+        )
     except OSError as error:
         raise MatchingError(
             f"the log {folder / LOG} can't be written ({error.strerror}), and matching without a "
@@ -115,16 +119,25 @@ def log_use(folder: Path, action: str, **facts: str | int | float | None) -> Non
 
 
 def read_log(folder: Path) -> list[dict[str, object]]:
-    """All uses, oldest first; a line that a crash cut short is left out."""
-    path = folder / LOG
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    uses = []
-    for line in lines:
-        try:
-            uses.append(json.loads(line))
-        except ValueError:
-            continue
-    return uses
+    """All uses, oldest first.
+
+    In the place of a line that a crash cut short, or that was changed since, stands one whose
+    action is UNREADABLE, and at the end one with MISSING where lines are gone from there.
+
+    Raises:
+        MatchingError: the log can't be read.
+    """
+    try:
+        kept = files.read_lines(folder / LOG)
+    except OSError as error:
+        raise MatchingError(f"the log {folder / LOG} can't be read: {error.strerror}") from None
+    unread = [(number, _told(UNREADABLE, line=number)) for number in kept.damaged]
+    uses = [use for _, use in sorted([*kept.values, *unread], key=lambda line: line[0])]
+    return [*uses, _told(MISSING)] if kept.cut else uses
+
+
+def _told(action: str, **facts: int) -> dict[str, object]:
+    return {"time": None, "account": None, "action": action, **facts}
 
 
 def now() -> str:

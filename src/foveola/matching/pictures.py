@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveola.duplicates import registration
-from foveola.errors import FoveolaError
+from foveola.encoders.encoder import UNUSABLE
 from foveola.images.decode import decode
 
 Pixels = NDArray[np.uint8]
@@ -20,7 +20,7 @@ def read_square(path: Path) -> Pixels | None:
     """(384, 384, 3) uint8, the prepared field of view; None where the file can't be read."""
     try:
         return registration.square(decode(path, min_side=registration.SIDE))
-    except (FoveolaError, OSError):
+    except UNUSABLE:
         return None
 
 

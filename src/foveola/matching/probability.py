@@ -13,16 +13,15 @@ those pairs: no experiment with n pairs of two eyes shows a ratio above n, or wi
 eye a ratio below 1 / m.
 """
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from foveola import files
 from foveola.errors import MatchingError
 from foveola.matching.logistic import logistic
 
@@ -77,7 +76,7 @@ class Calibration:
 
     def save(self, path: Path) -> None:
         """Write as JSON."""
-        path.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+        files.write_json(path, asdict(self), indent=2)
 
     @classmethod
     def load(cls, path: Path, encoder: str) -> "Calibration":
@@ -92,7 +91,7 @@ class Calibration:
                 "with: foveola matching calibrate ENCODER MANIFEST"
             )
         try:
-            values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            values = files.read_json(path)
             weights = tuple(map(float, values["weights"]))
             pairs = tuple(map(int, values["pairs"]))
             if (

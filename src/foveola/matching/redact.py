@@ -1,11 +1,11 @@
 """Taking people out of what matching keeps beside an archive: decisions and uses."""
 
 import json
-import os
 from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import chain, combinations
 from pathlib import Path
 
+from foveola import files
 from foveola.cases import Case
 from foveola.matching import decisions, permission
 from foveola.matching.findings import KINDS, key_of
@@ -64,22 +64,22 @@ def _rewrite(path: Path, change: Change) -> int:
     """Change the lines of a file of JSON lines, wholly or not at all; how many changed."""
     if not path.exists():
         return 0
-    kept, changed = [], 0
-    for line in path.read_bytes().splitlines(keepends=True):
-        try:
-            before = json.loads(line)
-            after = change(dict(before))
-        except (ValueError, TypeError):  # a line that a crash cut short
-            kept.append(line)
-            continue
-        changed += after != before
-        if after is not None:
-            kept.append(line if after == before else json.dumps(after).encode() + b"\n")
-    if changed:
-        partial = path.with_name(f".{path.name}.{os.getpid()}")
-        with partial.open("wb") as file:
-            file.write(b"".join(kept))
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
+    changed = 0
+
+    def rewritten(lines: list[bytes]) -> list[bytes]:
+        nonlocal changed
+        kept = []
+        for line in lines:
+            try:
+                before = json.loads(line)
+                after = change(dict(before))
+            except (ValueError, TypeError):  # a line that a crash cut short
+                kept.append(line)
+                continue
+            changed += after != before
+            if after is not None:
+                kept.append(line if after == before else files.line_of(after))
+        return kept
+
+    files.rewrite_lines(path, rewritten)
     return changed

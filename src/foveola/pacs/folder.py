@@ -3,7 +3,7 @@
 No name of a file or folder is kept or told: exports are often named after their patient.
 """
 
-import os
+import stat
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from foveola.errors import PacsError
 from foveola.images.decode import DEFAULT_LIMITS
+from foveola.images.folders import ODD, PassedOver, files_in
 from foveola.pacs.intake import TOGETHER, Intake, Refused
 
 _UNREADABLE = "the file can't be read; look at its rights and the disk"
@@ -26,27 +27,32 @@ class FolderTaken:
         unchanged: objects that were there already.
         refused: objects that could not be used, by reason.
         others: files that are not DICOM, passed over.
+        passed: what else was passed over.
     """
 
     added: int = 0
     unchanged: int = 0
     refused: Counter[str] = field(default_factory=Counter)
     others: int = 0
+    passed: PassedOver = field(default_factory=PassedOver)
 
 
-def find_files(folder: Path) -> list[Path]:
+def find_files(folder: Path, passed: PassedOver) -> list[Path]:
     """Every file in folder and below, in order of path; hidden ones and DICOMDIR left out.
 
+    Args:
+        folder: where to look.
+        passed: counts what is passed over.
+
     Raises:
-        PacsError: there is no such folder.
+        PacsError: there is no such folder, or it can't be read.
     """
     if not folder.is_dir():
         raise PacsError(f"{folder} is not a folder; expected dicom:// and a folder of DICOM files")
-    found: list[Path] = []
-    for here, inside, names in os.walk(folder):
-        inside[:] = sorted(name for name in inside if not name.startswith("."))
-        found += [Path(here, name) for name in sorted(names) if name[0] != "." and name != _INDEX]
-    return found
+    try:
+        return [path for path in files_in(folder, passed) if path.name != _INDEX]
+    except OSError as error:
+        raise PacsError(f"{folder} can't be read: {error.strerror}") from None
 
 
 def take_folder(
@@ -81,6 +87,9 @@ def _objects(files: list[Path], done: FolderTaken) -> Iterator[bytes]:
     """The bytes of those that are DICOM; the rest is counted."""
     for path in files:
         try:
+            if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
+                done.passed.add(ODD)
+                continue
             with path.open("rb") as file:
                 if file.read(132)[128:] != b"DICM":
                     done.others += 1

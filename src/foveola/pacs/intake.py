@@ -16,7 +16,7 @@ from typing import Any, cast
 from foveola.archive import Archive
 from foveola.cases import Case, Eye
 from foveola.encoders.encoder import Encoder, Failed
-from foveola.errors import ImageError, PacsError
+from foveola.errors import ArchiveError, ImageError, PacsError
 from foveola.images.decode import DEFAULT_LIMITS, Limits
 from foveola.images.dicom import require_pydicom
 from foveola.images.limited import POOL
@@ -267,7 +267,7 @@ class Intake(Closing):
         )
         try:
             facts, _ = self._call("describe", path.read_bytes())
-        except ImageError as error:
+        except (ImageError, OSError) as error:
             return Failed.of(case, error)
         return Case(
             image=path.name, path=str(path), subject=path.parent.name,
@@ -278,7 +278,10 @@ class Intake(Closing):
     def _weigh(self) -> None:
         """Learn what similarities are worth, but not anew with every single photograph."""
         self._grown = True
-        kept = load(self._archive)
+        try:
+            kept = load(self._archive)
+        except ArchiveError:  # damaged; it is made anew
+            kept = None
         if kept is None or len(self._archive) > GROWTH * kept.cases:
             refresh(self._archive)
             self._grown = False

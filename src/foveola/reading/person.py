@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from foveola.cases import Case, Eye
 from foveola.encoders.ahead import in_order
-from foveola.encoders.encoder import Failed
+from foveola.encoders.encoder import UNUSABLE, Failed
 from foveola.encoders.reader import Reader
-from foveola.errors import FoveolaError, ImageError, ManifestError
+from foveola.errors import ImageError, ManifestError
 from foveola.images.decode import decode
 from foveola.images.gradability import gradability, warning
 from foveola.people import EYES, NORMAL, people_of
@@ -251,7 +251,7 @@ def _read_one(reader: Reader, of: Mapping[Eye, Case]) -> ReadPerson:
     for eye, case in of.items():
         try:
             seen[eye] = _seen(reader, Path(case.path), eye)
-        except (OSError, FoveolaError) as error:
+        except UNUSABLE as error:
             failed.append(Failed.of(case, error))
     if not seen:
         return ReadPerson(first, None, tuple(failed))

@@ -4,16 +4,14 @@ The axes are learnt once from a sample of the archive, less its mean appearance,
 retinas share counts for nothing in a similarity. Letters: C channels in, D kept, n x n positions.
 """
 
-import io
-import zipfile
 from pathlib import Path
 from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from foveola import files
 from foveola.errors import RegionError
-from foveola.regions.files import write_whole
 
 D = 32  # kept of 256 channels; 64 find no more lesions (benchmarks/regions.py)
 STEPS = 127  # a unit vector's values as whole numbers from -127 to 127
@@ -57,9 +55,8 @@ class Basis(NamedTuple):
 
     def save(self, path: Path) -> None:
         """Write it whole or not at all."""
-        held = io.BytesIO()
-        np.savez(held, mean=self.mean, axes=self.axes, grid=np.int64(self.grid))
-        write_whole(path, held.getvalue())
+        grid = np.array(self.grid, np.int64)
+        files.save_arrays(path, {"mean": self.mean, "axes": self.axes, "grid": grid})
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -69,9 +66,9 @@ class Basis(NamedTuple):
             RegionError: the file is missing or damaged.
         """
         try:
-            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as held:
-                mean, axes, grid = held["mean"], held["axes"], int(held["grid"])
-        except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile):
+            held = files.load_arrays(path)
+            mean, axes, grid = held["mean"], held["axes"], int(held["grid"])
+        except (OSError, ValueError, KeyError, TypeError):
             raise RegionError(damaged(path.parent)) from None
         sound = mean.ndim == 1 and axes.shape == (len(mean), D) and 1 <= grid <= 1024
         if not (sound and np.isfinite(mean).all() and np.isfinite(axes).all()):

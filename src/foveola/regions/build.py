@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from foveola.archive import Archive
 from foveola.cases import Case
 from foveola.encoders.ahead import in_order
-from foveola.encoders.encoder import AHEAD, Failed
+from foveola.encoders.encoder import AHEAD, UNUSABLE, Failed
 from foveola.encoders.local import Local
 from foveola.encoders.release import read_release
-from foveola.errors import FoveolaError, ImageError, RegionError
+from foveola.errors import ImageError, RegionError
+from foveola.files import stamp_of
 from foveola.images.decode import decode
 from foveola.images.fundus import find_field_of_view
 from foveola.regions import store
@@ -144,11 +145,10 @@ def _difference(archive: Archive, held: Store) -> tuple[list[_Wanted], NDArray[n
 def _described(local: Local, basis: Basis, wanted: list[_Wanted]) -> Iterator[Described | Failed]:
     def work(one: _Wanted) -> Described | Failed:
         try:
-            stat = Path(one.case.path).stat()
-            if (stat.st_size, stat.st_mtime_ns) != one.stamp:
+            if stamp_of(Path(one.case.path)) != one.stamp:
                 raise ImageError("the file has changed since it was indexed; index it again")
             maps, field = _look(local, one.case)
-        except (OSError, FoveolaError) as error:
+        except UNUSABLE as error:
             return Failed.of(one.case, error)
         inside = field.inside(basis.grid)
         return Described(one.id, one.stamp, field, packed(basis.reduced(maps, inside)))
@@ -172,7 +172,7 @@ def _learn(local: Local, cases: list[Case]) -> Basis:
     def work(case: Case) -> tuple[NDArray[np.float32], Field] | None:
         try:
             return _look(local, case)
-        except (OSError, FoveolaError):
+        except UNUSABLE:
             return None
 
     for looked in in_order(work, cases[::step][:SAMPLE], cores(), AHEAD):

@@ -114,9 +114,10 @@ class RegionSearch(Closing):
             same = np.zeros(len(ids), bool)
             if not same_subject:
                 same = wanted & state.of_identity(query.case.identity)
+            chosen = np.flatnonzero(wanted & ~same)
+            rows = chosen[slots[chosen] >= 0]
+            kept.check(slots[rows])
             stored, fields = kept.places, kept.fields()
-        chosen = np.flatnonzero(wanted & ~same)
-        rows = chosen[slots[chosen] >= 0]
         # the long part, for which nobody else has to wait
         scores, at = best_boxes(stored, slots[rows], asked, (cells.rows, cells.columns))
         best = np.lexsort((rows, -scores))[:k].tolist()

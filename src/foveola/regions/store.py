@@ -9,37 +9,41 @@ One process writes, any number read. A slot is written and on the disk before sl
 replaced whole, speaks of it; a slot is wiped before slots.npy forgets it. Killed at any moment it
 lacks at most the last batch, and what is left of that is cut off by whoever writes next. A slot
 counts only as long as the archive has the photograph's id with the same size and time of change.
+Its CRC-32 stands in slots.npy and is checked when it is first read; UNCHECKED stands where an older
+Foveola wrote none.
 """
 
 import contextlib
 import fcntl
 import io
 import itertools
-import json
 import os
 import shutil
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from foveola import files
 from foveola.errors import RegionError
 from foveola.regions.basis import Basis, Bytes, D, damaged
 from foveola.regions.box import Field
-from foveola.regions.files import write_whole
 
 FOLDER = "regions"
 _META, _BASIS, _PLACES, _SLOTS, _LOCK = (
     "regions.json", "basis.npz", "places.i8", "slots.npy", "lock"
 )  # fmt: skip
-FORMAT = 1
+FORMAT = 2  # 1 had no checksums
 FREE = -1
-SLOT = np.dtype([
+UNCHECKED = -1
+_OLD_SLOT = np.dtype([
     ("id", "<i8"), ("size", "<i8"), ("mtime_ns", "<i8"),
     ("x", "<f4"), ("y", "<f4"), ("side", "<f4"), ("aspect", "<f4"), ("round", "?"),
 ])  # fmt: skip
+SLOT = np.dtype([*_OLD_SLOT.descr, ("crc", "<i8")])
 Slots = NDArray[np.void]
 
 
@@ -83,7 +87,7 @@ class Store:
                 f"'foveola regions on {folder}'"
             )
         try:
-            meta = json.loads((self.folder / _META).read_text(encoding="utf-8"))
+            meta = files.read_json(self.folder / _META)
             made, version = str(meta["fingerprint"]), int(meta["format"])
         except (OSError, ValueError, KeyError, TypeError):
             raise RegionError(damaged(self.folder)) from None
@@ -95,9 +99,11 @@ class Store:
                 f"({fingerprint}); make it anew with 'foveola regions off {folder}' and then "
                 f"'foveola regions on {folder}'"
             )
+        self.fingerprint, self.format = fingerprint, version
         self.basis = Basis.load(self.folder / _BASIS)
         self._slots: Slots = np.empty(0, SLOT)
         self._places: Bytes = np.empty((0, *self._shape), np.int8)
+        self._checked = np.empty(0, bool)
         self._seen: tuple[int, int] | None = None
         self.refresh()
 
@@ -108,10 +114,9 @@ class Store:
         inner = folder / FOLDER
         inner.mkdir()
         basis.save(inner / _BASIS)
-        write_whole(inner / _PLACES, b"")
-        _save_slots(inner, np.empty(0, SLOT))
-        meta = json.dumps({"format": FORMAT, "fingerprint": fingerprint}, indent=1)
-        write_whole(inner / _META, meta.encode() + b"\n")
+        files.write_whole(inner / _PLACES, b"")
+        files.save_array(inner / _SLOTS, np.empty(0, SLOT))
+        _save_meta(inner, fingerprint)
         return cls(folder, fingerprint)
 
     @property
@@ -127,7 +132,19 @@ class Store:
     def fields(self) -> Callable[[int], Field]:
         """From a slot to where the field of view of its photograph lies, as things stand now."""
         slots = self._slots
-        return lambda slot: Field(*slots[slot].item()[3:])
+        return lambda slot: Field(*slots[slot].item()[3:8])
+
+    def check(self, wanted: NDArray[np.int64]) -> None:
+        """Compare slots with their checksums; each once in a process, as long as none changes.
+
+        Raises:
+            RegionError: one is damaged.
+        """
+        for at in wanted[~self._checked[wanted]].tolist():
+            kept = int(self._slots["crc"][at])
+            if kept not in (UNCHECKED, zlib.crc32(self._places[at])):
+                raise RegionError(damaged(self.folder))
+            self._checked[at] = True
 
     def refresh(self) -> bool:
         """Read anew what another process may have written; whether anything had changed."""
@@ -136,7 +153,7 @@ class Store:
             now = stat.st_mtime_ns, stat.st_ino
             if now == self._seen:
                 return False
-            slots = np.load(self.folder / _SLOTS, allow_pickle=False)
+            slots = _current(files.load_array(self.folder / _SLOTS))
             if slots.dtype != SLOT or slots.ndim != 1:
                 raise RegionError(damaged(self.folder))
             if (self.folder / _PLACES).stat().st_size < len(slots) * self._bytes:
@@ -146,9 +163,10 @@ class Store:
                 places = np.memmap(
                     self.folder / _PLACES, np.int8, "r", shape=(len(slots), *self._shape)
                 )
-        except (OSError, ValueError, EOFError):
+        except (OSError, ValueError):
             raise RegionError(damaged(self.folder)) from None
         self._slots, self._places, self._seen = slots, places, now
+        self._checked = np.zeros(len(slots), bool)
         return True
 
     @contextlib.contextmanager
@@ -199,8 +217,9 @@ class Writer:
         slots = np.concatenate([slots, np.zeros(more, SLOT)]) if more > 0 else slots.copy()
         for at, one in zip(places, batch, strict=True):
             self._file.seek(at * self._bytes)
-            self._file.write(np.ascontiguousarray(one.places, np.int8).tobytes())
-            slots[at] = (one.id, *one.stamp, *one.field)
+            data = np.ascontiguousarray(one.places, np.int8).tobytes()
+            self._file.write(data)
+            slots[at] = (one.id, *one.stamp, *one.field, zlib.crc32(data))
         self._publish(slots)
 
     def _slots_for(self, ids: Sequence[int]) -> list[int]:
@@ -226,7 +245,10 @@ class Writer:
     def _publish(self, slots: Slots) -> None:
         self._file.flush()
         os.fsync(self._file.fileno())
-        _save_slots(self._store.folder, slots)
+        if self._store.format < FORMAT:
+            _save_meta(self._store.folder, self._store.fingerprint)
+            self._store.format = FORMAT
+        files.save_array(self._store.folder / _SLOTS, slots)
         self._slots = slots
 
 
@@ -236,7 +258,16 @@ def discard(folder: Path) -> None:
     shutil.rmtree(folder / FOLDER, ignore_errors=True)
 
 
-def _save_slots(folder: Path, slots: Slots) -> None:
-    held = io.BytesIO()
-    np.save(held, slots)
-    write_whole(folder / _SLOTS, held.getvalue())
+def _save_meta(folder: Path, fingerprint: str) -> None:
+    files.write_json(folder / _META, {"format": FORMAT, "fingerprint": fingerprint}, indent=1)
+
+
+def _current(slots: NDArray[Any]) -> NDArray[Any]:
+    """Slots of an older Foveola as they are kept now."""
+    if slots.dtype != _OLD_SLOT:
+        return slots
+    made = np.zeros(slots.shape, SLOT)
+    for name in _OLD_SLOT.names or ():
+        made[name] = slots[name]
+    made["crc"] = UNCHECKED
+    return made

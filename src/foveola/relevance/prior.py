@@ -7,11 +7,12 @@ on people whom training did not see.
 import json
 from dataclasses import asdict
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
+from foveola import files
+from foveola.errors import EncoderError, damaged
 from foveola.relevance.calibrate import Calibrated, Scaling, calibrate
 from foveola.relevance.curve import read_curve
 from foveola.relevance.labels import LabelTable
@@ -61,22 +62,26 @@ def save_priors(priors: dict[str, Prior], folder: Path) -> None:
         about.append({"label": label, "values": prior.values, "people": told.people,
                       "curve": curve})  # fmt: skip
     arrays["about"] = np.frombuffer(json.dumps(about).encode(), np.uint8)
-    partial = folder / f".{CLASSIFIER}"
-    with partial.open("wb") as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]
-    partial.replace(folder / CLASSIFIER)
+    files.save_arrays(folder / CLASSIFIER, arrays)
 
 
 def load_priors(folder: Path) -> dict[str, Prior]:
-    """Read the classifiers from the folder of an encoder; none where there is no file of them."""
+    """Read the classifiers from the folder of an encoder; none where there is no file of them.
+
+    Raises:
+        EncoderError: the file is damaged.
+    """
+    path = folder / CLASSIFIER
+    priors = {}
     try:
-        with (folder / CLASSIFIER).open("rb") as file, np.load(file, allow_pickle=False) as kept:
-            priors = {}
-            for i, of in enumerate(json.loads(kept["about"].tobytes())):
-                even, natural = (Scaling(*pair) for pair in kept[f"{i}.scaling"])
-                told = Calibrated(even, natural, read_curve(of["curve"]), of["people"])
-                linear = Linear(kept[f"{i}.weights"], kept[f"{i}.bias"])
-                priors[of["label"]] = Prior(tuple(of["values"]), linear, told)
-            return priors
-    except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile):
+        kept = files.load_arrays(path)
+        for i, of in enumerate(json.loads(kept["about"].tobytes())):
+            even, natural = (Scaling(*pair) for pair in kept[f"{i}.scaling"])
+            told = Calibrated(even, natural, read_curve(of["curve"]), of["people"])
+            linear = Linear(kept[f"{i}.weights"], kept[f"{i}.bias"])
+            priors[of["label"]] = Prior(tuple(of["values"]), linear, told)
+    except (FileNotFoundError, NotADirectoryError):
         return {}
+    except (OSError, ValueError, KeyError, TypeError):
+        raise EncoderError(damaged(path)) from None
+    return priors

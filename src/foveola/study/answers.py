@@ -1,16 +1,17 @@
 """What readers answered: one line each, on the disk before the next pair is shown."""
 
-import json
-import os
+import logging
 import threading
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from foveola import files
 from foveola.errors import StudyError
 
 FILE = "answers.jsonl"
 SCALE = 5  # 1 to 5
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +64,7 @@ class Answers:
                 return False
             made = asdict(answer) | {"time": datetime.now(UTC).isoformat(timespec="seconds")}
             try:
-                self._write(json.dumps(made).encode())
+                files.append_line(self._path, made)
             except OSError as error:
                 raise StudyError(
                     f"the answer can't be kept ({error.strerror}); make the study's folder writable"
@@ -71,22 +72,17 @@ class Answers:
             return True
 
     def all(self) -> list[Answer]:
-        """All answers as they came; a line that a crash cut short is left out."""
-        lines = self._path.read_bytes().splitlines() if self._path.exists() else []
-        found = []
-        for line in lines:
-            try:
-                found.append(Answer(**json.loads(line)))
-            except (ValueError, TypeError):
-                continue
-        return found
+        """All answers as they came.
 
-    def _write(self, line: bytes) -> None:
-        with self._path.open("a+b") as file:
-            file.seek(0, os.SEEK_END)
-            if file.tell():  # after a line that was cut short a new one begins
-                file.seek(-1, os.SEEK_END)
-                line = line if file.read(1) == b"\n" else b"\n" + line
-            file.write(line + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+        Left out is a line that a crash cut short, or that was changed; a warning is logged then.
+        """
+        kept = files.read_lines(self._path)
+        sound, found = kept.sound, []
+        for _, values in kept.values:
+            try:
+                found.append(Answer(**values))
+            except TypeError:
+                sound = False
+        if not sound:
+            _log.warning("%s: answers are missing, or can't be read and are left out", FILE)
+        return found

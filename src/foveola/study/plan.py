@@ -9,7 +9,6 @@ ranks. Every reader sees all pairs, each in an order of their own that the seed 
 """
 
 import hashlib
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -18,6 +17,7 @@ from typing import Literal
 
 import numpy as np
 
+from foveola import files
 from foveola.archive import Archive
 from foveola.cases import Case
 from foveola.errors import StudyError
@@ -130,9 +130,7 @@ def new_study(
     folder.mkdir(parents=True, exist_ok=True)
     told = {"format": FORMAT, "fingerprint": study.fingerprint, "seed": seed,
             "items": [asdict(item) for item in items]}  # fmt: skip
-    partial = folder / (FILE + ".partial")
-    partial.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
-    partial.replace(folder / FILE)
+    files.write_json(folder / FILE, told, indent=1)
     return study
 
 
@@ -143,7 +141,7 @@ def open_study(folder: Path) -> Study:
         StudyError: there is none, or it can't be read.
     """
     try:
-        told = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        told = files.read_json(folder / FILE)
         if told["format"] != FORMAT:
             raise StudyError(f"{folder} has study format {told['format']!r}; expected {FORMAT}")
         items = tuple(Item(**item) for item in told["items"])

@@ -19,7 +19,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from foveola.cases import Case
+from foveola.encoders.encoder import UNUSABLE, Failed
 from foveola.errors import FoveolaError, ImageError
+from foveola.files import stamp_of
 from foveola.images.decode import decode
 from foveola.images.fundus import Contract, prepare
 from foveola.training.augment import augment
@@ -193,17 +195,23 @@ def _fill(
 def _prepared(case: Case, contract: Contract) -> Pixels | str:
     try:
         pixels = decode(Path(case.path), min_side=contract.min_side)
-    except FoveolaError as error:
-        return str(error)
-    return prepare(pixels, contract, case.eye)
+        return prepare(pixels, contract, case.eye)
+    except UNUSABLE as error:
+        if isinstance(error, FoveolaError):  # begins with the name
+            return str(error)
+        return f"{case.image}: {Failed.of(case, error).reason}"
 
 
 def _cache_key(cases: Sequence[Case], contract: Contract) -> str:
     # how small photographs are decoded is not of the contract, and changes what is cached
     digest = hashlib.sha256(f"{contract.hash} {contract.min_side}".encode())
     for case in cases:
-        stat = Path(case.path).stat()
-        digest.update(f"{case.path}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
+        try:
+            size, mtime_ns = stamp_of(Path(case.path))
+        except OSError:  # gone: it is told when it is to be read
+            size, mtime_ns = -1, -1
+        line = f"{case.path}\0{size}\0{mtime_ns}\n"
+        digest.update(line.encode(errors="surrogatepass"))
     return digest.hexdigest()[:16]
 
 

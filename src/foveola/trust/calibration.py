@@ -5,8 +5,7 @@ What is then known of similarities and labels is kept in A/trust.json, a file of
 names, and made again whenever the archive has changed.
 """
 
-import json
-import os
+import contextlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from foveola import files
 from foveola.archive import Archive
 from foveola.cases import Case
 from foveola.errors import ArchiveError
@@ -79,13 +79,9 @@ class Calibration:
 
     def save(self, path: Path) -> None:
         """Write as JSON: wholly, or not at all."""
-        partial = path.with_name(f".{path.name}.{os.getpid()}")
-        text = json.dumps({"format": FORMAT, **asdict(self)}) + "\n"
         try:
-            partial.write_text(text, encoding="utf-8")
-            partial.replace(path)
+            files.write_json(path, {"format": FORMAT, **asdict(self)})
         except OSError as error:
-            partial.unlink(missing_ok=True)
             raise ArchiveError(f"{path} can't be written: {error.strerror}") from None
 
 
@@ -142,21 +138,32 @@ def refresh(archive: Archive, *, changed: bool = True) -> None:
 
     Likewise where the encoder says what it was trained on, and did not then.
     """
-    kept = None if changed else load(archive)
+    kept = None
+    with contextlib.suppress(ArchiveError):  # what is damaged is made anew
+        kept = None if changed else load(archive)
     says = (archive.encoder_folder / SEEN).exists()
     if kept is None or kept.cases != len(archive) or (says and kept.trained is None):
         calibrate(archive)
 
 
 def load(archive: Archive) -> Calibration | None:
-    """What was kept of an archive; None where nothing was, or not of this encoder."""
+    """What was kept of an archive; None where nothing was, or not of this encoder.
+
+    Raises:
+        ArchiveError: it is damaged.
+    """
     try:
-        values = json.loads((archive.folder / TRUST).read_text(encoding="utf-8"))
+        values = files.read_json(archive.folder / TRUST)
         if values.pop("format") != FORMAT or values["fingerprint"] != archive.fingerprint:
             return None
         return _read(values)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except FileNotFoundError:
         return None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise ArchiveError(
+            f"{archive.folder / TRUST} is damaged, and without it nobody can say how far to trust "
+            f"an answer; make it anew with: foveola learn {archive.folder}"
+        ) from None
 
 
 def _read(values: dict[str, Any]) -> Calibration:

@@ -15,11 +15,12 @@ whose layers were trained, one photograph in a hundred lay as far off as noise d
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from foveola import files
+from foveola.errors import EncoderError, damaged
 from foveola.relevance.curve import percentile
 
 Floats = NDArray[np.float64]
@@ -78,26 +79,31 @@ class Familiarity:
 
     def save(self, path: Path) -> None:
         """Write; half precision for the axes, which is finer than what they are used for."""
-        np.savez_compressed(
-            path,
-            mean=self.mean.astype(np.float32),
-            deviation=self.deviation.astype(np.float32),
-            axes=self.axes.astype(np.float16),
-            quantiles=self.quantiles.astype(np.float32),
-            unit=np.array(self.unit),
-        )
+        files.save_arrays(path, {
+            "mean": self.mean.astype(np.float32),
+            "deviation": self.deviation.astype(np.float32),
+            "axes": self.axes.astype(np.float16),
+            "quantiles": self.quantiles.astype(np.float32),
+            "unit": np.array(self.unit),
+        })  # fmt: skip
 
     @classmethod
     def load(cls, folder: Path) -> Self | None:
-        """Read it from the folder of an encoder; None where there is none that can be read."""
+        """Read it from the folder of an encoder; None where there is none.
+
+        Raises:
+            EncoderError: it is damaged.
+        """
+        path = folder / FAMILIARITY
         try:
-            # opened here: numpy leaves a file open that is no archive
-            with (folder / FAMILIARITY).open("rb") as file, np.load(file) as kept:
-                names = ("mean", "deviation", "axes", "quantiles")
-                unit = "unit" in kept and bool(kept["unit"])
-                return cls(*(kept[name].astype(np.float64) for name in names), unit=unit)
-        except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+            kept = files.load_arrays(path)
+            names = ("mean", "deviation", "axes", "quantiles")
+            unit = "unit" in kept and bool(kept["unit"])
+            return cls(*(kept[name].astype(np.float64) for name in names), unit=unit)
+        except (FileNotFoundError, NotADirectoryError):
             return None
+        except (OSError, ValueError, KeyError):
+            raise EncoderError(damaged(path)) from None
 
 
 def _of_unit_length(pooled: ArrayLike) -> Floats:

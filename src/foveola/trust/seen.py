@@ -4,7 +4,6 @@ Their labels are known to it: they lie nearer to photographs of their own label 
 and an archive that learns from them how far to trust a hit learns too much.
 """
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -14,7 +13,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from foveola.errors import ImageError
+from foveola import files
+from foveola.errors import EncoderError, ImageError, damaged
 from foveola.images.decode import read_bytes
 
 SEEN = "seen.npy"  # in the folder of an encoder
@@ -53,23 +53,25 @@ class Seen:
 
     def save(self, folder: Path) -> None:
         """Write it beside an encoder: wholly, or not at all."""
-        partial = folder / f".{SEEN}.{os.getpid()}.npy"
-        try:
-            np.save(partial, self.marks.astype("<u8"))
-            partial.replace(folder / SEEN)
-        except OSError:
-            partial.unlink(missing_ok=True)
-            raise
+        files.save_array(folder / SEEN, self.marks.astype("<u8"))
 
     @classmethod
     def load(cls, folder: Path) -> Self | None:
-        """Read it from the folder of an encoder; None where there is none that can be read."""
+        """Read it from the folder of an encoder; None where there is none.
+
+        Raises:
+            EncoderError: it is damaged.
+        """
+        path = folder / SEEN
         try:
-            marks = np.load(folder / SEEN, allow_pickle=False)
-        except (OSError, ValueError, EOFError):
+            marks = files.load_array(path)
+        except (FileNotFoundError, NotADirectoryError):
             return None
-        known = marks.ndim == 1 and marks.dtype == np.dtype("<u8")
-        return cls(marks.astype(np.uint64)) if known else None
+        except (OSError, ValueError):
+            raise EncoderError(damaged(path)) from None
+        if marks.ndim != 1 or marks.dtype != np.dtype("<u8"):
+            raise EncoderError(damaged(path))
+        return cls(marks.astype(np.uint64))
 
 
 def _digest(path: Path) -> bytes | None:

@@ -11,9 +11,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from foveola.datasets.manifest import SUFFIXES
 from foveola.datasets.tables import read_table
 from foveola.errors import ManifestError, MissingExtraError
+from foveola.images.folders import SUFFIXES, PassedOver, photographs_in
 
 Record = Mapping[str, Any]  # one row of the manifest; None or "" is an empty cell
 
@@ -60,12 +60,14 @@ class Layout:
         missing: photographs that the tables list and that are not there.
         columns: what the user said of the set's columns, name in the manifest to name there.
         manifest: the file to be written; what an adapter writes goes beside it.
+        passed: counts what was passed over in search of photographs.
     """
 
     folder: Path
     missing: list[str] = field(default_factory=list)
     columns: Mapping[str, str] = field(default_factory=dict)
     manifest: Path | None = None
+    passed: PassedOver = field(default_factory=PassedOver)
 
     def table(self, *names: str) -> list[dict[str, str]]:
         """Rows of the first of these CSV or Excel files that exists, every cell as text.
@@ -199,12 +201,8 @@ class Layout:
     @cached_property
     def _photographs(self) -> dict[str, list[str]]:
         index: dict[str, list[str]] = defaultdict(list)
-        for parent, folders, files in os.walk(self.folder):
-            folders[:] = [name for name in folders if not name.startswith(".")]
-            for name in sorted(files):
-                path = Path(parent) / name
-                if not name.startswith(".") and path.suffix.lower() in SUFFIXES:
-                    index[path.stem.lower()].append(path.relative_to(self.folder).as_posix())
+        for path in photographs_in(self.folder, self.passed):
+            index[path.stem.lower()].append(path.relative_to(self.folder).as_posix())
         return index
 
 

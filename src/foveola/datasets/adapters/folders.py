@@ -1,10 +1,12 @@
 """Any photographs sorted into one folder per class, below train, val and test or not."""
 
+import logging
 from pathlib import PurePosixPath
 
 from foveola.datasets.adapters.base import Adapter, Layout, Record, are_grades
 from foveola.errors import ManifestError
 
+_log = logging.getLogger(__name__)
 SPLITS = {
     "train": "train", "training": "train",
     "val": "val", "valid": "val", "validation": "val",
@@ -14,6 +16,8 @@ SPLITS = {
 
 def _read(layout: Layout) -> list[Record]:
     paths = layout.photographs()
+    if said := layout.passed.said():
+        _log.warning("%s", said)
     if not paths:
         raise layout.without("photograph in the folder of its class, such as normal/a.jpg")
     classes = [_class(layout, path) for path in paths]
