@@ -11,6 +11,7 @@ from foveola.cases import Case
 from foveola.errors import FoveolaError
 from foveola.relevance.relevance import Order
 from foveola.retrieval import Hit, SearchResult
+from foveola.service.ids import CaseId
 from foveola.service.opening import ALIVE
 from foveola.service.pages import OnDesk
 from foveola.service.who import saw
@@ -123,21 +124,21 @@ def search(
 
 
 @router.get("/cases/{id}")
-def case(id: int, desk: OnDesk) -> CaseOut:  # noqa: A002 - the path says id
+def case(id: CaseId, desk: OnDesk) -> CaseOut:  # noqa: A002 - the path says id
     """A case of the archive."""
     return CaseOut.of(id, desk.case(id))
 
 
 @router.get("/cases/{id}/picture", response_class=Response,
             responses={200: {"content": {"image/jpeg": {}}}})  # fmt: skip
-def picture(id: int, desk: OnDesk) -> Response:  # noqa: A002
+def picture(id: CaseId, desk: OnDesk) -> Response:  # noqa: A002
     """The photograph of a case, at most 2048 pixels a side, without metadata."""
     return Response(desk.picture(id).jpeg, media_type="image/jpeg")
 
 
 @router.get("/cases/{id}/thumbnail", response_class=Response,
             responses={200: {"content": {"image/jpeg": {}}}})  # fmt: skip
-def thumbnail(id: int, desk: OnDesk) -> Response:  # noqa: A002
+def thumbnail(id: CaseId, desk: OnDesk) -> Response:  # noqa: A002
     """The field of view, 360 pixels a side."""
     data = desk.thumbnail(id)
     if data is None:

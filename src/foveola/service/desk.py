@@ -23,7 +23,7 @@ from foveola.service.metrics import Metrics
 from foveola.service.models import Models
 from foveola.service.pictures import MOST, Kept, Picture, heat, picture
 from foveola.service.queries import Queries, Sent
-from foveola.service.who import saw
+from foveola.service.who import LARGE, saw
 
 NAME = "the photograph"  # stands for the name of a file, which may be a patient's
 THUMBNAILS, PICTURES, MAPS = 4096, 64, 64
@@ -108,6 +108,7 @@ class Desk:
             ImageError: its file can't be read any more.
         """
         case = self.case(id_)
+        saw([id_], LARGE)  # its picture is that of the query from now on
         try:
             data = read_bytes(Path(case.path))
         except ImageError:
@@ -188,11 +189,13 @@ class Desk:
             ArchiveError: there is no such case.
             ImageError: its file can't be read.
         """
+        saw([id_], LARGE)
         return self._pictures.get(self._version(id_), lambda: picture(self._pixels(id_)))
 
     def agreement(self, sent: Sent, id_: int) -> tuple[bytes, bytes]:
         """What makes a photograph and a case alike: a map for each, as PNGs of their fields."""
         version = self._version(id_)
+        saw([id_], LARGE)
         return sent.maps.get(version, lambda: self._agreement(sent, id_, version))
 
     def _agreement(self, sent: Sent, id_: int, version: object) -> tuple[bytes, bytes]:

@@ -71,8 +71,7 @@ class Gate:
         keeper = self._keeper
         self._check_host(request)
         self._check_origin(request)
-        found = self._plan.find(request.method, request.scope["path"])
-        door, ids = found or (Door(), [])
+        door = self._plan.find(request.method, request.scope["path"]) or Door()
         visit = await anyio.to_thread.run_sync(keeper.visit, request)
         closed = keeper.accounts is not None
         if closed:
@@ -87,12 +86,8 @@ class Gate:
             if not allowed(visit.role, door.role):
                 raise HTTPException(403, texts()("doors.may_not", role=door.role))
             await self._check_form(request, visit, body)
-        if not closed or not door.action:
-            behind = send
-        else:
-            visit.asked = tuple(ids)
-            visit.shown.update(dict.fromkeys(ids))
-            behind = self._logged(request, visit, door, send)
+        logged = closed and door.action
+        behind = self._logged(request, visit, door, send) if logged else send
         await self._pass(request.scope, body, behind, door)
 
     def _check_host(self, request: Request) -> None:

@@ -12,7 +12,6 @@ from starlette.requests import Request
 
 from foveola.accounts import FILE, Accounts, Session
 from foveola.audit_log import Log
-from foveola.service.doors import LISTED
 from foveola.service.limits import Backoff, address_key
 from foveola.service.who import Visit, csrf_of
 
@@ -168,8 +167,7 @@ class Keeper:
         Raises:
             AccessError: the log can't be written.
         """
-        large = () if action in LISTED else visit.asked
-        levels = {id_: 2 if id_ in large else 1 for id_ in visit.shown}
+        levels = visit.shown
         if part and self._all_covered(visit.account, levels):
             return
         self.log.append(visit.account, action, tuple(visit.shown))

@@ -24,6 +24,7 @@ from foveola.report.views import bar
 from foveola.retrieval import Marks
 from foveola.service.desk import Desk
 from foveola.service.filters import COUNT, MOST, Chosen, offered
+from foveola.service.ids import CaseId
 from foveola.service.pictures import Picture
 from foveola.service.queries import Sent
 from foveola.service.texts import texts
@@ -102,7 +103,7 @@ def send(
 
 
 @router.post("/cases/{id_}/like")
-def more(id_: int, desk: OnDesk) -> Response:
+def more(id_: CaseId, desk: OnDesk) -> Response:
     """Ask about a case of the archive."""
     return RedirectResponse(f"/queries/{desk.receive_case(id_)}", 303)
 
@@ -134,7 +135,7 @@ def hit_values(desk: Desk, token: str, sent: Sent, chosen: Chosen) -> dict[str, 
 
 
 @router.get("/queries/{token}/compare/{id_}")
-def compare(token: str, id_: int, desk: OnDesk, sent: Asked) -> HTMLResponse:
+def compare(token: str, id_: CaseId, desk: OnDesk, sent: Asked) -> HTMLResponse:
     """A photograph and a case side by side."""
     case, shown = desk.case(id_), desk.picture(id_)
     similarity = desk.similarity(sent, id_)
@@ -143,7 +144,7 @@ def compare(token: str, id_: int, desk: OnDesk, sent: Asked) -> HTMLResponse:
 
 
 @router.get("/cases/{id_}")
-def case_page(id_: int, desk: OnDesk) -> HTMLResponse:
+def case_page(id_: CaseId, desk: OnDesk) -> HTMLResponse:
     """A case, and its subject's other photographs."""
     case = desk.case(id_)
     try:
@@ -168,7 +169,7 @@ def query_thumbnail(sent: Asked) -> Response:
 
 
 @router.get("/queries/{token}/map/{id_}/{side}")
-def agreement(id_: int, side: str, desk: OnDesk, sent: Asked) -> Response:
+def agreement(id_: CaseId, side: str, desk: OnDesk, sent: Asked) -> Response:
     """What makes photograph and case alike, as a map to lay over one of the two."""
     if side not in ("query", "case"):
         raise HTTPException(404, "there is a map of the query and one of the case")
@@ -177,13 +178,13 @@ def agreement(id_: int, side: str, desk: OnDesk, sent: Asked) -> Response:
 
 
 @router.get("/cases/{id_}/picture")
-def case_picture(id_: int, desk: OnDesk) -> Response:
+def case_picture(id_: CaseId, desk: OnDesk) -> Response:
     """The photograph of a case."""
     return jpeg(desk.picture(id_).jpeg)
 
 
 @router.get("/cases/{id_}/thumbnail")
-def case_thumbnail(id_: int, desk: OnDesk) -> Response:
+def case_thumbnail(id_: CaseId, desk: OnDesk) -> Response:
     """The same, small."""
     data = desk.thumbnail(id_)
     if data is None:
