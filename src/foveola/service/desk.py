@@ -23,7 +23,7 @@ from foveola.service.metrics import Metrics
 from foveola.service.models import Models
 from foveola.service.pictures import MOST, Kept, Picture, heat, picture
 from foveola.service.queries import Queries, Sent
-from foveola.service.who import LARGE, saw
+from foveola.service.who import LARGE, discreet, hidden_columns, may_match, saw
 
 NAME = "the photograph"  # stands for the name of a file, which may be a patient's
 THUMBNAILS, PICTURES, MAPS = 4096, 64, 64
@@ -40,6 +40,8 @@ class Desk:
 
     def __init__(self, retriever: Retriever, metrics: Metrics | None = None) -> None:
         self.retriever = retriever
+        retriever.archive.hidden = hidden_columns
+        retriever.doubts_subjects = lambda: not may_match()
         self.models = Models(self.retriever)
         self.metrics = metrics or Metrics()
         self.queries = Queries()
@@ -138,8 +140,10 @@ class Desk:
             ArchiveError: the archive has not learnt what it is to be ordered by.
         """
         with self.metrics.searching():
-            result = self.retriever.answer(
-                query, k, where=where, marks=marks or Marks(), by=by, label=label
+            result: SearchResult = discreet(
+                self.retriever.answer(
+                    query, k, where=where, marks=marks or Marks(), by=by, label=label
+                )
             )
         saw(hit.id for hit in result.hits)
         return result

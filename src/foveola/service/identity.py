@@ -18,6 +18,7 @@ from foveola.matching.pictures import chessboard, read_square
 from foveola.matching.worklist import audit_archive, laid_over
 from foveola.service.desk import NAME, Desk
 from foveola.service.pictures import Kept, Pixels
+from foveola.service.refusals import nameless
 from foveola.service.tokens import Tokens
 from foveola.service.who import LARGE, account, saw
 
@@ -147,6 +148,7 @@ class Identity:
         try:
             audit_archive(self.folder, progress=advance)
         except (FoveolaError, OSError) as error:
-            run.fault = str(error) if isinstance(error, FoveolaError) else str(error.strerror)
+            said = str(error) if isinstance(error, FoveolaError) else str(error.strerror)
+            run.fault = nameless(said, self.folder)
         finally:
             run.going = False

@@ -28,7 +28,7 @@ from foveola.service.ids import CaseId
 from foveola.service.pictures import Picture
 from foveola.service.queries import Sent
 from foveola.service.texts import texts
-from foveola.service.who import account, csrf, csrf_token, may
+from foveola.service.who import account, csrf, csrf_token, may, may_match, saw
 from foveola.trust.sentences import of_hit, unrecorded
 from foveola.words import finding_word, findings_of, grade_word, is_phantom, percent, visit_word
 
@@ -112,6 +112,8 @@ def more(id_: CaseId, desk: OnDesk) -> Response:
 def hits(token: str, request: Request, desk: OnDesk, sent: Asked, chosen: Ticked) -> HTMLResponse:
     """The cases most like a photograph; only them where the page is there already."""
     whole = not request.headers.get("HX-Request")
+    if sent.query.id is not None and may_match():
+        saw([sent.query.id])  # the page leads to it
     return page(
         "query.html" if whole else "hits.html", action=f"/queries/{token}", show="",
         offered=offered(desk.retriever) if whole else None,  # counts the archive
@@ -218,7 +220,8 @@ def page(template: str, status: int = 200, **values: Any) -> HTMLResponse:
 def facts(case: Case) -> dict[str, str | None]:
     """What is known of a case, by the key of its text."""
     further = {key: case.extra.get(key) for key in ("age", "sex", "outcome")}
-    known = {"subject": case.subject, "eye": case.eye, "visit": visit_word(case.visit)}
+    whose = case.subject if may_match() else None
+    known = {"subject": whose, "eye": case.eye, "visit": visit_word(case.visit)}
     return known | {key: str(value) for key, value in further.items() if value not in (None, "")}
 
 
@@ -234,6 +237,7 @@ def _environment() -> Environment:
     )  # fmt: skip
     words = (
         grade_word, finding_word, findings_of, facts, bar, percent, account, csrf, csrf_token, may,
+        may_match,
     )  # fmt: skip
     made.globals |= {"t": texts()} | {word.__name__: word for word in words}
     made.filters["finding_word"] = finding_word

@@ -3,14 +3,16 @@
 import hmac
 from collections.abc import Iterable
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
+from typing import Any
 
 from markupsafe import Markup
 
 from foveola.accounts import Role, allowed
 
 FIELD, HEADER = "csrf", "x-csrf-token"
+NAMES = frozenset({"image", "path"})  # columns that nobody sees over a network
 NAMED, SMALL, LARGE = 0, 1, 2  # a case's number, its record and small picture, its whole picture
 
 
@@ -57,6 +59,24 @@ def may(role: Role) -> bool:
     """Whether whoever asks may do what needs a role; for what a page offers."""
     visit = _visit.get()
     return visit is None or allowed(visit.role, role)
+
+
+def may_match() -> bool:
+    """Whether whoever asks may tell people apart: others learn nobody's pseudonym."""
+    return may("matcher")
+
+
+def hidden_columns() -> frozenset[str]:
+    """Columns that no condition of theirs may name; it would be answered letter by letter."""
+    return NAMES if may_match() else NAMES | {"subject"}
+
+
+def discreet(found: Any) -> Any:
+    """What was found, without what confirms a photograph or a person to who may not match."""
+    if may_match():
+        return found
+    held = () if isinstance(found.in_archive, tuple) else None
+    return replace(found, in_archive=held, excluded_same_subject=None, considered=None)
 
 
 def csrf_token() -> str:
