@@ -10,9 +10,9 @@ from foveola.images.decode import decode
 from foveola.images.fundus import prepare
 from foveola.images.overlay import shares
 from foveola.service.desk import NAME, Desk
+from foveola.service.ids import CaseId
 from foveola.service.pages import Asked, OnDesk
 from foveola.service.pictures import Kept, Pixels, heat
-from foveola.service.ids import CaseId
 from foveola.service.queries import Sent
 from foveola.service.who import LARGE, saw
 
