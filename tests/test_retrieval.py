@@ -18,7 +18,7 @@ from foveola.errors import ArchiveError, EncoderError, FilterError, ImageError
 from foveola.images.fundus import Contract
 from foveola.indexing import add_missing, index_cases, open_archive
 from foveola.retrieval import Retriever
-from foveola.trust import FAMILIARITY, SEEN, TRUST, Seen, calibrate
+from foveola.trust import ALIKE, FAMILIARITY, SEEN, TRUST, Seen, calibrate
 
 
 @pytest.fixture(scope="module")
@@ -161,6 +161,52 @@ def test_a_subject_can_be_named_for_a_new_photograph(retriever, cases, tmp_path)
     assert named.excluded_same_subject == 4
     other = retriever.search(tmp_path / "new.png", k=40, subject=cases[5].subject, collection="x")
     assert other.excluded_same_subject == 0
+
+
+@pytest.fixture
+def anew(cases, tmp_path):
+    """A photograph of the archive, brightened a little: another file of the same eye."""
+    from PIL import Image
+
+    path = tmp_path / "anew.png"
+    Image.open(cases[5].path).point(lambda value: min(255, round(1.01 * value))).save(path)
+    return path
+
+
+def test_who_is_so_alike_that_they_may_be_the_same_is_left_out_and_counted(retriever, cases, anew):
+    found = retriever.search(anew, k=40, same_subject=True)
+    assert found.hits[0].case == cases[5]
+    near = [hit.case for hit in found.hits if hit.similarity >= ALIKE]
+    assert near
+    for result in (
+        retriever.search(anew, k=40), retriever.search(anew, k=40, by="looks"),
+        retriever.search(anew, k=40, where="grade >= 0"),
+    ):  # fmt: skip
+        assert not {hit.case.path for hit in result.hits} & {case.path for case in near}
+        assert result.excluded_same_subject == len(near)
+        assert result.considered == len(cases) - len(near)
+        assert all(hit.similarity < ALIKE for hit in result.hits)
+
+
+def test_whose_it_is_said_to_be_is_believed_unless_it_is_doubted(archive, cases, anew):
+    with Retriever.open(archive) as retriever:
+        said = retriever.search(anew, k=40, subject="somebody else")
+        assert said.hits[0].case == cases[5]
+        retriever.doubts_subjects = lambda: True
+        doubted = retriever.search(anew, k=40, subject="somebody else")
+        assert doubted.hits[0].case != cases[5]
+        known = retriever.search(Path(cases[5].path), k=40)  # the archive's own word
+        assert known.excluded_same_subject == 3
+
+
+def test_people_who_are_so_alike_are_left_out(retriever, cases, anew):
+    eye = cases[5].eye
+    pair = {"left": None, "right": None} | {eye: anew}
+    found = retriever.search_person(pair["left"], pair["right"], 40, same_subject=True)
+    assert cases[5] in found.hits[0].cases.values()
+    result = retriever.search_person(pair["left"], pair["right"], 40)
+    assert result.excluded_same_subject >= 1
+    assert not any(cases[5] in hit.cases.values() for hit in result.hits)
 
 
 def test_a_filter_holds_inside_the_search(retriever, cases):

@@ -68,7 +68,7 @@ def _copy(path: Path, target: Path) -> None:
         target.write_bytes(data[: data.rfind(b"\n") + 1])  # a line under way is not yet one
     else:
         shutil.copyfile(path, target)
-    shutil.copymode(path, target)
+    target.chmod(0o600)
     with target.open("rb") as file:
         os.fsync(file.fileno())
 

@@ -213,3 +213,39 @@ def test_long_lines_are_found_from_the_end(tmp_path):
     Log(tmp_path).append("anna", "search", range(40_000))  # more than is read at once
     Log(tmp_path).append("anna", "search", [1])
     assert verify(tmp_path).lines == 2
+
+
+def test_lines_do_not_go_back_in_time_and_a_clock_set_back_is_told(tmp_path, monkeypatch):
+    from foveola.audit_log import chain
+
+    times = iter([
+        "2026-03-01T09:00:00.500Z", "2026-03-01T09:00:00.400Z",  # two processes
+        "2026-02-01T00:00:00.000Z", "2026-03-01T09:00:01.000Z",
+    ])  # fmt: skip
+    monkeypatch.setattr(chain, "now", lambda: next(times))
+    for about in ("", "", "who", ""):
+        Log(tmp_path).append("anna", "search", [1], about)  # each time read anew from the file
+    said = [(seen.time[11:], seen.about) for seen in read(tmp_path)]
+    assert said == [
+        ("09:00:00.500Z", ""), ("09:00:00.500Z", ""),
+        ("09:00:00.500Z", "who by a clock that was set back 2026-02-01T00:00:00.000Z"),
+        ("09:00:01.000Z", ""),
+    ]  # fmt: skip
+    assert verify(tmp_path).lines == 4
+
+
+def test_the_same_in_one_process_and_after_a_torn_line(tmp_path, monkeypatch):
+    from foveola.audit_log import chain
+
+    times = iter(["2026-03-01T09:00:00.500Z", "2026-03-01T08:00:00.000Z",
+                  "2026-03-01T07:00:00.000Z"])  # fmt: skip
+    monkeypatch.setattr(chain, "now", lambda: next(times))
+    log = Log(tmp_path)
+    log.append("anna", "search", [1])
+    log.append("anna", "search", [2])
+    with log.file.open("ab") as file:
+        file.write(b'{"time":"2026')
+    log.append("anna", "search", [3])
+    said = [seen.time for seen in read(tmp_path)]
+    assert said == sorted(said)
+    assert verify(tmp_path).cut == (3,)

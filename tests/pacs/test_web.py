@@ -23,7 +23,7 @@ IMAGE = Reference("1.2.1", "1.2.2", "1.2.3")
 @pytest.fixture(scope="module")
 def server():
     """A web server that answers with what `answer(path, query)` gives: status, type, body."""
-    state = SimpleNamespace(answer=None, seen=[])
+    state = SimpleNamespace(answer=None, seen=[], location=None)
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
@@ -32,6 +32,8 @@ def server():
             status, kind, body = state.answer(parts.path, parse_qs(parts.query))
             self.send_response(status)
             self.send_header("Content-Type", kind)
+            if state.location is not None:
+                self.send_header("Location", state.location)
             if body[:2] == b"\x1f\x8b":
                 self.send_header("Content-Encoding", "gzip")
             self.send_header("Content-Length", str(len(body)))
@@ -255,3 +257,41 @@ def test_an_address_of_a_node_that_is_none_is_refused(address):
 def test_a_node_that_is_not_there_is_told():
     with pytest.raises(PacsError, match=r"127\.0\.0\.1:9 can't be reached"):
         Peer("dicom://A@127.0.0.1:9").header(IMAGE)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("where", [
+    "http://127.0.0.2:{port}/stolen", "//localhost:{port}/stolen", "http://127.0.0.1:1/stolen",
+    "https://127.0.0.1:{port}/stolen",
+])  # fmt: skip
+def test_nobody_is_followed_to_another_address(server, status, where):
+    port = urlsplit(server.url).port
+    server.seen.clear()
+    server.answer = lambda path, _: (status, "text/plain", b"")
+    server.location = where.format(port=port)
+    try:
+        pacs = Pacs(server.url, Credentials(user="a", password="b"))
+        for ask in (
+            lambda: list(pacs.studies({})), lambda: pacs.retrieve(IMAGE),
+            lambda: pacs.header(IMAGE), lambda: pacs.get_json(server.url),
+        ):  # fmt: skip
+            with pytest.raises(PacsError, match="another address"):
+                ask()
+        assert len(server.seen) == 4  # and nothing came anywhere else
+        pacs.session.close()
+    finally:
+        server.location = None
+
+
+def test_within_the_address_it_is_followed(server):
+    server.location = "/dicom-web/elsewhere"
+    try:
+        server.answer = lambda path, _: (
+            (200, "application/json", b"[1]") if path.endswith("elsewhere")
+            else (302, "text/plain", b"")
+        )  # fmt: skip
+        pacs = Pacs(server.url, Credentials())
+        assert pacs.get_json(f"{server.url}/changes") == [1]
+        pacs.session.close()
+    finally:
+        server.location = None

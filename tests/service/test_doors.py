@@ -298,6 +298,27 @@ def test_a_session_ends_with_what_it_was_opened_by(closed, app, end):
     assert client.get("/").status_code == 401
 
 
+@pytest.mark.parametrize("end", ["password", "role", "removal"])
+def test_a_token_ends_with_what_it_was_made_by(closed, app, end):
+    with Accounts(closed) as accounts:
+        accounts.add("leaver", "viewer", PASSWORD)
+        secret = accounts.make_token("leaver", "", 1)
+        other = accounts.make_token("viewer", "", 1)
+        client = TestClient(app, headers={"Authorization": f"Bearer {secret}"})
+        assert client.get("/api/v1/archive").status_code == 200
+        if end == "password":
+            accounts.set_password("leaver", "four other plain words")
+        elif end == "role":
+            accounts.set_role("leaver", "curator")
+        else:
+            accounts.remove("leaver")
+        assert client.get("/api/v1/archive").status_code == 401
+        client.headers["Authorization"] = f"Bearer {other}"  # nobody else's
+        assert client.get("/api/v1/archive").status_code == 200
+        if end != "removal":
+            accounts.remove("leaver")
+
+
 def test_a_route_that_nobody_thought_of_keeps_the_service_from_starting():
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     app.get("/login")(lambda: None)

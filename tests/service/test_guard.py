@@ -21,6 +21,23 @@ def test_every_answer_is_fenced(client, address):
     assert "'unsafe" not in headers["content-security-policy"]
 
 
+@pytest.mark.parametrize("address", ["/", "/login", "/static/style.css", "/cases/9999"])
+@pytest.mark.parametrize(
+    ("scheme", "behind_proxy", "said", "told"),
+    [("https", False, None, True), ("http", False, None, False), ("http", True, "https", True),
+     ("http", True, "http", False), ("http", False, "https", False), ("http", True, None, False)],
+)  # fmt: skip
+def test_who_came_by_tls_comes_by_nothing_else(served, address, scheme, behind_proxy, said, told):
+    from fastapi.testclient import TestClient
+
+    from foveola.service import Settings, create_app
+
+    app = create_app(served, settings=Settings(behind_proxy=behind_proxy))
+    asking = TestClient(app, base_url=f"{scheme}://x", client=("127.0.0.1", 5))
+    headers = asking.get(address, headers={"X-Forwarded-Proto": said} if said else {}).headers
+    assert ("strict-transport-security" in headers) is told
+
+
 def test_patients_are_in_no_cache(client, token):
     for address in (f"/queries/{token}", "/cases/1/picture", "/api/v1/cases/1"):
         assert client.get(address).headers["cache-control"] == "no-store"
@@ -47,7 +64,7 @@ def test_too_much_is_refused_before_it_is_read(served):
         def endless():
             yield b"x" * 100
 
-        assert small.post("/queries", content=endless()).status_code == 413
+        assert small.post("/queries", content=endless()).status_code == 411
 
 
 class _Clock:

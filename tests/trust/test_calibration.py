@@ -268,3 +268,66 @@ def test_reading_only_keeps_nothing(archive):
     with Archive.open(archive.folder, read_only=True) as opened:
         assert calibrate(opened) is not None
     assert not (archive.folder / TRUST).exists()
+
+
+def _calibration(own, nearest):
+    from foveola.trust import Calibration
+    from foveola.trust.calibration import _quantiles
+
+    lines = {"own": own, "nearest": nearest}
+    kept = {name: _quantiles(np.array(line)) if len(line) else () for name, line in lines.items()}
+    return Calibration(fingerprint="f", cases=1, people=1, label=None, same=(), other=(),
+                       curves={}, **kept)  # fmt: skip
+
+
+def test_alike_is_where_as_many_pairs_are_missed_as_others_are_hit():
+    # own: .90 to 1.00, others' nearest: .80 to .95, both even. At t a share (t - .9) / .1 of the
+    # pairs is less alike, and (.95 - t) / .15 of the others more: equal at t = .92, where it is .2
+    own, nearest = np.linspace(0.9, 1, 1001), np.linspace(0.8, 0.95, 1001)
+    assert _calibration(own, np.linspace(0.8, 0.92, 1001)).alike == pytest.approx(
+        0.9 + 0.1 * (0.02 / 0.22), abs=1e-3
+    )  # (t - .9) / .1 = (.92 - t) / .12: a share of .0909
+    assert _calibration(own, nearest).alike == pytest.approx(0.92, abs=1e-3)  # .2 = .2
+
+
+def test_alike_without_eyes_that_are_there_twice_is_what_one_in_ten_has_with_somebody_else():
+    assert _calibration([], np.linspace(0, 1, 1001)).alike == pytest.approx(0.9)
+
+
+def test_alike_leaves_a_case_of_somebody_else_out_for_a_quarter_at_the_most():
+    assert _calibration([0.1, 0.2], np.linspace(0, 1, 1001)).alike == pytest.approx(0.75)
+
+
+def test_alike_between_what_does_not_overlap():
+    assert 0.5 < _calibration([0.8, 0.9], [0.1, 0.5]).alike <= 0.8
+
+
+def test_own_eyes_are_found_by_a_slow_loop(tmp_path):
+    rng = np.random.default_rng(3)
+    made = []
+    for person in range(30):
+        for side in ("left", "right"):
+            vector = rng.normal(size=D)
+            for visit in range(2):
+                seen = vector + 0.2 * rng.normal(size=D)
+                unit = (seen / np.linalg.norm(seen)).astype(np.float32)
+                name = f"{person}_{side}_{visit}.jpg"
+                made.append(entry(unit, image=name, subject=f"s{person}", eye=side, visit=visit))
+    with Archive.create(tmp_path / "A", encoder="toy", fingerprint="f00d", dimension=D) as opened:
+        opened.add(made)
+        found = calibrate(opened)
+        _, matrix = opened.vectors()
+        cases = [case for _, case in opened.cases()]
+    pairs = sorted(
+        float(matrix[i] @ matrix[j])
+        for i, one in enumerate(cases) for j, other in enumerate(cases)
+        if i != j and (one.subject, one.eye) == (other.subject, other.eye)
+    )  # fmt: skip
+    assert len(found.own) == 201
+    assert set(np.round(found.own[:1] + found.own[-1:], 5)) <= set(np.round(pairs, 5))
+    assert load_again(tmp_path / "A").alike == pytest.approx(found.alike)
+
+
+def load_again(folder):
+    with Archive.open(folder) as opened:
+        return load(opened)

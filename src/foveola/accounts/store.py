@@ -56,6 +56,9 @@ CREATE TABLE tokens (
 );
 """
 
+_OF = "WHERE account = (SELECT id FROM accounts WHERE name = ?)"
+_ENDINGS = (f"DELETE FROM sessions {_OF}", f"DELETE FROM tokens {_OF}")  # noqa: S608 - both fixed
+
 
 @dataclass(frozen=True)
 class Account:
@@ -195,7 +198,7 @@ class Accounts(Closing):
         self._change(name, "DELETE FROM accounts WHERE name = ?", (name,))
 
     def set_password(self, name: str, password: str) -> None:
-        """Give an account another password; its sessions end.
+        """Give an account another password; its sessions and tokens end.
 
         Raises:
             AccessError: there is none of this name, or the password is too weak.
@@ -204,7 +207,7 @@ class Accounts(Closing):
         self._change(name, "UPDATE accounts SET password = ? WHERE name = ?", (kept, name))
 
     def set_role(self, name: str, role: Role) -> None:
-        """Give an account another role; its sessions end.
+        """Give an account another role; its sessions and tokens end.
 
         Raises:
             AccessError: there is none of this name.
@@ -212,9 +215,9 @@ class Accounts(Closing):
         self._change(name, "UPDATE accounts SET role = ? WHERE name = ?", (_role(role), name))
 
     def _change(self, name: str, statement: str, values: tuple[str, ...]) -> None:
-        ending = "DELETE FROM sessions WHERE account = (SELECT id FROM accounts WHERE name = ?)"
         with self._writing() as db:
-            db.execute(ending, (name,))
+            for ending in _ENDINGS:
+                db.execute(ending, (name,))
             if not db.execute(statement, values).rowcount:
                 raise AccessError(f"there is no account {name!r}")
 

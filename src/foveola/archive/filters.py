@@ -54,11 +54,12 @@ class Condition:
     tests: int
     depth: int
 
-    def sql(self, columns: Columns) -> Sql:
+    def sql(self, columns: Columns, hidden: Collection[str] = ()) -> Sql:
         """An SQL expression over `cases AS c` and the values to bind, in order.
 
         Args:
             columns: the further columns of the archive and the kinds of value each holds.
+            hidden: columns that are as good as not there for whoever asks.
 
         Raises:
             FilterError: an unknown column, or one of another kind than the condition assumes.
@@ -75,8 +76,8 @@ class _Test(Condition):
     template: str
     values: tuple[Value, ...]
 
-    def sql(self, columns: Columns) -> Sql:
-        kinds = _kinds(self.column, columns)
+    def sql(self, columns: Columns, hidden: Collection[str] = ()) -> Sql:
+        kinds = _kinds(self.column, columns, hidden)
         if self.kind != "any":
             _check_kind(self.column, kinds, self.kind, self.values)
         if self.column == "eye":
@@ -90,8 +91,8 @@ class _Joined(Condition):
     word: str
     parts: tuple[Condition, ...]
 
-    def sql(self, columns: Columns) -> Sql:
-        made = [part.sql(columns) for part in self.parts]
+    def sql(self, columns: Columns, hidden: Collection[str] = ()) -> Sql:
+        made = [part.sql(columns, hidden) for part in self.parts]
         text = f" {self.word} ".join(sql for sql, _ in made)
         return f"({text})", [value for _, values in made for value in values]
 
@@ -100,8 +101,8 @@ class _Joined(Condition):
 class _Negated(Condition):
     part: Condition
 
-    def sql(self, columns: Columns) -> Sql:
-        sql, values = self.part.sql(columns)
+    def sql(self, columns: Columns, hidden: Collection[str] = ()) -> Sql:
+        sql, values = self.part.sql(columns, hidden)
         return f"(NOT {sql})", values
 
 
@@ -235,11 +236,12 @@ def _one_kind(values: tuple[Value, ...]) -> str:
     return kinds.pop()
 
 
-def _kinds(column: str, columns: Columns) -> Collection[str]:
+def _kinds(column: str, columns: Columns, hidden: Collection[str]) -> Collection[str]:
     kinds = CANONICAL.get(column) or columns.get(column)
-    if kinds:
+    if kinds and column not in hidden:
         return kinds
     names = [*CANONICAL, *sorted(set(columns) - set(CANONICAL))]
+    names = [name for name in names if name not in hidden]
     by_lower = {name.lower(): name for name in reversed(names)}
     close = difflib.get_close_matches(column.lower(), by_lower, n=1)
     guess = f"did you mean {by_lower[close[0]]!r}? " if close else ""

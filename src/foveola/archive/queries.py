@@ -27,7 +27,8 @@ class Vectors:
     version: int  # SQLite's data_version, changed by other connections only
     ids: NDArray[np.int64]  # (N,) ascending
     matrix: NDArray[np.float32]  # (N, D)
-    filtered: dict[str, NDArray[np.int64]] = field(default_factory=dict)  # rows by condition
+    # rows by condition and hidden columns
+    filtered: dict[object, NDArray[np.int64]] = field(default_factory=dict)
 
 
 def load(db: sqlite3.Connection, version: int, dimension: int, folder: Path) -> Vectors:
@@ -117,8 +118,14 @@ def stamps(db: sqlite3.Connection) -> NDArray[np.int64]:
     return np.array(rows, np.int64).reshape(-1, 2)
 
 
-def condition(db: sqlite3.Connection, where: str | None) -> tuple[str, list[Any]]:
-    """A condition as SQL on `c`, and its values; of None it is true for all."""
+def condition(
+    db: sqlite3.Connection, where: str | None, hidden: Collection[str] = ()
+) -> tuple[str, list[Any]]:
+    """A condition as SQL on `c`, and its values; of None it is true for all.
+
+    Raises:
+        FilterError: it can't be understood, or names a column that is hidden.
+    """
     if where is None or not where.strip():
         return "1", []
     from foveola.archive.filters import parse  # lark is read only when there is a filter
@@ -126,15 +133,15 @@ def condition(db: sqlite3.Connection, where: str | None) -> tuple[str, list[Any]
     columns: dict[str, set[str]] = {}
     for name, kind in db.execute("SELECT name, kind FROM columns"):
         columns.setdefault(name, set()).add(kind)
-    sql, values = parse(where).sql(columns)
+    sql, values = parse(where).sql(columns, hidden)
     return sql, list(values)
 
 
 def page(
-    db: sqlite3.Connection, where: str | None, after: int, limit: int
+    db: sqlite3.Connection, where: str | None, after: int, limit: int, hidden: Collection[str]
 ) -> tuple[list[tuple[int, Case]], int]:
     """The first `limit` cases that meet a condition with ids above `after`, and how many do."""
-    sql, values = condition(db, where)
+    sql, values = condition(db, where, hidden)
     query = f"{schema.SELECT_RECORD} WHERE ({sql}) AND c.id > ? ORDER BY c.id LIMIT ?"
     rows = db.execute(query, [*values, after, limit]).fetchall()
     count = f"SELECT count(*) FROM cases AS c WHERE {sql}"  # noqa: S608 - values are bound
@@ -143,12 +150,12 @@ def page(
 
 
 def filtered(
-    db: sqlite3.Connection, ids: NDArray[np.int64], where: str | None
+    db: sqlite3.Connection, ids: NDArray[np.int64], where: str | None, hidden: Collection[str] = ()
 ) -> NDArray[np.int64] | None:
     """Rows of the matrix whose cases meet the condition, ascending; None means all."""
     if where is None or not where.strip():
         return None
-    sql, values = condition(db, where)
+    sql, values = condition(db, where, hidden)
     query = f"SELECT c.id FROM cases AS c WHERE {sql} ORDER BY c.id"  # noqa: S608 - values are bound
     chosen = np.array([row[0] for row in db.execute(query, values)], np.int64)
     return np.searchsorted(ids, chosen).astype(np.int64)

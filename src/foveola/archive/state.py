@@ -1,7 +1,7 @@
 """One state of an archive, for those who ask several things of it."""
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from foveola.cases import Case
 from foveola.relevance.labels import codes_of
 
 Bools = NDArray[np.bool_]
+Vector = NDArray[np.float32]
 
 
 class State:
@@ -23,8 +24,10 @@ class State:
         matrix: float32 (N, D), a unit descriptor a row.
     """
 
-    def __init__(self, db: sqlite3.Connection, vectors: Vectors) -> None:
-        self._db = db
+    def __init__(
+        self, db: sqlite3.Connection, vectors: Vectors, hidden: Collection[str] = ()
+    ) -> None:
+        self._db, self._hidden = db, hidden
         self.ids, self.matrix = vectors.ids, vectors.matrix
 
     def matching(self, where: str | None) -> Bools:
@@ -33,10 +36,17 @@ class State:
         Raises:
             FilterError: the condition can't be understood.
         """
-        rows = queries.filtered(self._db, self.ids, where)
+        rows = queries.filtered(self._db, self.ids, where, self._hidden)
         if rows is None:
             return np.ones(len(self.ids), bool)
         return np.isin(np.arange(len(self.ids)), rows)
+
+    def alike(self, descriptors: Sequence[Vector], least: float | None) -> Bools:
+        """(N,) which photographs have this cosine or more with one of (D,) each; None has none."""
+        chosen = np.zeros(len(self.ids), bool)
+        for descriptor in () if least is None else descriptors:
+            chosen |= np.einsum("nd,d->n", self.matrix, descriptor) >= least
+        return chosen
 
     def of_identity(self, identity: tuple[str, str] | None) -> Bools:
         """(N,) which photographs share a `Case.identity`; none shares None."""

@@ -37,6 +37,9 @@ class Archive(Closing):
 
     Made by `create` and `open`; a context manager. May be used from several threads, which
     take turns. Holds N * D * 4 bytes once searched.
+
+    Attributes:
+        hidden: gives the columns that no condition may name at the moment; a service sets it.
     """
 
     def __init__(self, folder: Path, db: sqlite3.Connection, *, read_only: bool) -> None:
@@ -48,6 +51,7 @@ class Archive(Closing):
         self._counts: dict[Any, Any] = {}
         self._sound: int | None = None  # the version whose records were checked
         self._indexed = False  # whether its indexes were
+        self.hidden: Callable[[], frozenset[str]] = frozenset
         with database.faults(folder):
             meta = dict(db.execute("SELECT key, value FROM meta").fetchall())
         try:
@@ -333,7 +337,7 @@ class Archive(Closing):
         """
         with self._reading() as db:
             self._check(db)
-            return queries.page(db, where, after, limit)
+            return queries.page(db, where, after, limit, self.hidden())
 
     def vectors(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Ids (N,) ascending and descriptors (N, D); shared with the cache, so not writable."""
@@ -370,6 +374,7 @@ class Archive(Closing):
         where: str | None = None,
         exclude_identity: tuple[str, str] | None = None,
         exclude_ids: Collection[int] = (),
+        exclude_alike: tuple[NDArray[np.float32], float] | None = None,
         asked: Callable[[State], Asked | None] | None = None,
     ) -> Found:
         """Find the k cases most like a descriptor. Exact, and the same on every run.
@@ -380,6 +385,8 @@ class Archive(Closing):
             where: a condition the cases must meet, see docs/archive.md.
             exclude_identity: a `Case.identity` whose images are left out and counted.
             exclude_ids: cases left out first, without being counted (the query itself, say).
+            exclude_alike: a (D,) descriptor and the cosine to it from which on images are left out
+                and counted as those of one identity.
             asked: gives what cases are ordered by beside the cosine, for the state of the archive
                 that is searched; None, or where it gives None, orders by the cosine.
 
@@ -392,12 +399,20 @@ class Archive(Closing):
             raise ValueError(f"k must be at least 1, got {k}")
         with self._reading() as db:
             vectors = self._vectors(db)
-            rows = _filtered(db, vectors, where)
+            hidden = self.hidden()
+            rows = _filtered(db, vectors, where, hidden)
+            state = State(db, vectors, hidden)
             rows, _ = queries.without(rows, vectors.ids, exclude_ids)
             rows, same = queries.without(
                 rows, vectors.ids, queries.of_identity(db, exclude_identity)
             )
-            by = None if asked is None else asked(State(db, vectors))
+            if exclude_alike is not None:
+                near, least = exclude_alike
+                rows, more = queries.without(
+                    rows, vectors.ids, vectors.ids[state.alike([near], least)]
+                )
+                same += more
+            by = None if asked is None else asked(state)
             if by is None:
                 best, (similarities,) = top_k(query[None], vectors.matrix, k, rows=rows)
                 nearest = float(similarities[0]) if len(similarities) else None
@@ -419,7 +434,7 @@ class Archive(Closing):
     def state(self) -> Iterator[State]:
         """One state of the archive for several questions; other threads wait for its end."""
         with self._reading() as db:
-            yield State(db, self._vectors(db))
+            yield State(db, self._vectors(db), self.hidden())
 
     # Inside
 
@@ -484,13 +499,14 @@ def _version(db: sqlite3.Connection) -> int:
 
 
 def _filtered(
-    db: sqlite3.Connection, vectors: Vectors, where: str | None
+    db: sqlite3.Connection, vectors: Vectors, where: str | None, hidden: frozenset[str]
 ) -> NDArray[np.int64] | None:
     """Rows that meet a condition; those of the last conditions are kept while nothing changes."""
-    if where is None or (rows := vectors.filtered.get(where)) is None:
-        rows = queries.filtered(db, vectors.ids, where)
+    key = (where, hidden)
+    if where is None or (rows := vectors.filtered.get(key)) is None:
+        rows = queries.filtered(db, vectors.ids, where, hidden)
         if where is not None and rows is not None:
             while len(vectors.filtered) >= FILTERS:
                 del vectors.filtered[next(iter(vectors.filtered))]
-            vectors.filtered[where] = rows
+            vectors.filtered[key] = rows
     return rows

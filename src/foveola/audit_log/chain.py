@@ -24,6 +24,7 @@ from foveola.errors import AccessError
 FILE = "audit-log.jsonl"
 FIRST = "0" * 64  # stands for the line before the first
 CUT = "line cut short"  # action of the line that follows what a crash left of one
+CLOCK = "by a clock that was set back"  # what the computer says, where a line before is later
 _TAIL = 1 << 16  # bytes read at once from the end
 
 
@@ -32,7 +33,7 @@ class Seen:
     """One line.
 
     Attributes:
-        time: ISO 8601 in UTC, to the millisecond.
+        time: ISO 8601 in UTC, to the millisecond; never before that of the line before.
         account: who.
         action: what was done.
         cases: ids of the cases that it showed or changed.
@@ -66,7 +67,8 @@ class Log:
     def __init__(self, folder: Path) -> None:
         self.file = folder / FILE
         self._lock = threading.Lock()
-        self._end: tuple[int, int, str] | None = None  # inode, size, hash of the last line
+        # inode, size, and of the last line its hash and time
+        self._end: tuple[int, int, str, str] | None = None
 
     def append(self, account: str, action: str, cases: Sequence[int] = (), about: str = "") -> None:
         """Add a line; on return it is on the disk.
@@ -87,13 +89,14 @@ class Log:
         status = os.fstat(handle)
         size, inode = status.st_size, status.st_ino
         if self._end is not None and self._end[:2] == (inode, size):
-            data, previous = b"", self._end[2]
+            data, previous, last = b"", *self._end[2:]
         else:
-            data, previous = _mended(handle, size, seen.time)
-        line = replace(seen, previous=previous).line()
+            data, previous, last = _mended(handle, size, seen.time)
+        seen = _not_before(last, replace(seen, previous=previous))
+        line = seen.line()
         _write(handle, data + line, size)
-        self._end = (inode, size + len(data) + len(line), digest(line))
-        _note(self.file, *self._end[1:])
+        self._end = (inode, size + len(data) + len(line), digest(line), seen.time)
+        _note(self.file, *self._end[1:3])
 
 
 def _note(file: Path, size: int, last: str) -> None:
@@ -121,23 +124,34 @@ def _end_of(file: Path) -> Path:
     return file.with_name(f".{file.name}.end")  # comes before the log in a copy
 
 
-def _mended(handle: int, size: int, time: str) -> tuple[bytes, str]:
-    """What has to stand before the next line, and the hash that this continues.
+def _not_before(last: str, seen: Seen) -> Seen:
+    """The line at a time that is not before the last one's; a clock that was set back is told."""
+    if seen.time >= last:
+        return seen
+    back = seen.time[:19] < last[:19]  # not the milliseconds between two processes
+    about = " ".join(filter(None, (seen.about, f"{CLOCK} {seen.time}"))) if back else seen.about
+    return replace(seen, time=last, about=about)
 
-    Mostly nothing. After a crash in the middle of a line, a line that holds the hash of the last
-    whole one and of what the crash left.
+
+def _mended(handle: int, size: int, time: str) -> tuple[bytes, str, str]:
+    """What has to stand before the next line, the hash that this continues, and the last time.
+
+    Mostly nothing has to stand there. After a crash in the middle of a line, a line that holds the
+    hash of the last whole one and of what the crash left.
     """
     end, last = size, b""
     while end and parsed(last := last_line(handle, end)) is None:
         end -= len(last)
-    previous = digest(last) if end else FIRST
+    before = parsed(last) if end else None
+    previous, when = (FIRST, "") if before is None else (digest(last), before.time)
     torn = os.pread(handle, size - end, end)
     whole = torn.endswith(b"\n") if torn else not end or last.endswith(b"\n")
     data = b"" if whole else b"\n"
     if torn:
-        cut = Seen(time, "", CUT, previous=digest(torn), about=previous).line()
+        when = max(when, time)
+        cut = Seen(when, "", CUT, previous=digest(torn), about=previous).line()
         data, previous = data + cut, digest(cut)
-    return data, previous
+    return data, previous, when
 
 
 def parsed(line: bytes) -> Seen | None:

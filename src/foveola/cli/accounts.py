@@ -91,7 +91,7 @@ def remove(archive: Path, name: str) -> None:
 @click.argument("name")
 @one_line_errors
 def password(archive: Path, name: str) -> None:
-    """Give the account NAME another password; its sessions end at once."""
+    """Give the account NAME another password; its sessions and tokens end at once."""
     with _opened(archive) as opened:
         opened.set_password(name, _password())
     _log(archive, "password changed", name)
@@ -104,7 +104,7 @@ def password(archive: Path, name: str) -> None:
 @role_option
 @one_line_errors
 def role(archive: Path, name: str, role: "Role") -> None:
-    """Give the account NAME another role; its sessions end at once."""
+    """Give the account NAME another role; its sessions and tokens end at once."""
     with _opened(archive) as opened:
         opened.set_role(name, role)
     _log(archive, "role changed", f"{name} {role}")

@@ -1,10 +1,13 @@
 """The group of all commands. A command's module is imported when the command is run."""
 
 import importlib
+import os
 import sys
 from typing import Any
 
 import click
+
+from foveola.plain import PlainStream
 
 # OpenVINO's converter reports each conversion to its maker where it finds what sends that. Training
 # at a hospital calls nobody; without it the converter uses a stub of its own.
@@ -63,7 +66,8 @@ class _Lazy(click.Group):
 
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="foveola")
-def main() -> None:
+@click.pass_context
+def main(ctx: click.Context) -> None:
     """Foveola finds similar cases among retinal photographs.
 
     It shows similar cases with what is known of them, and never states a diagnosis.
@@ -71,3 +75,17 @@ def main() -> None:
     Exit codes: 0 done, 1 could not be done, 2 typed wrongly, 3 done but some photographs
     could not be used.
     """
+    os.umask(0o077)  # what is written here may be a patient's: it is its owner's alone
+    _speak_plainly(ctx)
+
+
+def _speak_plainly(ctx: click.Context) -> None:
+    """Let no name steer the terminal; a training draws its progress there by itself."""
+    own = sys.stdout, sys.stderr
+    draws = ctx.invoked_subcommand in ("train", "compare")
+    sys.stdout, sys.stderr = PlainStream(own[0]), own[1] if draws else PlainStream(own[1])
+
+    def restore() -> None:
+        sys.stdout, sys.stderr = own
+
+    ctx.call_on_close(restore)

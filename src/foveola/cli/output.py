@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 import click
 
 from foveola.cases import Case
-from foveola.errors import FoveolaError
+from foveola.errors import FoveolaError, ManifestError
+from foveola.plain import plain, plain_lines
 
 if TYPE_CHECKING:
     from foveola.images.folders import PassedOver
@@ -41,10 +42,11 @@ def one_line_errors(command: Callable[P, R]) -> Callable[P, R]:
         try:
             return command(*args, **kwargs)
         except FoveolaError as error:
-            raise click.ClickException(str(error)) from error
+            shown = plain_lines if isinstance(error, ManifestError) else plain  # it lists faults
+            raise click.ClickException(shown(str(error))) from error
         except OSError as error:  # a full disk, a folder without permission
             where = f"{error.filename}: " if error.filename else ""
-            raise click.ClickException(f"{where}{error.strerror or error}") from error
+            raise click.ClickException(plain(f"{where}{error.strerror or error}")) from error
         except MemoryError as error:
             raise click.ClickException("not enough memory for this") from error
 
@@ -60,11 +62,6 @@ def print_json(values: Any) -> None:
 def is_utf8(text: str) -> bool:
     """Whether a text can be printed; the name of a file need not."""
     return not any("\ud800" <= sign <= "\udfff" for sign in text)
-
-
-def printable(text: str) -> str:
-    """A text in one line, with control characters and what is no UTF-8 written out."""
-    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
 
 
 def case_json(case: Case) -> dict[str, Any]:
@@ -106,7 +103,7 @@ def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
     columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bars:
+    with Progress(*columns, console=Console(file=sys.__stderr__)) as bars:
         task = bars.add_task(what, total=total)
         yield lambda n: bars.advance(task, n)
 
@@ -116,7 +113,7 @@ def warn_of_quality(name: str, gradability: float) -> None:
     from foveola.images.gradability import warning
 
     if (said := warning(gradability)) is not None:
-        click.echo(f"{name} {said}", err=True)
+        click.echo(f"{plain(name)} {said}", err=True)
 
 
 def list_failed(failed: Sequence[Any]) -> None:
@@ -126,7 +123,7 @@ def list_failed(failed: Sequence[Any]) -> None:
     click.echo(f"{len(failed)} photographs could not be used:", err=True)
     for item in failed[:LISTED]:
         reason = item.reason.removeprefix(f"{Path(item.case.path).name}: ")
-        click.echo(f"  {printable(item.case.image)}: {printable(reason)}", err=True)
+        click.echo(plain(f"  {item.case.image}: {reason}"), err=True)
     if len(failed) > LISTED:
         click.echo(f"  and {len(failed) - LISTED} more (--json lists all)", err=True)
 

@@ -16,6 +16,7 @@ from foveola.cli.output import (
     warn_of_quality,
 )
 from foveola.cli.startup import import_openvino_runtime
+from foveola.plain import plain
 
 if TYPE_CHECKING:
     from foveola.relevance.relevance import Order
@@ -218,4 +219,4 @@ def _agrees(trust: "HitTrust | None") -> str:
 
 def _columns(case: Case) -> str:
     grade, findings = record_columns(case.grade, case.findings)
-    return f"{grade}  {case.eye or '-':5}  {findings}  {case.image}"
+    return f"{grade}  {case.eye or '-':5}  {findings}  {plain(case.image)}"

@@ -8,6 +8,7 @@ import click
 from foveola.cli.output import case_json, print_json, record_columns, warn_of_quality
 from foveola.people import EYES
 from foveola.people_search import PersonHit, PersonResult
+from foveola.plain import plain
 
 
 def show_people(result: PersonResult, html: Path | None, *, as_json: bool) -> None:
@@ -99,7 +100,7 @@ def _columns(hit: PersonHit) -> str:
         alike.append(f"{sum(found) / len(found):>+7.3f}" if found else f"{'-':>7}")
     how = "one eye" if len(hit.cases) == 1 else "crossed" if hit.crossed else "both"
     grade, findings = record_columns(hit.grade, hit.findings)
-    images = ", ".join(case.image for case in hit.cases.values())
+    images = ", ".join(plain(case.image) for case in hit.cases.values())
     return f"{'  '.join(alike)}  {how:9}  {grade}  {findings}  {images}"
 
 

@@ -7,6 +7,7 @@ import click
 
 from foveola.cases import Eye
 from foveola.cli.output import case_json, print_json, record_columns, warn_of_quality
+from foveola.plain import plain
 
 if TYPE_CHECKING:
     from foveola.regions import Box, RegionHit, RegionResult
@@ -87,5 +88,5 @@ def _line(hit: "RegionHit") -> str:
     grade, findings = record_columns(hit.case.grade, hit.case.findings)
     return (
         f"{hit.rank:>4}  {hit.similarity:>+10.4f}  {box:23}  {grade}  {hit.case.eye or '-':5}  "
-        f"{findings}  {hit.case.image}"
+        f"{findings}  {plain(hit.case.image)}"
     )

@@ -3,14 +3,16 @@
 import ipaddress
 import socket
 import ssl
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from foveola.cli.output import one_line_errors
 from foveola.cli.startup import prepare_service, service_is_ready
+from foveola.service.limits import CONNECTIONS, EVERYBODY, Shares
 from foveola.service.opening import Opening
 
 if TYPE_CHECKING:
@@ -42,6 +44,8 @@ OWN = ("127.0.0.1", "localhost", "::1")
               help="Folder of a reader study to be answered, see foveola study.")  # fmt: skip
 @click.option("--rate", default=20.0, show_default=True, type=click.FloatRange(0.1),
               help="Requests a second that an account may make for long.")  # fmt: skip
+@click.option("--connections", default=CONNECTIONS, show_default=True, type=click.IntRange(1),
+              help="Connections that one address may hold at once.")  # fmt: skip
 @click.option("--searches", default=4, show_default=True, type=click.IntRange(1, 256),
               help="Photographs encoded or compared at the same time.")  # fmt: skip
 @one_line_errors
@@ -57,6 +61,7 @@ def serve(
     import_root: Path | None,
     study: Path | None,
     rate: float,
+    connections: int,
     searches: int,
 ) -> None:
     """Open ARCHIVE to a browser on this computer, and to programs.
@@ -83,7 +88,7 @@ def serve(
 
         settings = Settings(
             host_names=own, behind_proxy=behind_proxy, rate=rate, burst=15 * rate,
-            searches=searches,
+            searches=searches, connections=connections,
         )  # fmt: skip
         app = create_app(
             archive, upload_mb=upload_mb, import_root=import_root, study=study, settings=settings,
@@ -101,23 +106,33 @@ def serve(
             faults.append(fault)
             server.should_exit = True
 
-    server = _server(Opening(make, told, own), certificate, key)
+    protocol = partial(_impatient, shares=Shares(EVERYBODY, connections), behind_proxy=behind_proxy)
+    server = _server(Opening(make, told, own), protocol, certificate, key)
     server.run(sockets=[listener])
     if faults:
         raise faults[0]
 
 
-def _server(app: "Opening", certificate: Path | None, key: Path | None) -> "uvicorn.Server":
+def _impatient(*arguments: Any, **named: Any) -> Any:
+    from foveola.service.patience import Impatient
+
+    return Impatient(*arguments, **named)
+
+
+def _server(
+    app: "Opening", protocol: Any, certificate: Path | None, key: Path | None
+) -> "uvicorn.Server":
     import uvicorn
 
-    from foveola.service.patience import HEAD_BYTES, Impatient
+    from foveola.service.logs import LOGS
+    from foveola.service.patience import HEAD_BYTES
 
     config = uvicorn.Config(
-        app, log_level="warning", http=Impatient, lifespan="on",
+        app, log_level="warning", log_config=LOGS, http=protocol, ws="none", lifespan="on",
         access_log=False,  # addresses of pages are nobody's business
         proxy_headers=False,  # the doors read them, and only if told to
         server_header=False, timeout_keep_alive=5, timeout_graceful_shutdown=10,
-        limit_concurrency=512, h11_max_incomplete_event_size=HEAD_BYTES,
+        limit_concurrency=EVERYBODY, h11_max_incomplete_event_size=HEAD_BYTES,
         ssl_certfile=certificate, ssl_keyfile=key,
     )  # fmt: skip
     return uvicorn.Server(config)

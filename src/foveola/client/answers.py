@@ -115,9 +115,9 @@ class SearchAnswer:
     order: Order
     label: str | None
     recorded: int | None
-    considered: int
-    excluded_same_subject: int
-    in_archive: bool
+    considered: int | None
+    excluded_same_subject: int | None
+    in_archive: bool | None
     gradability: float
     trust: QueryTrust
     sentences: tuple[str, ...]

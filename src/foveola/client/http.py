@@ -40,8 +40,9 @@ class Http:
         self._address, self._timeout, self._retries = address.rstrip("/"), timeout, retries
         try:
             self._client = httpx.Client(
-                base_url=f"{self._address}/api/v1", headers=headers, timeout=timeout
-            )
+                base_url=f"{self._address}/api/v1", headers=headers, timeout=timeout,
+                follow_redirects=False,  # the token and the photographs are for this address
+            )  # fmt: skip
         except (httpx.InvalidURL, ValueError) as error:
             raise UnreachableError(f"{address!r} is no address of a service: {error}") from None
 

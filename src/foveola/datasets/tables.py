@@ -94,7 +94,6 @@ def _write_whole(frame: "pd.DataFrame", path: Path, suffix: str) -> None:
             frame.to_parquet(partial, engine="pyarrow", index=False)
         else:
             _to_csv(frame, partial, DELIMITERS[suffix])
-        partial.chmod(0o644)  # mkstemp gives 0o600
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

@@ -11,6 +11,7 @@ from typing import Any
 
 from foveola.cases import Case
 from foveola.duplicates.find import KINDS, Found, Kind, Pair
+from foveola.plain import plain
 
 WORDS: dict[Kind, str] = {
     "file": "same file",
@@ -163,7 +164,8 @@ def _lines(cases: Sequence[Case], number: int, one: Group) -> Iterator[str]:
     yield f"{number}. {'; '.join([WORDS[one.kind], *flaws])}"
     for i in one.members:
         case = cases[i]
-        yield f"   {case.collection + ': ' if case.collection else ''}{case.image}{_labels(case)}"
+        name = f"{case.collection + ': ' if case.collection else ''}{case.image}{_labels(case)}"
+        yield f"   {plain(name)}"
     strongest = one.pairs[0]
     if strongest.inliers >= 0:
         mirror = ", mirrored" if strongest.mirrored else ""

@@ -6,6 +6,7 @@ from foveola.images.overlay import jpeg
 from foveola.images.thumbnail import thumbnail
 from foveola.matching.match import ACCEPTED, Candidate, MatchResult
 from foveola.matching.pictures import chessboard, read_square
+from foveola.plain import plain
 from foveola.report import Pair, Photograph, pairs_page
 from foveola.words import is_phantom
 
@@ -69,7 +70,7 @@ def to_text(result: MatchResult, shown: int = SHOWN) -> str:
     for c in result.candidates[:shown]:
         lines.append(
             f"{c.rank:>4}  {_percent(c.probability):>9}  {c.evidence.inliers:>8}  "
-            f"{c.evidence.cosine:>6.3f}  {_gap(c):>12}  {c.case.image}"
+            f"{c.evidence.cosine:>6.3f}  {_gap(c):>12}  {plain(c.case.image)}"
         )
     if result.found:
         lines.append(

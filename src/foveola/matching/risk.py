@@ -20,6 +20,7 @@ from foveola.evaluation.tables import Rows, aligned, number, ranged
 from foveola.evaluation.verification import Rate
 from foveola.matching.evaluation import MatchingEvaluation, evaluate_matching
 from foveola.matching.protocol import Protocol
+from foveola.trust import ALIKE, load
 
 Vectors = NDArray[np.float32]
 
@@ -38,18 +39,25 @@ class Risk:
         photographs: in the archive.
         found: by what is found again, "eye" and "subject"; None where no identity comes twice.
         chance: rank-1 of a random order, likewise.
+        alike: cosine from which on a search leaves a case out, as it may show the same eye.
+        left: of the photographs of eyes that are there twice, the share whose nearest case is of
+            the same eye when that is left out; None where no eye comes twice.
     """
 
     encoder: str
     photographs: int
     found: dict[str, MatchingEvaluation | None]
     chance: dict[str, float]
+    alike: float
+    left: float | None
 
     def to_json(self) -> dict[str, object]:
         """Plain types for json.dumps."""
         return {
             "encoder": self.encoder,
             "photographs": self.photographs,
+            "left_out_from_cosine": self.alike,
+            "rank_1_eye_in_search": self.left,
             "by": {
                 name: None if of is None else {
                     "asked_for": _ASKED[name],
@@ -80,6 +88,11 @@ class Risk:
                 ranged(first.interval()), number(self.chance[name]), number(auc.value),
                 ranged(auc.interval),
             ])  # fmt: skip
+        if self.left is not None:
+            lines.append(
+                f"A search leaves out what is alike from {self.alike:.4f} on where it is not known "
+                f"whose photograph it is. Then the nearest is of the same eye for {self.left:.3f}."
+            )
         return "\n\n".join([lines[0], aligned(rows), *lines[1:]])
 
 
@@ -118,7 +131,24 @@ def risk(folder: Path, *, bootstrap: int = 1000) -> Risk:
             found[identity] = evaluate_matching(descriptors, cases, protocol, bootstrap=bootstrap)
         except FoveolaError:  # no identity comes twice
             found[identity] = None
-    return Risk(name, len(cases), found, chance)
+    with Archive.open(folder, read_only=True) as archive:
+        known = load(archive)
+    alike = ALIKE if known is None else known.alike
+    return Risk(name, len(cases), found, chance, alike, _left(descriptors, cases, alike))
+
+
+def _left(descriptors: Vectors, cases: Sequence[Case], alike: float) -> float | None:
+    """Share of the photographs of eyes that come twice that are still found by their eye."""
+    eyes = [(c.collection, c.subject, c.eye) if c.subject and c.eye else None for c in cases]
+    twice = {eye for eye, count in Counter(eyes).items() if eye is not None and count > 1}
+    found = []
+    for i, eye in enumerate(eyes):
+        if eye in twice:
+            row = descriptors @ descriptors[i]
+            row[i] = -1
+            row[row >= alike] = -1
+            found.append(eyes[int(row.argmax())] == eye)
+    return float(np.mean(found)) if found else None
 
 
 def _chance(identities: Sequence[object]) -> float:

@@ -23,6 +23,7 @@ from foveola.matching.laterality import LATERALITY, Laterality
 from foveola.matching.match import local_features
 from foveola.matching.pictures import chessboard, read_square
 from foveola.matching.probability import CALIBRATION, Calibration
+from foveola.plain import plain
 from foveola.report import Pair, Photograph, pairs_page
 from foveola.words import is_phantom
 
@@ -106,7 +107,7 @@ def to_text(work: Worklist, shown: int = 20) -> str:
             continue
         lines += ["", f"{kind}: {len(of)}"]
         for name, finding in of[:shown]:
-            images = ", ".join(work.cases[i].image for i in involved(finding))
+            images = ", ".join(plain(work.cases[i].image) for i in involved(finding))
             lines.append(f"  {name}  {finding.score:.2f}  {finding.said}  {images}")
         if len(of) > shown:
             lines.append(f"  and {len(of) - shown} more (--json and --html have all)")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -83,6 +83,28 @@ def _is_here(host: str) -> bool:
         return False
 
 
+class Session(requests.Session):
+    """Goes where it was told to, and not where an answer sends it on to."""
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        """As requests calls it.
+
+        Raises:
+            PacsError: another computer, port or scheme: it would be asked for patients by their
+                numbers, and be given what was meant for the PACS.
+        """
+        target = super().get_redirect_target(resp)
+        if target is not None:
+            own, other = urlsplit(resp.url), urlsplit(urljoin(resp.url, target))
+            if (own.scheme, own.netloc) != (other.scheme, other.netloc):
+                resp.close()
+                raise PacsError(
+                    f"the PACS at {own.hostname} sends on to another address, which is not "
+                    "followed; give that one, if it is meant"
+                )
+        return target
+
+
 class BoundedAdapter(HTTPAdapter):
     """Ends an answer that is larger than any should be, while it arrives.
 
@@ -119,4 +141,4 @@ class _Bounded:
         return getattr(self._raw, name)
 
 
-__all__ = ["PASSWORD", "TOKEN", "USER", "BoundedAdapter", "Credentials", "check_url"]
+__all__ = ["PASSWORD", "TOKEN", "USER", "BoundedAdapter", "Credentials", "Session", "check_url"]

@@ -18,7 +18,7 @@ from pydicom import Dataset, dcmwrite
 from pydicom.errors import InvalidDicomError
 
 from foveola.errors import FoveolaError, ImageError, PacsError
-from foveola.pacs.access import BoundedAdapter, Credentials, check_url
+from foveola.pacs.access import BoundedAdapter, Credentials, Session, check_url
 
 PAGE = 200  # results asked for at a time
 SECONDS = (10.0, 120.0)  # to connect, and between two pieces of an answer
@@ -67,7 +67,7 @@ class Pacs:
     ) -> None:
         self.host = check_url(url, clear=clear)
         self.url = url.rstrip("/")
-        self.session = requests.Session()
+        self.session = Session()
         (credentials or Credentials()).apply(self.session)
         if authority is not None:
             if not authority.is_file():

@@ -101,8 +101,8 @@ class PersonResult:
     query: Mapping[Eye, Case]
     in_archive: tuple[Eye, ...]
     hits: tuple[PersonHit, ...]
-    excluded_same_subject: int
-    considered: int
+    excluded_same_subject: int | None
+    considered: int | None
     unassigned: int
     where: str | None
     encoder: str

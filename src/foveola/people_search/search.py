@@ -63,6 +63,7 @@ class PeopleSearch:
         where: str | None = None,
         exclude_identity: tuple[str, str] | None = None,
         exclude_ids: Collection[int] = (),
+        alike: float | None = None,
     ) -> FoundPeople:
         """Find the k people most like one. Exact, and the same on every run.
 
@@ -72,6 +73,8 @@ class PeopleSearch:
             where: a condition that a photograph of either eye must meet.
             exclude_identity: a `Case.identity` whose visits are left out and counted.
             exclude_ids: photographs whose people are left out first, without being counted.
+            alike: cosine to a photograph of the query from which on people are left out and
+                counted as that identity.
 
         Raises:
             ArchiveError: no photograph of the archive has both a subject and an eye.
@@ -87,7 +90,8 @@ class PeopleSearch:
             self._pair(state)
             chosen = self._either(state.matching(where))
             chosen &= ~self._either(state.of_ids(exclude_ids))
-            own = chosen & self._either(state.of_identity(exclude_identity))
+            near = state.alike([*asked.values()], alike)
+            own = chosen & self._either(state.of_identity(exclude_identity) | near)
             people = np.flatnonzero(chosen & ~own)
             best = _rank(asked, state.matrix, self._pairs[people], k)
             hits = tuple(self._hit(state, asked, rank, people[i]) for rank, i in enumerate(best, 1))

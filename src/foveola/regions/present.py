@@ -23,9 +23,9 @@ NOTE = (
 
 def sentences(result: RegionResult) -> list[str]:
     """What to know before looking at the hits."""
-    said = [f"{result.considered:,} cases compared"]
-    if result.excluded_same_subject:
-        said[0] += f"; {result.excluded_same_subject} of the query's own subject left out"
+    said = [] if result.considered is None else [f"{result.considered:,} cases compared"]
+    if said and result.excluded_same_subject:
+        said[0] += f"; {result.excluded_same_subject} left out, as of the query's subject"
     if result.undescribed:
         said.append(
             f"{result.undescribed:,} more cases could not be searched: their places are not kept "

@@ -49,7 +49,8 @@ class RegionResult:
 
     Attributes:
         query: the photograph asked about; its record is the archive's if it is in there.
-        in_archive: whether the archive holds this very file.
+        in_archive: whether the archive holds this very file; None, as the two counts, for who may
+            not match people.
         region: the part that was compared: the positions of the grid that were marked, in shares
             of the picture.
         square: the same in shares of the square around its field of view.
@@ -68,14 +69,14 @@ class RegionResult:
     """
 
     query: Case
-    in_archive: bool
+    in_archive: bool | None
     region: Box
     square: Box
     hits: tuple[RegionHit, ...]
     itself: float
     typical: float | None
-    excluded_same_subject: int
-    considered: int
+    excluded_same_subject: int | None
+    considered: int | None
     undescribed: int
     where: str | None
     encoder: str

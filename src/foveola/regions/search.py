@@ -106,6 +106,7 @@ class RegionSearch(Closing):
         cells = places.field.cells(region.checked(), n)
         asked, itself = _mean(places.vectors, cells)
         archive, kept = self.retriever.archive, self._store
+        least = self.retriever.too_alike([query], same_subject=same_subject)
         with self._lock, archive.state() as state:
             ids, slots = state.ids, self._slots_of(state)
             wanted = state.matching(where)
@@ -113,7 +114,8 @@ class RegionSearch(Closing):
                 wanted &= ids != query.id
             same = np.zeros(len(ids), bool)
             if not same_subject:
-                same = wanted & state.of_identity(query.case.identity)
+                near = state.alike([query.descriptor], least)
+                same = wanted & (state.of_identity(query.case.identity) | near)
             chosen = np.flatnonzero(wanted & ~same)
             rows = chosen[slots[chosen] >= 0]
             kept.check(slots[rows])

@@ -38,9 +38,9 @@ class SearchShape(Protocol):
     @property
     def hits(self) -> Sequence[HitShape]: ...  # noqa: D102
     @property
-    def excluded_same_subject(self) -> int: ...  # noqa: D102
+    def excluded_same_subject(self) -> int | None: ...  # noqa: D102
     @property
-    def considered(self) -> int: ...  # noqa: D102
+    def considered(self) -> int | None: ...  # noqa: D102
     @property
     def order(self) -> Order: ...  # noqa: D102
     @property

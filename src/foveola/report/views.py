@@ -48,8 +48,8 @@ class SearchView:
     query: CaseView
     hits: list[HitView]
     answer: AnswerView
-    considered: int
-    excluded: int
+    considered: int | None
+    excluded: int | None
     where: str | None
     encoder: str
     fingerprint: str | None

@@ -38,9 +38,11 @@ class SearchResult:
 
     Attributes:
         query: the photograph asked about; its record is the archive's if it is in there.
-        in_archive: whether the archive holds this very file.
+        in_archive: whether the archive holds this very file. A service says neither this nor the
+            two counts to who may not match people: None.
         hits: best first.
-        excluded_same_subject: images of the query's own subject that were left out.
+        excluded_same_subject: images of the query's own subject that were left out, and of who may
+            be the same.
         considered: cases compared, after filter and exclusions.
         order: of the hits: "learned" from the archive's labels, by "looks", or by "both".
         label: that is learnt of; None where the archive learnt none.
@@ -54,10 +56,10 @@ class SearchResult:
     """
 
     query: Case
-    in_archive: bool
+    in_archive: bool | None
     hits: tuple[Hit, ...]
-    excluded_same_subject: int
-    considered: int
+    excluded_same_subject: int | None
+    considered: int | None
     order: Order
     label: str | None
     recorded: int | None

@@ -1,7 +1,7 @@
 """Image in, similar cases out. Every front door uses `Retriever`."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from functools import partial
 from hashlib import blake2b
@@ -27,6 +27,7 @@ from foveola.resources import Closing
 from foveola.retrieval.feedback import Marks, moved
 from foveola.retrieval.results import Hit, Query, SearchResult
 from foveola.trust import (
+    ALIKE,
     TRUST,
     Calibration,
     Familiarity,
@@ -51,6 +52,10 @@ class Retriever(Closing):
     Args:
         archive: opened; closed with the retriever.
         encoder: the archive's own.
+
+    Attributes:
+        doubts_subjects: whether whose photograph it is said to be is not believed at the moment;
+            a service sets it, as any name would do to find who is so alike (`too_alike`).
     """
 
     def __init__(self, archive: Archive, encoder: Encoder) -> None:
@@ -59,6 +64,7 @@ class Retriever(Closing):
         self._people = PeopleSearch(archive)
         self._ranker = Ranker(archive)
         self._calibration: tuple[int | None, Calibration | None] = (None, None)
+        self.doubts_subjects: Callable[[], bool] = lambda: False
         self._familiarity = Familiarity.load(encoder.release.folder)
 
     @classmethod
@@ -123,7 +129,8 @@ class Retriever(Closing):
         """Find the cases most like a photograph.
 
         A photograph that the archive holds itself, under any name, is never its own hit, and
-        brings its subject and eye with it.
+        brings its subject and eye with it. Where it is not known whose it is, cases so
+        alike that they may show the same eye (`Calibration.alike`) are left out as its subject's.
 
         Args:
             image: file of the query.
@@ -229,6 +236,7 @@ class Retriever(Closing):
         of = (descriptor, query.id, query.case.identity)
         suggested: Suggestion | None = None
         anywhere: float | None = None  # similarity to the nearest case, whatever the condition
+        least = self.too_alike([query], same_subject=same_subject)
 
         def asked(state: State) -> Asked | None:
             nonlocal suggested, anywhere
@@ -237,7 +245,7 @@ class Retriever(Closing):
             if not any(marked):
                 suggested = self._ranker.suggestion(state, relevance, *of)
                 if where is not None:
-                    anywhere = _nearest(state, query, same_subject=same_subject)
+                    anywhere = _nearest(state, query, least, same_subject=same_subject)
             return self._ranker.asked(state, relevance, order, *of)
 
         find = partial(
@@ -247,6 +255,7 @@ class Retriever(Closing):
             where=where,
             exclude_identity=None if same_subject else query.case.identity,
             exclude_ids=[*marks.all, *([] if query.id is None else [query.id])],
+            exclude_alike=None if least is None else (query.descriptor, least),
         )
         found = find(asked=asked)
         known = None if any(marked) else self._known()
@@ -273,6 +282,20 @@ class Retriever(Closing):
             gradability=query.gradability,
             trust=trust,
         )
+
+    def too_alike(self, asked: Collection[Query], *, same_subject: bool) -> float | None:
+        """Cosine from which on a case is left out, as it may show the same eye as one of these.
+
+        None leaves nobody out: it is known whose photographs they are, or the same subject shall
+        be found.
+        """
+        doubted = self.doubts_subjects()
+        known = [one.case.subject is not None and (one.id is not None or not doubted)
+                 for one in asked]  # fmt: skip
+        if same_subject or any(known):
+            return None
+        calibration = self._known()
+        return ALIKE if calibration is None else calibration.alike
 
     def _moved(self, descriptor: NDArray[np.float32], marks: Marks) -> NDArray[np.float32]:
         ids, matrix = self.archive.vectors()
@@ -351,6 +374,7 @@ class Retriever(Closing):
             where=where,
             exclude_identity=None if same_subject else first.identity,
             exclude_ids=ids,
+            alike=self.too_alike(asked.values(), same_subject=same_subject),
         )
         return PersonResult(
             query={eye: one.case for eye, one in asked.items()},
@@ -388,8 +412,8 @@ def _check_person(asked: Mapping[Eye, Query]) -> None:
     for eye, one in asked.items():
         if one.id is not None and one.case.eye not in (None, eye):
             raise ImageError(
-                f"{one.case.image} was given as the {eye} eye, but the archive knows it as the "
-                f"{one.case.eye} one; exchange the two, or correct the archive"
+                f"the photograph given as the {eye} eye is case {one.id} of the archive, which "
+                f"knows it as the {one.case.eye} one; exchange the two, or correct the archive"
             )
     left, right = asked.get("left"), asked.get("right")
     if left is None or right is None:
@@ -411,9 +435,12 @@ def _merge(given: Case, known: Case | None) -> Case:
     return known
 
 
-def _nearest(state: State, query: Query, *, same_subject: bool) -> float | None:
+def _nearest(
+    state: State, query: Query, least: float | None, *, same_subject: bool
+) -> float | None:
     """Greatest cosine of any case but the query's own, of its person too unless told."""
-    own = np.zeros(len(state.ids), bool) if query.id is None else state.ids == query.id
+    own = state.alike([query.descriptor], least)
+    own |= np.zeros(len(state.ids), bool) if query.id is None else state.ids == query.id
     if not same_subject:
         own |= state.of_identity(query.case.identity)
     return None if own.all() else float((state.matrix @ query.descriptor)[~own].max())

@@ -11,9 +11,10 @@ from foveola.cases import Case
 from foveola.errors import FoveolaError
 from foveola.relevance.relevance import Order
 from foveola.retrieval import Hit, SearchResult
+from foveola.service.ids import CaseId
 from foveola.service.opening import ALIVE
 from foveola.service.pages import OnDesk
-from foveola.service.who import saw
+from foveola.service.who import may_match, saw
 from foveola.trust import HitTrust, QueryTrust
 from foveola.trust.sentences import of_query
 
@@ -30,11 +31,18 @@ FAULTS: dict[int | str, dict[str, Any]] = {
     "4XX": {"model": Fault, "description": "it can't be done; detail says why"},
     503: {"model": Fault, "description": "not now; ask again after Retry-After seconds"},
 }
+_KEPT = "; null for accounts that may not match people"
+CONSIDERED = "cases compared, after filter and exclusions" + _KEPT
+EXCLUDED = "cases left out, of the same subject or so alike that they may be" + _KEPT
+HELD = "whether the archive holds this very file" + _KEPT
 router = APIRouter(prefix="/api/v1", responses=FAULTS)
 
 
 class CaseOut(BaseModel):
-    """A case; null is unknown. File names are left out, as they may name a person."""
+    """A case; null is unknown. File names are left out, as they may name a person.
+
+    Whose it is, a pseudonym, is said to those who may match people.
+    """
 
     id: int
     subject: str | None
@@ -50,8 +58,8 @@ class CaseOut(BaseModel):
         """A case of the archive."""
         saw((id_,))
         return cls(
-            id=id_, subject=case.subject, collection=case.collection, eye=case.eye,
-            visit=case.visit, grade=case.grade, extra=dict(case.extra),
+            id=id_, subject=case.subject if may_match() else None, collection=case.collection,
+            eye=case.eye, visit=case.visit, grade=case.grade, extra=dict(case.extra),
             findings=None if case.findings is None else sorted(case.findings),
         )  # fmt: skip
 
@@ -81,9 +89,9 @@ class SearchOut(BaseModel):
     order: Order = Field(description="of the hits; by looks where the photograph can't be compared")
     label: str | None = Field(description="that is learnt of; null where the archive learnt none")
     recorded: int | None = Field(description="of how many hits this label is recorded")
-    considered: int = Field(description="cases compared, after filter and exclusions")
-    excluded_same_subject: int
-    in_archive: bool = Field(description="whether the archive holds this very file")
+    considered: int | None = Field(description=CONSIDERED)
+    excluded_same_subject: int | None = Field(description=EXCLUDED)
+    in_archive: bool | None = Field(description=HELD)
     gradability: float = Field(description="of the photograph sent, from 0 to 1")
     trust: QueryTrust
     sentences: list[str] = Field(description="the trust in words")
@@ -123,21 +131,21 @@ def search(
 
 
 @router.get("/cases/{id}")
-def case(id: int, desk: OnDesk) -> CaseOut:  # noqa: A002 - the path says id
+def case(id: CaseId, desk: OnDesk) -> CaseOut:  # noqa: A002 - the path says id
     """A case of the archive."""
     return CaseOut.of(id, desk.case(id))
 
 
 @router.get("/cases/{id}/picture", response_class=Response,
             responses={200: {"content": {"image/jpeg": {}}}})  # fmt: skip
-def picture(id: int, desk: OnDesk) -> Response:  # noqa: A002
+def picture(id: CaseId, desk: OnDesk) -> Response:  # noqa: A002
     """The photograph of a case, at most 2048 pixels a side, without metadata."""
     return Response(desk.picture(id).jpeg, media_type="image/jpeg")
 
 
 @router.get("/cases/{id}/thumbnail", response_class=Response,
             responses={200: {"content": {"image/jpeg": {}}}})  # fmt: skip
-def thumbnail(id: int, desk: OnDesk) -> Response:  # noqa: A002
+def thumbnail(id: CaseId, desk: OnDesk) -> Response:  # noqa: A002
     """The field of view, 360 pixels a side."""
     data = desk.thumbnail(id)
     if data is None:

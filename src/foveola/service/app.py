@@ -34,12 +34,11 @@ from foveola.service.changes import Changes
 from foveola.service.desk import Desk
 from foveola.service.doors import Plan
 from foveola.service.gate import Gate
-from foveola.service.guard import Next, too_large, with_headers
+from foveola.service.guard import Next, with_headers
 from foveola.service.identity import Identity
 from foveola.service.keeper import Keeper, Settings
 from foveola.service.metrics import Measured, Metrics
-from foveola.service.refusals import headers_of, status_of
-from foveola.service.texts import texts
+from foveola.service.refusals import headers_of, nameless, status_of
 from foveola.study import open_study
 
 UPLOAD_MB = 64
@@ -115,13 +114,10 @@ def create_app(
     app.add_exception_handler(HTTPException, _explained)
     app.add_exception_handler(RequestValidationError, _explained)
 
-    app.add_middleware(Gate, keeper=keeper, plan=Plan(app), answer=answer)
+    app.add_middleware(Gate, keeper=keeper, plan=Plan(app), answer=answer, upload_mb=upload_mb)
 
     @app.middleware("http")
     async def guarded(request: Request, following: Next) -> Response:
-        if too_large(request, upload_mb * 1_000_000 + 10_000):
-            refused = answer(request, 413, texts()("error.too_large", limit=upload_mb))
-            return with_headers(request, refused)
         return with_headers(request, await following(request))
 
     app.add_middleware(Measured, metrics=metrics)
@@ -141,6 +137,7 @@ async def _explained(request: Request, error: Exception) -> Response:
 
 def answer(request: Request, status: int, sentence: str) -> Response:
     """A refusal."""
+    sentence = nameless(sentence, request.app.state.desk.retriever.archive.folder)
     if request.url.path.startswith("/api/"):
         return JSONResponse({"detail": sentence}, status, headers_of(status))
     return pages.refusal(request, status, sentence)

@@ -10,6 +10,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import Message, Receive
 
+from foveola.service.limits import Shares
+from foveola.service.texts import texts
 from foveola.service.who import FIELD
 
 LOOKED_AT = 1 << 16  # bytes from the beginning in which the token of a form must be
@@ -29,12 +31,24 @@ class Body:
         self._receive, self._end = receive, time.monotonic() + seconds
         self._kept: deque[Message] = deque()
         self._more = True
+        self._shares: Shares | None = None
+        self._key, self._taken = "", 0
+
+    def charge(self, shares: Shares, key: str) -> None:
+        """Count what comes from here on among the bytes of all bodies, as this account's."""
+        self._shares, self._key = shares, key
+
+    def release(self) -> None:
+        """Nothing of it is in memory any more."""
+        if self._shares is not None and self._taken:
+            self._shares.give(self._key, self._taken)
+            self._taken = 0
 
     async def __call__(self) -> Message:
         """The next message: what was looked at already, then what comes.
 
         Raises:
-            HTTPException: 408, it took too long.
+            HTTPException: 408, it took too long; 503, too much is in memory already.
         """
         return self._kept.popleft() if self._kept else await self._next()
 
@@ -64,8 +78,17 @@ class Body:
         with anyio.move_on_after(max(0.0, self._end - time.monotonic())):
             message = await self._receive()
             self._more = message["type"] == "http.request" and bool(message.get("more_body"))
+            self._take(len(message.get("body", b"")))
             return message
         raise HTTPException(408, "the request took too long to arrive; send it again")
+
+    def _take(self, count: int) -> None:
+        if self._shares is None or not count:
+            return
+        if not self._shares.take(self._key, count):
+            self._kept.clear()
+            raise HTTPException(503, texts()("doors.full"), {"Retry-After": "5"})
+        self._taken += count
 
 
 def _token(kind: str, data: bytes, *, whole: bool) -> str:

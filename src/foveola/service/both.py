@@ -21,7 +21,7 @@ from foveola.service.desk import NAME, Desk
 from foveola.service.pictures import Kept, heat
 from foveola.service.queries import Sent
 from foveola.service.tokens import Tokens
-from foveola.service.who import saw
+from foveola.service.who import discreet, saw
 
 OTHER: Mapping[Eye, Eye] = {"left": "right", "right": "left"}
 
@@ -89,7 +89,7 @@ class Both:
             ArchiveError, FilterError, ImageError: as `Retriever.search_person` does.
         """
         asked = {eye: of.query for eye, of in sent.items()}
-        result = self.desk.retriever.answer_person(asked, k, where=where)
+        result: PersonResult = discreet(self.desk.retriever.answer_person(asked, k, where=where))
         saw(id_ for hit in result.hits for id_ in hit.ids.values())
         return result
 

@@ -17,6 +17,7 @@ from foveola.service.both import Both, Pair
 from foveola.service.filters import offered
 from foveola.service.pages import Asked, OnDesk, Ticked, hit_values, page
 from foveola.service.queries import Sent
+from foveola.service.refusals import nameless
 from foveola.service.texts import texts
 from foveola.words import finding_word, is_phantom
 
@@ -88,7 +89,8 @@ def people(
     try:
         values |= _shown(show, desk, both, pair, sent, chosen, finding_map)
     except FoveolaError as error:  # said where it is asked; the photographs can still be swapped
-        values |= {"show": "fault", "sentence": str(error), "asked_for": show}
+        values |= {"show": "fault", "asked_for": show}
+        values["sentence"] = nameless(str(error), desk.retriever.archive.folder)
     return page("both.html" if whole else "both_found.html", **values)
 
 

@@ -23,7 +23,7 @@ from foveola.service.metrics import Metrics
 from foveola.service.models import Models
 from foveola.service.pictures import MOST, Kept, Picture, heat, picture
 from foveola.service.queries import Queries, Sent
-from foveola.service.who import saw
+from foveola.service.who import LARGE, discreet, hidden_columns, may_match, saw
 
 NAME = "the photograph"  # stands for the name of a file, which may be a patient's
 THUMBNAILS, PICTURES, MAPS = 4096, 64, 64
@@ -40,6 +40,8 @@ class Desk:
 
     def __init__(self, retriever: Retriever, metrics: Metrics | None = None) -> None:
         self.retriever = retriever
+        retriever.archive.hidden = hidden_columns
+        retriever.doubts_subjects = lambda: not may_match()
         self.models = Models(self.retriever)
         self.metrics = metrics or Metrics()
         self.queries = Queries()
@@ -108,6 +110,7 @@ class Desk:
             ImageError: its file can't be read any more.
         """
         case = self.case(id_)
+        saw([id_], LARGE)  # its picture is that of the query from now on
         try:
             data = read_bytes(Path(case.path))
         except ImageError:
@@ -137,8 +140,10 @@ class Desk:
             ArchiveError: the archive has not learnt what it is to be ordered by.
         """
         with self.metrics.searching():
-            result = self.retriever.answer(
-                query, k, where=where, marks=marks or Marks(), by=by, label=label
+            result: SearchResult = discreet(
+                self.retriever.answer(
+                    query, k, where=where, marks=marks or Marks(), by=by, label=label
+                )
             )
         saw(hit.id for hit in result.hits)
         return result
@@ -188,11 +193,13 @@ class Desk:
             ArchiveError: there is no such case.
             ImageError: its file can't be read.
         """
+        saw([id_], LARGE)
         return self._pictures.get(self._version(id_), lambda: picture(self._pixels(id_)))
 
     def agreement(self, sent: Sent, id_: int) -> tuple[bytes, bytes]:
         """What makes a photograph and a case alike: a map for each, as PNGs of their fields."""
         version = self._version(id_)
+        saw([id_], LARGE)
         return sent.maps.get(version, lambda: self._agreement(sent, id_, version))
 
     def _agreement(self, sent: Sent, id_: int, version: object) -> tuple[bytes, bytes]:

@@ -32,7 +32,6 @@ class Door:
 
 
 EVERYBODY = Door(None)
-LISTED = ("search", "thumbnail")  # actions that show a case small; others show it large
 
 DOORS: dict[tuple[str, str], Door] = {
     ("*", "/static"): EVERYBODY,
@@ -62,13 +61,13 @@ DOORS: dict[tuple[str, str], Door] = {
     ("GET", "/queries/{token}/reading"): Door(heavy=True),
     ("GET", "/queries/{token}/reading/evidence/{label}/{eye}"): Door(),
     ("GET", "/overview"): Door(),
-    ("GET", "/overview/points"): Door(),
+    ("GET", "/overview/points"): Door(action="overview", part=True),
     ("GET", "/card"): Door(),
     ("GET", "/match"): Door("matcher"),
     ("POST", "/match"): Door("matcher", heavy=True),
     ("GET", "/match/{token}"): Door("matcher", "match"),
     ("GET", "/match/{token}/thumbnail"): Door("matcher"),
-    ("GET", "/match/{token}/board/{rank}"): Door("matcher", heavy=True),
+    ("GET", "/match/{token}/board/{rank}"): Door("matcher", "map", part=True, heavy=True),
     ("GET", "/audit"): Door("matcher", "audit"),
     ("POST", "/audit/run"): Door("matcher", "audit"),
     ("POST", "/audit/{key}"): Door("matcher", "decision"),
@@ -125,15 +124,13 @@ class Plan:
             lines = ", ".join(f"{method} {path}" for method, path in missing)
             raise ValueError(f"no line in DOORS of service/doors.py says who may use: {lines}")
 
-    def find(self, method: str, path: str) -> tuple[Door, list[int]] | None:
-        """What a request needs, and the ids in its address; None where no route fits it."""
+    def find(self, method: str, path: str) -> Door | None:
+        """What a request needs; None where no route fits it."""
         method = "GET" if method == "HEAD" else method
         for route, methods, template in self._routes:
             found = route.path_regex.match(path)
             if found and (method in methods or "*" in methods):
-                door = DOORS[("*" if "*" in methods else method, template)]
-                named = (found.groupdict().get(name, "") for name in ("id", "id_"))
-                return door, [int(value) for value in named if value.isascii() and value.isdigit()]
+                return DOORS[("*" if "*" in methods else method, template)]
         return None
 
 

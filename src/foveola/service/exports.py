@@ -4,8 +4,6 @@ Cases are named by their ids. Subject, file name and date stay behind: whoever m
 finds them by the id, and nobody else can.
 """
 
-import csv
-import io
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TypeAlias
@@ -19,13 +17,13 @@ from foveola.reading import Reading, pictures
 from foveola.report import people_page, reading_page, search_page
 from foveola.retrieval import Hit, SearchResult
 from foveola.service.texts import texts
+from foveola.spreadsheets import to_csv
 from foveola.trust.sentences import of_order
 
 COLUMNS = (
     "rank", "id", "similarity", "score", "order", "grade", "findings", "eye", "visit", "age", "sex",
     "outcome", "sufficient", "same", "other", "agreement", "agreement_low", "agreement_high",
 )  # fmt: skip
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would calculate
 
 # Gives the picture of a case, by its id, as JPEG.
 Thumbnails: TypeAlias = Callable[[int], bytes | None]
@@ -91,11 +89,8 @@ def hits_csv(result: SearchResult) -> str:
     They are ordered by score, as `order` says; similarity is the cosine. The last six are those of
     `foveola.trust.HitTrust`, shares from 0 to 1.
     """
-    out = io.StringIO()
-    rows = csv.writer(out, lineterminator="\n")
-    rows.writerow(COLUMNS)
-    rows.writerows(_row(hit, of_order(result.order, result.label)) for hit in result.hits)
-    return out.getvalue()
+    order = of_order(result.order, result.label)
+    return to_csv(COLUMNS, (_row(hit, order) for hit in result.hits))
 
 
 def _row(hit: Hit, order: str) -> list[object]:
@@ -108,14 +103,7 @@ def _row(hit: Hit, order: str) -> list[object]:
     share = [None] * 3 if agreement is None else [agreement.value, agreement.low, agreement.high]
     numbers = [None if value is None else round(value, 4) for value in (*trusted, *share)]
     ranked = [hit.rank, hit.id, round(hit.similarity, 6), round(hit.score, 6), order]
-    return [*ranked, *map(_cell, known), *map(_cell, numbers)]
-
-
-def _cell(value: object) -> object:
-    """As a cell that no spreadsheet takes for a formula."""
-    if value is None:
-        return ""
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+    return [*ranked, *known, *numbers]
 
 
 def _people(

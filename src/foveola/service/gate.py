@@ -22,12 +22,14 @@ from foveola.service.body import Body
 from foveola.service.doors import Door, Plan
 from foveola.service.headers import host_name
 from foveola.service.keeper import Keeper, bearer
-from foveola.service.limits import Buckets
+from foveola.service.limits import EVERYBODY, Buckets, Shares
 from foveola.service.texts import texts
 from foveola.service.who import HEADER, Visit, begin
 
 SAFE = ("GET", "HEAD", "OPTIONS")
 QUEUE, QUEUE_SECONDS = 64, 20.0  # searches that may wait for others, and how long
+LOG_IN_BYTES = 8_000  # that may be sent by who is not known yet
+CLOSE = {"Connection": "close"}  # of an answer to what is still being sent
 Answer = Callable[[Request, int, str], Response]
 
 
@@ -39,12 +41,18 @@ class Gate:
         keeper: knows who asks.
         plan: of the routes.
         answer: makes a refusal of a request, a status and a sentence.
+        upload_mb: largest photograph that may be sent, in megabytes.
     """
 
-    def __init__(self, app: ASGIApp, keeper: Keeper, plan: Plan, answer: Answer) -> None:
+    def __init__(
+        self, app: ASGIApp, keeper: Keeper, plan: Plan, answer: Answer, upload_mb: int
+    ) -> None:
         self._app, self._keeper, self._plan, self._answer = app, keeper, plan, answer
-        settings = keeper.settings
+        settings, self._upload_mb = keeper.settings, upload_mb
         self._buckets = Buckets(settings.rate, settings.burst)
+        most = max(settings.body_bytes, 4_000_000 * upload_mb)
+        self._bodies = Shares(most, most // 2)
+        self._inside = Shares(EVERYBODY, settings.connections)
         self._slots = anyio.Semaphore(settings.searches)
         self._waiting = 0
 
@@ -58,7 +66,11 @@ class Gate:
         request = Request(scope)
         begin(Visit(role="viewer"))
         body = Body(request, receive, self._keeper.settings.body_seconds)
+        address = self._keeper.address(request)
+        known = self._inside.take(address)
         try:
+            if not known:  # behind a proxy its connections can't be told apart, but these can
+                raise HTTPException(503, texts()("doors.full"), {"Retry-After": "5"})
             await self._enter(request, body, send)
         except HTTPException as error:
             refusal = self._answer(request, error.status_code, error.detail)
@@ -66,17 +78,23 @@ class Gate:
             await refusal(scope, body, send)
         except AccessError as error:
             await self._answer(request, 503, str(error))(scope, body, send)
+        finally:
+            body.release()
+            if known:
+                self._inside.give(address)
 
     async def _enter(self, request: Request, body: Body, send: Send) -> None:
         keeper = self._keeper
         self._check_host(request)
         self._check_origin(request)
-        found = self._plan.find(request.method, request.scope["path"])
-        door, ids = found or (Door(), [])
+        door = self._plan.find(request.method, request.scope["path"]) or Door()
+        self._check_size(request, door)
         visit = await anyio.to_thread.run_sync(keeper.visit, request)
         closed = keeper.accounts is not None
+        who = visit.account if visit and visit.account else keeper.address(request)
         if closed:
-            self._check_rate(visit.account if visit else keeper.address(request))
+            self._check_rate(who)
+        body.charge(self._bodies, who)
         if visit is None:
             if door.role is not None:
                 await self._unknown(request)(request.scope, body, send)
@@ -87,12 +105,8 @@ class Gate:
             if not allowed(visit.role, door.role):
                 raise HTTPException(403, texts()("doors.may_not", role=door.role))
             await self._check_form(request, visit, body)
-        if not closed or not door.action:
-            behind = send
-        else:
-            visit.asked = tuple(ids)
-            visit.shown.update(dict.fromkeys(ids))
-            behind = self._logged(request, visit, door, send)
+        logged = closed and door.action
+        behind = self._logged(request, visit, door, send) if logged else send
         await self._pass(request.scope, body, behind, door)
 
     def _check_host(self, request: Request) -> None:
@@ -113,6 +127,21 @@ class Gate:
             foreign = origin is not None and origin.lower().partition("://")[2] != host
         if foreign:
             raise HTTPException(403, texts()("doors.origin"))
+
+    def _check_size(self, request: Request, door: Door) -> None:
+        """What has a body says how long it is, before any of it is read."""
+        said = request.headers.get("content-length")
+        endless = "transfer-encoding" in request.headers
+        if request.method in (*SAFE, "DELETE"):
+            if endless or said not in (None, "0"):
+                raise HTTPException(400, texts()("error.no_body", method=request.method), CLOSE)
+            return
+        if endless or said is None or not said.isdecimal():
+            raise HTTPException(411, texts()("error.no_length"), CLOSE)
+        if door.role is None and int(said) > LOG_IN_BYTES:
+            raise HTTPException(413, texts()("error.long_form"))
+        if int(said) > self._upload_mb * 1_000_000 + 10_000:
+            raise HTTPException(413, texts()("error.too_large", limit=self._upload_mb))
 
     def _check_rate(self, key: str) -> None:
         if wait := self._buckets.take(key):

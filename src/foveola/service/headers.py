@@ -12,6 +12,7 @@ HEADERS = {
     "Referrer-Policy": "same-origin",  # with none, a form of ours would come from "null"
     "X-Content-Type-Options": "nosniff",
 }
+ONLY_TLS = "max-age=31536000"  # a browser that came by TLS comes by nothing else for a year
 PRIVATE = "no-store"  # patients' photographs stay in no browser's cache
 
 

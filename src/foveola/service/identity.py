@@ -18,8 +18,9 @@ from foveola.matching.pictures import chessboard, read_square
 from foveola.matching.worklist import audit_archive, laid_over
 from foveola.service.desk import NAME, Desk
 from foveola.service.pictures import Kept, Pixels
+from foveola.service.refusals import nameless
 from foveola.service.tokens import Tokens
-from foveola.service.who import account
+from foveola.service.who import LARGE, account, saw
 
 BOARDS = 32
 
@@ -87,17 +88,17 @@ class Identity:
 
     def board(self, matched: Matched, rank: int) -> bytes | None:
         """Query and candidate laid over each other, as a JPEG; None where that shows nothing."""
+        found = next((c for c in matched.result.candidates if c.rank == rank), None)
+        if found is None or not found.evidence.inliers:
+            return None
+        held = self.desk.retriever.archive.find(path=found.case.path)
+        if held is None:  # removed since
+            return None
+        saw([held[0]], LARGE)
 
         def make() -> bytes | None:
-            found = [c for c in matched.result.candidates if c.rank == rank]
-            if not found or not found[0].evidence.inliers:
-                return None
-            if self.desk.retriever.archive.find(path=found[0].case.path) is None:  # removed since
-                return None
-            other = read_square(Path(found[0].case.path))
-            if other is None:
-                return None
-            return jpeg(chessboard(matched.square, other, found[0].affine))
+            other = read_square(Path(found.case.path))
+            return None if other is None else jpeg(chessboard(matched.square, other, found.affine))
 
         return matched.boards.get(rank, make)
 
@@ -124,6 +125,7 @@ class Identity:
         if len(finding.ids) != 2 or "features that agree" not in finding.evidence:
             return None
         first, second = (Path(self.desk.case(id_).path) for id_ in finding.ids)
+        saw(finding.ids, LARGE)
         return self._boards.get(finding.key, lambda: laid_over(first, second))
 
     def start(self) -> None:
@@ -146,6 +148,7 @@ class Identity:
         try:
             audit_archive(self.folder, progress=advance)
         except (FoveolaError, OSError) as error:
-            run.fault = str(error) if isinstance(error, FoveolaError) else str(error.strerror)
+            said = str(error) if isinstance(error, FoveolaError) else str(error.strerror)
+            run.fault = nameless(said, self.folder)
         finally:
             run.going = False

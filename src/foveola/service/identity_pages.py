@@ -15,7 +15,7 @@ from foveola.matching.present import SHOWN, verdict
 from foveola.service.identity import Identity, Matched
 from foveola.service.pages import OnDesk, jpeg, page
 from foveola.service.texts import texts
-from foveola.service.who import account, saw
+from foveola.service.who import LARGE, account, saw
 from foveola.words import is_phantom
 
 router = APIRouter(include_in_schema=False)
@@ -112,6 +112,7 @@ def audit(
     if finding is not None:
         permission.log_use(identity.folder, "audit finding shown", finding=finding.key)
     shown = [] if finding is None else [(i, desk.case(i)) for i in finding.ids]
+    saw((i for i, _ in shown), LARGE)  # its board lays them over each other
     return page(
         "audit.html", run=run, work=work, kind=kind, finding=finding, shown=shown,
         counts=_counts(left), total=len(work.findings), done=len(work.findings) - len(left),

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from foveola.errors import FoveolaError
-from foveola.service.refusals import EndedError, NoJobError, QueueFullError
+from foveola.service.refusals import EndedError, NoJobError, QueueFullError, nameless
 
 State = Literal["queued", "running", "done", "failed", "cancelled", "interrupted"]
 Kind = Literal["index", "remove", "settle"]
@@ -183,7 +183,7 @@ class Jobs:
         except Stopped:
             return "cancelled", None
         except FoveolaError as error:
-            return "failed", str(error)
+            return "failed", nameless(str(error), self._file.parent)
         except OSError as error:
             return "failed", f"the disk did not allow it: {error.strerror}"
         except MemoryError:

@@ -5,15 +5,13 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from ipaddress import ip_address
 from pathlib import Path
 
 from starlette.requests import Request
 
 from foveola.accounts import FILE, Accounts, Session
 from foveola.audit_log import Log
-from foveola.service.doors import LISTED
-from foveola.service.limits import Backoff, address_key
+from foveola.service.limits import CONNECTIONS, Backoff, address_key, is_loopback
 from foveola.service.who import Visit, csrf_of
 
 COVERED = 3600.0  # seconds for which a line in the log stands for the pictures of its page
@@ -32,6 +30,8 @@ class Settings:
         burst: requests at once; a page of a hundred hits asks for a hundred thumbnails.
         searches: that run at the same time.
         body_seconds: in which a request must have arrived.
+        connections: that one address may hold at once.
+        body_bytes: of requests that are in memory at once; half of it for one account.
     """
 
     host_names: Collection[str] | None = None
@@ -40,6 +40,8 @@ class Settings:
     burst: float = 300.0
     searches: int = 4
     body_seconds: float = 60.0
+    connections: int = CONNECTIONS
+    body_bytes: int = 256_000_000
 
 
 class Keeper:
@@ -118,7 +120,7 @@ class Keeper:
         return address_key(last if self._by_proxy(request) and last else own)
 
     def _by_proxy(self, request: Request) -> bool:
-        return self.settings.behind_proxy and _is_loopback(
+        return self.settings.behind_proxy and is_loopback(
             request.client.host if request.client else ""
         )
 
@@ -168,8 +170,7 @@ class Keeper:
         Raises:
             AccessError: the log can't be written.
         """
-        large = () if action in LISTED else visit.asked
-        levels = {id_: 2 if id_ in large else 1 for id_ in visit.shown}
+        levels = visit.shown
         if part and self._all_covered(visit.account, levels):
             return
         self.log.append(visit.account, action, tuple(visit.shown))
@@ -193,10 +194,3 @@ def bearer(request: Request) -> str | None:
     """The token of a program; None where the request brings none."""
     kind, _, secret = request.headers.get("authorization", "").partition(" ")
     return secret.strip() if kind.lower() == "bearer" else None
-
-
-def _is_loopback(address: str) -> bool:
-    try:
-        return ip_address(address).is_loopback
-    except ValueError:
-        return False

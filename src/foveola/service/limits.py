@@ -1,4 +1,4 @@
-"""How often and how many at a time: token buckets, and waiting after wrong passwords."""
+"""How often, how much and how many at a time: token buckets, shares, waiting after failures."""
 
 import threading
 import time
@@ -8,6 +8,8 @@ from ipaddress import IPv6Address, ip_address
 from typing import Any
 
 Clock = Callable[[], float]
+EVERYBODY = 512  # connections that are held at once
+CONNECTIONS = 128  # of one address; a browser holds six
 MOST = 10_000  # accounts and addresses remembered; who comes back after so many others is new
 
 
@@ -35,6 +37,37 @@ class Buckets:
             self._level[key] = (level if wait else level - 1, now)
             _bound(self._level)
         return wait
+
+
+class Shares:
+    """So much at once for all, and so much of it for each: bytes of bodies, connections.
+
+    Not for several threads: everything here happens in the loop of the server.
+
+    Args:
+        most: for all together.
+        each: for one account or address.
+    """
+
+    def __init__(self, most: int, each: int) -> None:
+        self._left, self._each = most, each
+        self._held: dict[str, int] = {}
+
+    def take(self, key: str, count: int = 1) -> bool:
+        """Take some; False, and nothing is taken, where less is left."""
+        held = self._held.get(key, 0) + count
+        if count > self._left or held > self._each:
+            return False
+        self._left -= count
+        self._held[key] = held
+        return True
+
+    def give(self, key: str, count: int = 1) -> None:
+        """Give back what was taken."""
+        self._left += count
+        self._held[key] = self._held.get(key, 0) - count
+        if self._held[key] <= 0:
+            del self._held[key]
 
 
 class Backoff:
@@ -78,6 +111,14 @@ class Backoff:
 def _bound(kept: "OrderedDict[str, tuple[Any, float]]") -> None:
     while len(kept) > MOST:
         kept.popitem(last=False)
+
+
+def is_loopback(address: str) -> bool:
+    """Whether an address is this computer's alone."""
+    try:
+        return ip_address(address).is_loopback
+    except ValueError:
+        return False
 
 
 def address_key(address: str) -> str:

@@ -13,6 +13,7 @@ from foveola.matching.match import Matcher, MatchResult
 from foveola.people_search import PersonResult
 from foveola.reading import Reading, prepare_eye, read_prepared
 from foveola.retrieval import Retriever
+from foveola.service.who import discreet
 
 SENT = "the photograph"
 
@@ -68,7 +69,8 @@ class Models:
         asked = {
             eye: self._retriever.read(data, name(eye), eye=eye) for eye, data in photographs.items()
         }
-        return self._retriever.answer_person(asked, k, where=where)
+        found: PersonResult = discreet(self._retriever.answer_person(asked, k, where=where))
+        return found
 
     def match(
         self, data: bytes, candidates: int, visit: float | str | None, prior: float, **facts: str

@@ -10,9 +10,11 @@ from foveola.images.decode import decode
 from foveola.images.fundus import prepare
 from foveola.images.overlay import shares
 from foveola.service.desk import NAME, Desk
+from foveola.service.ids import CaseId
 from foveola.service.pages import Asked, OnDesk
 from foveola.service.pictures import Kept, Pixels, heat
 from foveola.service.queries import Sent
+from foveola.service.who import LARGE, saw
 
 MAPS = 128
 router = APIRouter(include_in_schema=False)
@@ -20,7 +22,7 @@ router = APIRouter(include_in_schema=False)
 
 @router.get("/queries/{token}/occlusion/{id_}/{side}")
 def occlusion(
-    token: str, id_: int, side: str, request: Request, desk: OnDesk, sent: Asked
+    token: str, id_: CaseId, side: str, request: Request, desk: OnDesk, sent: Asked
 ) -> Response:
     """What the likeness of photograph and case loses where one of the two is covered up."""
     if side not in ("query", "case"):
@@ -30,6 +32,7 @@ def occlusion(
         state.covered = Kept(MAPS)
     kept: Kept[bytes] = state.covered
     case = desk.case(id_)  # a case that was removed has no map, also where one was kept
+    saw([id_], LARGE)
     data = kept.get((token, id_, case.path, side), lambda: _covered(desk, sent, id_, side))
     return Response(data, media_type="image/png")
 

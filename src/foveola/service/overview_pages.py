@@ -11,7 +11,7 @@ from foveola.service.filters import camera_columns
 from foveola.service.identity_pages import OnIdentity
 from foveola.service.pages import OnDesk, page
 from foveola.service.texts import texts
-from foveola.service.who import may
+from foveola.service.who import NAMED, may, saw
 from foveola.words import GRADES
 
 router = APIRouter(include_in_schema=False)
@@ -46,7 +46,9 @@ def overview(request: Request, desk: OnDesk, drawn: OnOverviews, who: OnIdentity
 @router.get("/overview/points")
 def points(drawn: OnOverviews) -> Response:
     """The points of the map, packed as `Overview.packed` says."""
-    return Response(drawn.get().packed(), media_type="application/octet-stream")
+    made = drawn.get()
+    saw(made.ids.tolist(), NAMED)
+    return Response(made.packed(), media_type="application/octet-stream")
 
 
 @router.get("/card")

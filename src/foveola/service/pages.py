@@ -24,10 +24,11 @@ from foveola.report.views import bar
 from foveola.retrieval import Marks
 from foveola.service.desk import Desk
 from foveola.service.filters import COUNT, MOST, Chosen, offered
+from foveola.service.ids import CaseId
 from foveola.service.pictures import Picture
 from foveola.service.queries import Sent
 from foveola.service.texts import texts
-from foveola.service.who import account, csrf, csrf_token, may
+from foveola.service.who import account, csrf, csrf_token, may, may_match, saw
 from foveola.trust.sentences import of_hit, unrecorded
 from foveola.words import finding_word, findings_of, grade_word, is_phantom, percent, visit_word
 
@@ -102,7 +103,7 @@ def send(
 
 
 @router.post("/cases/{id_}/like")
-def more(id_: int, desk: OnDesk) -> Response:
+def more(id_: CaseId, desk: OnDesk) -> Response:
     """Ask about a case of the archive."""
     return RedirectResponse(f"/queries/{desk.receive_case(id_)}", 303)
 
@@ -111,6 +112,8 @@ def more(id_: int, desk: OnDesk) -> Response:
 def hits(token: str, request: Request, desk: OnDesk, sent: Asked, chosen: Ticked) -> HTMLResponse:
     """The cases most like a photograph; only them where the page is there already."""
     whole = not request.headers.get("HX-Request")
+    if sent.query.id is not None and may_match():
+        saw([sent.query.id])  # the page leads to it
     return page(
         "query.html" if whole else "hits.html", action=f"/queries/{token}", show="",
         offered=offered(desk.retriever) if whole else None,  # counts the archive
@@ -134,7 +137,7 @@ def hit_values(desk: Desk, token: str, sent: Sent, chosen: Chosen) -> dict[str, 
 
 
 @router.get("/queries/{token}/compare/{id_}")
-def compare(token: str, id_: int, desk: OnDesk, sent: Asked) -> HTMLResponse:
+def compare(token: str, id_: CaseId, desk: OnDesk, sent: Asked) -> HTMLResponse:
     """A photograph and a case side by side."""
     case, shown = desk.case(id_), desk.picture(id_)
     similarity = desk.similarity(sent, id_)
@@ -143,7 +146,7 @@ def compare(token: str, id_: int, desk: OnDesk, sent: Asked) -> HTMLResponse:
 
 
 @router.get("/cases/{id_}")
-def case_page(id_: int, desk: OnDesk) -> HTMLResponse:
+def case_page(id_: CaseId, desk: OnDesk) -> HTMLResponse:
     """A case, and its subject's other photographs."""
     case = desk.case(id_)
     try:
@@ -168,7 +171,7 @@ def query_thumbnail(sent: Asked) -> Response:
 
 
 @router.get("/queries/{token}/map/{id_}/{side}")
-def agreement(id_: int, side: str, desk: OnDesk, sent: Asked) -> Response:
+def agreement(id_: CaseId, side: str, desk: OnDesk, sent: Asked) -> Response:
     """What makes photograph and case alike, as a map to lay over one of the two."""
     if side not in ("query", "case"):
         raise HTTPException(404, "there is a map of the query and one of the case")
@@ -177,13 +180,13 @@ def agreement(id_: int, side: str, desk: OnDesk, sent: Asked) -> Response:
 
 
 @router.get("/cases/{id_}/picture")
-def case_picture(id_: int, desk: OnDesk) -> Response:
+def case_picture(id_: CaseId, desk: OnDesk) -> Response:
     """The photograph of a case."""
     return jpeg(desk.picture(id_).jpeg)
 
 
 @router.get("/cases/{id_}/thumbnail")
-def case_thumbnail(id_: int, desk: OnDesk) -> Response:
+def case_thumbnail(id_: CaseId, desk: OnDesk) -> Response:
     """The same, small."""
     data = desk.thumbnail(id_)
     if data is None:
@@ -217,7 +220,8 @@ def page(template: str, status: int = 200, **values: Any) -> HTMLResponse:
 def facts(case: Case) -> dict[str, str | None]:
     """What is known of a case, by the key of its text."""
     further = {key: case.extra.get(key) for key in ("age", "sex", "outcome")}
-    known = {"subject": case.subject, "eye": case.eye, "visit": visit_word(case.visit)}
+    whose = case.subject if may_match() else None
+    known = {"subject": whose, "eye": case.eye, "visit": visit_word(case.visit)}
     return known | {key: str(value) for key, value in further.items() if value not in (None, "")}
 
 
@@ -233,6 +237,7 @@ def _environment() -> Environment:
     )  # fmt: skip
     words = (
         grade_word, finding_word, findings_of, facts, bar, percent, account, csrf, csrf_token, may,
+        may_match,
     )  # fmt: skip
     made.globals |= {"t": texts()} | {word.__name__: word for word in words}
     made.filters["finding_word"] = finding_word

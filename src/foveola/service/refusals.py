@@ -1,4 +1,7 @@
-"""Which status an error has over HTTP."""
+"""Which status an error has over HTTP, and what of its sentence leaves the process."""
+
+import re
+from pathlib import Path
 
 from foveola.errors import (
     AccessError,
@@ -27,6 +30,10 @@ class EndedError(JobError):
     """A job has ended and can't be cancelled."""
 
 
+_NAMED = re.compile(
+    r"[^:;,'\"()\n]*\.(?:jpe?g|jfif|jpe|png|tiff?|webp|bmp|dcm|csv|tsv|txt|xlsx|parquet)\b", re.I
+)
+_PATH = re.compile(r"/(?:[^\s:;,'\"()/]+/)+[^\s:;,'\"()]*")
 # The first kind that fits; a sentence of another kind is about what was sent: 422.
 _STATUS: tuple[tuple[type[FoveolaError], int], ...] = (
     (NoCaseError, 404), (NoJobError, 404), (KnownCaseError, 409), (EndedError, 409),
@@ -43,3 +50,15 @@ def status_of(error: Exception) -> int:
 def headers_of(status: int) -> dict[str, str]:
     """That tell a program when to ask again."""
     return {"Retry-After": str(SECONDS)} if status in (429, 503) else {}
+
+
+def nameless(sentence: str, folder: Path) -> str:
+    """A sentence without names of files and folders, which may be patients'.
+
+    Args:
+        sentence: of an error, for whoever asked.
+        folder: of the archive; it is called ARCHIVE.
+    """
+    for own in (str(folder.absolute()), str(folder)):
+        sentence = sentence.replace(f"{own}/", "").replace(own, "ARCHIVE")
+    return _NAMED.sub(" a file", _PATH.sub("a file", sentence)).strip()

@@ -11,12 +11,12 @@ from pydantic import BaseModel, Field
 from foveola.images.decode import decode
 from foveola.regions import Box, Places, RegionHit, RegionResult, RegionSearch
 from foveola.regions.present import sentences
-from foveola.service.api import FAULTS, CaseOut
+from foveola.service.api import CONSIDERED, EXCLUDED, FAULTS, HELD, CaseOut
 from foveola.service.desk import NAME, Desk
 from foveola.service.pages import Asked, OnDesk, Ticked, page
 from foveola.service.pictures import Kept
 from foveola.service.queries import Sent
-from foveola.service.who import saw
+from foveola.service.who import discreet, saw
 from foveola.words import is_phantom
 
 PLACES = 64  # photographs asked about whose places are kept
@@ -54,7 +54,7 @@ class Marker:
             (sent.query.digest, sent.query.case.eye),
             lambda: search.look(decode(sent.picture.jpeg, name=NAME), sent.query),
         )
-        result = search.search(sent.query, places, region, k, where=where)
+        result: RegionResult = discreet(search.search(sent.query, places, region, k, where=where))
         saw(hit.id for hit in result.hits)
         return result
 
@@ -95,10 +95,10 @@ class RegionOut(BaseModel):
     hits: list[RegionHitOut]
     itself: float = Field(description="similarity of the region with itself")
     typical: float | None = Field(description="half of the cases have a place this alike or more")
-    considered: int = Field(description="cases compared, after filter and exclusions")
+    considered: int | None = Field(description=CONSIDERED)
     undescribed: int = Field(description="cases whose places are not kept yet")
-    excluded_same_subject: int
-    in_archive: bool = Field(description="whether the archive holds this very file")
+    excluded_same_subject: int | None = Field(description=EXCLUDED)
+    in_archive: bool | None = Field(description=HELD)
     sentences: list[str]
     encoder: str
     fingerprint: str
@@ -123,7 +123,9 @@ def search_region(
     search = marker.search
     data = photograph.file.read()
     query = desk.read(data, eye)
-    result = search.search(query, search.look_at(data, query), box, k, where=where)
+    result: RegionResult = discreet(
+        search.search(query, search.look_at(data, query), box, k, where=where)
+    )
     return RegionOut(
         region=result.region, hits=[RegionHitOut.of(hit) for hit in result.hits],
         itself=round(result.itself, 6),

@@ -10,6 +10,7 @@ from foveola.service.desk import Desk
 from foveola.service.pages import OnDesk, jpeg, page, saved
 from foveola.service.pictures import Kept
 from foveola.service.texts import texts
+from foveola.service.who import LARGE, NAMED, saw
 from foveola.study import Answer, Answers, Item, Study, to_csv
 from foveola.study.answers import SCALE
 from foveola.study.plan import code
@@ -74,6 +75,9 @@ def enter(reader: Annotated[str, Form()]) -> Response:
 @router.get("/study/answers.csv")
 def answers(sessions: OnStudy) -> Response:
     """All answers."""
+    answered = {each.item for each in sessions.answers.all()}
+    items = (item for item in sessions.study.items if item.number in answered)
+    saw((id_ for item in items for id_ in (item.query, item.shown)), NAMED)
     return saved(to_csv(sessions.study), "text/csv", "answers.csv")
 
 
@@ -87,6 +91,7 @@ def pair(reader: str, desk: OnDesk, sessions: OnStudy) -> HTMLResponse:
     place, item = left[0]
     sessions.since(reader, item)
     cases = [desk.case(id_) for id_ in (item.query, item.shown)]
+    saw((item.query, item.shown), LARGE)
     return page("study_pair.html", reader=reader, place=place, done=total - len(left), total=total,
                 scale=range(1, SCALE + 1), phantoms=any(map(is_phantom, cases)))  # fmt: skip
 

@@ -1,8 +1,8 @@
 """Answers as a table for multi-reader multi-case analysis."""
 
-import csv
-import io
+from collections.abc import Iterator
 
+from foveola import spreadsheets
 from foveola.study.answers import Answers
 from foveola.study.plan import Study
 
@@ -18,18 +18,18 @@ def to_csv(study: Study) -> str:
     `case` is the case asked about, `condition` the modality (hit or control), `score` how alike the
     reader found the two, `truth` 1 where their labels agree.
     """
+    return spreadsheets.to_csv(COLUMNS, _rows(study))
+
+
+def _rows(study: Study) -> Iterator[tuple[object, ...]]:
     items = {item.number: item for item in study.items}
-    out = io.StringIO()
-    rows = csv.writer(out, lineterminator="\n")
-    rows.writerow(COLUMNS)
     for a in sorted(Answers(study.folder).all(), key=lambda a: (a.reader, a.item)):
         if a.item not in items:
             continue
         of = items[a.item]
         truth = "" if of.truth is None else int(of.truth)
-        rows.writerow(
-            (a.reader, of.case, of.condition, a.similar, a.useful, truth, a.seconds,
-             a.server_seconds, a.item, a.order, of.rank or "", of.similarity, of.query, of.shown,
-             a.time)
+        yield (
+            a.reader, of.case, of.condition, a.similar, a.useful, truth, a.seconds,
+            a.server_seconds, a.item, a.order, of.rank or "", of.similarity, of.query, of.shown,
+            a.time,
         )  # fmt: skip
-    return out.getvalue()

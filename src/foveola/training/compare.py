@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from foveola.cases import Case
@@ -21,6 +20,7 @@ from foveola.encoders.encoder import Encoded, Encoder
 from foveola.encoders.reader import read_reader
 from foveola.errors import ConfigError, ImageError
 from foveola.evaluation import Side, evaluate
+from foveola.spreadsheets import to_csv
 from foveola.training.chosen import Config, load_any
 from foveola.training.config import DataConfig, TrainConfig
 from foveola.training.data import training_labels
@@ -231,12 +231,15 @@ def _number(value: float) -> str:
 
 def _write(rows: Sequence[Row], out: Path) -> None:
     (out / "comparison.md").write_text(to_markdown(rows), encoding="utf-8")
-    table = [
-        {"metric": row.metric, "configuration": row.name, "seed": seed, "score": score}
-        for row in rows
-        for seed, score in enumerate(row.scores)
-    ]
-    pd.DataFrame(table).to_csv(out / "comparison.csv", index=False)
+    table = to_csv(
+        ("metric", "configuration", "seed", "score"),
+        (
+            (row.metric, row.name, seed, score)
+            for row in rows
+            for seed, score in enumerate(row.scores)
+        ),
+    )
+    (out / "comparison.csv").write_text(table, encoding="utf-8")
     _plot(rows, out / "comparison.png")
 
 

@@ -27,6 +27,10 @@ TRUST = "trust.json"  # in the folder of an archive
 FORMAT = 1
 FALSE_REJECT = 0.01  # of the archive's own photographs
 LEAST = 20  # people, below which nothing can be said
+ALIKE = 0.998  # stands for what an archive can't say: docs/doors.md, "That matching is off"
+# Share of an archive's photographs that may lose a case of somebody else because it is so alike:
+# where no eye is there twice, and at the most.
+OTHERS = (0.1, 0.25)
 _POINTS = 201  # of a distribution that is kept
 
 
@@ -45,6 +49,8 @@ class Calibration:
         nearest: quantiles, at equal steps, of the similarity to the nearest other person.
         same, other: quantiles of the similarity of pairs with the same label and with different
             ones, of different people; empty where fewer than BIN are known.
+        own: quantiles of the similarity to the nearest other photograph of the same eye; empty
+            where fewer than LEAST people have two.
         curves: the chance that a neighbour's label is the query's, by the neighbour's label; REST
             stands for every label that has no curve of its own.
     """
@@ -59,6 +65,21 @@ class Calibration:
     curves: Mapping[str, Curve]
     trained: float | None = None
     new: bool = True
+    own: tuple[float, ...] = ()
+
+    @property
+    def alike(self) -> float:
+        """Similarity from which on a photograph may well be another of the same eye.
+
+        Where the archive holds eyes twice: as many of these pairs are less alike as there are
+        photographs with somebody else's that is more alike. Without, and at the least: see OTHERS.
+        """
+        steps = np.linspace(0, 1, len(self.nearest))
+        if not self.own:
+            return float(np.interp(1 - OTHERS[0], steps, self.nearest))
+        least = float(np.interp(1 - OTHERS[1], steps, self.nearest))
+        crossing = np.array(self.own) >= np.array(self.nearest)[::-1]
+        return max(least, self.own[int(crossing.argmax())]) if crossing.any() else least
 
     @property
     def threshold(self) -> float:
@@ -170,6 +191,7 @@ def _read(values: dict[str, Any]) -> Calibration:
     read = {key: read_curve(curve) for key, curve in values.pop("curves").items()}
     curves = {key: curve for key, curve in read.items() if curve is not None}
     lines = {name: tuple(map(float, values.pop(name))) for name in ("nearest", "same", "other")}
+    lines["own"] = tuple(map(float, values.pop("own", ())))  # archives from before have none
     made: dict[str, Any] = values | lines | {"curves": curves}
     return Calibration(**made)
 
@@ -186,6 +208,7 @@ def _fitted(archive: Archive, sample: Sample, trained: NDArray[np.bool_] | None)
         curves=sample.curves(),
         trained=None if trained is None else float(trained.mean()),
         new=sample.new,
+        own=_quantiles(sample.own) if len(sample.own) >= LEAST else (),
     )
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from foveola.archive.state import State
 from foveola.relevance.curve import Bools, Curve, Ids, fit_curve
+from foveola.relevance.labels import codes_of
 from foveola.trust.judged import Label
 
 Vectors = NDArray[np.float32]
@@ -54,6 +55,7 @@ class Sample:
         new: whether the encoder was trained on no photograph of theirs, as far as is known.
         label: compared.
         nearest: (Q,) similarity to the nearest other person.
+        own: (at most Q,) similarity to the nearest other photograph of the same eye.
         same, other: similarities of pairs that share a label value, and that don't.
         similarity, agree, key, asker: of neighbours: how alike, whether they share the query's
             label, the neighbour's label, and who asked.
@@ -64,6 +66,7 @@ class Sample:
     new: bool
     label: Label | None
     nearest: Vectors
+    own: Vectors
     same: Vectors
     other: Vectors
     similarity: Vectors
@@ -101,9 +104,10 @@ def draw(state: State, queries: int, seed: int, trained: Bools | None = None) ->
     new = np.ones(len(people), bool) if trained is None else ~np.isin(people, people[trained])
     few = len(np.unique(people[new & (labels.known | (labels.kind is None))])) < ENOUGH
     asked = _one_a_person(people, labels, queries, rng, new | few)
-    found = _Found()
+    found, eyes = _Found(), _eyes(state)
     for part, similarity in _similarities(state.matrix, asked):
         for query, row in zip(part, similarity, strict=True):
+            found.own_eye(int(query), row, eyes)
             row[people == people[query]] = -2  # below any cosine
             found.add(int(query), row, people, labels, rng)
     return found.sample(len(people), len(asked), labels.kind, bool(new[asked].all()))
@@ -114,9 +118,17 @@ class _Found:
 
     def __init__(self) -> None:
         self.nearest: list[float] = []
+        self.own: list[float] = []
         self.same: list[Vectors] = []
         self.other: list[Vectors] = []
         self.near: list[tuple[Vectors, Bools, NDArray[np.str_], Ids]] = []
+
+    def own_eye(self, query: int, row: Vectors, eyes: Ids) -> None:
+        """One query; row: (N,) its similarities; eyes: (N,) whose eye each shows, -1 unknown."""
+        again = eyes == eyes[query]
+        again[query] = False
+        if eyes[query] >= 0 and again.any():
+            self.own.append(float(row[again].max()))
 
     def add(
         self, query: int, row: Vectors, people: Ids, labels: Labels, rng: np.random.Generator
@@ -142,8 +154,17 @@ class _Found:
         near = [np.concatenate(column) for column in zip(nothing, *self.near, strict=True)]
         return Sample(
             cases, people, new, label, np.array(self.nearest, np.float32),
+            np.array(self.own, np.float32),
             np.concatenate([empty, *self.same]), np.concatenate([empty, *self.other]), *near,
         )  # fmt: skip
+
+
+def _eyes(state: State) -> Ids:
+    """(N,) a number for each eye of a known person; -1 where person or side is unknown."""
+    shown = state.photographed()
+    known = [None not in (one.subject, one.eye) for one in shown]
+    codes = codes_of([(one.collection, one.subject, one.eye) for one in shown])
+    return np.where(known, codes, -1)
 
 
 def _nearest_people(row: Vectors, rows: Ids, people: Ids) -> Ids:

@@ -9,8 +9,10 @@ from pydantic import BaseModel, Field
 from foveola.cases import Case
 from foveola.service.api import FAULTS, CaseOut
 from foveola.service.changes import Changes
+from foveola.service.ids import CaseId
 from foveola.service.pages import OnDesk
 from foveola.service.rest.records import record_of
+from foveola.service.who import saw
 
 LARGEST = 2**63 - 1  # id that the archive can hold
 router = APIRouter(prefix="/api/v1", responses=FAULTS)
@@ -85,10 +87,11 @@ def add(
 
 
 @router.delete("/cases/{id}", status_code=204)
-def delete(id: int, changes: OnChanges) -> Response:  # noqa: A002 - the path says id
+def delete(id: CaseId, changes: OnChanges) -> Response:  # noqa: A002 - the path says id
     """Take a case away, beyond recovery: record, descriptors, and the photograph if it was sent.
 
     Takes a second or two for 100,000 cases, as the archive is rewritten. For many cases use a job.
     """
     changes.remove(id)
+    saw([id])
     return Response(status_code=204)

@@ -12,6 +12,7 @@ from foveola.people_search import PersonHit, PersonResult
 from foveola.reading import EyeReading, Reading
 from foveola.service.api import FAULTS, CaseOut
 from foveola.service.pages import OnDesk
+from foveola.service.who import may_match
 
 NOTE = "Probabilities for whoever looks at the photographs; no diagnosis."
 router = APIRouter(prefix="/api/v1", responses=FAULTS)
@@ -61,8 +62,9 @@ class PersonOut(BaseModel):
             PairOut(query=p.query, eye=p.eye, similarity=round(p.similarity, 6)) for p in hit.pairs
         ]
         return cls(
-            rank=hit.rank, similarity=round(hit.similarity, 6), pairs=pairs, subject=hit.subject,
-            visit=hit.visit, grade=hit.grade, left=cases.get("left"), right=cases.get("right"),
+            rank=hit.rank, similarity=round(hit.similarity, 6), pairs=pairs,
+            subject=hit.subject if may_match() else None, visit=hit.visit,
+            grade=hit.grade, left=cases.get("left"), right=cases.get("right"),
             findings=None if hit.findings is None else sorted(hit.findings),
         )  # fmt: skip
 

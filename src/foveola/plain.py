@@ -1,0 +1,47 @@
+"""Texts for a terminal and a log, in which a name can do nothing but be read.
+
+The name of a file may hold whatever a file system takes: a line end that begins a line of its own,
+an escape that moves the cursor or changes a colour, a sign that turns the direction of writing.
+"""
+
+import re
+import unicodedata
+from typing import Any
+
+_STEER = ("Cc", "Cf", "Cs", "Zl", "Zp")  # Unicode's categories: controls, formats, half pairs, ends
+_OURS = re.compile("(\x1b\\[[01]m|[\n\t])")  # bold and no longer, as click writes it; our lines
+
+
+def plain(text: str) -> str:
+    """The text on one line: a sign that would steer where it is shown is spelt out."""
+    return text if text.isprintable() else "".join(map(_spelt, text))
+
+
+def plain_lines(text: str) -> str:
+    """The same for a text of ours with lines and columns in it."""
+    return "".join(part if _OURS.fullmatch(part) else plain(part) for part in _OURS.split(text))
+
+
+def _spelt(sign: str) -> str:
+    if unicodedata.category(sign) not in _STEER:
+        return sign
+    return f"\\u{ord(sign):04x}" if ord(sign) < 1 << 16 else f"\\U{ord(sign):08x}"
+
+
+class PlainStream:
+    """A stream that writes plain lines only.
+
+    Args:
+        stream: of text, to which everything else is left.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write it, plain."""
+        self._stream.write(plain_lines(text))
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)

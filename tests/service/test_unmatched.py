@@ -1,0 +1,88 @@
+"""Who may not match people learns neither who somebody is nor whether they are there."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from foveola.accounts import ROLES, Accounts
+from foveola.archive import Archive
+from foveola.service import Settings, create_app
+from service.people import with_accounts
+
+SUBJECT = "Q7-pseudonym"
+
+
+@pytest.fixture(scope="module")
+def archive(served, tmp_path_factory):
+    """The archive, whose first person has a name of their own."""
+    from dataclasses import replace
+
+    folder = tmp_path_factory.mktemp("unmatched") / "A"
+    shutil.copytree(served, folder)
+    with Archive.open(folder) as opened:
+        first = opened.case(1)
+        own = [case for _, case in opened.cases() if case.subject == first.subject]
+        opened.update_records([replace(case, subject=SUBJECT) for case in own])
+    with_accounts(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def programs(archive):
+    app = create_app(archive, settings=Settings(rate=1e6, burst=1e6))
+    with Accounts(archive) as accounts:
+        secrets = {role: accounts.make_token(role, "", 1) for role in ROLES}
+    return {
+        role: TestClient(app, headers={"Authorization": f"Bearer {secret}"}, follow_redirects=False)
+        for role, secret in secrets.items()
+    }
+
+
+def own(archive):
+    with Archive.open(archive, read_only=True) as opened:
+        return {"photograph": ("x.png", Path(opened.case(1).path).read_bytes(), "image/png")}
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_pseudonym_is_shown_to_who_may_match(programs, archive, role):
+    client, may = programs[role], role in ("matcher", "admin")
+    like = client.post("/cases/3/like").headers["location"]
+    everywhere = [
+        "/cases/1", "/api/v1/cases/1", "/api/v1/cases", like, f"{like}/compare/1",
+        f"{like}/report", f"{like}/hits.csv", "/overview",
+    ]  # fmt: skip
+    said = {address: SUBJECT in client.get(address, params={"count": 100}).text
+            for address in everywhere}  # fmt: skip
+    searched = client.post("/api/v1/search", files=own(archive), data={"k": 100})
+    if may:
+        assert said["/cases/1"]
+        assert said["/api/v1/cases/1"]
+    else:
+        assert not any(said.values())
+        assert SUBJECT not in searched.text
+        assert client.post("/api/v1/cases", files=own(archive)).text.count(SUBJECT) == 0
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_file_is_confirmed_to_who_may_match(programs, archive, role):
+    client, may = programs[role], role in ("matcher", "admin")
+    said = client.post("/api/v1/search", files=own(archive)).json()
+    counts = [said[name] for name in ("in_archive", "excluded_same_subject", "considered")]
+    if may:
+        assert counts[0] is True
+        assert counts[1] > 0
+    else:
+        assert counts == [None, None, None]
+    page = client.get(client.post("/queries", files=own(archive)).headers["location"]).text
+    assert ('href="/cases/1"' in page.split("hits")[0]) is may
+    assert ("Compared with" in page) is may
+    assert ("and those so alike that they may be, are left out" in page) is not may
+
+
+def test_without_accounts_all_is_said(client, photographs):
+    files = {"photograph": ("x.png", photographs[5].read_bytes(), "image/png")}
+    said = client.post("/api/v1/search", files=files).json()
+    assert said["in_archive"] is True
+    assert said["considered"] > 0
