@@ -76,7 +76,7 @@ class AutoMargin(nn.Module):
     def _apply(self, fn: Callable[..., Tensor], recurse: bool = True) -> Self:
         """Move with the module that this is part of, but keep every digit."""
         kept = dict(self.named_buffers())
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         for name, buffer in kept.items():
             moved = self.get_buffer(name)
             if moved.dtype != buffer.dtype:
