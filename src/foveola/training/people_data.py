@@ -171,7 +171,9 @@ class Feed:
         """In random order, augmented; of several processes each has its part of a batch."""
         config = self.config
         dataset = self._dataset(people, config.data.augment)
-        batches = BatchSampler(RandomSampler(dataset), config.batch, drop_last=True)
+        batches = BatchSampler(
+            RandomSampler(range(len(people.photographs))), config.batch, drop_last=True
+        )
         return DataLoader(dataset, batch_sampler=SharedBatches(batches), num_workers=config.workers)
 
     def judged(self, people: People) -> "DataLoader[Any]":

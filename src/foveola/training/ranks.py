@@ -8,7 +8,7 @@ means are those of a part. The first process prepares, reports and exports.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sized
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import TypeVar
@@ -106,7 +106,7 @@ class SharedBatches(Sampler[list[int]]):
 class EvenRows(Sampler[int]):
     """Every W-th of N rows; some come twice where N is not a multiple of W processes."""
 
-    def __init__(self, rows: Sequence[object]) -> None:
+    def __init__(self, rows: Sized) -> None:
         self.count = len(rows)
 
     def __len__(self) -> int:
