@@ -3,6 +3,7 @@
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -31,6 +32,17 @@ LONGEST = ("training/test_run.py", "training/test_compare.py", "matching/test_ma
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the longest files."""
     items.sort(key=lambda item: not item.path.as_posix().endswith(LONGEST))
+
+
+@pytest.fixture
+def unwritten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """New arrays hold NaN or -1, not the result of the run before that lay in the same memory."""
+
+    def spoilt(shape: object, dtype: object = float) -> object:
+        kind = np.dtype(dtype).kind  # type: ignore[call-overload]
+        return np.full(shape, np.nan if kind == "f" else -1, dtype)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(np, "empty", spoilt)
 
 
 @pytest.fixture(scope="session")

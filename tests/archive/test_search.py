@@ -81,6 +81,7 @@ def test_the_rows_given_are_the_only_ones_searched(vectors):
         assert similarities[0].tolist() == scores
 
 
+@pytest.mark.usefixtures("unwritten")
 def test_many_queries_at_once_give_what_each_gives_alone(vectors, monkeypatch):
     monkeypatch.setattr("foveola.archive.search._PRODUCT", 1000)  # so that it takes several parts
     monkeypatch.setattr("foveola.archive.search._CHUNK", 7)
@@ -137,6 +138,7 @@ def test_unit_refuses_what_is_no_descriptor(vector, message):
         unit(np.array(vector, np.float32), 2)
 
 
+@pytest.mark.usefixtures("unwritten")
 @pytest.mark.parametrize("cores", [2, 3])
 def test_cores_that_share_a_large_matrix_find_what_one_finds(vectors, monkeypatch, cores):
     matrix, query = vectors(1000), vectors(1, seed=4)

@@ -109,6 +109,21 @@ def test_verification_by_hand():
         Pairs.from_scores([np.nan], [0.0])
 
 
+def test_a_rate_that_is_met_exactly_counts_as_not_above():
+    # at .65 both genuine pairs are matched and 3 of 10 impostors, at .7 one genuine pair
+    pairs = Pairs.from_scores([0.75, 0.65], [0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0])
+    got = verify(pairs, false_matches=(0.3, 0.39, 0.4, 0.29), bootstrap=0)
+    told = {rate: value.value for rate, value in got.fnmr.items()}
+    assert told[0.3] == told[0.39] == told[0.4] == 0  # 3 pairs of 10 are enough to be told
+    assert np.isnan(told[0.29])  # 2.9 are not
+    more = Pairs.from_scores([0.75, 0.65, 0.55], [0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0])
+    got = verify(more, false_matches=(0.3, 0.4), bootstrap=0)
+    assert [got.fnmr[rate].value for rate in (0.3, 0.4)] == pytest.approx([1 / 3, 0])
+    for rate in (0.0, 1.0):
+        with pytest.raises(ValueError, match="must lie between 0 and 1"):
+            verify(pairs, false_matches=(rate,))
+
+
 def test_ties_count_half():
     got = verify(Pairs.from_scores([0.5, 0.5], [0.5, 0.5]), bootstrap=0)
     assert got.auc.value == pytest.approx(0.5)
@@ -146,6 +161,30 @@ def test_the_same_image_is_never_its_own_mate_and_visits_are_left_out():
         identify(Known(rows, whose, visits=visits), bootstrap=0)
     other = identify(Known(rows, whose, visits=["a", "b"] * 4), bootstrap=0)
     assert other.metrics["rank-1"].value.micro == 1
+
+
+def test_other_people_of_the_same_visit_are_ranked():
+    # two visits on which everyone came: only the query's own images of that visit are left out
+    rows, whose = people(count=4, images=2, noise=0.01)
+    got = identify(Known(rows, whose, visits=["a", "b"] * 4), bootstrap=0)
+    assert got.verification.impostor == 8 * 6
+    assert got.verification.genuine == 8
+    twin = rows.copy()
+    twin[2] = rows[0]  # somebody else of the same visit looks the same
+    got = identify(Known(twin, whose, visits=["a", "b"] * 4), bootstrap=0)
+    assert not got.best.right[0]
+    assert got.best.impostor[0] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("visits", [None, ["a", "a", "b"] * 10])
+def test_the_best_impostor_is_another_person(visits):
+    rows, whose = people(noise=1.0)
+    visits = visits and visits * 3
+    got = identify(Known(rows, whose, visits=visits), bootstrap=0)
+    unit = rows.astype(float) / np.linalg.norm(rows.astype(float), axis=1, keepdims=True)
+    cosines = np.where(np.equal.outer(whose, whose), -np.inf, unit @ unit.T)
+    assert got.best.impostor == pytest.approx(cosines.max(axis=1))
+    assert got.best.impostor.max() < 1  # and never the query itself
 
 
 def test_groups_split_the_metrics():

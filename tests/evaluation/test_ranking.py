@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -49,6 +50,7 @@ def test_equal_descriptors_keep_their_order_wherever_they_stand():
     assert np.array_equal(rank(similarity, relevance, nothing).relevance, relevance)
 
 
+@pytest.mark.usefixtures("unwritten")
 def test_cosines_in_tiles_are_those_of_one_product(monkeypatch):
     generator = np.random.default_rng(2)
     queries = generator.normal(size=(3, 8)).astype(np.float32)

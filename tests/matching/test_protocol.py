@@ -63,6 +63,28 @@ def test_dates_and_days_of_a_column():
     assert got.groups == ("7 to 30 d", "7 to 30 d")
 
 
+@pytest.mark.parametrize(
+    ("unit", "edges", "gap", "group"),
+    [
+        ("days", (7, 30), 6, "0 to 7 d"),
+        ("days", (7, 30), 7, "0 to 7 d"),  # an edge is of the part below
+        ("days", (7, 30), 8, "7 to 30 d"),
+        ("days", (7, 30), 30, "7 to 30 d"),
+        ("days", (7, 30), 31, "over 30 d"),
+        ("months", (12,), 12, "0 to 12 m"),
+        ("years", (1, 2), 2, "1 to 2 y"),
+        ("months", (), 5, "0 y"),  # whole years are the nearest, not those that are over
+        ("months", (), 7, "1 y"),
+        ("months", (), 17, "1 y"),
+        ("months", (), 20, "2 y"),
+        ("days", (), 700, "2 y"),
+    ],
+)
+def test_a_gap_lies_in_the_part_that_is_told(unit, edges, gap, group):
+    cases = [case("0", visit=0.0), case("1", visit=float(gap))]
+    assert part(cases, Protocol(unit=unit, edges=edges)).groups == (group,)
+
+
 @pytest.mark.parametrize("value", ["soon", "2020-13-01", float("nan")])
 def test_a_time_that_is_none_is_refused(value):
     with pytest.raises(

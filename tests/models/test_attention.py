@@ -5,10 +5,13 @@ import torch
 
 from foveola.models.attention import (
     ATTENTIONS,
+    CBAM,
     AxialAttention,
     MirrorAttention,
     SelfAttention,
     SpatialGate,
+    SqueezeExcitation,
+    _affinity,
 )
 from foveola.models.descriptor import DescriptorModel
 
@@ -188,6 +191,48 @@ def test_large_maps_do_not_overflow_in_float16():
     large = [m * 3000 for m in maps(dtype=torch.float16)]  # products are beyond 65504
     for out in MirrorAttention(C).half().eval()(*large):
         assert out.isfinite().all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_the_affinity_is_that_of_single_precision_under_autocast(dtype):
+    generator = torch.Generator().manual_seed(0)
+    query, key = 5 * torch.randn(2, 2, C, H, W, generator=generator)
+    expected = _affinity(query, key, 1.0)
+    with torch.autocast("cpu", dtype):
+        assert torch.equal(_affinity(query, key, 1.0), expected)
+        # products of 4e6 are beyond float16; each position looks at itself
+        large = torch.eye(H * W)[None].reshape(1, H * W, H, W) * 2000
+        assert torch.equal(_affinity(large, large, 1.0)[0], torch.eye(H * W))
+
+
+def identical(*convolutions):
+    """Convolutions of one position that hand on what they get."""
+    with torch.no_grad():
+        for conv in convolutions:
+            conv.weight.copy_(torch.eye(conv.weight.shape[0])[:, :, None, None])
+            conv.bias.zero_()
+
+
+def test_cbam_by_hand():
+    block = CBAM(2, reduction=1)
+    identical(block.channel[0], block.channel[2])
+    with torch.no_grad():
+        block.spatial.weight.zero_()
+        block.spatial.weight[0, 0, 3, 3] = 1.0  # the mean here
+        block.spatial.weight[0, 1, 3, 3] = 2.0  # and the maximum
+    x = torch.tensor([[[[0.5, 1.5]], [[0.0, 4.0]]]])  # means 1 2, maxima 1.5 4
+    gated = x * torch.tensor([2.5, 6.0]).sigmoid()[:, None, None]
+    logits = gated.mean(1) + 2 * gated.amax(1)
+    (out,) = block(x, x, x)
+    torch.testing.assert_close(out, gated * logits.sigmoid())
+
+
+def test_squeeze_and_excitation_by_hand():
+    block = SqueezeExcitation(2, reduction=1)
+    identical(block.gate[0], block.gate[2])
+    x = torch.tensor([[[[0.5, 1.5]], [[0.0, 4.0]]]])  # means 1 2
+    (out,) = block(x, x, x)
+    torch.testing.assert_close(out, x * torch.tensor([1.0, 2.0]).sigmoid()[:, None, None])
 
 
 def test_the_spatial_gate_by_hand():

@@ -19,6 +19,17 @@ def test_gem_by_hand():
     assert GeM(p=3)(x).item() == pytest.approx(9 ** (1 / 3), rel=1e-5)
 
 
+@pytest.mark.parametrize(("settings", "floor"), [({}, 1e-6), ({"eps": 0.5}, 0.5)])
+def test_what_is_dark_everywhere_is_pooled_to_eps_and_still_teaches(settings, floor):
+    pool = GeM(**settings)
+    x = torch.tensor([[[[0.0, -1.0]]]], requires_grad=True)
+    pooled = pool(x)
+    assert pooled.item() == pytest.approx(floor, rel=1e-4)
+    pooled.sum().backward()  # without a floor log 0 makes the exponent's gradient NaN
+    assert pool.p.grad.isfinite()
+    assert x.grad.isfinite().all()
+
+
 def test_gem_runs_from_the_average_to_the_maximum():
     x = torch.rand(2, 5, 4, 4, generator=torch.Generator().manual_seed(1)) + 0.1
     assert torch.allclose(GeM(p=1)(x), x.mean((2, 3)), atol=1e-5)

@@ -29,6 +29,16 @@ def test_the_cosine_by_hand():
     assert one.norm().item() == pytest.approx(1, abs=1e-6)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_the_labels_are_those_of_single_precision_under_autocast(dtype):
+    generator = torch.Generator().manual_seed(0)
+    part = LabelPart(64, ["a", "b", "c"], 0.5)
+    visual, pooled = torch.randn(2, 5, 64, generator=generator)
+    expected = part(visual, pooled)
+    with torch.autocast("cpu", dtype):
+        assert torch.equal(part(visual, pooled), expected)
+
+
 def test_sharpened_probabilities_are_powers_of_themselves():
     made = part_with([0.8, 0.2], 0.5)
     made.classifier.weight.data = torch.tensor([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0]])

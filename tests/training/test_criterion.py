@@ -1,11 +1,17 @@
 """The losses of a run, by name: each trains, and what is logged is what it says."""
 
+from dataclasses import fields
 from typing import get_args
 
 import pytest
 import torch
 
-from foveola.losses import ada_triplet_loss, triplet_loss
+from foveola.losses import (
+    ada_triplet_loss,
+    fine_triplet_hinge_loss,
+    fine_triplet_loss,
+    triplet_loss,
+)
 from foveola.models.descriptor import DescriptorModel
 from foveola.training.config import (
     BatchConfig,
@@ -161,6 +167,85 @@ def test_auto_margin_moves_the_plain_triplets_margin_too():
     assert value == pytest.approx(triplet_loss(DESCRIPTORS, TARGETS, margin=0.5).item())
     loss.auto.step()
     assert loss.margin != 0.5
+
+
+# For each setting the losses that have it, and a value other than the default.
+PLAIN = {"proxy_weight": 0.0}
+HEADS = {"label": {"label_weight": 1.0}, "findings": {"findings_weight": 1.0}}
+WITH_MARGIN = ("triplet", "ada_triplet", "fine_triplet", "fine_triplet_hinge", "contrastive",
+               "circle", "arcface", "soft_triple")  # fmt: skip
+AUTO = [{"name": name, "auto_margin": True} for name in ("triplet", "ada_triplet")]
+SETTINGS = {
+    "name": [({}, "circle")],
+    "weight": [({"name": name}, 2.0) for name in get_args(LossName) if name != "none"],
+    "margin": [({"name": name}, 0.6) for name in WITH_MARGIN] + [(auto, 0.6) for auto in AUTO],
+    "mining": [({"name": name}, "hard") for name in ("triplet", "ada_triplet")]
+    + [(auto, "hard") for auto in AUTO],
+    "beta": [({"name": "ada_triplet"}, 0.2), (AUTO[1], 0.2)],
+    "scale": [({"name": "fine_triplet"}, 2.0)],
+    "symmetric": [({"name": "fine_triplet"}, True)],
+    "auto_margin": [({"name": name}, True) for name in ("triplet", "ada_triplet")],
+    "k_margin": [(auto, 1.1) for auto in AUTO],
+    "k_beta": [(AUTO[1], 1.1)],
+    "proxy_weight": [({"name": "none"}, 2.0)],
+    "proxy_temperature": [({"name": "none", "proxy_weight": 1.0}, 0.5)],
+    "grade_weight": [({"name": "none"}, 1.0)],
+    "label_weight": [({"name": "none"}, 1.0)],
+    "findings_weight": [({"name": "none"}, 1.0)],
+    "smoothing": [({"name": "none"} | HEADS["label"], 0.2)],
+    "dropout": [({"name": "none"} | head, 0.5) for head in HEADS.values()],
+}
+
+
+def all_of(**settings):
+    """The sum of every part after an epoch of similar descriptors, which AutoMargin sees."""
+    torch.manual_seed(0)  # of proxies, heads and what they drop
+    config = LossConfig(**PLAIN | settings)
+    loss = Criterion(config, labels=3, dimension=8, width=8, findings=2)
+    near = torch.nn.functional.normalize(DESCRIPTORS + 0.6 * torch.eye(8)[TARGETS], dim=1)
+    told = torch.tensor([[0, 1], [1, 0]] * 6)
+    logits = torch.linspace(-1, 1, 60).reshape(12, 5)
+    torch.manual_seed(1)
+    for _ in range(2):
+        parts = loss(near, TARGETS, logits, TARGETS, DESCRIPTORS, told)
+        if loss.auto is not None:
+            loss.auto.step()
+    return sum(part.item() for part in parts.values())
+
+
+@pytest.mark.parametrize(
+    ("field", "base", "value"), [(field, *each) for field in SETTINGS for each in SETTINGS[field]]
+)
+def test_every_setting_changes_the_loss_it_is_for(field, base, value):
+    if field in ("margin", "beta") and base.get("auto_margin"):
+        criteria = [criterion(**PLAIN | base | more) for more in ({}, {field: value})]
+        assert [getattr(each.auto, field) for each in criteria] == [
+            0.25 if field == "margin" else 0.0, value,
+        ]  # fmt: skip
+        return
+    assert all_of(**base, **{field: value}) != pytest.approx(all_of(**base), rel=1e-4)
+
+
+def test_no_setting_was_forgotten():
+    assert set(SETTINGS) == {each.name for each in fields(LossConfig)}
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"name": "ada_triplet", "margin": 0.4, "beta": 0.2, "mining": "all"},
+         ada_triplet_loss(DESCRIPTORS, TARGETS, margin=0.4, beta=0.2, mining="all")),
+        ({"name": "fine_triplet", "margin": 0.4, "scale": 2.0, "symmetric": True},
+         fine_triplet_loss(DESCRIPTORS, TARGETS, margin=0.4, scale=2.0, symmetric=True)),
+        ({"name": "fine_triplet_hinge", "margin": 0.4},
+         fine_triplet_hinge_loss(DESCRIPTORS, TARGETS, margin=0.4)),
+        ({"name": "triplet", "margin": 0.4, "mining": "hard"},
+         triplet_loss(DESCRIPTORS, TARGETS, margin=0.4, mining="hard")),
+    ],
+)  # fmt: skip
+def test_settings_arrive_under_their_own_name(settings, expected):
+    loss = criterion(**PLAIN | settings)(DESCRIPTORS, TARGETS, None, None)
+    assert loss[settings["name"]].item() == pytest.approx(expected.item())
 
 
 def test_active_triplets_are_a_share():

@@ -182,17 +182,23 @@ def train(config: Path, out: Path, as_json: bool) -> None:
 
     A file that says task = "reading" trains a reader of both eyes, written to OUT/reader; use
     it with foveola read LEFT RIGHT --reader OUT/reader.
+
+    It takes one device. To train on N of them start as many processes:
+    torchrun --nproc-per-node N -m foveola train CONFIG OUT
     """
     from foveola.training.chosen import load_any
 
     asked = load_any(config)
     try:
+        from foveola.training.ranks import first
         from foveola.training.start import start
     except ModuleNotFoundError as error:
         raise MissingExtraError(
             f"training needs {error.name}. Run: pip install 'foveola[train]'"
         ) from error
     released = start(asked, config.parent, out, lambda line: click.echo(line, err=True))
+    if not first():
+        return
     if as_json:
         print_json({released.name: str(released)})
     else:

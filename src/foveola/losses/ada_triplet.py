@@ -6,10 +6,11 @@ Oulu-IMEDS/AdaTriplet at 60073c5, from which the defaults are.
 
 from torch import Tensor
 
-from foveola.losses.pairs import Indices, pairs_of
+from foveola.losses.pairs import Indices, once, pair_loss, pairs_of
 from foveola.losses.triplet import Mining, hinge_mean, listed, mean_above_zero
 
 
+@pair_loss
 def ada_triplet_loss(
     embeddings: Tensor,
     labels: Tensor | None,
@@ -56,12 +57,12 @@ def ada_triplet_loss(
         embeddings, labels, indices_tuple, ref_emb, ref_labels, positive_from=positive_from
     )
     if indices_tuple is not None and len(indices_tuple) == 3:
-        triplet = mean_above_zero(margin - listed(embeddings, ref_emb, indices_tuple))
+        triplet = mean_above_zero(margin - listed(embeddings, labels, indices_tuple, ref_emb))
     else:
         triplet = hinge_mean(pairs, margin, mining)
     negative = pairs.negative
-    if ref_emb is None:  # unordered pairs, each once
-        negative = (negative | negative.mT).triu(1)
+    if ref_emb is None:
+        negative = once(negative)
     near = negative & (pairs.similarity >= beta)
     excess = ((pairs.similarity - beta) * near).sum() / near.sum().clamp(min=1)
     return triplet + weight * excess

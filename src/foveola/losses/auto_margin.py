@@ -6,13 +6,14 @@
 Source: Nguyen et al., MICCAI 2022 (arXiv:2205.02849), and Oulu-IMEDS/AdaTriplet at 60073c5.
 """
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Literal, Self
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from foveola.losses.pairs import Pairs, pairs_of
+from foveola.losses.pairs import Indices, Pairs, once, pairs_of
 
 Mode = Literal["mean", "Q1", "Q2"]
 
@@ -31,6 +32,7 @@ class AutoMargin(nn.Module):
     The authors keep every similarity of an epoch. Here means come from running sums, which are
     exact, and quartiles from histograms, whose memory does not grow. Everything is in buffers,
     so it is part of a checkpoint; over ranks of torch.distributed the sums are added in `step`.
+    They stay float64 under `half()` and the like, as float16 ends at 65504 triplets.
 
     Args:
         k_margin, k_beta: above 0. The authors' configuration has 2 and 2.
@@ -71,13 +73,37 @@ class AutoMargin(nn.Module):
         """The beta to use now, at most 1."""
         return float(self.get_buffer("_values")[1])
 
+    def _apply(self, fn: Callable[..., Tensor], recurse: bool = True) -> Self:
+        """Move with the module that this is part of, but keep every digit."""
+        kept = dict(self.named_buffers())
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        for name, buffer in kept.items():
+            moved = self.get_buffer(name)
+            if moved.dtype != buffer.dtype:
+                setattr(self, name, buffer.to(moved.device))
+        return self
+
     @torch.no_grad()
-    def update(self, embeddings: Tensor, labels: Tensor) -> None:
-        """Take in a batch: (B, D) and (B,), or (B, L) findings."""
-        pairs = pairs_of(embeddings.detach(), labels)
-        self.get_buffer("_sums").add_(_sums(pairs))
+    def update(
+        self,
+        embeddings: Tensor,
+        labels: Tensor | None,
+        indices_tuple: Indices | None = None,
+        ref_emb: Tensor | None = None,
+    ) -> None:
+        """Take in a batch: (B, D) and (B,), or (B, L) findings.
+
+        Where there are no labels, a miner's pairs: each anchor's positives with each of its
+        negatives, among the references where there are any. A pair with a descriptor that is
+        not finite is passed over.
+        """
+        if labels is not None:
+            indices_tuple = ref_emb = None
+        pairs = _finite(pairs_of(embeddings.detach(), labels, indices_tuple, ref_emb))
+        apart = once(pairs.negative) if ref_emb is None else pairs.negative
+        self.get_buffer("_sums").add_(_sums(pairs, apart))
         if self.mode != "mean":
-            differences, negatives = _histograms(pairs)
+            differences, negatives = _histograms(pairs, apart)
             self.get_buffer("_differences").add_(differences)
             self.get_buffer("_negatives").add_(negatives)
 
@@ -112,8 +138,13 @@ class AutoMargin(nn.Module):
         return _quantile(histogram, 0.75 if self.mode == "Q1" else 0.5, -1.0, 1.0)
 
 
-def _sums(pairs: Pairs) -> Tensor:
-    """Sum and number of s_ap - s_an over triplets, and of s_an over unordered negative pairs.
+def _finite(pairs: Pairs) -> Pairs:
+    known = pairs.similarity.isfinite()
+    return Pairs(pairs.similarity.nan_to_num(), pairs.positive & known, pairs.negative & known)
+
+
+def _sums(pairs: Pairs, apart: Tensor) -> Tensor:
+    """Sum and number of s_ap - s_an over triplets, and of s_an over the pairs apart.
 
     An anchor with P positives and N negatives has P N triplets, in which each positive stands
     N times and each negative P times; so no triplet need be formed.
@@ -121,10 +152,10 @@ def _sums(pairs: Pairs) -> Tensor:
     s = pairs.similarity.double()
     p, n = pairs.positive.sum(1), pairs.negative.sum(1)
     s_p, s_n = (s * pairs.positive).sum(1), (s * pairs.negative).sum(1)
-    return torch.stack([(s_p * n - s_n * p).sum(), (p * n).sum(), s_n.sum() / 2, n.sum() / 2])
+    return torch.stack([(s_p * n - s_n * p).sum(), (p * n).sum(), (s * apart).sum(), apart.sum()])
 
 
-def _histograms(pairs: Pairs) -> tuple[Tensor, Tensor]:
+def _histograms(pairs: Pairs, apart: Tensor) -> tuple[Tensor, Tensor]:
     """Of s_ap - s_an over triplets (2 BINS from -2 to 2), and of s_an (BINS from -1 to 1).
 
     The first is each anchor's histogram of positives correlated with that of its negatives.
@@ -134,7 +165,7 @@ def _histograms(pairs: Pairs) -> tuple[Tensor, Tensor]:
     spectrum = torch.fft.rfft(p, 2 * BINS) * torch.fft.rfft(n, 2 * BINS).conj()
     # lag k stands at k for k >= 0 and at 2 BINS + k below; -BINS first
     differences = torch.fft.irfft(spectrum.sum(0), 2 * BINS).roll(BINS).round()
-    return differences, n.sum(0) / 2
+    return differences, _count(bins, apart).sum(0)
 
 
 def _count(bins: Tensor, mask: Tensor) -> Tensor:

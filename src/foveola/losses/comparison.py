@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from foveola.losses.pairs import Indices, Pairs, pairs_of
+from foveola.losses.pairs import Indices, Pairs, pair_loss, pairs_of
 from foveola.losses.triplet import listed, triplet_sums
 
 
+@pair_loss
 def sct_loss(
     embeddings: Tensor,
     labels: Tensor | None,
@@ -56,6 +57,7 @@ def _each_anchor(pairs: Pairs) -> Iterator[tuple[Tensor, Tensor]]:
             yield s[positive], s[negative]
 
 
+@pair_loss
 def wat_loss(
     embeddings: Tensor,
     labels: Tensor | None,
@@ -77,7 +79,7 @@ def wat_loss(
     offset = slope + least  # m(d) - d = offset - (1 + slope) d, above zero below this:
     edge = offset / (1 + slope)
     if indices_tuple is not None and len(indices_tuple) == 3:
-        d = listed(embeddings, ref_emb, indices_tuple)
+        d = listed(embeddings, labels, indices_tuple, ref_emb)
         above = d < edge
         difference, count = -(d * above).sum(), above.sum()
     else:

@@ -1,7 +1,8 @@
 """Losses of several yes-or-no findings at once.
 
 All take logits (B, L) and the truth (B, L), 0 or 1 and NaN where it is not known, and give the mean
-over what is known. `weights` (L,) multiplies the positive term of each label.
+over what is known. `weights` (L,) multiplies the positive term of each label. Half precision is
+widened. A truth of another shape is a ValueError.
 """
 
 from collections.abc import Callable
@@ -10,11 +11,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, log_softmax, logsigmoid
 
+from foveola.losses.precision import wide
+
 FindingsLoss = Callable[..., Tensor]
 
 
 def binary_cross_entropy(logits: Tensor, truth: Tensor, weights: Tensor | None = None) -> Tensor:
     """L independent sigmoids: the mathematically sound choice for several labels (3.5)."""
+    logits, truth = _checked(logits, truth)
     known = ~truth.isnan()
     each = binary_cross_entropy_with_logits(
         logits, truth.nan_to_num(), pos_weight=weights, reduction="none"
@@ -40,6 +44,7 @@ def asymmetric(
 
     Source: Ridnik et al., ICCV 2021, its default exponents 0 and 4 and shift 0.05.
     """
+    logits, truth = _checked(logits, truth)
     known, truth = ~truth.isnan(), truth.nan_to_num()
     p = logits.sigmoid()
     below = (p - shift).clamp(min=0)  # probability of the negative term, shifted
@@ -57,6 +62,7 @@ def softmax_cross_entropy(logits: Tensor, truth: Tensor, weights: Tensor | None 
     The abstract's literal "Softmax". People without a known label are left out; what is not known
     counts as absent.
     """
+    logits, truth = _checked(logits, truth)
     target = truth.nan_to_num()
     if weights is not None:
         target = target * weights
@@ -84,6 +90,16 @@ def class_balanced(positive: Tensor, beta: float = 0.999) -> Tensor:
     """
     effective = (1 - beta) / (1 - beta ** positive.clamp(min=1).double())
     return (effective / effective.mean()).float()
+
+
+def _checked(logits: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+    """Both of one shape, else they would be compared each with each; and wide."""
+    if logits.shape != truth.shape:
+        raise ValueError(
+            f"expected logits and truth of one shape (B, L), got {tuple(logits.shape)} and "
+            f"{tuple(truth.shape)}"
+        )
+    return wide(logits), wide(truth)
 
 
 def _mean(values: Tensor, known: Tensor) -> Tensor:

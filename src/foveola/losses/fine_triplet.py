@@ -16,12 +16,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity, relu, softplus
 
-from foveola.losses.pairs import Indices, pairs_of
+from foveola.losses.pairs import Indices, pair_loss, pairs_of
+from foveola.losses.precision import wide
 from foveola.losses.triplet import hinge_mean
 
 LEAST_AGREEMENT = 0.05  # a degree is a ratio: an agreement near 0 would make it explode
 
 
+@pair_loss
 def fine_triplet_loss(
     embeddings: Tensor,
     labels: Tensor | None,
@@ -97,11 +99,11 @@ def _agreement(embeddings: Tensor) -> Tensor:
         raise ValueError(
             f"expected two halves side by side, got {embeddings.shape[1]} columns, an odd number"
         )
-    wide = embeddings if embeddings.dtype == torch.float64 else embeddings.float()
-    a, b = wide.chunk(2, dim=1)
+    a, b = wide(embeddings).chunk(2, dim=1)
     return cosine_similarity(a, b, dim=1).clamp(LEAST_AGREEMENT, 1)
 
 
+@pair_loss
 def fine_triplet_hinge_loss(
     embeddings: Tensor,
     labels: Tensor | None,

@@ -3,7 +3,6 @@
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.distributed.nn.functional import all_gather
 
 
 def gather_batch(embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -20,9 +19,17 @@ def gather_batch(embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         (W B, D) and (W B,) or (W B, L).
     """
+    return gather(embeddings), gather(labels)
+
+
+def gather(values: Tensor) -> Tensor:
+    """(B, ...) of this rank -> (W B, ...) of all in their order, with gradients back to each."""
     if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
-        return embeddings, labels
-    gathered: list[Tensor] = [torch.empty_like(labels) for _ in range(dist.get_world_size())]
-    dist.all_gather(gathered, labels.contiguous())
-    everyone = all_gather(embeddings.contiguous())  # type: ignore[no-untyped-call]
-    return torch.cat(tuple(everyone)), torch.cat(gathered)
+        return values
+    fixed, ranks = values.detach().contiguous(), dist.get_world_size()
+    gathered = [torch.empty_like(fixed) for _ in range(ranks)]
+    dist.all_gather(gathered, fixed)
+    if values.requires_grad:
+        # each rank has the whole loss, so the gradient of its own part needs no other rank
+        gathered[dist.get_rank()] = fixed + ranks * (values - fixed)
+    return torch.cat(gathered)

@@ -7,6 +7,7 @@ loss = criterion(embeddings, labels, None, ref_emb, ref_labels)
 """
 
 from collections.abc import Callable
+from inspect import Parameter, signature
 from typing import Any
 
 from torch import Tensor, nn
@@ -26,7 +27,8 @@ class _PairLoss(nn.Module):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__()
-        known = set(type(self).function.__kwdefaults__ or ())
+        parameters = signature(type(self).function).parameters.values()
+        known = {each.name for each in parameters if each.kind is Parameter.KEYWORD_ONLY}
         if unknown := sorted(set(settings) - known):
             raise TypeError(f"unknown settings {unknown}; expected some of {sorted(known)}")
         self.settings = settings
@@ -107,6 +109,6 @@ class AdaTripletLoss(_PairLoss):
         settings = dict(self.settings)
         if self.auto is not None:
             settings |= {"margin": self.auto.margin, "beta": self.auto.beta}
-            if self.training and labels is not None:
-                self.auto.update(embeddings, labels)
+            if self.training:
+                self.auto.update(embeddings, labels, indices_tuple, ref_emb)
         return ada_triplet_loss(embeddings, labels, indices_tuple, ref_emb, ref_labels, **settings)

@@ -7,11 +7,17 @@ Letters: A anchors, R references (the anchors themselves unless others are given
 descriptors, L possible findings.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, NamedTuple, ParamSpec, cast
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
+
+from foveola.losses.precision import nan_unless_finite, wide, without_autocast
+
+P = ParamSpec("P")
 
 # Pairs (a, p, a', n) or triplets (a, p, n), as pytorch-metric-learning's miners return them.
 Indices = tuple[Tensor, ...]
@@ -47,15 +53,16 @@ def pairs_of(
             Sets that share nothing are unlike; what lies between is neither.
 
     Raises:
-        ValueError: shapes that do not fit.
+        ValueError: shapes that do not fit, or labels that are none; see `check`.
     """
-    _check(embeddings, labels, ref_emb, ref_labels, indices_tuple)
-    anchors = unit(embeddings)
-    references = anchors if ref_emb is None else unit(ref_emb)
-    similarity = anchors @ references.mT
+    check(embeddings, labels, indices_tuple, ref_emb, ref_labels)
+    with without_autocast(embeddings):
+        anchors = unit(embeddings)
+        references = anchors if ref_emb is None else unit(ref_emb)
+        similarity = anchors @ references.mT
     if indices_tuple is not None:
         return Pairs(similarity, *_chosen(similarity.shape, indices_tuple, similarity.device))
-    assert labels is not None  # noqa: S101 - _check saw to it
+    assert labels is not None  # noqa: S101 - check saw to it
     other = labels if ref_labels is None else ref_labels
     alike, unlike = relevance(labels, other, positive_from)
     if ref_emb is None:
@@ -63,10 +70,34 @@ def pairs_of(
     return Pairs(similarity, alike, unlike)
 
 
+def pair_loss(function: Callable[P, Tensor]) -> Callable[P, Tensor]:
+    """Let a loss on pairs compute without autocast, and be NaN where a descriptor is not finite."""
+
+    @wraps(function)
+    def computed(
+        embeddings: Tensor,
+        labels: Tensor | None,
+        indices_tuple: Indices | None = None,
+        ref_emb: Tensor | None = None,
+        ref_labels: Tensor | None = None,
+        **settings: Any,
+    ) -> Tensor:
+        every: Any = (embeddings, labels, indices_tuple, ref_emb, ref_labels)
+        with without_autocast(embeddings):
+            loss = function(*every, **settings)
+        return nan_unless_finite(loss, embeddings, ref_emb)
+
+    return cast(Callable[P, Tensor], computed)
+
+
 def unit(embeddings: Tensor) -> Tensor:
     """(B, D) -> (B, D) of unit length, in float32 at least."""
-    wide = embeddings if embeddings.dtype == torch.float64 else embeddings.float()
-    return normalize(wide, dim=1)
+    return normalize(wide(embeddings), dim=1)
+
+
+def once(negative: Tensor) -> Tensor:
+    """(B, B) bool pairs of a batch with itself -> each unordered pair once."""
+    return (negative | negative.mT).triu(1)
 
 
 def relevance(labels: Tensor, other: Tensor, positive_from: float = 0.5) -> tuple[Tensor, Tensor]:
@@ -85,7 +116,8 @@ def jaccard(labels: Tensor, other: Tensor) -> Tensor:
     comparison with NaN is false. A healthy eye has the finding "normal".
     """
     a, b = labels.float(), other.float()
-    shared = a @ b.mT
+    with without_autocast(a):
+        shared = a @ b.mT
     size_a, size_b = a.sum(1)[:, None], b.sum(1)[None, :]
     index = shared / (size_a + size_b - shared).clamp(min=1)
     return index.masked_fill((size_a == 0) | (size_b == 0), torch.nan)
@@ -102,28 +134,48 @@ def _chosen(shape: torch.Size, indices: Indices, device: torch.device) -> tuple[
     return positive, negative
 
 
-def _check(
+def check(
     embeddings: Tensor,
     labels: Tensor | None,
-    ref_emb: Tensor | None,
-    ref_labels: Tensor | None,
-    indices: Indices | None,
+    indices: Indices | None = None,
+    ref_emb: Tensor | None = None,
+    ref_labels: Tensor | None = None,
 ) -> None:
+    """Refuse what would be compared in silence to no end; see `pairs_of` for the shapes.
+
+    Raises:
+        ValueError: embeddings that are no matrix, labels for other images or of one column,
+            sets that are not of 0 and 1, or references without labels.
+    """
     if embeddings.ndim != 2:
         raise ValueError(f"expected embeddings (B, D), got {tuple(embeddings.shape)}")
     if labels is None and indices is None:
         raise ValueError("expected labels, or indices_tuple that says which pairs are alike")
-    if labels is not None and (labels.ndim not in (1, 2) or len(labels) != len(embeddings)):
-        raise ValueError(
-            "expected embeddings (B, D) and labels (B,) or (B, L), got "
-            f"{tuple(embeddings.shape)} and {tuple(labels.shape)}"
-        )
+    if labels is not None:
+        _check_labels(labels, embeddings, "embeddings (B, D) and labels (B,) or (B, L)")
     if indices is not None and len(indices) not in (3, 4):
         raise ValueError(f"expected 3 or 4 index tensors in indices_tuple, got {len(indices)}")
     if ref_emb is None:
         return
     if ref_emb.ndim != 2 or ref_emb.shape[1] != embeddings.shape[1]:
         raise ValueError(f"expected ref_emb (R, {embeddings.shape[1]}), got {tuple(ref_emb.shape)}")
-    if indices is None and (ref_labels is None or len(ref_labels) != len(ref_emb)):
+    if ref_labels is not None:
+        _check_labels(ref_labels, ref_emb, f"ref_labels ({len(ref_emb)},) beside ref_emb")
+    if indices is None and (ref_labels is None or ref_labels.shape[1:] != labels.shape[1:]):  # type: ignore[union-attr]
         got = None if ref_labels is None else tuple(ref_labels.shape)
         raise ValueError(f"expected ref_labels ({len(ref_emb)},) beside ref_emb, got {got}")
+
+
+def _check_labels(labels: Tensor, of: Tensor, expected: str) -> None:
+    if labels.ndim not in (1, 2) or len(labels) != len(of):
+        shapes = f"{tuple(of.shape)} and {tuple(labels.shape)}"
+        raise ValueError(f"expected {expected}, got {shapes}")
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        raise ValueError(
+            f"labels are {tuple(labels.shape)}, sets of one finding, in which nothing is unlike; "
+            f"expected ({len(of)},), which labels[:, 0] is"
+        )
+    if labels.ndim == 2 and not ((labels == 0) | (labels == 1)).all():
+        raise ValueError("labels (B, L) are sets of findings; expected 0 and 1, or bool")
+    if labels.is_floating_point() and not labels.isfinite().all():
+        raise ValueError("labels are not all finite; expected whole numbers")

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import pad
 
-from foveola.losses.pairs import Indices, Pairs, pairs_of, unit
+from foveola.losses.pairs import Indices, Pairs, check, pair_loss, pairs_of, unit
 
 Mining = Literal["all", "hard", "semihard"]
 
@@ -30,6 +30,7 @@ ROWS = 256
 FEW = 12
 
 
+@pair_loss
 def triplet_loss(
     embeddings: Tensor,
     labels: Tensor | None,
@@ -64,7 +65,7 @@ def triplet_loss(
         () float, differentiable in every case.
     """
     if indices_tuple is not None and len(indices_tuple) == 3:
-        return mean_above_zero(margin - listed(embeddings, ref_emb, indices_tuple))
+        return mean_above_zero(margin - listed(embeddings, labels, indices_tuple, ref_emb))
     pairs = pairs_of(
         embeddings, labels, indices_tuple, ref_emb, ref_labels, positive_from=positive_from
     )
@@ -78,8 +79,11 @@ def hinge_mean(pairs: Pairs, margin: float, mining: Mining = "all") -> Tensor:
     return (difference + margin * number) / number.clamp(min=1)
 
 
-def listed(embeddings: Tensor, ref_emb: Tensor | None, triplets: Indices) -> Tensor:
+def listed(
+    embeddings: Tensor, labels: Tensor | None, triplets: Indices, ref_emb: Tensor | None = None
+) -> Tensor:
     """(T,) s_ap - s_an of T triplets given by their indices."""
+    check(embeddings, labels, triplets, ref_emb)
     anchors = unit(embeddings)
     references = anchors if ref_emb is None else unit(ref_emb)
     a, p, n = triplets

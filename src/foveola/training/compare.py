@@ -24,6 +24,7 @@ from foveola.spreadsheets import to_csv
 from foveola.training.chosen import Config, load_any
 from foveola.training.config import DataConfig, TrainConfig
 from foveola.training.data import training_labels
+from foveola.training.ranks import asked
 from foveola.training.start import start
 
 Report = Callable[[str], None]
@@ -75,6 +76,11 @@ def compare(
     Raises:
         ConfigError: two configurations of one name, of another split, or nothing held out.
     """
+    if asked() > 1:
+        raise ConfigError(
+            f"torchrun started {asked()} processes, and a comparison runs in one; start it "
+            "without torchrun, or train each file by itself with foveola train"
+        )
     configs = [(load_any(path), path.parent) for path in config_files]
     _check_comparable([config for config, _ in configs], [base for _, base in configs])
     scores: dict[tuple[str, str], list[float]] = {}

@@ -4,15 +4,16 @@ from collections.abc import Hashable, Sequence
 from typing import Any
 
 import lightning
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from foveola.losses.gather import gather
 from foveola.models.descriptor import Described, DescriptorModel, normalise
 from foveola.models.trunk import Trunk
 from foveola.training.config import TrainConfig
 from foveola.training.losses import Criterion
+from foveola.training.ranks import in_order
 from foveola.training.schedule import warm_cosine
 from foveola.training.validation import retrieval_map
 
@@ -59,7 +60,7 @@ class DescriptorTraining(lightning.LightningModule):
             findings=findings,
         )  # fmt: skip
         self._validation = validation
-        self._judged: list[NDArray[np.float32]] = []
+        self._judged: list[Tensor] = []
 
     def forward(self, pixels: Tensor) -> Described:
         """(B, S, S, 3) uint8, or kept maps (B, U, c, h, w) -> what the model says of them."""
@@ -71,19 +72,22 @@ class DescriptorTraining(lightning.LightningModule):
         return described
 
     def training_step(self, batch: tuple[Tensor, Tensor, Tensor], index: int) -> Tensor:
-        """One batch's loss."""
+        """One batch's loss: of several processes, that of all their parts."""
         pixels, targets, grades = batch
+        targets, grades = gather(targets), gather(grades)
         findings = None
         if grades.ndim == 2:
             grades, findings = grades[:, 0], grades[:, 1:]
         said = self(pixels)
-        parts = self.criterion(said.descriptor, targets, said.grades, grades, said.pooled, findings)
+        descriptors, pooled = gather(said.descriptor), gather(said.pooled)
+        logits = None if said.grades is None else gather(said.grades)
+        parts = self.criterion(descriptors, targets, logits, grades, pooled, findings)
         loss = torch.stack(list(parts.values())).sum()
         self.log("loss", loss, prog_bar=True)
         for name, value in parts.items():
             self.log(f"loss/{name}", value)
         if index % LOG_EVERY == 0:
-            watched = self.criterion.state(said.descriptor, targets)
+            watched = self.criterion.state(descriptors, targets)
             values = {name: torch.as_tensor(v).float() for name, v in watched.items()}
             self.log_dict(values, on_step=False, on_epoch=True)
         return loss
@@ -101,14 +105,17 @@ class DescriptorTraining(lightning.LightningModule):
 
     def validation_step(self, batch: tuple[Tensor, Tensor], _: int) -> None:
         """Keep the descriptors of some validation images; they come in order."""
-        self._judged.append(self(batch[0]).descriptor.float().cpu().numpy())
+        self._judged.append(self(batch[0]).descriptor.float())
 
     def on_validation_epoch_end(self) -> None:
         """Judge them as a gallery."""
-        descriptors, self._judged = np.concatenate(self._judged), []
-        if self._validation is None or len(descriptors) < len(self._validation[1]):
-            return  # Lightning's trial batch before training
+        if self._validation is None:
+            return
         targets, subjects = self._validation
+        said, self._judged = in_order(torch.cat(self._judged), len(subjects)), []
+        descriptors = said.cpu().numpy()
+        if len(descriptors) < len(subjects):
+            return  # Lightning's trial batch before training
         by_identity = self.config.data.label in ("subject", "eye")
         value = retrieval_map(descriptors, targets, subjects, by_identity=by_identity)
         self.log(VALIDATION, value, prog_bar=True)

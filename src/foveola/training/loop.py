@@ -1,5 +1,7 @@
 """The loop that any training here runs in: resumable, averaged, stopped early."""
 
+import os
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -14,10 +16,12 @@ from lightning.pytorch.callbacks import (
     WeightAveraging,
 )
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.strategies import DDPStrategy
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from foveola.config import load_config, to_mapping
 from foveola.errors import ConfigError
+from foveola.training.ranks import world
 from foveola.training.settings import Precision
 
 BEST = "best.ckpt"  # of the epoch that was judged best
@@ -47,8 +51,18 @@ class Loop:
 
 
 def trainer(out: Path, loop: Loop) -> lightning.Trainer:
-    """A trainer whose checkpoints and log lie in a folder."""
+    """A trainer whose checkpoints and log lie in a folder; on one device of each process."""
+    here = 1
+    if world() > 1:
+        here = int(os.environ["LOCAL_WORLD_SIZE"])
+        # All processes log the same figures. To average them Lightning waits for the others where
+        # only the first, which has the progress bar, comes by.
+        warnings.filterwarnings("ignore", "It is recommended to use .*sync_dist=True")
     return lightning.Trainer(
+        devices=here,
+        num_nodes=world() // here,
+        # heads and projections may go unused: a loss on features has no descriptor
+        strategy=DDPStrategy(find_unused_parameters=True) if world() > 1 else "auto",
         max_epochs=loop.epochs,
         precision=precision_of(loop.precision),
         callbacks=_callbacks(out, loop),
@@ -97,8 +111,23 @@ def precision_of(asked: Precision) -> Computed:
     return "bf16-mixed" if has_bf16 else "32-true"
 
 
+class _Alive(Callback):
+    """Ends a run whose loss is not finite: from then on every weight would be NaN, in silence."""
+
+    def on_before_backward(
+        self, trainer: lightning.Trainer, _: lightning.LightningModule, loss: torch.Tensor
+    ) -> None:
+        """Say so, unless a scaler of float16 will skip the step and try on."""
+        if trainer.precision != "16-mixed" and not loss.isfinite():
+            raise ConfigError(
+                f"the loss of step {trainer.global_step} is not finite; the weights are as the "
+                'last epoch left them: lower learning_rate, or set precision = "32-true"'
+            )
+
+
 def _callbacks(out: Path, loop: Loop) -> list[Callback]:
     callbacks: list[Callback] = [
+        _Alive(),
         ModelCheckpoint(
             out / "checkpoints",
             filename="{epoch:04d}",
@@ -106,7 +135,7 @@ def _callbacks(out: Path, loop: Loop) -> list[Callback]:
             mode="max",
             save_top_k=2,  # the newest, and one more should a kill have cut the newest short
             save_on_train_epoch_end=True,
-        )
+        ),
     ]
     if loop.average_decay:
         # all tensors at once: one by one, as EMAWeightAveraging does, is a twelfth of a training

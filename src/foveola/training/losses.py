@@ -18,7 +18,8 @@ from foveola.losses import (
     TripletLoss,
     WATLoss,
 )
-from foveola.losses.pairs import pairs_of
+from foveola.losses.pairs import check, pairs_of
+from foveola.losses.precision import nan_unless_finite, wide, without_autocast
 from foveola.losses.triplet import triplet_sums
 from foveola.models.descriptor import in_float32
 from foveola.training.config import LossConfig
@@ -72,13 +73,38 @@ class Criterion(nn.Module):
     ) -> dict[str, Tensor]:
         """(B, D), (B,) or (B, L), (B, G), (B,), (B, C), (B, F) -> weighted losses by name.
 
-        A grade or a finding of -1 is unknown and counts for nothing.
+        A grade or a finding of -1 is unknown and counts for nothing. All is computed in float32
+        at least, and a loss on descriptors is NaN where one of them is not finite.
+
+        Raises:
+            ValueError: targets that are no labels of the descriptors.
         """
+        check(descriptors, targets)
+        with without_autocast(descriptors):
+            logits, pooled = (None if x is None else wide(x) for x in (logits, pooled))
+            parts = self._on_descriptors(wide(descriptors), targets)
+            return parts | self._on_features(targets, logits, grades, pooled, findings)
+
+    def _on_descriptors(self, descriptors: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        config, parts = self.config, {}
+        for name, loss, weight in (
+            (config.name, self.metric, config.weight),
+            ("proxy", self.proxies, config.proxy_weight),
+        ):
+            if loss is not None:
+                value = nan_unless_finite(loss(descriptors, targets), descriptors)
+                parts[name] = weight * value
+        return parts
+
+    def _on_features(
+        self,
+        targets: Tensor,
+        logits: Tensor | None,
+        grades: Tensor | None,
+        pooled: Tensor | None,
+        findings: Tensor | None,
+    ) -> dict[str, Tensor]:
         parts: dict[str, Tensor] = {}
-        if self.metric is not None:
-            parts[self.config.name] = self.config.weight * self.metric(descriptors, targets)
-        if self.proxies is not None:
-            parts["proxy"] = self.config.proxy_weight * self.proxies(descriptors, targets)
         if logits is not None and grades is not None:
             parts["grade"] = self.config.grade_weight * _known_cross_entropy(logits, grades)
         if self.head is not None and pooled is not None:

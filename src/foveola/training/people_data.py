@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler
 
 from foveola.cases import Case
 from foveola.datasets.summary import summarise
@@ -22,6 +22,7 @@ from foveola.training.augment import augment, centre
 from foveola.training.data import pack
 from foveola.training.maps import Maps, pack_maps
 from foveola.training.prepared import Report, parted_cases
+from foveola.training.ranks import EvenRows, SharedBatches, rank
 from foveola.training.reading_config import PeopleConfig, ReaderConfig, ReadingConfig
 
 Pixels = NDArray[np.uint8]
@@ -167,19 +168,25 @@ class Feed:
                 )  # fmt: skip
 
     def varied(self, people: People) -> "DataLoader[Any]":
-        """In random order, augmented."""
+        """In random order, augmented; of several processes each has its part of a batch."""
         config = self.config
-        return DataLoader(
-            self._dataset(people, config.data.augment), batch_size=config.batch, shuffle=True,
-            drop_last=True, num_workers=config.workers,
-        )  # fmt: skip
+        dataset = self._dataset(people, config.data.augment)
+        batches = BatchSampler(
+            RandomSampler(range(len(people.photographs))), config.batch, drop_last=True
+        )
+        return DataLoader(dataset, batch_sampler=SharedBatches(batches), num_workers=config.workers)
+
+    def judged(self, people: People) -> "DataLoader[Any]":
+        """As they are, parted among the processes; see `ranks.in_order`."""
+        rows = EvenRows(people.photographs)
+        return DataLoader(self._dataset(people, "none"), batch_size=_PLAIN_BATCH, sampler=rows)
 
     def plain(self, people: People) -> "DataLoader[Any]":
         """In order, as they are."""
         return DataLoader(self._dataset(people, "none"), batch_size=_PLAIN_BATCH)
 
     def _dataset(self, people: People, kind: str) -> "Dataset[Any]":
-        size, seed = self.config.model.image_size, self.config.seed
+        size, seed = self.config.model.image_size, self.config.seed + rank()
         if self.maps:
             return PeopleMaps(self.maps[kind], people, seed=seed)
         return PeopleImages(self.images, people, size, kind=kind, seed=seed)

@@ -23,6 +23,7 @@ from foveola.errors import ManifestError
 from foveola.evaluation.reading import choose_thresholds, evaluate_reading
 from foveola.evaluation.temperature import fit_temperature
 from foveola.losses.findings import FINDINGS_LOSSES, class_balanced
+from foveola.losses.gather import gather
 from foveola.models.answer import Answer
 from foveola.models.binocular import BinocularModel, Read
 from foveola.models.descriptor import normalise
@@ -31,6 +32,7 @@ from foveola.people import People
 from foveola.training.loop import BEST, Loop, claim, last_checkpoint, trainer
 from foveola.training.people_data import Feed, PreparedPeople, prepare_people
 from foveola.training.prepared import HELD, JUDGED, TRAINED, Report
+from foveola.training.ranks import first_before_others, in_order, share
 from foveola.training.reading_config import ReadingConfig
 from foveola.training.reading_model import answer_of, build_reader
 from foveola.training.schedule import warm_cosine
@@ -61,7 +63,7 @@ class ReadingTraining(lightning.LightningModule):
         self.register_buffer("std", torch.tensor(config.model.std))
         balanced = class_balanced(positive, config.loss.balance) if config.loss.balance else None
         self.register_buffer("balance", balanced)
-        self._said: list[NDArray[np.float32]] = []
+        self._said: list[Tensor] = []
 
     def forward(self, pixels: Tensor, present: Tensor) -> Read:
         """(B, 2, S, S, 3) uint8, or kept maps (B, 2, c, h, w); and (B, 2) bool."""
@@ -73,15 +75,16 @@ class ReadingTraining(lightning.LightningModule):
         return said
 
     def training_step(self, batch: tuple[Tensor, ...], _: int) -> Tensor:
-        """One batch's loss."""
+        """One batch's loss: of several processes, that of all their parts."""
         pixels, present, truth, eyes = batch
-        present = self._some_missing(present)
+        truth, eyes = gather(truth), gather(eyes)
+        present = share(self._some_missing(gather(present)))
         said, weights = self(pixels, present), self.config.loss
         loss_of, balance = FINDINGS_LOSSES[weights.name], self.balance
         parts = {
-            "person": weights.person_weight * loss_of(said.person.float(), truth, balance),
+            "person": weights.person_weight * loss_of(gather(said.person.float()), truth, balance),
             "eyes": weights.eye_weight
-            * loss_of(said.eyes.float().flatten(0, 1), eyes.flatten(0, 1), balance),
+            * loss_of(gather(said.eyes.float()).flatten(0, 1), eyes.flatten(0, 1), balance),
         }
         loss = torch.stack(list(parts.values())).sum()
         self.log("loss", loss, prog_bar=True)
@@ -100,15 +103,17 @@ class ReadingTraining(lightning.LightningModule):
         """Keep what is said of validation people; they come in order."""
         said = self(batch[0], batch[1])
         chances, _ = self.answer(said.person, said.eyes, batch[1])
-        self._said.append(chances.cpu().numpy())
+        self._said.append(chances)
 
     def on_validation_epoch_end(self) -> None:
         """Judge it."""
-        said, self._said = np.concatenate(self._said), []
         truth = self.judged.truth
+        all_said, self._said = in_order(torch.cat(self._said), len(truth)), []
+        said = all_said.cpu().numpy()
         if len(said) == len(truth):  # not Lightning's trial batch
             found = evaluate_reading(truth > 0, said, labels=self.judged.labels, bootstrap=0)
-            self.log(VALIDATION, found.overall["macro-AUC"].value, prog_bar=True)
+            value = found.overall["macro-AUC"].value
+            self.log(VALIDATION, value, prog_bar=True)
 
     def configure_optimizers(self) -> Any:
         """Two groups of parameters with rates of their own; warm-up, then a cosine to zero."""
@@ -213,9 +218,10 @@ def train_reader(config: ReadingConfig, base: Path, out: Path, report: Report = 
         ConfigError: weights do not exist.
         ManifestError: there are no people to train on.
     """
-    claim(out, config)
     lightning.seed_everything(config.seed, verbose=False)
-    prepared = prepare_people(config.data, config.model.image_size, base, out, report)
+    with first_before_others():
+        claim(out, config)
+        prepared = prepare_people(config.data, config.model.image_size, base, out, report)
     trained, judged = prepared.part(TRAINED), prepared.part(JUDGED)
     if len(trained.photographs) < config.batch or not len(judged.photographs):
         raise ManifestError(
@@ -223,7 +229,8 @@ def train_reader(config: ReadingConfig, base: Path, out: Path, report: Report = 
             f"validate by; expected at least {config.batch}, one batch, and 1"
         )
     model = build_reader(config, base)
-    feed = Feed(config, model, prepared, base / config.data.cache, report)
+    with first_before_others():
+        feed = Feed(config, model, prepared, base / config.data.cache, report)
     loader = feed.varied(trained)
     positive = torch.from_numpy(np.nansum(trained.truth, axis=0))
     module = ReadingTraining(config, model, positive, config.epochs * len(loader), judged)
@@ -233,7 +240,7 @@ def train_reader(config: ReadingConfig, base: Path, out: Path, report: Report = 
     )  # fmt: skip
     with redirect_stdout(sys.stderr):
         trainer(out, loop).fit(
-            module, loader, feed.plain(judged),
+            module, loader, feed.judged(judged),
             ckpt_path=last_checkpoint(out), weights_only=True,
         )  # fmt: skip
     best = torch.load(out / "checkpoints" / BEST, map_location="cpu", weights_only=True)

@@ -30,6 +30,7 @@ from foveola.training.finish import finish
 from foveola.training.loop import BEST, Loop, claim, last_checkpoint, trainer
 from foveola.training.maps import PackedMaps, pack_maps
 from foveola.training.prepared import Prepared, Report, contract_of, prepare_data
+from foveola.training.ranks import EvenRows, first, first_before_others, rank
 from foveola.training.sampler import SubjectSampler
 from foveola.training.validation import PlainImages
 from foveola.trust import Seen
@@ -41,6 +42,8 @@ def train_configured(config: TrainConfig, base: Path, out: Path, report: Report 
     """`train` with a configuration at hand, whose paths are relative to base."""
     contract = contract_of(config)
     prepared, model = fit(config, base, out, report)
+    if not first():
+        return out / "encoder"
     report("exporting the encoder")
     folder = export_encoder(
         model, out / "encoder", config=config, contract=contract, counts=prepared.counts,
@@ -55,11 +58,12 @@ def fit(
     config: TrainConfig, base: Path, out: Path, report: Report = print
 ) -> tuple[Prepared, DescriptorModel]:
     """Train, or go on training, without exporting: what was trained on, and the model."""
-    claim(out, config)
     lightning.seed_everything(config.seed, verbose=False)
-    prepared = prepare_data(config, base, out, report)
+    with first_before_others():
+        claim(out, config)
+        prepared = prepare_data(config, base, out, report)
     model = _fit(config, base, prepared, out, report).model
-    if config.model.reduce or config.model.label_share:
+    if first() and (config.model.reduce or config.model.label_share):
         cache = base / config.data.cache
         finish(config.model, model, prepared, contract_of(config), cache, report)
     return prepared, model
@@ -83,10 +87,12 @@ def _fit(
             [prepared.subjects[i] for i in prepared.validation],
         ),
     )
+    with first_before_others():
+        dataset = _dataset(config, base, model, prepared, report)
     with redirect_stdout(sys.stderr):  # Lightning's progress; stdout is for results
         _trainer(config, out).fit(
             module,
-            _loader(config, prepared, _dataset(config, base, model, prepared, report)),
+            _loader(config, prepared, dataset),
             _validation_loader(config, prepared),
             ckpt_path=last_checkpoint(out),
             weights_only=True,
@@ -142,13 +148,14 @@ def _dataset(
     if config.loss.findings_weight:
         grades = np.column_stack([grades, prepared.findings])
     size, kind = config.model.image_size, config.data.augment
+    seed = config.seed + rank()  # no two processes change their images alike
     if not config.data.variants:
-        return PackedImages(prepared.images, targets, grades, size, seed=config.seed, kind=kind)
+        return PackedImages(prepared.images, targets, grades, size, seed=seed, kind=kind)
     maps = pack_maps(
         Trunk(model), prepared.images, contract_of(config), base / config.data.cache, kind=kind,
         variants=config.data.variants, report=report,
     )  # fmt: skip
-    return PackedMaps(maps, targets, grades, seed=config.seed)
+    return PackedMaps(maps, targets, grades, seed=seed)
 
 
 def _loader(
@@ -172,7 +179,8 @@ def _validation_loader(config: TrainConfig, prepared: Prepared) -> "DataLoader[o
     if not len(prepared.validation):
         return None
     dataset = PlainImages(prepared.images, prepared.validation, config.model.image_size)
-    return DataLoader(dataset, batch_size=64, num_workers=config.workers)
+    rows = EvenRows(prepared.validation)
+    return DataLoader(dataset, batch_size=64, sampler=rows, num_workers=config.workers)
 
 
 def _trainer(config: TrainConfig, out: Path) -> lightning.Trainer:

@@ -10,9 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
+from foveola.training.ranks import share
+
 
 class SubjectSampler(Sampler[list[int]]):
     """Batches of P groups; each has K images of one label from K different subjects.
+
+    Of several processes each is given its part of the batch, see `ranks`.
 
     Labels are drawn with probability count ** power, with replacement, so a frequent one may
     fill more than one group; but where the labels are subjects or eyes (`distinct`), each once
@@ -66,7 +70,7 @@ class SubjectSampler(Sampler[list[int]]):
     def __iter__(self) -> Iterator[list[int]]:
         rng = np.random.default_rng([self.seed, self.epoch])
         for _ in range(self.batches):
-            yield self._batch(rng)
+            yield share(self._batch(rng))
 
     def _batch(self, rng: np.random.Generator) -> list[int]:
         chosen = self._choose(rng)

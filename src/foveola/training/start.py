@@ -6,6 +6,7 @@ from foveola.evaluation.reliability import save_reliability
 from foveola.training.chosen import Config, load_any
 from foveola.training.config import TrainConfig
 from foveola.training.prepared import Report
+from foveola.training.ranks import first, joined
 from foveola.training.reading import train_reader
 from foveola.training.reading_export import export_reader
 from foveola.training.run import train_configured
@@ -33,9 +34,16 @@ def start(config: Config, base: Path, out: Path, report: Report = print) -> Path
     Returns:
         The folder of what is released: out/encoder, or out/reader.
     """
+    with joined():
+        return _start(config, base, out, report if first() else lambda _: None)
+
+
+def _start(config: Config, base: Path, out: Path, report: Report) -> Path:
     if isinstance(config, TrainConfig):
         return train_configured(config, base, out, report)
     run = train_reader(config, base, out, report)
+    if not first():
+        return out / "reader"
     held = run.held.people
     if len(held.photographs):
         said = {"as trained": run.say_uncalibrated(held).probabilities,

@@ -1,0 +1,157 @@
+"""What a loss can't compare is refused or told: labels of a wrong form, and what is not finite."""
+
+from typing import get_args
+
+import pytest
+import torch
+
+from foveola import losses
+from foveola.losses import AdaTripletLoss, AutoMargin
+from foveola.losses.findings import FINDINGS_LOSSES
+from foveola.training.config import LossConfig, LossName
+from foveola.training.losses import Criterion
+
+LABELS = torch.arange(4).repeat_interleave(3)
+DESCRIPTORS = torch.randn(12, 8, generator=torch.Generator().manual_seed(3))
+# the first of each label, the next, and one of the next label
+TRIPLETS = tuple(torch.tensor(each) for each in ([0, 3, 6], [1, 4, 7], [3, 6, 9]))
+FUNCTIONS = {name: getattr(losses, name) for name in losses.__all__ if name.endswith("_loss")}
+MODULES = {name: getattr(losses, name)() for name in losses.__all__ if name.endswith("Loss")} | {
+    "AdaTripletLoss auto": AdaTripletLoss(AutoMargin())
+}
+
+
+def criterion(name):
+    config = LossConfig(
+        name="none" if name in ("proxy", "label") else name,
+        proxy_weight=float(name == "proxy"), label_weight=float(name == "label"),
+    )  # fmt: skip
+    made = Criterion(config, labels=4, dimension=8, width=8)
+    return lambda e, labels: made(e, labels, None, None, e)[name]
+
+
+NAMES = [name for name in get_args(LossName) if name != "none"]
+CRITERIA = {f"criterion {name}": criterion(name) for name in [*NAMES, "proxy", "label"]}
+EVERY = FUNCTIONS | MODULES | CRITERIA
+WATCHED = {
+    "AutoMargin": AutoMargin().update,
+    "state": Criterion(LossConfig(), labels=4, dimension=8).state,
+}
+
+
+@pytest.mark.parametrize("kind", [torch.int64, torch.bool, torch.float32])
+@pytest.mark.parametrize("name", [*EVERY, *WATCHED])
+def test_labels_of_one_column_are_refused(name, kind):
+    with pytest.raises(ValueError, match=r"labels are \(12, 1\), .*expected \(12,\), which labels"):
+        (EVERY | WATCHED)[name](DESCRIPTORS, LABELS[:, None].to(kind))
+
+
+@pytest.mark.parametrize("name", FUNCTIONS | MODULES)
+def test_other_labels_that_compare_nothing_are_refused(name):
+    loss, column = EVERY[name], LABELS[:, None]
+    for arguments, sentence in (
+        ((column, TRIPLETS), r"labels are \(12, 1\)"),
+        ((LABELS, None, DESCRIPTORS, column), r"labels are \(12, 1\)"),
+        ((LABELS, None, DESCRIPTORS, torch.ones(12, 2).bool()), r"expected ref_labels \(12,\)"),
+        ((torch.stack([LABELS, LABELS], 1),), "sets of findings; expected 0 and 1"),
+        ((LABELS.float() + torch.nan,), "labels are not all finite"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            loss(DESCRIPTORS, *arguments)
+
+
+@pytest.mark.parametrize("name", FINDINGS_LOSSES)
+def test_truth_of_another_shape_is_refused(name):
+    for truth in (torch.zeros(12), torch.zeros(12, 1), torch.zeros(1, 8)):
+        with pytest.raises(ValueError, match=r"of one shape \(B, L\), got \(12, 8\) and"):
+            FINDINGS_LOSSES[name](DESCRIPTORS, truth)
+
+
+def spoilt(value, dtype=torch.float32):
+    e = DESCRIPTORS.to(dtype, copy=True)
+    e[5, 2] = value
+    return e.requires_grad_()
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize("name", EVERY)
+def test_what_is_not_finite_is_no_loss_of_zero(name, value):
+    e = spoilt(value)
+    loss = EVERY[name](e, LABELS)
+    assert loss.isnan()
+    loss.backward()
+    assert e.grad.isnan().any()  # what a GradScaler sees, and skips the step
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_nor_among_a_miners_triplets_references_and_images_without_a_pair(name):
+    loss, alone = FUNCTIONS[name], LABELS.clone()
+    alone[5] = 9
+    for given in (
+        loss(spoilt(torch.nan), None, TRIPLETS),
+        loss(DESCRIPTORS, LABELS, None, spoilt(torch.nan), LABELS),
+        loss(spoilt(torch.nan), alone),
+        loss(spoilt(torch.nan), LABELS * 0),
+        loss(spoilt(torch.inf, torch.float16), LABELS),
+    ):
+        assert given.isnan()
+
+
+@pytest.mark.parametrize("name", FINDINGS_LOSSES)
+def test_logits_that_are_not_finite_are_no_loss_of_zero(name):
+    for truth in (torch.zeros(12, 8), torch.full((12, 8), torch.nan)):
+        assert FINDINGS_LOSSES[name](spoilt(torch.nan), truth).isnan()
+
+
+def margins(auto):
+    auto.step()
+    return auto.margin, auto.beta
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+@pytest.mark.parametrize("mode", ["mean", "Q1", "Q2"])
+def test_auto_margin_passes_over_what_is_not_finite(mode, value):
+    some, whole = AutoMargin(mode=mode), AutoMargin(mode=mode)
+    kept = torch.arange(12) != 5
+    some.update(spoilt(value), LABELS)
+    whole.update(DESCRIPTORS[kept], LABELS[kept])
+    assert margins(some) == pytest.approx(margins(whole), rel=1e-6)
+    nothing = AutoMargin(mode=mode)
+    nothing.update(DESCRIPTORS * value, LABELS)
+    assert margins(nothing) == (0.25, 0.0)
+
+
+@pytest.mark.parametrize("change", ["half", "bfloat16", "float"])
+@pytest.mark.parametrize("mode", ["mean", "Q1"])
+def test_auto_margin_keeps_every_digit_in_a_module_of_half_precision(mode, change):
+    criterion = AdaTripletLoss(AutoMargin(margin=0.123456789, beta=1e-9, mode=mode))
+    criterion.auto.update(DESCRIPTORS, LABELS)
+    criterion.auto.get_buffer("_sums").mul_(1e5)  # an epoch: above what float16 holds
+    expected = criterion.auto.get_buffer("_sums").clone()
+    getattr(criterion, change)()
+    assert (criterion.auto.margin, criterion.auto.beta) == (0.123456789, 1e-9)
+    assert torch.equal(criterion.auto.get_buffer("_sums"), expected)
+    assert {b.dtype for b in criterion.auto.buffers()} == {torch.float64}
+
+
+@pytest.mark.parametrize("mode", ["mean", "Q2"])
+def test_auto_margin_is_fed_where_a_miner_gives_the_pairs(mode):
+    # every pair of the batch, as a miner gives them: the same as by the labels
+    same = LABELS[:, None] == LABELS[None, :]
+    pairs = (*(same & ~torch.eye(12).bool()).nonzero().T, *(~same).nonzero().T)
+    by_pairs, by_labels = (AdaTripletLoss(AutoMargin(mode=mode)) for _ in range(2))
+    by_pairs(DESCRIPTORS, None, pairs)
+    by_labels(DESCRIPTORS, LABELS)
+    assert margins(by_pairs.auto) == pytest.approx(margins(by_labels.auto))
+    assert by_labels.auto.beta != 0  # it was set
+
+
+def test_of_a_miners_few_triplets_auto_margin_sees_these_alone():
+    # cosines of 0 and 90, 60 degrees: .5 + ... by hand: s_ap = cos 60, s_an = 0
+    e = torch.tensor([[1.0, 0.0], [0.5, 0.75**0.5], [0.0, 1.0]])
+    a, p, n = (torch.tensor([i]) for i in (0, 1, 2))
+    auto = AutoMargin()
+    auto.update(e, None, (a, p, n))
+    assert margins(auto) == pytest.approx((0.5 / 2, 1 - 1 / 2))
+    auto.update(e[:1], None, (a, torch.tensor([0]), torch.tensor([1])), e[1:])  # a memory
+    assert margins(auto) == pytest.approx((0.5 / 2, 1 - 1 / 2))
