@@ -24,7 +24,7 @@ class State:
     """
 
     def __init__(self, db: sqlite3.Connection, vectors: Vectors) -> None:
-        self._db = db
+        self._db, self._odd = db, vectors.odd
         self.ids, self.matrix = vectors.ids, vectors.matrix
 
     def matching(self, where: str | None) -> Bools:
@@ -44,7 +44,7 @@ class State:
 
     def ids_of(self, identity: tuple[str, str] | None) -> list[int]:
         """Return the ids of the photographs that share a `Case.identity`; none shares None."""
-        return queries.of_identity(self._db, identity)
+        return queries.of_identity(self._db, identity, self._odd)
 
     def rows(self, ids: Iterable[int]) -> NDArray[np.int64]:
         """Return the rows of those of these ids that are there, without a look at all N."""

@@ -379,7 +379,7 @@ class Archive(Closing):
             rows = _filtered(db, vectors, where)
             rows, _ = queries.without(rows, vectors.ids, exclude_ids)
             rows, same = queries.without(
-                rows, vectors.ids, queries.of_identity(db, exclude_identity)
+                rows, vectors.ids, queries.of_identity(db, exclude_identity, vectors.odd)
             )
             by = None if asked is None else asked(State(db, vectors))
             if by is None:
