@@ -248,16 +248,17 @@ def _check_names(names: list[str], where: Path | str) -> None:
             raise ManifestError(
                 f"{where}: rename the column {quoted(name)} to {name.lower()!r}; case matters"
             )
-        if name not in COLUMNS and name.lower() in RESERVED:
-            raise ManifestError(
-                f"{where}: rename the column {quoted(name)}; every case has a field of that name, "
-                "which is not told in a table"
-            )
     if "image" not in names:
         found = ", ".join(quoted(name) for name in names[:8])
         raise ManifestError(
             f"{where}: no column 'image' with the paths of the photographs; found {found}"
         )
+    for name in names:
+        if name not in COLUMNS and name.lower() in RESERVED:
+            raise ManifestError(
+                f"{where}: rename the column {quoted(name)}; every case has a field of that name, "
+                "which is not told in a table"
+            )
 
 
 def _check_duplicates(images: list[str], rows: list[int], root: Path, faults: Faults) -> None:
