@@ -44,9 +44,11 @@ def test_a_photograph_of_an_unknown_subject_is_the_same_as_itself():
     assert case("a.png").identity == case("a.png", grade=2).identity
 
 
-def test_an_empty_subject_is_a_name_as_any_other():
-    # what is unknown is None; readers of tables turn an empty cell into None
-    assert case("a.png", subject="").identity == case("b.png", subject="").identity
+@pytest.mark.parametrize("nothing", ["", "  ", "\u00a0", "\u200b"])
+def test_a_subject_of_nothing_is_unknown(nothing):
+    first, second = (case(image, subject=nothing) for image in ("a.png", "b.png"))
+    assert first.subject is None
+    assert first.identity != second.identity
 
 
 def test_nothing_is_known_of_a_bare_case():

@@ -17,7 +17,7 @@ from foveola.archive import Archive
 from foveola.archive.database import ENCODER
 from foveola.audit_log import Log, head
 from foveola.audit_log.chain import now, operator
-from foveola.cases import Case
+from foveola.cases import Case, identifier
 from foveola.errors import ArchiveError
 from foveola.learned import refresh
 from foveola.matching import gallery
@@ -54,8 +54,9 @@ class Receipt:
         number: of this receipt, drawn at random; the audit log holds it, too.
         time: ISO 8601 in UTC.
         salt: hexadecimal, drawn at random.
-        subject: scrypt(pseudonym, salt, n=2**15, r=8, p=1), 32 bytes in hexadecimal. Made to be
-            slow: trying all pseudonyms of a short scheme takes about 0.1 s each.
+        subject: scrypt(pseudonym, salt, n=2**15, r=8, p=1), 32 bytes in hexadecimal; the pseudonym
+            in its normal form (`foveola.cases.identifier`). Made to be slow: trying all pseudonyms
+            of a short scheme takes about 0.1 s each.
         encoder: fingerprint of the archive's.
         cases: ids that went; never given again.
         matching: descriptors that the matching archive held.
@@ -101,10 +102,11 @@ def forget(
         AccessError: the audit log can't be written; nothing was removed then.
         OSError: a photograph can't be deleted; its case is still there then.
     """
+    subject, space = identifier(subject), collection and identifier(collection)
     with Archive.open(folder) as archive:
         everyone = dict(archive.cases())
         gone = {id_: case for id_, case in everyone.items()
-                if case.subject == subject and collection in (None, case.collection)}  # fmt: skip
+                if case.subject == subject and space in (None, case.collection)}  # fmt: skip
         if len({case.collection for case in gone.values()}) > 1:
             raise ArchiveError("several collections have this subject; give one")
         log, number = Log(folder), secrets.token_hex(8)
@@ -146,7 +148,7 @@ def forget(
 def commitment(subject: str, salt: bytes) -> str:
     """What stands for a pseudonym in a receipt."""
     return hashlib.scrypt(
-        subject.encode(), salt=salt, n=2**15, r=8, p=1, maxmem=2**26, dklen=32
+        identifier(subject).encode(), salt=salt, n=2**15, r=8, p=1, maxmem=2**26, dklen=32
     ).hex()  # fmt: skip
 
 

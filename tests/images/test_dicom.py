@@ -362,12 +362,73 @@ def test_the_eye_is_that_of_the_image_and_else_of_the_series(said, eye):
     assert stated(to_bytes(with_pixels(colours(H, W), **said))).eye == eye
 
 
-def test_the_eye_may_stand_in_the_functional_groups():
-    groups, anatomy = Dataset(), Dataset()
-    anatomy.FrameLaterality = "R"
-    groups.FrameAnatomySequence = [anatomy]
-    made = with_pixels(colours(H, W), ImageLaterality=None, SharedFunctionalGroupsSequence=[groups])
-    assert stated(to_bytes(made)).eye == "right"
+def anatomy(side=None, code=None, part="AnatomicRegion", within=True):
+    """A dataset that says the side in one of the places for it."""
+    made, region, modifier = Dataset(), Dataset(), Dataset()
+    if side is not None:
+        made.FrameLaterality = side
+    if code is not None:
+        modifier.CodeValue, modifier.CodingSchemeDesignator, modifier.CodeMeaning = code, "SCT", "x"
+        setattr(region if within else made, f"{part}ModifierSequence", [modifier])
+        setattr(made, f"{part}Sequence", [region])
+    return made
+
+
+def group(**said):
+    made = Dataset()
+    made.FrameAnatomySequence = [anatomy(**said)]
+    return made
+
+
+SHARED, OWN = "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"
+
+
+@pytest.mark.parametrize(
+    ("said", "eye"),
+    [
+        ({SHARED: [group(side="R")]}, "right"),
+        ({OWN: [group(side="L")]}, "left"),
+        ({OWN: [group(side="L")], SHARED: [group(side="R")]}, "left"),
+        ({OWN: [group(side="")], SHARED: [group(side="R")]}, "right"),
+        ({OWN: [group(side="R ")]}, "right"),
+        ({OWN: [group(side="R")], "ImageLaterality": "U"}, "right"),
+        ({OWN: [group(side="R")], "ImageLaterality": "B"}, "right"),  # both in the image
+        ({SHARED: [group(side="R")], "ImageLaterality": "B", "Laterality": "L"}, "right"),
+        ({OWN: [group(side="B")], "ImageLaterality": "R"}, None),
+        ({OWN: [group(side="U")], "ImageLaterality": "R"}, "right"),
+        ({OWN: [Dataset()], "Laterality": "L"}, "left"),
+        ({OWN: [], SHARED: []}, None),
+        ({"ImageLaterality": "U", "Laterality": "L"}, "left"),
+    ],
+)
+def test_the_eye_may_stand_in_the_functional_groups(said, eye):
+    made = with_pixels(colours(H, W), **({"ImageLaterality": None} | said))
+    assert stated(to_bytes(made)).eye == eye
+
+
+@pytest.mark.parametrize("part", ["AnatomicRegion", "PrimaryAnatomicStructure"])
+@pytest.mark.parametrize("within", [True, False])
+@pytest.mark.parametrize(
+    ("code", "eye"),
+    [("24028007", "right"), ("7771000", "left"), ("G-A100", "right"), ("G-A101", "left"),
+     ("51440002", None), ("G-A102", None), ("1", None)],
+)  # fmt: skip
+def test_the_eye_may_be_a_code_beside_the_region(part, within, code, eye):
+    for made in (
+        with_pixels(colours(H, W), ImageLaterality=None),
+        with_pixels(colours(H, W), ImageLaterality="U"),
+    ):
+        made.update(anatomy(code=code, part=part, within=within))
+        assert stated(to_bytes(made)).eye == eye
+    framed = with_pixels(colours(H, W), ImageLaterality=None)
+    framed.SharedFunctionalGroupsSequence = [group(code=code, part=part, within=within)]
+    assert stated(to_bytes(framed)).eye == eye
+
+
+def test_what_is_said_of_the_side_outright_comes_before_a_code():
+    made = with_pixels(colours(H, W), ImageLaterality="L")
+    made.update(anatomy(code="24028007"))
+    assert stated(to_bytes(made)).eye == "left"
 
 
 def test_size_and_eye_are_known_from_the_header_alone():

@@ -10,13 +10,14 @@ its opposite; a case is found where the whole condition is true. A value of the 
 
 import difflib
 import functools
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import NoReturn
 
 from lark import Lark, Transformer, UnexpectedEOF, UnexpectedInput, v_args
 from lark.exceptions import UnexpectedCharacters, UnexpectedToken
 
+from foveola.cases import identifier
 from foveola.errors import FilterError
 
 MAX_LENGTH = 10_000  # characters
@@ -26,6 +27,7 @@ MAX_DEPTH = 20  # of "not" and of "and" within "or"; SQLite's parser has a stack
 Value = str | float  # int is a float to the type checker
 Columns = Mapping[str, Collection[str]]  # further column -> its kinds: "number", "text" or both
 Sql = tuple[str, list[Value]]
+Spellings = Callable[[], Mapping[str, Iterable[str]]]  # normal form -> others that are stored
 
 CANONICAL: dict[str, frozenset[str]] = {
     "image": frozenset({"text"}),
@@ -37,6 +39,7 @@ CANONICAL: dict[str, frozenset[str]] = {
     "findings": frozenset({"set"}),
     "collection": frozenset({"text"}),
 }
+IDENTIFIERS = ("subject", "collection")
 _OPERATORS = {op: op for op in ("=", "<", "<=", ">", ">=")} | {"==": "=", "!=": "<>", "<>": "<>"}
 _TYPES = {"text": "'text'", "number": "'integer', 'real', 'true', 'false'"}
 _EXAMPLE = "grade >= 2 and eye = 'left'"
@@ -54,12 +57,13 @@ class Condition:
     tests: int
     depth: int
 
-    def sql(self, columns: Columns, hidden: Collection[str] = ()) -> Sql:
+    def sql(self, columns: Columns, hidden: Collection[str] = (), odd: Spellings = dict) -> Sql:
         """An SQL expression over `cases AS c` and the values to bind, in order.
 
         Args:
             columns: the further columns of the archive and the kinds of value each holds.
             hidden: columns that are as good as not there for whoever asks.
+            odd: gives how identifiers are spelt in the tables, where that is not their normal form.
 
         Raises:
             FilterError: an unknown column, or one of another kind than the condition assumes.
@@ -69,21 +73,32 @@ class Condition:
 
 @dataclass(frozen=True)
 class _Test(Condition):
-    """One comparison of a column: `template` has a place for the column, then one a value."""
+    """One comparison of a column: `template` has a place for the column, then one a value.
+
+    `{marks}` in it is a list of all values; `=` with an identifier is made one.
+    """
 
     column: str
     kind: str  # of the values: "text", "number", "set", or "any" where there are none
     template: str
     values: tuple[Value, ...]
 
-    def sql(self, columns: Columns, hidden: Collection[str] = ()) -> Sql:
+    def sql(self, columns: Columns, hidden: Collection[str] = (), odd: Spellings = dict) -> Sql:
         kinds = _kinds(self.column, columns, hidden)
         if self.kind != "any":
             _check_kind(self.column, kinds, self.kind, self.values)
         if self.column == "eye":
             _check_eye(self.template, self.values)
         expression, bound = _expression(self.column, self.kind, kinds)
-        return self.template.format(expression), [*bound, *self.values]
+        values = self._spelt(odd) if self.column in IDENTIFIERS else list(self.values)
+        marks = ", ".join("?" * len(values))
+        return self.template.format(expression, marks=marks), [*bound, *values]
+
+    def _spelt(self, odd: Spellings) -> list[Value]:
+        """Identifiers in their normal form and, for those in a list, as the tables spell them."""
+        normal = [identifier(str(value)) for value in self.values]
+        stored = odd() if "{marks}" in self.template else {}
+        return [text for one in normal for text in (one, *stored.get(one, ()))]
 
 
 @dataclass(frozen=True)
@@ -91,8 +106,8 @@ class _Joined(Condition):
     word: str
     parts: tuple[Condition, ...]
 
-    def sql(self, columns: Columns, hidden: Collection[str] = ()) -> Sql:
-        made = [part.sql(columns, hidden) for part in self.parts]
+    def sql(self, columns: Columns, hidden: Collection[str] = (), odd: Spellings = dict) -> Sql:
+        made = [part.sql(columns, hidden, odd) for part in self.parts]
         text = f" {self.word} ".join(sql for sql, _ in made)
         return f"({text})", [value for _, values in made for value in values]
 
@@ -101,8 +116,8 @@ class _Joined(Condition):
 class _Negated(Condition):
     part: Condition
 
-    def sql(self, columns: Columns, hidden: Collection[str] = ()) -> Sql:
-        sql, values = self.part.sql(columns, hidden)
+    def sql(self, columns: Columns, hidden: Collection[str] = (), odd: Spellings = dict) -> Sql:
+        sql, values = self.part.sql(columns, hidden, odd)
         return f"(NOT {sql})", values
 
 
@@ -146,11 +161,12 @@ class _Build(Transformer):  # type: ignore[type-arg]
         return _Negated(part.tests, _deeper((part,)), part)
 
     def compare(self, column: str, operator: str, value: Value) -> Condition:
+        if column in IDENTIFIERS and _OPERATORS[operator] in ("=", "<>"):
+            return self.within(column, (value,), "IN" if _OPERATORS[operator] == "=" else "NOT IN")
         return _test(column, _kind(value), f"{{}} {_OPERATORS[operator]} ?", [value])
 
     def within(self, column: str, values: tuple[Value, ...], word: str = "IN") -> Condition:
-        marks = ", ".join("?" * len(values))
-        return _test(column, _one_kind(values), f"{{}} {word} ({marks})", values)
+        return _test(column, _one_kind(values), f"{{}} {word} ({{marks}})", values)
 
     def not_within(self, column: str, values: tuple[Value, ...]) -> Condition:
         return self.within(column, values, "NOT IN")

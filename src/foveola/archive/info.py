@@ -5,6 +5,8 @@ import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
+from foveola.cases import identifier
+
 UNKNOWN = "unknown"
 
 
@@ -49,10 +51,11 @@ def describe(db: sqlite3.Connection, folder: Path, made_by: tuple[str, str, int]
     cases, without, looked = db.execute(
         "SELECT count(*), count(*) - count(subject), coalesce(sum(looked), 0) FROM cases"
     ).fetchone()
-    subjects = "SELECT DISTINCT collection, subject FROM cases WHERE subject IS NOT NULL"
+    people = "SELECT DISTINCT collection, subject FROM cases WHERE subject IS NOT NULL"
+    subjects = {tuple(map(identifier, row)) for row in db.execute(people)}
     return ArchiveInfo(
         cases=cases,
-        subjects=db.execute(f"SELECT count(*) FROM ({subjects})").fetchone()[0],  # noqa: S608
+        subjects=len(subjects),
         without_subject=without,
         eyes=_counts(db, "SELECT eye, count(*) FROM cases GROUP BY eye"),
         grades=_counts(db, "SELECT grade, count(*) FROM cases GROUP BY grade"),

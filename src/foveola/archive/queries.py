@@ -2,7 +2,7 @@
 
 import os
 import sqlite3
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,12 @@ from numpy.typing import NDArray
 
 from foveola.archive import checks, schema
 from foveola.archive.records import Photographed
-from foveola.cases import Case
+from foveola.cases import Case, identifier
 from foveola.errors import ArchiveError, NoCaseError
 
+# Subjects and collections that an older version stored as they were written: the normal form to
+# what stands in the tables.
+Odd = Mapping[str, Sequence[str]]
 LITTLE = np.dtype("<f4")  # how a descriptor is stored
 TOO_LARGE = 1 << 63  # an id that SQLite can't hold
 _BATCH = 1024  # rows read from SQLite at once
@@ -27,6 +30,7 @@ class Vectors:
     version: int  # SQLite's data_version, changed by other connections only
     ids: NDArray[np.int64]  # (N,) ascending
     matrix: NDArray[np.float32]  # (N, D)
+    odd: Odd  # spellings of subjects and collections
     # rows by condition and hidden columns
     filtered: dict[object, NDArray[np.int64]] = field(default_factory=dict)
 
@@ -53,7 +57,27 @@ def load(db: sqlite3.Connection, version: int, dimension: int, folder: Path) -> 
     if known is not None and found != known:
         raise checks.damaged(folder)
     ids.flags.writeable = matrix.flags.writeable = False
-    return Vectors(version, ids, matrix)
+    return Vectors(version, ids, matrix, odd(db))
+
+
+def odd(db: sqlite3.Connection) -> Odd:
+    """Return which identifiers are not stored in their normal form, by that form."""
+    found: dict[str, list[str]] = {}
+    stored = "SELECT subject FROM cases UNION SELECT collection FROM cases"
+    for (text,) in db.execute(stored):
+        if text is not None and (normal := identifier(text)) != text:
+            found.setdefault(normal, []).append(text)
+    return found
+
+
+def spellings(normal: str, odd: Odd) -> list[str]:
+    """Return all that may stand in the tables for an identifier."""
+    return [normal, *odd.get(normal, ())]
+
+
+def one_of(column: str, texts: Sequence[str]) -> str:
+    """Return the SQL for a column to have one of these values, which are bound."""
+    return f"{column} IN ({', '.join('?' * len(texts))})"
 
 
 def id_of(db: sqlite3.Connection, path: str) -> int | None:
@@ -81,7 +105,10 @@ def cases_of(db: sqlite3.Connection, ids: Iterable[int]) -> list[Case]:
 def photographed(db: sqlite3.Connection) -> list[Photographed]:
     """Whose eye each photograph shows, in the order of the matrix."""
     rows = db.execute("SELECT subject, collection, visit, eye FROM cases ORDER BY id")
-    return [Photographed(*row) for row in rows]
+    return [
+        Photographed(identifier(subject or "") or None, identifier(collection), *seen)
+        for subject, collection, *seen in rows
+    ]
 
 
 def labelled(db: sqlite3.Connection) -> list[tuple[int | None, frozenset[str] | None]]:
@@ -133,7 +160,7 @@ def condition(
     columns: dict[str, set[str]] = {}
     for name, kind in db.execute("SELECT name, kind FROM columns"):
         columns.setdefault(name, set()).add(kind)
-    sql, values = parse(where).sql(columns, hidden)
+    sql, values = parse(where).sql(columns, hidden, lambda: odd(db))
     return sql, list(values)
 
 
@@ -161,7 +188,7 @@ def filtered(
     return np.searchsorted(ids, chosen).astype(np.int64)
 
 
-def of_identity(db: sqlite3.Connection, identity: tuple[str, str] | None) -> list[int]:
+def of_identity(db: sqlite3.Connection, identity: tuple[str, str] | None, odd: Odd) -> list[int]:
     """Ids of the images that share a `Case.identity`."""
     if identity is None:
         return []
@@ -170,8 +197,11 @@ def of_identity(db: sqlite3.Connection, identity: tuple[str, str] | None) -> lis
         rows = db.execute("SELECT id FROM cases WHERE subject IS NULL AND path = ?", (value,))
     else:
         collection, _, subject = value.partition("\0")
+        subjects, collections = spellings(subject, odd), spellings(collection, odd)
         rows = db.execute(
-            "SELECT id FROM cases WHERE subject = ? AND collection = ?", (subject, collection)
+            "SELECT id FROM cases WHERE "  # noqa: S608 - values are bound
+            f"{one_of('subject', subjects)} AND {one_of('collection', collections)}",
+            [*subjects, *collections],
         )
     return [row[0] for row in rows]
 
@@ -196,11 +226,8 @@ def one_image(db: sqlite3.Connection, image: str, collection: str | None) -> int
     rows = db.execute("SELECT id FROM cases WHERE path IN (?, ?)", (image, os.path.abspath(image)))  # noqa: PTH100
     ids = [row[0] for row in rows]
     if not ids:
-        rows = db.execute(
-            "SELECT id FROM cases WHERE image = ? AND collection = coalesce(?, collection)",
-            (image, collection),
-        )
-        ids = [row[0] for row in rows]
+        named = db.execute("SELECT id, collection FROM cases WHERE image = ?", (image,))
+        ids = [id_ for id_, space in named if _is_in(space, collection)]
     if not ids:
         raise NoCaseError(f"the archive has no case {image!r}")
     if len(ids) > 1:
@@ -216,15 +243,18 @@ def images_of(db: sqlite3.Connection, subject: str, collection: str | None) -> l
     Raises:
         ArchiveError: there is none, or several collections have a subject of this name.
     """
-    rows = db.execute(
-        "SELECT id, collection FROM cases"
-        " WHERE subject = ? AND collection = coalesce(?, collection)",
-        (subject, collection),
-    ).fetchall()
+    subjects = spellings(identifier(subject), odd(db))
+    stored = f"SELECT id, collection FROM cases WHERE {one_of('subject', subjects)}"  # noqa: S608
+    rows = [row for row in db.execute(stored, subjects) if _is_in(row[1], collection)]
     if not rows:
         raise NoCaseError("the archive has no case of this subject")
-    collections = sorted({row[1] for row in rows})
+    collections = sorted({identifier(row[1]) for row in rows})
     if len(collections) > 1:
         names = ", ".join(repr(name) for name in collections)
         raise ArchiveError(f"{len(collections)} collections have this subject: {names}; give one")
     return [row[0] for row in rows]
+
+
+def _is_in(stored: str, collection: str | None) -> bool:
+    """Whether a stored collection is the one that is asked for; None asks for any."""
+    return collection is None or identifier(stored) == identifier(collection)

@@ -27,7 +27,7 @@ class State:
     def __init__(
         self, db: sqlite3.Connection, vectors: Vectors, hidden: Collection[str] = ()
     ) -> None:
-        self._db, self._hidden = db, hidden
+        self._db, self._odd, self._hidden = db, vectors.odd, hidden
         self.ids, self.matrix = vectors.ids, vectors.matrix
 
     def matching(self, where: str | None) -> Bools:
@@ -54,7 +54,7 @@ class State:
 
     def ids_of(self, identity: tuple[str, str] | None) -> list[int]:
         """Return the ids of the photographs that share a `Case.identity`; none shares None."""
-        return queries.of_identity(self._db, identity)
+        return queries.of_identity(self._db, identity, self._odd)
 
     def rows(self, ids: Iterable[int]) -> NDArray[np.int64]:
         """Return the rows of those of these ids that are there, without a look at all N."""

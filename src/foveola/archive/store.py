@@ -404,7 +404,7 @@ class Archive(Closing):
             state = State(db, vectors, hidden)
             rows, _ = queries.without(rows, vectors.ids, exclude_ids)
             rows, same = queries.without(
-                rows, vectors.ids, queries.of_identity(db, exclude_identity)
+                rows, vectors.ids, queries.of_identity(db, exclude_identity, vectors.odd)
             )
             if exclude_alike is not None:
                 near, least = exclude_alike

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from foveola.cli.output import LISTED, PARTLY, print_json, progress, say_passed_over
+from foveola.cli.output import LISTED, PARTLY, doubtful, print_json, progress, say_passed_over
 from foveola.errors import ImageError
 
 SCHEME = "dicom://"
@@ -93,7 +93,7 @@ def index_dicom(
         print_json({
             "archive": str(archive), "cases": total, "added": done.added,
             "unchanged": done.unchanged, "refused": dict(done.refused.most_common()),
-            "not_dicom": done.others, "passed_over": passed.as_json(),
+            "not_dicom": done.others, "passed_over": passed.as_json(), "doubtful": done.doubtful,
         })  # fmt: skip
     else:
         click.echo(
@@ -102,6 +102,8 @@ def index_dicom(
         )
     say_passed_over(passed)
     _list_reasons(done.refused.most_common())
+    for sentence, ids in done.doubtful.items():
+        click.echo(f"  {doubtful(sentence, ids)}", err=True)
     if refused:
         ctx.exit(PARTLY)
 

@@ -51,11 +51,12 @@ def match(
     Identity is sensitive: matching is off until `foveola matching on` allows it, and every use
     is logged in the archive.
     """
+    from foveola.datasets.cells import visit_of
     from foveola.matching.match import Matcher
     from foveola.matching.present import to_json, to_page, to_text
 
     with Matcher.open(archive) as matcher:
-        result = matcher.match(image, candidates=candidates, visit=_when(visit), prior=prior)
+        result = matcher.match(image, candidates=candidates, visit=visit_of(visit), prior=prior)
     if html is not None:
         from foveola.report import write_page
 
@@ -66,15 +67,6 @@ def match(
         click.echo(to_text(result))
     if html is not None:
         click.echo(f"report: {html}", err=True)
-
-
-def _when(visit: str | None) -> float | str | None:
-    if visit is None:
-        return None
-    try:
-        return float(visit)
-    except ValueError:
-        return visit
 
 
 @click.group(epilog='Example: foveola matching on archive/ --purpose "duplicate check"')

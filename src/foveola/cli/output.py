@@ -84,6 +84,12 @@ def trust_json(trust: "HitTrust | QueryTrust | None") -> dict[str, Any] | None:
     return None if trust is None else asdict(trust)
 
 
+def doubtful(sentence: str, ids: Sequence[int]) -> str:
+    """What is told of cases of which it is not sure whose they are."""
+    numbers = ", ".join(map(str, ids[:LISTED])) + (" and more" if len(ids) > LISTED else "")
+    return f"look at {'case' if len(ids) == 1 else 'cases'} {numbers}: {sentence}"
+
+
 def record_columns(grade: int | None, findings: frozenset[str] | None) -> tuple[str, str]:
     """Grade and findings as columns of a table; "-" is unknown."""
     said = "-" if findings is None else ";".join(sorted(findings)) or "none"

@@ -21,6 +21,7 @@ from foveola.cli.pacs_parts import (
     quiet,
     receiver,
     repeat,
+    say_doubts,
     say_taken,
     stop_on_signals,
     web_options,
@@ -183,6 +184,7 @@ def pull(
             def take(data: bytes) -> bool:
                 taken = intake.take(data)
                 answers.owe(taken.ids if taken.new else ())
+                say_doubts(taken)
                 return taken.new
 
             def once() -> "Pulled":

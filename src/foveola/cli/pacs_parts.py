@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from foveola.cli.output import print_json
+from foveola.cli.output import doubtful, print_json
 from foveola.cli.startup import import_openvino_runtime
 from foveola.errors import FoveolaError, ImageError, MissingExtraError
 
@@ -213,8 +213,15 @@ def say_taken(answers: "Answers", taken: "Taken") -> None:
         answers.owe(taken.ids)
         numbers = ", ".join(map(str, taken.ids))
         click.echo(f"in the archive: case {numbers}")
+    say_doubts(taken)
+
+
+def say_doubts(taken: "Taken") -> None:
+    """What was not taken of an object, and whether it is sure whose it is."""
     for reason in taken.failed:
         complain(f"a frame could not be used: {reason}")
+    if taken.doubt:
+        complain(doubtful(taken.doubt, taken.ids))
 
 
 def complain(sentence: str) -> None:

@@ -227,6 +227,7 @@ def _bytes(photograph: Photograph) -> bytes:
 
 def _json(values: Mapping[str, Scalar]) -> str:
     try:
-        return json.dumps(dict(values), allow_nan=False)
+        known = {key: value for key, value in values.items() if value == value}  # NaN is unknown
+        return json.dumps(known, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise InvalidError(f"extra can't be sent as JSON: {error}") from None

@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import pandas as pd
 
-from foveola.cases import Case
+from foveola.cases import RESERVED, Case, known_identifier
 from foveola.datasets import cells
 from foveola.datasets.faults import Faults, quoted
 from foveola.datasets.tables import (
@@ -220,6 +220,10 @@ def _is_photograph(source: Path) -> bool:
 def _values(raw: TextTable, faults: Faults) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for name, column in raw.columns.items():
+        cells.check_broken(name, column, raw.rows, faults)
+        if name in ("subject", "group"):
+            told = cells.identifiers(name, column, raw.rows, faults)
+            column = [one or "" for one in told]
         if name == "image":
             values[name] = cells.images(column, raw.rows, faults)
         elif name == "eye":
@@ -230,7 +234,9 @@ def _values(raw: TextTable, faults: Faults) -> dict[str, Any]:
             values[name] = cells.grades(column, raw.rows, faults)
         elif name == "findings":
             values[name] = cells.findings(column)
-        elif name == "subject" or name == "split" or name in raw.texts:
+        elif name == "split":
+            values[name] = [known_identifier(cell) for cell in column]
+        elif name == "subject" or name in raw.texts:
             values[name] = cells.texts(column)
         else:
             values[name] = cells.further(name, column, raw.rows, faults)
@@ -276,6 +282,12 @@ def _check_names(names: list[str], where: Path | str) -> None:
         raise ManifestError(
             f"{where}: no column 'image' with the paths of the photographs; found {found}"
         )
+    for name in names:
+        if name not in COLUMNS and name.lower() in RESERVED:
+            raise ManifestError(
+                f"{where}: rename the column {quoted(name)}; every case has a field of that name, "
+                "which is not told in a table"
+            )
 
 
 def _check_duplicates(images: list[str], rows: list[int], root: Path, faults: Faults) -> None:

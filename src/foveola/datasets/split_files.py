@@ -18,7 +18,7 @@ from typing import Self
 
 import pandas as pd
 
-from foveola.cases import Case, Eye
+from foveola.cases import Case, Eye, identifier
 from foveola.datasets.faults import Faults, quoted
 from foveola.datasets.splits import split_by_subject
 from foveola.errors import ManifestError
@@ -52,7 +52,7 @@ class Entry:
     def subject(self) -> str | None:
         """What stands before _left or _right; None where neither ends the name."""
         found = _EYE.fullmatch(self.image)
-        return found["subject"] if found else None
+        return identifier(found["subject"]) if found else None
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from foveola.cases import known_identifier
 from foveola.datasets.manifest import Manifest
 
 Unit = tuple[str, str]
@@ -73,7 +74,8 @@ def folds_by_subject(
 
 
 def _units(table: pd.DataFrame) -> list[Unit]:
-    columns = [_texts(table, name) for name in ("subject", "group", "image")]
+    subjects, groups, images = (_texts(table, name) for name in ("subject", "group", "image"))
+    columns = (map(known_identifier, subjects), map(known_identifier, groups), images)
     return [
         ("subject", subject) if subject else ("group", group) if group else ("image", image or "")
         for subject, group, image in zip(*columns, strict=True)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from foveola.cases import identifier
 from foveola.datasets.faults import Faults
 from foveola.errors import ManifestError, MissingExtraError
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 PARQUET = ".parquet"
+_EXACT = 1e15  # below which a float is the whole number that it was made of
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ def read_table(path: Path) -> TextTable:
 
 def table_of_frame(frame: "pd.DataFrame", where: Path | str) -> TextTable:
     """A DataFrame as text cells; the types of its columns decide what stays text."""
-    names = [str(name).strip() for name in frame.columns]
+    names = [identifier(str(name)) for name in frame.columns]
     _check_header(names, where)
     values = {name: frame.iloc[:, i].tolist() for i, name in enumerate(names)}
     texts = frozenset(name for name, column in values.items() if _is_text(column))
@@ -144,6 +146,7 @@ def _parse(text: str, delimiter: str, path: Path) -> TextTable:
 
 
 def _columns(header: list[str], body: list[tuple[int, list[str]]], path: Path) -> TextTable:
+    header = [identifier(name) for name in header]
     while header and not header[-1]:  # trailing separators, as in IDRiD's own sheets
         header = header[:-1]
     if len(header) == 1 and any(mark in header[0] for mark in ";\t,"):
@@ -211,7 +214,7 @@ def _cell(value: Any, column: str) -> str:
         return ";".join(sorted(str(item) for item in value)) or ";"
     if isinstance(value, bool):
         return str(int(value))
-    if column == "subject" and isinstance(value, float) and value.is_integer():
+    if column == "subject" and isinstance(value, float) and value.is_integer() and value < _EXACT:
         return str(int(value))  # pandas makes 10003 a float where a neighbour is missing
     if hasattr(value, "isoformat"):
         return str(value.isoformat()).removesuffix("T00:00:00")

@@ -6,6 +6,7 @@ no value that a sender wrote, unless it is a number or one of a known list.
 
 import io
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +38,10 @@ SOP_CLASSES = {
 _GREY = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR")
 _COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 _EYES = {"R": "right", "L": "left"}
+# Codes of the side that modify the anatomic region: SNOMED CT, and its older form SRT.
+_SIDES = {
+    "24028007": "R", "7771000": "L", "51440002": "B", "G-A100": "R", "G-A101": "L", "G-A102": "B",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,18 +211,34 @@ def _check_length(found: Dataset, form: Form) -> None:
 def eye_of(found: Dataset, frame: int = 0) -> str | None:
     """`left` or `right`; None where it is not stated, both, or neither.
 
-    Image Laterality (0020,0062) comes first, then Laterality (0020,0060), then what the
-    functional groups say of the frame.
+    What is said of the frame comes first, in the functional groups, its own before those of all
+    frames; then Image Laterality (0020,0062), Laterality (0020,0060), and what modifies the
+    anatomic region. U, unpaired, says nothing of an eye.
     """
-    for keyword in ("ImageLaterality", "Laterality"):
-        if value := str(found.get(keyword) or "").strip():
-            return _EYES.get(value)
+    return _EYES.get(next(filter(None, _laterality(found, frame)), ""))
+
+
+def _laterality(found: Dataset, frame: int) -> Iterator[str]:
+    """What is stated in each place, "" for nothing."""
+    own = _item(found, "PerFrameFunctionalGroupsSequence", frame)
     shared = _item(found, "SharedFunctionalGroupsSequence", 0)
-    for groups in (_item(found, "PerFrameFunctionalGroupsSequence", frame), shared):
-        anatomy = _item(groups, "FrameAnatomySequence", 0) or Dataset()
-        if value := str(anatomy.get("FrameLaterality") or "").strip():
-            return _EYES.get(value)
-    return None
+    regions = [_item(groups, "FrameAnatomySequence", 0) for groups in (own, shared)]
+    yield from (_side(anatomy, "FrameLaterality") for anatomy in regions)
+    yield from (_side(found, keyword) for keyword in ("ImageLaterality", "Laterality"))
+    for anatomy in (*regions, found):
+        for part in ("AnatomicRegion", "PrimaryAnatomicStructure"):
+            region = _item(anatomy, f"{part}Sequence", 0)
+            for where in (
+                region,
+                anatomy,
+            ):  # within it by the standard, beside it by some
+                code = _item(where, f"{part}ModifierSequence", 0) or Dataset()
+                yield _SIDES.get(str(code.get("CodeValue") or "").strip(), "")
+
+
+def _side(found: Dataset | None, keyword: str) -> str:
+    value = "" if found is None else str(found.get(keyword) or "").strip().upper()
+    return "" if value == "U" else value
 
 
 def _item(found: Dataset | None, keyword: str, index: int) -> Dataset | None:

@@ -27,6 +27,7 @@ from foveola.images.cameras import camera_of
 from foveola.images.decode import Limits
 from foveola.pacs.dates import moved, read_date
 from foveola.pacs.kept import KEPT, KEPT_GREY, KEPT_PALETTE, Rule, kept_of, meanings
+from foveola.pacs.persons import marks_of
 from foveola.pacs.streams import clean_jpeg, clean_jpeg_2000
 
 METHOD = "Foveola: PS3.15 Basic Profile by a keep list, dates moved"
@@ -65,9 +66,11 @@ def identify(data: bytes, *, limits: dict[str, Any]) -> tuple[dict[str, Any], by
             "BurnedInAnnotation (0028,0301) is YES: the picture itself may show a name, so it is "
             "not taken; send it without its annotation"
         )
+    born = read_date(found.get("PatientBirthDate"))
     return {
-        "patient_id": str(found.get("PatientID") or "").strip(),
-        "issuer": str(found.get("IssuerOfPatientID") or "").strip(),
+        "patient_id": str(found.get("PatientID") or ""),
+        "issuer": str(found.get("IssuerOfPatientID") or ""),
+        **marks_of(str(found.get("PatientName") or ""), born)._asdict(),
         "study": _uid(found, "StudyInstanceUID", "(0020,000D)"),
         "series": _uid(found, "SeriesInstanceUID", "(0020,000E)"),
         "instance": _uid(found, "SOPInstanceUID", "(0008,0018)"),

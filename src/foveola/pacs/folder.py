@@ -26,6 +26,7 @@ class FolderTaken:
         added: objects that are new in the archive.
         unchanged: objects that were there already.
         refused: objects that could not be used, by reason.
+        doubtful: cases of which it is not sure whose they are, by the sentence that says why.
         others: files that are not DICOM, passed over.
         passed: what else was passed over.
     """
@@ -33,6 +34,7 @@ class FolderTaken:
     added: int = 0
     unchanged: int = 0
     refused: Counter[str] = field(default_factory=Counter)
+    doubtful: dict[str, list[int]] = field(default_factory=dict)
     others: int = 0
     passed: PassedOver = field(default_factory=PassedOver)
 
@@ -74,10 +76,11 @@ def take_folder(
         for result in intake.take_many(_objects(together, done)):
             if isinstance(result, Refused):
                 done.refused[result.reason] += 1
-            elif result.new:
-                done.added += 1
-            else:
-                done.unchanged += 1
+                continue
+            done.added += result.new
+            done.unchanged += not result.new
+            if result.doubt:
+                done.doubtful.setdefault(result.doubt, []).extend(result.ids)
         if progress:
             progress(len(together))
     return done

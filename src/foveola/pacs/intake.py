@@ -8,17 +8,20 @@ acknowledged; `recover` finishes what had reached the store. What `take` returne
 
 import os
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, cast
+
+import numpy as np
 
 from foveola.archive import Archive
 from foveola.cases import Case, Eye
 from foveola.encoders.encoder import Encoder, Failed
 from foveola.errors import ArchiveError, ImageError, PacsError
 from foveola.images.decode import DEFAULT_LIMITS, Limits
-from foveola.images.dicom import require_pydicom
+from foveola.images.dicom import decode_dicom, require_pydicom
 from foveola.images.limited import POOL
 from foveola.indexing import index_cases, open_archive
 from foveola.learned import refresh
@@ -31,6 +34,13 @@ TOGETHER = 32  # objects encoded in one go by `take_many`
 GROWTH = 1.02  # of the archive, after which similarities are weighed anew (foveola.trust)
 _CALLS = "foveola.pacs.deidentify"
 _PARTIAL = ".partial"
+_LOOKED = 512  # pixels of the smaller side that two pictures of one UID are compared at, for JPEG
+# Grey levels, on average: two decoders of one lossy stream differ by less, two photographs by more.
+_ALIKE = 3.0
+OTHER_PICTURE = (
+    "its SOP Instance UID (0008,0018) is that of an image that came before with other pixels; the "
+    "first one stays, and this one is not taken. If it was corrected, remove its case first"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +54,7 @@ class Taken:
         sop_instance_uid: the new one; of the first frame.
         sop_instance_uids: of all frames, as `ids`.
         failed: reasons why frames could not be used, without them `ids` is shorter.
+        doubt: what has to be told of whose it is, a sentence without patients' data, or "".
     """
 
     ids: tuple[int, ...]
@@ -52,6 +63,7 @@ class Taken:
     sop_instance_uid: str
     sop_instance_uids: tuple[str, ...]
     failed: tuple[str, ...] = ()
+    doubt: str = ""
 
 
 @dataclass(frozen=True)
@@ -182,14 +194,39 @@ class Intake(Closing):
             facts, _ = self._call("identify", data)
             names = self.pseudonyms.reserve(Identity(**facts))
             paths = tuple(self._path(names.pseudonym, uid) for uid in names.instances)
-            known = [path.exists() and self._archive.find(path=str(path)) for path in paths]
-            if all(known):
-                return _Staged(names=names, paths=paths, new=False)
-            sizes, files = self._call("rewrite", data, names=asdict(names))
+            made, data = self._call("rewrite", data, names=asdict(names))
+            files = dict(zip(paths, _parts(data, made["sizes"]), strict=True))
+            known, there = self._there(paths)
+            for path in there:
+                self._check_same(path, files[path])
         except ImageError as error:
             return Refused(str(error))
-        self._write(paths, sizes["sizes"], files)
-        return _Staged(names=names, paths=paths, new=True)
+        if new := {path: file for path, file in files.items() if path not in there}:
+            self._write(new)
+        return _Staged(names=names, paths=paths, new=len(known) < len(paths))
+
+    def _there(self, paths: Sequence[Path]) -> tuple[set[Path], set[Path]]:
+        """Which files of the store are in the archive, and with them those on their way into it."""
+        kept = [path for path in paths if path.exists()]
+        known = {path for path in kept if self._archive.find(path=str(path)) is not None}
+        begun = {uid for _, uid in self.pseudonyms.unfinished()} if kept else set()
+        return known, known | {path for path in kept if path.stem in begun}
+
+    def _check_same(self, path: Path, file: bytes) -> None:
+        """Refuse another picture under the SOP Instance UID of one that is there.
+
+        Raises:
+            ImageError: the pixels differ by more than another decoder makes them.
+        """
+        stored = path.read_bytes()
+        if stored == file:
+            return
+        one, other = (
+            decode_dicom(data, self._limits, min_side=_LOOKED).astype(np.int16)
+            for data in (stored, file)
+        )
+        if one.shape != other.shape or np.abs(one - other).mean() > _ALIKE:
+            raise ImageError(OTHER_PICTURE)
 
     def _call(self, name: str, data: bytes, **arguments: Any) -> tuple[dict[str, Any], bytes]:
         return POOL.call(
@@ -200,20 +237,18 @@ class Intake(Closing):
     def _path(self, pseudonym: str, uid: str) -> Path:
         return self.store / pseudonym / f"{uid}.dcm"
 
-    def _write(self, paths: Sequence[Path], sizes: Sequence[int], files: bytes) -> None:
-        start = 0
-        folder = paths[0].parent
+    def _write(self, files: Mapping[Path, bytes]) -> None:
+        folder = next(iter(files)).parent
         if not folder.exists():
             folder.mkdir()
             _sync(self.store)
-        for path, size in zip(paths, sizes, strict=True):
+        for path, data in files.items():
             partial = path.with_suffix(f".{os.getpid()}{_PARTIAL}")
             with partial.open("wb") as file:
-                file.write(files[start : start + size])
+                file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
             partial.replace(path)
-            start += size
         _sync(folder)
 
     def _finish(self, batch: Sequence[_Staged | Refused]) -> list[Taken | Refused]:
@@ -241,6 +276,7 @@ class Intake(Closing):
             sop_instance_uid=good[0].stem,
             sop_instance_uids=tuple(path.stem for path in good),
             failed=reasons,
+            doubt=one.names.doubt,
         )
 
     def _index(self, paths: Sequence[Path]) -> dict[Path, str]:
@@ -285,6 +321,12 @@ class Intake(Closing):
         if kept is None or len(self._archive) > GROWTH * kept.cases:
             refresh(self._archive)
             self._grown = False
+
+
+def _parts(data: bytes, sizes: Sequence[int]) -> list[bytes]:
+    """The files that came one after the other."""
+    ends = list(accumulate(sizes))
+    return [data[end - size : end] for size, end in zip(sizes, ends, strict=True)]
 
 
 def _reason(item: Failed) -> str:

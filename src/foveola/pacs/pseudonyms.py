@@ -1,6 +1,8 @@
 """The one file that knows who is who: patients and UIDs to pseudonyms, and back.
 
     patients    issuer and patient ID -> pseudonym, days by which dates are moved
+    others      further persons that came under one issuer and patient ID
+    seen        marks of the names and birth dates that came with a patient (persons.py)
     uids        study and series, original -> new
     instances   one row a stored frame: new SOP Instance UID <- original, frame, study, series
 
@@ -11,23 +13,26 @@ read it. Two processes may use it at the same time; what was returned survives a
 
 import contextlib
 import os
-import secrets
 import sqlite3
 import threading
-import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from foveola.errors import PacsError
+from foveola.pacs.patients import (
+    EARLIEST,
+    LATEST,
+    Identity,
+    is_pseudonym,
+    new_uid,
+    patient_of,
+)
 from foveola.resources import Closing, transaction
 
 APPLICATION_ID = 0x464F5650  # "FOVP"
 VERSION = 1
 BUSY_SECONDS = 10.0
-EARLIEST, LATEST = 366, 3652  # days that dates are moved into the past, drawn for each patient
-_ALPHABET = "23456789BCDFGHJKLMNPQRSTVWXZ"  # without vowels, so that no word comes out
-_LETTERS = 12  # 28 ** 12 is 2e17
 
 _SCHEMA = f"""
 PRAGMA application_id = {APPLICATION_ID};
@@ -60,30 +65,21 @@ CREATE TABLE instances (
 );
 CREATE INDEX instances_patient ON instances (patient);
 """
-
-
-def is_pseudonym(text: str) -> bool:
-    """Whether a text has the form of our pseudonyms."""
-    return len(text) == _LETTERS + 1 and text[0] == "P" and set(text[1:]) <= set(_ALPHABET)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Identity:
-    """Who and what an incoming object is.
-
-    Attributes:
-        patient_id, issuer: (0010,0020) and (0010,0021), "" where they are empty.
-        study, series, instance, sop_class: its UIDs.
-        frames: at least 1; each becomes an instance of its own.
-    """
-
-    patient_id: str
-    issuer: str
-    study: str
-    series: str
-    instance: str
-    sop_class: str
-    frames: int = 1
+# Files of earlier versions have no such tables, and get them when they are opened.
+_ADDED = """
+CREATE TABLE IF NOT EXISTS others (
+    person INTEGER PRIMARY KEY REFERENCES patients ON DELETE CASCADE,
+    issuer TEXT NOT NULL,
+    patient TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS others_patient ON others (issuer, patient);
+CREATE TABLE IF NOT EXISTS seen (
+    patient INTEGER NOT NULL REFERENCES patients ON DELETE CASCADE,
+    name TEXT NOT NULL,
+    birth TEXT NOT NULL,
+    PRIMARY KEY (patient, name, birth)
+) WITHOUT ROWID;
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +91,7 @@ class Names:
         shift_days: below 0; added to every date of the patient.
         study, series: new UIDs.
         instances: a new SOP Instance UID for each frame.
+        doubt: what has to be told of whose it is, a sentence without patients' data, or "".
     """
 
     pseudonym: str
@@ -102,6 +99,7 @@ class Names:
     study: str
     series: str
     instances: tuple[str, ...]
+    doubt: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,22 +155,18 @@ class Pseudonyms(Closing):
     def reserve(self, identity: Identity) -> Names:
         """The names of an object, made at its first call; on return they are on the disk.
 
-        An instance that is known keeps the patient it came with first.
-
         Raises:
+            ImageError: the instance came before, with another patient.
             PacsError: another process keeps the file busy, or the disk is full.
         """
         with self._writing() as db:
-            row = db.execute(
-                "SELECT patient FROM instances WHERE original = ? LIMIT 1", (identity.instance,)
-            ).fetchone()
-            patient = row[0] if row else _patient(db, identity)
+            patient, doubt = patient_of(db, identity)
             for frame in range(1, identity.frames + 1):
                 db.execute(
                     "INSERT OR IGNORE INTO instances "
                     "(new, original, frame, study, series, sop_class, patient) "
                     "VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    (_uid(), identity.instance, frame, identity.study, identity.series,
+                    (new_uid(), identity.instance, frame, identity.study, identity.series,
                      identity.sop_class, patient),
                 )  # fmt: skip
             study = _replaced(db, "study", identity.study, patient)
@@ -185,7 +179,7 @@ class Pseudonyms(Closing):
             ).fetchall()
         return Names(
             pseudonym=pseudonym, shift_days=shift, study=study, series=series,
-            instances=tuple(uid for (uid,) in new[: identity.frames]),
+            instances=tuple(uid for (uid,) in new[: identity.frames]), doubt=doubt,
         )  # fmt: skip
 
     def indexed(self, instances: Sequence[str]) -> None:
@@ -214,9 +208,11 @@ class Pseudonyms(Closing):
         with self._reading() as db:
             for uid in instances:
                 row = db.execute(
-                    "SELECT p.patient, p.issuer, i.study, i.series, i.original, i.sop_class, "
-                    "i.frame, p.pseudonym, p.shift_days FROM instances AS i "
-                    "JOIN patients AS p ON p.id = i.patient WHERE i.new = ?",
+                    "SELECT coalesce(o.patient, p.patient), coalesce(o.issuer, p.issuer), i.study, "
+                    "i.series, i.original, i.sop_class, i.frame, p.pseudonym, p.shift_days "
+                    "FROM instances AS i "
+                    "JOIN patients AS p ON p.id = i.patient "
+                    "LEFT JOIN others AS o ON o.person = p.id WHERE i.new = ?",
                     (uid,),
                 ).fetchone()
                 if row is not None:
@@ -305,26 +301,14 @@ def _prepare(db: sqlite3.Connection) -> None:
         version = db.execute("PRAGMA user_version").fetchone()[0]
         if mark != APPLICATION_ID or version > VERSION:
             raise sqlite3.DatabaseError
-
-
-def _patient(db: sqlite3.Connection, identity: Identity) -> int:
-    """Row of the patient; one without an ID is somebody of their own in every study."""
-    key = identity.issuer, identity.patient_id
-    if not identity.patient_id:
-        key = "\0study", identity.study
-    pseudonym = "P" + "".join(secrets.choice(_ALPHABET) for _ in range(_LETTERS))
-    shift = -(EARLIEST + secrets.randbelow(LATEST - EARLIEST + 1))
-    db.execute(
-        "INSERT OR IGNORE INTO patients (issuer, patient, pseudonym, shift_days) "
-        "VALUES (?, ?, ?, ?)",
-        (*key, pseudonym, shift),
-    )
-    found = db.execute("SELECT id FROM patients WHERE issuer = ? AND patient = ?", key).fetchone()
-    return int(found[0])
+        for statement in _ADDED.split(";"):
+            db.execute(statement)
 
 
 def _replaced(db: sqlite3.Connection, kind: str, original: str, patient: int) -> str:
-    db.execute("INSERT OR IGNORE INTO uids VALUES (?, ?, ?, ?)", (kind, original, patient, _uid()))
+    db.execute(
+        "INSERT OR IGNORE INTO uids VALUES (?, ?, ?, ?)", (kind, original, patient, new_uid())
+    )
     row = db.execute(
         "SELECT new FROM uids WHERE kind = ? AND original = ? AND patient = ?",
         (kind, original, patient),
@@ -342,6 +326,4 @@ def _original(row: tuple[str, str, str, str, str, str, int, str, int]) -> Origin
     )  # fmt: skip
 
 
-def _uid() -> str:
-    """A UID without a registered root, PS3.5 B.2."""
-    return f"2.25.{uuid.uuid4().int}"
+__all__ = ["EARLIEST", "LATEST", "Identity", "Names", "Original", "Pseudonyms", "is_pseudonym"]

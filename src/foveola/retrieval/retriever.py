@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from foveola.archive import Archive, Found
 from foveola.archive.state import State
-from foveola.cases import Case, Eye
+from foveola.cases import Case, Eye, known_identifier
 from foveola.encoders.compiling import WAITED_FOR
 from foveola.encoders.encoder import Encoder
 from foveola.errors import ImageError, NoCaseError
@@ -186,7 +186,7 @@ class Retriever(Closing):
         known = self.archive.find(digest=digest)
         given = Case(
             image=name, path=f"{_SENT}{digest.hex()}" if path is None else path,
-            subject=subject, collection=collection, eye=eye,
+            subject=known_identifier(subject), collection=collection, eye=eye,
         )  # fmt: skip
         case = _merge(given, known[1] if known else None)
         if pixels is None:

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, File, Form, HTTPException, Request, Resp
 from fastapi import UploadFile as Upload
 from fastapi.responses import HTMLResponse, RedirectResponse
 
+from foveola.datasets.cells import visit_of
 from foveola.matching import permission
 from foveola.matching.decisions import Verdict
 from foveola.matching.findings import KINDS
@@ -47,7 +48,7 @@ def match(
     data = photograph.file.read() if photograph else b""
     if not data:
         raise HTTPException(422, texts()("error.no_file"))
-    token = identity.match(data, _when(visit.strip()), prior / 100)
+    token = identity.match(data, visit_of(visit), prior / 100)
     return RedirectResponse(f"/match/{token}", 303)
 
 
@@ -171,10 +172,3 @@ def _jpeg(data: bytes | None) -> Response:
     if data is None:
         raise HTTPException(404, texts()("match.no_board"))
     return jpeg(data)
-
-
-def _when(visit: str) -> float | str | None:
-    try:
-        return float(visit) if visit else None
-    except ValueError:
-        return visit

@@ -6,13 +6,13 @@ from fastapi import APIRouter, File, Form
 from fastapi import UploadFile as Upload
 from pydantic import BaseModel, Field
 
+from foveola.datasets.cells import visit_of
 from foveola.matching.match import ACCEPTED, CANDIDATES, Candidate, MatchResult
 from foveola.matching.present import verdict
 from foveola.matching.probability import PRIOR
 from foveola.service.api import FAULTS, CaseOut
 from foveola.service.desk import Desk
 from foveola.service.pages import OnDesk
-from foveola.service.rest.records import visit_of
 
 router = APIRouter(prefix="/api/v1", responses=FAULTS)
 

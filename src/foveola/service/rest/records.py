@@ -4,14 +4,23 @@ import json
 from typing import Annotated, Any, Literal
 
 from fastapi import Form, HTTPException
+from pydantic import BeforeValidator, Field
 
-from foveola.cases import Case, Scalar
+from foveola.cases import RESERVED, Case, Scalar, is_missing
 from foveola.datasets import cells
 from foveola.datasets.faults import Faults
 
 LONGEST = 200  # characters of a text
 MOST = 100  # further columns
 PLAIN = r"^[^\x00-\x1f\x7f]*$"  # no line ends and other invisible signs
+
+
+def _told(value: Any) -> Any:
+    """None for what stands for an unknown value, as in a manifest."""
+    return None if isinstance(value, str) and is_missing(value) else value
+
+
+Told = BeforeValidator(_told)
 
 
 def record_of(
@@ -21,12 +30,14 @@ def record_of(
     collection: Annotated[
         str, Form(max_length=LONGEST, pattern=PLAIN, description="name space of the pseudonym")
     ] = "",
-    eye: Annotated[Literal["left", "right"] | None, Form()] = None,
+    eye: Annotated[Literal["left", "right"] | None, Told, Form()] = None,
     visit: Annotated[
         str | None,
         Form(max_length=40, description="months since the first visit, or an ISO date"),
     ] = None,
-    grade: Annotated[int | None, Form(ge=0, le=4, description="ICDR")] = None,
+    grade: Annotated[
+        Annotated[int, Field(ge=0, le=4)] | None, Told, Form(description="ICDR")
+    ] = None,
     findings: Annotated[
         str | None,
         Form(
@@ -42,21 +53,20 @@ def record_of(
     """The record that a form describes, by the rules of a manifest; it has no photograph yet."""
     text = None if not findings else cells.findings([findings])[0]
     return Case(
-        image="", path="", subject=subject or None, collection=collection, eye=eye,
-        visit=visit_of(visit), grade=grade, extra=_extra(extra),
+        image="", path="", subject=_subject(subject), collection=collection, eye=eye,
+        visit=cells.visit_of(visit), grade=grade, extra=_extra(extra),
         findings=None if text is None else cells.split_findings(text),
     )  # fmt: skip
 
 
-def visit_of(text: str | None) -> float | str | None:
-    """Months or an ISO date."""
-    if text is None or not text.strip():
-        return None
+def _subject(text: str | None) -> str | None:
     faults = Faults()
-    (visit,) = cells.visits([text.strip()], [1], faults)
-    if visit is None:
-        raise HTTPException(422, "visit: expected months, such as 6, or a date, such as 2026-03-31")
-    return visit
+    (subject,) = cells.identifiers("subject", [text or ""], [1], faults)
+    if faults:
+        raise HTTPException(
+            422, "subject: a date, or a number that a spreadsheet rounded; send it as it was given"
+        )
+    return subject
 
 
 def _extra(text: str | None) -> dict[str, Scalar]:
@@ -68,12 +78,11 @@ def _extra(text: str | None) -> dict[str, Scalar]:
         values = None
     if not isinstance(values, dict) or len(values) > MOST:
         raise HTTPException(422, f"extra: expected a JSON object of at most {MOST} columns")
-    return {_name(key): _scalar(value) for key, value in values.items()}
+    return {_name(key): _scalar(value) for key, value in values.items() if _told(value) is not None}
 
 
 def _name(key: str) -> str:
-    fixed = ("image", "path", "subject", "eye", "visit", "grade", "findings", "collection")
-    if not key or len(key) > LONGEST or not key.isprintable() or key.lower() in fixed:
+    if not key or len(key) > LONGEST or not key.isprintable() or key.lower() in RESERVED:
         raise HTTPException(422, "extra: a column has no name, or one that is taken or too long")
     return key
 
