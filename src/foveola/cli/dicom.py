@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from foveola.cli.output import LISTED, PARTLY, print_json, progress
+from foveola.cli.output import LISTED, PARTLY, print_json, progress, say_doubtful
 from foveola.errors import ImageError
 
 SCHEME = "dicom://"
@@ -90,7 +90,7 @@ def index_dicom(
         print_json({
             "archive": str(archive), "cases": total, "added": done.added,
             "unchanged": done.unchanged, "refused": dict(done.refused.most_common()),
-            "not_dicom": done.others,
+            "not_dicom": done.others, "may_not_be_gradable": done.doubtful,
         })  # fmt: skip
     else:
         click.echo(
@@ -98,6 +98,7 @@ def index_dicom(
             f"already, {refused} could not be used, {done.others} other files passed over"
         )
     _list_reasons(done.refused.most_common())
+    say_doubtful(done.doubtful, done.added)
     if refused:
         ctx.exit(PARTLY)
 

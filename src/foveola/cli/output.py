@@ -129,3 +129,12 @@ def read_cases(sources: Sequence[Path], collection: str) -> list[Case]:
     from foveola.datasets.manifest import read_sources
 
     return read_sources(sources, collection)
+
+
+def say_doubtful(count: int, added: int, more: str = "") -> None:
+    """Say on stderr how many photographs may not be gradable."""
+    if count:
+        click.echo(
+            f"{count} of the {added} added may be too dark, blurred or hazy to be graded{more}",
+            err=True,
+        )

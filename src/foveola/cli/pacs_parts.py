@@ -213,6 +213,8 @@ def say_taken(answers: "Answers", taken: "Taken") -> None:
         answers.owe(taken.ids)
         numbers = ", ".join(map(str, taken.ids))
         click.echo(f"in the archive: case {numbers}")
+    if taken.doubtful:
+        complain(f"{taken.doubtful} of its frames may be too dark, blurred or hazy to be graded")
     for reason in taken.failed:
         complain(f"a frame could not be used: {reason}")
 

@@ -24,7 +24,7 @@ from foveola.encoders.ahead import in_order
 from foveola.encoders.compiling import Cores, begun, compiled
 from foveola.encoders.release import DEFAULT, Release, read_release
 from foveola.errors import EncoderError, FoveolaError
-from foveola.images.decode import DEFAULT_LIMITS, decode, read_bytes
+from foveola.images.decode import at_hand, decode, naming
 from foveola.images.fundus import Contract, FieldOfView, find_field_of_view, prepare
 from foveola.images.gradability import gradability
 
@@ -184,12 +184,13 @@ class Encoder:
         path = Path(case.path)
         try:
             stat = path.stat()
-            data = read_bytes(path, DEFAULT_LIMITS)
-            image = decode(data, min_side=self.contract.min_side, name=path.name)
-            seen = self.describe(image, case.eye)
+            with at_hand(path, self.contract.min_side) as data:
+                digest = blake2b(data, digest_size=16).digest()
+                image = decode(data, min_side=self.contract.min_side, name=path.name)
+                with naming(path.name):
+                    seen = self.describe(image, case.eye)
         except (OSError, FoveolaError) as error:
             return Failed.of(case, error)
-        digest = blake2b(data, digest_size=16).digest()
         return Encoded(
             case, seen.descriptor, digest, stat.st_size, stat.st_mtime_ns, seen.gradability
         )

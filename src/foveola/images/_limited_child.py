@@ -17,8 +17,11 @@ from typing import Any, BinaryIO
 
 from foveola.errors import ImageError
 
-MEMORY = 3 * 2**30  # bytes beyond those of the started interpreter
-NO_MEMORY = "decoding it needs more memory than the 3 GiB allowed; export it smaller"
+MEMORY = 448 * 2**20  # bytes beyond those of the started interpreter
+NO_MEMORY = (
+    f"decoding it needs more memory than the {MEMORY // 2**20} MiB allowed; export it smaller, or "
+    "as a plain JPEG"
+)
 
 
 def main() -> None:
@@ -61,8 +64,9 @@ def _answer(request: dict[str, Any], data: bytes, answers: BinaryIO) -> bool:
         # Its kind only: the message may quote the file.
         kind = type(error).__name__
         facts, payload = {"error": f"it is damaged ({kind}); copy or send it again"}, b""
-    answers.write(json.dumps({**facts, "size": len(payload), "last": not sound}).encode() + b"\n")
-    answers.write(payload)
+    parts = payload if isinstance(payload, list) else [payload]
+    said = {**facts, "size": sum(map(len, parts)), "last": not sound}
+    answers.writelines([json.dumps(said).encode(), b"\n", *parts])
     answers.flush()
     return sound
 

@@ -26,12 +26,14 @@ class FolderTaken:
         unchanged: objects that were there already.
         refused: objects that could not be used, by reason.
         others: files that are not DICOM, passed over.
+        doubtful: frames of the added that may be too dark or blurred to be graded.
     """
 
     added: int = 0
     unchanged: int = 0
     refused: Counter[str] = field(default_factory=Counter)
     others: int = 0
+    doubtful: int = 0
 
 
 def find_files(folder: Path) -> list[Path]:
@@ -70,6 +72,7 @@ def take_folder(
                 done.refused[result.reason] += 1
             elif result.new:
                 done.added += 1
+                done.doubtful += result.doubtful
             else:
                 done.unchanged += 1
         if progress:
