@@ -203,9 +203,9 @@ def _circle(small: Pixels) -> Circle | None:
     if not parts:
         return None
     circle = _circle_of(parts[0], 0.3 * min(small.shape[:2]))
-    others = [_circle_of(part, math.sqrt(part.sum()) / 4) for part in parts[1:]]
-    found = len(others) - others.count(None) + (circle is not None)
-    if found > 1 or (circle is None and _is_of_two(parts[0])):
+    # Of two in a frame, each may be smaller than one alone would be.
+    discs = [_circle_of(part, math.sqrt(part.sum()) / 4) for part in parts if len(parts) > 1]
+    if len(discs) - discs.count(None) > 1 or (circle is None and _is_of_two(parts[0])):
         raise ImageError(
             "this picture shows two fields of view or more, such as both eyes in one frame; "
             "cut it into one picture for each"

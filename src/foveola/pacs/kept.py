@@ -84,7 +84,11 @@ def tables(value: Any) -> Any:
     """The first VOI or modality table, without its explanation."""
     rules = {"LUTDescriptor": whole(), "LUTData": _table}
     kept = [kept_of(item, rules) for item in list(value)[:1]]
-    return Sequence(kept) if kept and len(kept[0]) == len(rules) else None
+    if not kept or len(kept[0]) != len(rules):
+        return None
+    if not isinstance(kept[0].LUTData, bytes):
+        kept[0]["LUTData"].VR = "US"
+    return Sequence(kept)
 
 
 def _table(value: Any) -> Any:
