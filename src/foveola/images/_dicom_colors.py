@@ -20,7 +20,7 @@ Pixels = NDArray[np.uint8]
 Values = NDArray[Any]
 Floats = NDArray[np.float64]
 
-_STRIP = 1 << 20  # pixels converted at once, to bound what a conversion takes beside its result
+_STRIP = 1 << 18  # pixels converted at once, to bound what a conversion takes beside its result
 
 
 def to_srgb(values: Values, found: Dataset, form: Form, factor: int = 1) -> Pixels:

@@ -24,7 +24,7 @@ _LEAST_RANGE = 64  # of 255, between black and white of a profile that is good f
 
 _PLAIN = ("1", "L", "P", "RGB", "RGBX", "YCbCr")
 _WITH_ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
-STRIP = 1 << 20  # pixels converted at once, to bound what a conversion takes beside its result
+STRIP = 1 << 18  # pixels converted at once, to bound what a conversion takes beside its result
 
 # (top, bottom) -> those rows of a picture, (bottom - top, W, 3) uint8 sRGB
 Rows = Callable[[int, int], Pixels]
