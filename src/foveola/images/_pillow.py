@@ -122,6 +122,8 @@ def _open(data: bytes, header: Header) -> ImageFile.ImageFile:
             raise ImageError(f"the {header.format} states two sizes; export it again")
         if header.format == "TIFF":
             image.load_prepare()  # warns of large pictures; our limit has been kept already
+            # It would read all directories again, with a warning for each odd tag.
+            image.load_end = lambda: None  # type: ignore[method-assign]
     return image
 
 
