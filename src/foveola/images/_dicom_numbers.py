@@ -80,7 +80,8 @@ def rescaled(stored: NDArray[np.int64], found: Dataset) -> Floats:
         dtype = np.int16 if stored[0] < 0 else np.uint16
         return _by_table("ModalityLUTSequence", apply_modality_lut, stored.astype(dtype), found)
     slope, intercept = first_number(found, "RescaleSlope"), first_number(found, "RescaleIntercept")
-    return stored * (1.0 if slope is None else slope) + (intercept or 0.0)
+    scaled = stored * (1.0 if slope is None else slope) + (intercept or 0.0)
+    return np.asarray(scaled, np.float64)
 
 
 def by_voi_table(values: Floats, found: Dataset) -> Floats:

@@ -233,11 +233,11 @@ def _is_of_two(inside: NDArray[np.bool_]) -> bool:
         if fitted is None:
             return False
         circles.append(fitted)
-        within = 2 * _within(*inside.shape)
-        points = points[~_near(points, *np.array(fitted)[:, None], within)[:, 0]]
-    (x, y, r), (u, v, q) = circles
-    apart = math.hypot(x - u, y - v) > 0.7 * (r + q) and min(r, q) > 0.4 * max(r, q)
-    return apart and _plausible(circles, inside) and all(_is_full(c, inside) for c in circles)
+        x, y, radius = np.array(fitted)[:, None]
+        points = points[~_near(points, x, y, radius, 2 * _within(*inside.shape))[:, 0]]
+    (a, b, r), (c, d, q) = circles
+    apart = math.hypot(a - c, b - d) > 0.7 * (r + q) and min(r, q) > 0.4 * max(r, q)
+    return apart and _plausible(circles, inside) and all(_is_full(one, inside) for one in circles)
 
 
 def _foreground(small: Pixels) -> NDArray[np.bool_] | None:
