@@ -2,6 +2,7 @@
 
 import logging
 import os
+import struct
 import subprocess
 import sys
 import warnings
@@ -244,6 +245,14 @@ def test_offsets_beyond_all_numbers_are_an_error():
     big[8:16] = b"\xff" * 8
     with pytest.raises(ImageError, match="directory is damaged"):
         decode(bytes(big))
+
+
+def test_tags_that_lead_beyond_a_tiff_are_not_remarked_upon(recwarn):
+    data = bytearray(files.tiff(SCENE, photometric="rgb", software="x" * 50))
+    at = data.index(struct.pack("<HH", 305, 2))
+    struct.pack_into("<II", data, at + 4, 2**20, 2**30)
+    np.testing.assert_array_equal(decode(bytes(data)), SCENE)
+    assert [str(found.message) for found in recwarn] == []
 
 
 def test_a_tiff_whose_pages_run_in_a_circle_ends():

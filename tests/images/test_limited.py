@@ -50,7 +50,7 @@ def test_bytes_and_facts_come_back(pool):
         ("crash", "its decoder crashed, so the file is damaged"),
         ("leave", "its decoder crashed"),
         ("spin", "took more than the 1 s allowed"),
-        ("hoard", "needs more memory than the 3 GiB allowed"),
+        ("hoard", "needs more memory than the 448 MiB allowed"),
         ("stumble", r"it is damaged \(KeyError\)"),
     ],
 )

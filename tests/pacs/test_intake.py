@@ -230,3 +230,18 @@ def test_dicom_named_wrongly_is_told(export, tmp_path):
     said = foveola("index", tmp_path / "A", f"dicom://{export}", tmp_path, code=2).stderr
     assert "either dicom:// folders or photographs" in said
     assert not (tmp_path / "A").exists()
+
+
+def test_dark_photographs_of_a_folder_are_counted_and_two_eyes_in_one_refused(
+    photographs, tmp_path
+):
+    folder = tmp_path / "export"
+    folder.mkdir()
+    both = np.concatenate([photographs[0], photographs[1]], axis=1)
+    for n, pixels in enumerate((photographs[0], photographs[1] // 12, both)):
+        (folder / f"{n}.dcm").write_bytes(to_bytes(with_pixels(pixels)))
+    done = foveola("index", tmp_path / "A", f"dicom://{folder}", code=3)
+    assert "1 of the 2 added may be too dark, blurred or hazy to be graded" in done.stderr
+    assert "1 x this picture shows two fields of view or more" in done.stderr
+    said = foveola("index", tmp_path / "B", f"dicom://{folder}", "--json", code=3).stdout
+    assert '"may_not_be_gradable": 1' in said

@@ -16,6 +16,7 @@ from foveola.cli.output import (
     print_json,
     progress,
     read_cases,
+    say_doubtful,
 )
 
 
@@ -95,7 +96,7 @@ def index(
         if done.learned is not None:
             say_learned(done.learned)
     list_failed(done.failed)
-    _count_doubtful(len(done.doubtful), done.added)
+    say_doubtful(len(done.doubtful), done.added, " (--json names them)")
     if done.failed:
         ctx.exit(PARTLY)
 
@@ -107,16 +108,6 @@ def _keep_places(archive: Path, wanted: bool, total: int) -> None:
     if wanted or is_on(archive):
         with progress("describing places", total) as advance:
             switch_on(archive, advance)
-
-
-def _count_doubtful(count: int, added: int) -> None:
-    """Say on stderr how many photographs may not be gradable."""
-    if count:
-        click.echo(
-            f"{count} of the {added} added may be too dark, blurred or hazy to be graded "
-            "(--json names them)",
-            err=True,
-        )
 
 
 @click.command(epilog="Example: foveola remove archive/ --subject 1042")

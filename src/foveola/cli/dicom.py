@@ -6,7 +6,15 @@ from typing import Any
 
 import click
 
-from foveola.cli.output import LISTED, PARTLY, doubtful, print_json, progress, say_passed_over
+from foveola.cli.output import (
+    LISTED,
+    PARTLY,
+    doubtful,
+    print_json,
+    progress,
+    say_doubtful,
+    say_passed_over,
+)
 from foveola.errors import ImageError
 
 SCHEME = "dicom://"
@@ -94,6 +102,7 @@ def index_dicom(
             "archive": str(archive), "cases": total, "added": done.added,
             "unchanged": done.unchanged, "refused": dict(done.refused.most_common()),
             "not_dicom": done.others, "passed_over": passed.as_json(), "doubtful": done.doubtful,
+            "may_not_be_gradable": done.hardly_gradable,
         })  # fmt: skip
     else:
         click.echo(
@@ -104,6 +113,7 @@ def index_dicom(
     _list_reasons(done.refused.most_common())
     for sentence, ids in done.doubtful.items():
         click.echo(f"  {doubtful(sentence, ids)}", err=True)
+    say_doubtful(done.hardly_gradable, done.added)
     if refused:
         ctx.exit(PARTLY)
 

@@ -159,3 +159,12 @@ def say_passed_over(passed: "PassedOver") -> None:
     """Say on stderr what was passed over in folders, if anything."""
     if (said := passed.said()) is not None:
         click.echo(said, err=True)
+
+
+def say_doubtful(count: int, added: int, more: str = "") -> None:
+    """Say on stderr how many photographs may not be gradable."""
+    if count:
+        click.echo(
+            f"{count} of the {added} added may be too dark, blurred or hazy to be graded{more}",
+            err=True,
+        )

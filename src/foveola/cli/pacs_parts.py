@@ -217,7 +217,11 @@ def say_taken(answers: "Answers", taken: "Taken") -> None:
 
 
 def say_doubts(taken: "Taken") -> None:
-    """What was not taken of an object, and whether it is sure whose it is."""
+    """What was not taken of an object or may not be gradable, and whether it is sure whose it is."""
+    if taken.hardly_gradable:
+        complain(
+            f"{taken.hardly_gradable} of its frames may be too dark, blurred or hazy to be graded"
+        )
     for reason in taken.failed:
         complain(f"a frame could not be used: {reason}")
     if taken.doubt:

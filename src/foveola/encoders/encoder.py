@@ -26,7 +26,7 @@ from foveola.encoders.compiling import Cores, begun, compiled
 from foveola.encoders.release import DEFAULT, Release, read_release
 from foveola.errors import EncoderError, FoveolaError
 from foveola.files import stamp_of
-from foveola.images.decode import DEFAULT_LIMITS, decode, read_bytes
+from foveola.images.decode import at_hand, decode, naming
 from foveola.images.fundus import Contract, FieldOfView, find_field_of_view, prepare
 from foveola.images.gradability import gradability
 
@@ -193,12 +193,13 @@ class Encoder:
         path = Path(case.path)
         try:
             size, mtime_ns = stamp_of(path)
-            data = read_bytes(path, DEFAULT_LIMITS)
-            image = decode(data, min_side=self.contract.min_side, name=path.name)
-            seen = self.describe(image, case.eye)
+            with at_hand(path, self.contract.min_side) as data:
+                digest = blake2b(data, digest_size=16).digest()
+                image = decode(data, min_side=self.contract.min_side, name=path.name)
+                with naming(path.name):
+                    seen = self.describe(image, case.eye)
         except UNUSABLE as error:
             return Failed.of(case, error)
-        digest = blake2b(data, digest_size=16).digest()
         return Encoded(case, seen.descriptor, digest, size, mtime_ns, seen.gradability)
 
     def encode_cases(self, cases: Iterable[Case]) -> Iterator[Encoded | Failed]:

@@ -3,40 +3,86 @@
 Runs in the limited child only. Halves round up.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.multival import MultiValue
-from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, apply_voi_lut
 
 from foveola.errors import ImageError
+from foveola.images._dicom_numbers import SHADES, by_voi_table, first_number, named, rescaled
 from foveola.images._dicom_object import Form
+from foveola.images._dicom_palette import palette_of
+from foveola.images._shown import is_lost
 
 Pixels = NDArray[np.uint8]
 Values = NDArray[Any]
 Floats = NDArray[np.float64]
 
-_STRIP = 1 << 22  # pixels converted at once, to bound what a conversion takes beside its result
+_STRIP = 1 << 18  # pixels converted at once, to bound what a conversion takes beside its result
 
 
-def to_srgb(values: Values, found: Dataset, form: Form, photometric: str) -> Pixels:
-    """(H, W, C) stored values -> (H, W, 3) uint8 sRGB.
+def to_srgb(values: Values, found: Dataset, form: Form, factor: int = 1) -> Pixels:
+    """(H, W, C) stored values -> (H // factor, W // factor, 3) uint8 sRGB.
 
     Args:
         values: uint8, uint16 or int16.
         found: the object, for windows, palettes and the colour profile.
-        form: how it is stored.
-        photometric: what the values are now, after the codec.
+        form: how the values are stored, once the codec has undone what it does.
+        factor: pixels of the result are means of squares of that side.
+
+    Raises:
+        ImageError: a table is damaged, or all comes out black though the values are not.
     """
+    seen = _converter(found, form)
+    step = max(1, len(values) // 512)
+    thin = np.ascontiguousarray(values[::step, ::step])
+    if is_lost(thin, seen(thin)):
+        raise ImageError(
+            f"it comes out black or of one shade, though its pixels are not, by "
+            f"{named(_shaped_by(found, form.photometric))}; export it again, with 8 bits if you can"
+        )
+    height, width = values.shape[0] // factor, values.shape[1] // factor
+    made = np.empty((height, width, 3), np.uint8)
+    rows = max(1, _STRIP // (values.shape[1] * factor)) * factor
+    for top in range(0, height * factor, rows):
+        part = seen(values[top : min(top + rows, height * factor), : width * factor])
+        made[top // factor : (top + len(part)) // factor] = _means(part, factor)
+    return made
+
+
+def _means(pixels: Pixels, factor: int) -> Pixels:
+    """Means of squares of that side."""
+    if factor == 1:
+        return pixels
+    height, width, _ = pixels.shape
+    squares = pixels.reshape(height // factor, factor, width // factor, factor, 3)
+    return np.asarray(squares.mean(axis=(1, 3), dtype=np.float32) + 0.5, np.uint8)
+
+
+def _converter(found: Dataset, form: Form) -> Callable[[Values], Pixels]:
+    """What makes 8-bit sRGB of stored values."""
+    if form.samples == 1:
+        table, low = _table(found, form), -(1 << (form.bits - 1)) if form.signed else 0
+        in_colour = form.photometric == "PALETTE COLOR"
+
+        def seen(values: Values) -> Pixels:
+            at = np.clip(values[..., 0].astype(np.int32) - low, 0, len(table) - 1)
+            return _profiled(table[at], found) if in_colour else table[at]
+
+        return seen
+    if form.photometric == "RGB":
+        return lambda values: _profiled(_top_is_white(values, form.bits), found)
+    return lambda values: _profiled(ybr_to_rgb(values), found)
+
+
+def _shaped_by(found: Dataset, photometric: str) -> str:
+    """The attribute that has most to do with how bright a picture is."""
     if photometric == "PALETTE COLOR":
-        return _palette(values[..., 0], found)
-    if photometric in ("MONOCHROME1", "MONOCHROME2"):
-        return np.repeat(_grey(values[..., 0], found, form)[..., None], 3, axis=-1)
-    if photometric != "RGB":
-        return _profiled(ybr_to_rgb(values), found)
-    return _profiled(_top_is_white(values, form.bits), found)
+        return "RedPaletteColorLookupTableDescriptor"
+    said = ("VOILUTSequence", "WindowCenter", "ModalityLUTSequence", "RescaleSlope")
+    return next((k for k in said if photometric in SHADES and found.get(k)), "BitsStored")
 
 
 def _profiled(pixels: Pixels, found: Dataset) -> Pixels:
@@ -60,14 +106,15 @@ def _top_is_white(values: Values, bits: int) -> Pixels:
 # --- grey ---
 
 
-def _grey(values: Values, found: Dataset, form: Form) -> Pixels:
-    """(H, W) -> uint8 by a table over all values that the bits stored can hold."""
+def _table(found: Dataset, form: Form) -> Pixels:
+    """(N, 3) what every value that the bits stored can hold looks like, from the lowest on."""
     low = -(1 << (form.bits - 1)) if form.signed else 0
     stored = np.arange(low, low + (1 << form.bits))
+    if form.photometric == "PALETTE COLOR":
+        return palette_of(found).colours(stored)
     shades = shade(stored, found)
-    if form.photometric == "MONOCHROME1":
-        shades = 255 - shades
-    return shades[np.clip(values.astype(np.int32) - low, 0, len(stored) - 1)]
+    shades = 255 - shades if form.photometric == "MONOCHROME1" else shades
+    return np.repeat(shades[:, None], 3, axis=1)
 
 
 def shade(stored: NDArray[np.int64], found: Dataset) -> Pixels:
@@ -76,30 +123,18 @@ def shade(stored: NDArray[np.int64], found: Dataset) -> Pixels:
     The first VOI window or table is applied after the modality's rescale; without one the full
     range of what can be stored becomes 0 to 255.
     """
-    dtype = np.int16 if stored[0] < 0 else np.uint16
-    values = np.asarray(apply_modality_lut(stored.astype(dtype), found), np.float64)
+    values = rescaled(stored, found)
     if found.get("VOILUTSequence"):
-        table = np.asarray(apply_voi_lut(values.astype(np.int64), found, 0), np.float64)
-        bits = int(found.VOILUTSequence[0].LUTDescriptor[2])
-        return _rounded(table / ((1 << bits) - 1))
-    centre, width = _first(found, "WindowCenter"), _first(found, "WindowWidth")
+        return _rounded(by_voi_table(values, found))
+    centre, width = first_number(found, "WindowCenter"), first_number(found, "WindowWidth")
     if centre is None or width is None:
         low, high = values.min(), values.max()
         return _rounded((values - low) / max(high - low, 1e-12))
     return _rounded(_window(values, centre, width, str(found.get("VOILUTFunction") or "LINEAR")))
 
 
-def _first(found: Dataset, keyword: str) -> float | None:
-    value = found.get(keyword)
-    if isinstance(value, MultiValue):
-        value = value[0] if len(value) else None
-    return None if value in (None, "") else float(value)
-
-
 def _window(x: Floats, centre: float, width: float, function: str) -> Floats:
     """(N,) in [0, 1], PS3.3 C.11.2.1.2 and C.11.2.1.3."""
-    if width < 1 if function == "LINEAR" else width <= 0:
-        raise ImageError("WindowWidth (0028,1051) is too small; export the image without a window")
     if function == "SIGMOID":
         return np.asarray(1 / (1 + np.exp(np.clip(-4 * (x - centre) / width, -700, 700))))
     if function == "LINEAR":
@@ -117,19 +152,6 @@ def _rounded(shares: Floats) -> Pixels:
 # --- colours ---
 
 
-def _palette(values: Values, found: Dataset) -> Pixels:
-    """By the palette of the object; of entries with 16 bits the upper 8 are taken."""
-    try:
-        colours = apply_color_lut(values, found)
-    except (AttributeError, ValueError, KeyError, TypeError):
-        raise ImageError(
-            "the palette (0028,1101) to (0028,1203) is missing or damaged; export it as RGB"
-        ) from None
-    if colours.dtype == np.uint16:
-        colours = (colours >> 8).astype(np.uint8)
-    return _profiled(colours, found)
-
-
 def ybr_to_rgb(values: Values) -> Pixels:
     """(H, W, 3) uint8 YBR_FULL -> RGB, the inverse of PS3.3 C.7.6.3.1.2 as ITU-T T.871 has it.
 
@@ -139,20 +161,12 @@ def ybr_to_rgb(values: Values) -> Pixels:
 
     In whole numbers, so that every value is the nearest one.
     """
-    rgb = np.empty_like(values)
-    rows = max(1, _STRIP // values.shape[1])
-    for start in range(0, len(values), rows):
-        strip = values[start : start + rows].astype(np.int32)
-        y, cb, cr = strip[..., 0], strip[..., 1] - 128, strip[..., 2] - 128
-        rgb[start : start + rows, :, 0] = _clip(y + _nearest(1402 * cr, 1000))
-        rgb[start : start + rows, :, 1] = _clip(y + _nearest(-202008 * cb - 419198 * cr, 587000))
-        rgb[start : start + rows, :, 2] = _clip(y + _nearest(1772 * cb, 1000))
-    return rgb
+    wide = np.asarray(values, np.int32)
+    y, cb, cr = wide[..., 0], wide[..., 1] - 128, wide[..., 2] - 128
+    red, blue = y + _nearest(1402 * cr, 1000), y + _nearest(1772 * cb, 1000)
+    green = y + _nearest(-202008 * cb - 419198 * cr, 587000)
+    return np.clip(np.stack([red, green, blue], axis=-1), 0, 255).astype(np.uint8)
 
 
 def _nearest(above: NDArray[np.int32], below: int) -> NDArray[np.int32]:
     return np.asarray((2 * above + below) // (2 * below), np.int32)
-
-
-def _clip(values: NDArray[np.int32]) -> Pixels:
-    return np.clip(values, 0, 255).astype(np.uint8)

@@ -3,7 +3,9 @@
 Runs in the limited child only. H and W are rows and columns, C is 1 or 3.
 """
 
+import io
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,16 +18,15 @@ from pydicom.pixels.decoders.base import get_decoder
 
 from foveola.errors import ImageError
 from foveola.images import _dicom_colors as colors
-from foveola.images._dicom_object import Form
-from foveola.images._headers import read_header, segments
+from foveola.images._dicom_object import JPEG_2000, Form
+from foveola.images._dicom_streams import believed, stated_by
+from foveola.images._headers import Header, read_header
 from foveola.images.decode import reduction
 
 Pixels = NDArray[np.uint8]
 Values = NDArray[Any]  # (H, W, C) of uint8, uint16 or int16
 
 _JPEG = {uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit}
-_JPEG_2000 = {uid.JPEG2000Lossless, uid.JPEG2000, uid.HTJ2KLossless, uid.HTJ2K,
-              uid.HTJ2KLosslessRPCL}  # fmt: skip
 _PLUGINS = {
     uid.JPEGLossless: "gdcm",
     uid.JPEGLosslessSV1: "gdcm",
@@ -45,19 +46,47 @@ def decode_frame(found: Dataset, form: Form, frame: int, min_side: int | None = 
     """
     if not 0 <= frame < form.frames:
         raise ImageError(f"there is no frame {frame + 1}; NumberOfFrames is {form.frames}")
+    form = as_stored(found, form, frame)
+    size = Header(format="DICOM", width=form.columns, height=form.rows)
+    factor = 1 if form.syntax in _JPEG else reduction(size, min_side)
     if form.syntax in _JPEG:
         values = _jpeg(stream_of(found, form, frame), form, frame, min_side)
-        form_now = "RGB" if form.samples == 3 else form.photometric
+        if form.samples == 3:
+            form = replace(form, photometric="RGB")
+    elif form.syntax in JPEG_2000 and factor > 1 and form.widest == 8:
+        values, factor = _smaller_jpeg_2000(stream_of(found, form, frame), frame, factor), 1
     else:
         values = stored_values(found, form, frame)
-        form_now = _after_codec(form)
-    pixels = colors.to_srgb(values, found, form, form_now)
-    return np.ascontiguousarray(pixels)
+    return colors.to_srgb(values, found, _widened(form, values), factor)
+
+
+def as_stored(found: Dataset, form: Form, frame: int) -> Form:
+    """The form of one frame as its stream has it, which is believed before the header.
+
+    Its photometric interpretation is that of what the codec gives.
+
+    Raises:
+        ImageError: the stream is damaged, or of another size or number of samples.
+    """
+    said = None
+    if form.syntax.is_encapsulated:
+        said = stated_by(stream_of(found, form, frame), form)
+    form = form if said is None else believed(form, said)
+    # JPEG 2000 undoes its own transform, and one that it does not have nobody has made.
+    undone = form.syntax in JPEG_2000 and form.photometric in ("YBR_ICT", "YBR_RCT")
+    return replace(form, photometric="RGB") if undone else form
+
+
+def _widened(form: Form, values: Values) -> Form:
+    """With all bits of the stream where a sample needs more than the header says are stored."""
+    low, high = int(values.min()), int(values.max())
+    needed = max(high.bit_length(), (-low - 1).bit_length() if low < 0 else 0) + form.signed
+    return form if needed <= form.bits else replace(form, bits=form.widest)
 
 
 def stored_values(found: Dataset, form: Form, frame: int) -> Values:
     """(H, W, C) as stored, for all transfer syntaxes but JPEG Baseline and Extended."""
-    if form.syntax in _JPEG_2000:
+    if form.syntax in JPEG_2000:
         values = _jpeg_2000(stream_of(found, form, frame), frame)
     elif form.syntax in _PLUGINS or form.syntax in _PLAIN:
         values = _by_pydicom(found, form, frame)
@@ -80,13 +109,6 @@ def _only_bits(values: Values, form: Form) -> Values:
         return values
     spare = 8 * values.itemsize - form.bits
     return (values << spare) >> spare  # two's complement keeps its sign
-
-
-def _after_codec(form: Form) -> str:
-    """The photometric interpretation of what the codec gave: JPEG 2000 undoes its own."""
-    if form.syntax in _JPEG_2000 and form.photometric in ("YBR_ICT", "YBR_RCT"):
-        return "RGB"
-    return form.photometric
 
 
 def stream_of(found: Dataset, form: Form, frame: int) -> bytes:
@@ -130,18 +152,29 @@ def _jpeg_2000(stream: bytes, frame: int) -> Values:
     return values
 
 
+def _smaller_jpeg_2000(stream: bytes, frame: int, factor: int) -> Values:
+    """Of 8 bits, decoded at a part of its size, which takes as much less memory."""
+    from PIL import Jpeg2KImagePlugin
+
+    try:
+        image = Jpeg2KImagePlugin.Jpeg2KImageFile(io.BytesIO(stream))
+        image.reduce = factor.bit_length() - 1
+        values = np.asarray(image)
+    except (OSError, SyntaxError, ValueError, EOFError):
+        raise ImageError(_BROKEN.format("JPEG 2000", frame + 1)) from None
+    return values if values.ndim == 3 else values[..., None]
+
+
 # --- JPEG Baseline and Extended ---
 
 
 def _jpeg(stream: bytes, form: Form, frame: int, min_side: int | None) -> Values:
     """By the decoder of JPEG files, so that a photograph is the same in either wrapping."""
     header = read_header(stream)
-    if (header.height, header.width) != (form.rows, form.columns):
-        raise ImageError("the JPEG is of another size than Rows (0028,0010) and Columns say")
-    if header.bits != 8 or header.channels != form.samples:
+    if header.bits != 8:
         raise ImageError(
-            f"the JPEG has {header.channels} channels of {header.bits} bits; expected "
-            f"{form.samples} of 8, so export it as JPEG Lossless or JPEG 2000"
+            f"the JPEG has {header.bits} bits; expected 8, so export it as JPEG Lossless or "
+            "JPEG 2000"
         )
     factor = reduction(header, min_side)
     height, width = -(-header.height // factor), -(-header.width // factor)
@@ -156,13 +189,11 @@ def _jpeg(stream: bytes, form: Form, frame: int, min_side: int | None) -> Values
 
 
 def _with_colour_stated(stream: bytes, form: Form) -> bytes:
-    """A JPEG that does not say whether it holds RGB or YCbCr is told so by an Adobe segment.
+    """A JPEG with an Adobe segment that says what its colours are.
 
-    Where it does say so itself it is believed: cameras err in the DICOM header, and no viewer
-    would show what they write there.
+    `form` has them from the stream where it says so; libjpeg might guess otherwise.
     """
-    said = {(marker, stream[start : start + 5]) for marker, start, _ in segments(stream)}
-    if form.samples == 1 or said & {(0xE0, b"JFIF\0"), (0xEE, b"Adobe")}:
+    if form.samples == 1:
         return stream
     transform = 0 if form.photometric == "RGB" else 1
     adobe = b"\xff\xee\x00\x0eAdobe\x00\x64\0\0\0\0" + bytes([transform])

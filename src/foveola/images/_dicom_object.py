@@ -11,12 +11,23 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydicom import config, dcmread
-from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filereader import read_dataset
-from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
+from pydicom.uid import (
+    HTJ2K,
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    HTJ2KLossless,
+    HTJ2KLosslessRPCL,
+    JPEG2000TransferSyntaxes,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    RLELossless,
+)
 
 from foveola.errors import ImageError
+from foveola.images._dicom_numbers import check_numbers, named
 from foveola.images.decode import Limits
 
 config.settings.reading_validation_mode = config.IGNORE  # odd values are common and harmless
@@ -37,6 +48,8 @@ SOP_CLASSES = {
 }
 _GREY = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR")
 _COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
+JPEG_2000 = {*JPEG2000TransferSyntaxes, HTJ2KLossless, HTJ2K, HTJ2KLosslessRPCL}
+_SIGNED_ITSELF = {*JPEG_2000, JPEGBaseline8Bit, JPEGExtended12Bit}  # so says the stream
 _EYES = {"R": "right", "L": "left"}
 # Codes of the side that modify the anatomic region: SNOMED CT, and its older form SRT.
 _SIDES = {
@@ -56,6 +69,7 @@ class Form:
         signed: whether samples are numbers in two's complement.
         photometric: Photometric Interpretation.
         syntax: transfer syntax; deflated ones are unpacked by then.
+        widest: bits that a sample may need where more than `bits` are used after all.
     """
 
     rows: int
@@ -67,6 +81,7 @@ class Form:
     signed: bool
     photometric: str
     syntax: UID
+    widest: int = 16
 
 
 def read_object(data: bytes, limits: Limits) -> Dataset:
@@ -86,7 +101,7 @@ def read_object(data: bytes, limits: Limits) -> Dataset:
         stop_when=lambda tag, _vr, _length: tag.group != 2,
     )  # fmt: skip
     if "TransferSyntaxUID" not in meta:
-        raise ImageError(f"{_named('TransferSyntaxUID')} is missing; export it as a DICOM file")
+        raise ImageError(f"{named('TransferSyntaxUID')} is missing; export it as a DICOM file")
     if meta.TransferSyntaxUID != DeflatedExplicitVRLittleEndian:
         return dcmread(io.BytesIO(data))
     found = read_dataset(io.BytesIO(_inflate(data[file.tell() :], limits)), False, True)
@@ -126,10 +141,16 @@ def form_of(found: Dataset, limits: Limits) -> Form:
         raise ImageError(f"{size}; expected at most {most:g} million pixels (Limits.max_pixels)")
     if min(form.rows, form.columns) < limits.smallest_side:
         raise ImageError(f"{size}; expected at least {limits.smallest_side} on each side")
+    if max(form.rows, form.columns) > limits.max_aspect * min(form.rows, form.columns):
+        raise ImageError(
+            f"{size}; expected sides of at most {limits.max_aspect:g} to 1 (Limits.max_aspect)"
+        )
     if not 1 <= form.frames <= MOST_FRAMES:
-        frames = _named("NumberOfFrames")
+        frames = named("NumberOfFrames")
         raise ImageError(f"{frames} is {form.frames}; expected 1 to {MOST_FRAMES}")
     _check_samples(form)
+    _complete(found, form)
+    check_numbers(found, form.photometric)
     _check_length(found, form)
     return form
 
@@ -139,7 +160,7 @@ def _check_class(found: Dataset) -> None:
     if uid not in SOP_CLASSES:
         known = uid.name if uid.name != uid else "missing or unknown"
         raise ImageError(
-            f"{_named('SOPClassUID')} is {known}; expected Ophthalmic Photography, Secondary "
+            f"{named('SOPClassUID')} is {known}; expected Ophthalmic Photography, Secondary "
             "Capture or a VL image"
         )
 
@@ -148,7 +169,7 @@ def _form(found: Dataset) -> Form:
     photometric = str(found.get("PhotometricInterpretation", "")).strip()
     if photometric not in _GREY + _COLOUR:
         expected = ", ".join(_GREY + _COLOUR)
-        tag = _named("PhotometricInterpretation")
+        tag = named("PhotometricInterpretation")
         raise ImageError(f"{tag} is missing or of another kind; expected {expected}")
     allocated = _number(found, "BitsAllocated")
     return Form(
@@ -168,24 +189,26 @@ def _number(found: Dataset, keyword: str, otherwise: int | None = None) -> int:
     value: Any = found.get(keyword)
     if value is None or value == "":
         if otherwise is None:
-            raise ImageError(f"{_named(keyword)} is missing; export the image again")
+            raise ImageError(f"{named(keyword)} is missing; export the image again")
         return otherwise
     try:
         return int(value)
     except (TypeError, ValueError):
-        raise ImageError(f"{_named(keyword)} is not one number; export the image again") from None
+        raise ImageError(f"{named(keyword)} is not one number; export the image again") from None
 
 
 def _check_samples(form: Form) -> None:
     expected = 1 if form.photometric in _GREY else 3
     if form.samples != expected:
-        tag = _named("SamplesPerPixel")
+        tag = named("SamplesPerPixel")
         raise ImageError(f"{tag} is {form.samples}; expected {expected} for {form.photometric}")
     if form.allocated not in (8, 16):
-        raise ImageError(f"{_named('BitsAllocated')} is {form.allocated}; expected 8 or 16")
+        raise ImageError(f"{named('BitsAllocated')} is {form.allocated}; expected 8 or 16")
     if not 1 < form.bits <= form.allocated:
-        tag = _named("BitsStored")
+        tag = named("BitsStored")
         raise ImageError(f"{tag} is {form.bits}; expected 2 to {form.allocated}")
+    if form.syntax in _SIGNED_ITSELF:
+        return
     if form.samples == 3 and (form.signed or (form.allocated == 16 and form.photometric != "RGB")):
         raise ImageError(
             f"{form.photometric} of {form.allocated} bits, signed or not, has no clear meaning on "
@@ -193,18 +216,47 @@ def _check_samples(form: Form) -> None:
         )
 
 
+def _complete(found: Dataset, form: Form) -> None:
+    """Give what is missing the standard's default, as decoders ask for it; the rest must fit."""
+    planes = _number(found, "PlanarConfiguration", 0)
+    if form.samples == 3 and planes not in (0, 1):
+        raise ImageError(f"{named('PlanarConfiguration')} is {planes}; expected 0 or 1")
+    if (sign := _number(found, "PixelRepresentation", 0)) not in (0, 1):
+        raise ImageError(f"{named('PixelRepresentation')} is {sign}; expected 0 or 1")
+    high = _number(found, "HighBit", form.bits - 1)
+    if high != form.bits - 1 and not _coded(form):
+        raise ImageError(
+            f"{named('HighBit')} is {high}; expected {form.bits - 1}, one less than "
+            f"{named('BitsStored')}"
+        )
+    found.SamplesPerPixel, found.BitsStored, found.HighBit = form.samples, form.bits, form.bits - 1
+    found.PixelRepresentation = int(form.signed)
+    if form.samples == 3:
+        found.PlanarConfiguration = planes
+
+
+def _coded(form: Form) -> bool:
+    """Whether the pixels are in a stream that says itself how many bits they have."""
+    return form.syntax.is_encapsulated and form.syntax != RLELossless
+
+
 def _check_length(found: Dataset, form: Form) -> None:
-    """Pixels that are not compressed must all be there."""
+    """Pixels that are not compressed must all be there, and as many as their label says."""
     if "PixelData" not in found:
-        raise ImageError(f"{_named('PixelData')} is missing; this object holds no picture")
+        raise ImageError(f"{named('PixelData')} is missing; this object holds no picture")
     if form.syntax.is_encapsulated:
         return
-    samples = 2 if form.photometric == "YBR_FULL_422" else form.samples
-    needed = form.rows * form.columns * samples * form.allocated // 8 * form.frames
+    whole = form.rows * form.columns * form.samples * form.allocated // 8 * form.frames
+    needed = whole // 3 * 2 if form.photometric == "YBR_FULL_422" else whole
     there = len(found.PixelData)
     if there < needed:
         raise ImageError(
-            f"{_named('PixelData')} has {there} bytes, expected {needed}; it is cut off"
+            f"{named('PixelData')} has {there} bytes, expected {needed}; it is cut off"
+        )
+    if form.photometric == "YBR_FULL_422" and there >= whole:
+        raise ImageError(
+            f"{named('PhotometricInterpretation')} is YBR_FULL_422, but {named('PixelData')} has "
+            "three samples for each pixel, of RGB or YBR_FULL; export it with the right label"
         )
 
 
@@ -244,9 +296,3 @@ def _side(found: Dataset | None, keyword: str) -> str:
 def _item(found: Dataset | None, keyword: str, index: int) -> Dataset | None:
     items = found.get(keyword) if found is not None else None
     return items[index] if items is not None and len(items) > index else None
-
-
-def _named(keyword: str) -> str:
-    """A tag as a sentence names it: "Rows (0028,0010)"."""
-    tag = tag_for_keyword(keyword) or 0
-    return f"{keyword} ({tag >> 16:04X},{tag & 0xFFFF:04X})"

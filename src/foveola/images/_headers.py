@@ -29,6 +29,7 @@ class Header:
         channels: as stored; 0 where the format leaves it to the decoder.
         orientation: EXIF 1-8; 1 is upright.
         passes: how often the decoder walks over the picture; above 1 in progressive JPEG.
+        samples: for each pixel, fewer than channels where chroma is coarser; JPEG only.
         icc: the colour profile; read here from JPEG only.
         page: the directory to read; TIFF only.
     """
@@ -40,6 +41,7 @@ class Header:
     channels: int = 0
     orientation: int = 1
     passes: int = 1
+    samples: float = 0.0
     icc: bytes | None = field(default=None, repr=False)
     page: Page | None = field(default=None, repr=False)
 
@@ -70,10 +72,11 @@ _ICC = b"ICC_PROFILE\0"
 
 def _jpeg(data: bytes) -> Header:
     frame: tuple[int, int, int, int] | None = None
-    orientation, profile, scans = 1, {}, 0
+    orientation, profile, scans, factors = 1, {}, 0, [1]
     for marker, start, end in segments(data):
         if marker in _FRAMES:
             frame = struct.unpack_from(">BHHB", data, start)
+            factors = [(v >> 4) * (v & 15) for v in data[start + 7 : end : 3]]
         elif marker == _APP1 and data[start : start + 6] == b"Exif\0\0":
             orientation = _tiff.exif_orientation(data[start:end])
         elif marker == _APP2 and data.startswith(_ICC, start):
@@ -91,7 +94,7 @@ def _jpeg(data: bytes) -> Header:
     bits, height, width, channels = frame
     return Header(
         format="JPEG", width=width, height=height, bits=bits, channels=channels,
-        orientation=orientation, passes=scans,
+        orientation=orientation, passes=scans, samples=sum(factors) / max(*factors, 1),
         icc=b"".join(profile[i] for i in sorted(profile)) or None,
     )  # fmt: skip
 

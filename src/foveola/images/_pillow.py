@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import (
     BmpImagePlugin,
     ImageFile,
+    ImagePalette,
     JpegImagePlugin,
     PngImagePlugin,
     TiffImagePlugin,
@@ -23,7 +24,7 @@ from PIL import (
 from foveola.errors import ImageError
 from foveola.images import _tiff
 from foveola.images._headers import NO_MEMORY, Header
-from foveola.images.color import eight_bits, over_black, to_rgb, to_srgb
+from foveola.images.color import Rows, eight_bits, strips, through_alpha, to_rgb, to_srgb, top_of
 
 Pixels = NDArray[np.uint8]
 
@@ -39,8 +40,14 @@ _WARNINGS = threading.Lock()
 _FLOAT, _SIGNED = 3, 2  # TIFF's SampleFormat
 
 
-def decode(data: bytes, header: Header) -> Pixels:
-    """(H, W, 3) uint8 sRGB, as stored (not yet upright).
+def decode(data: bytes, header: Header, factor: int = 1) -> Pixels:
+    """(H // factor, W // factor, 3) uint8 sRGB, as stored (not yet upright).
+
+    Args:
+        data: the file.
+        header: of it.
+        factor: 1, 2, 4 or 8; pixels are means of squares of that side, but of JPEG, which is
+            decoded at that scale.
 
     Raises:
         ImageError: damaged, cut off, or of a kind that has no clear meaning in 8 bits.
@@ -50,12 +57,46 @@ def decode(data: bytes, header: Header) -> Pixels:
         data = _tiff.starting_at(data, header.page)
     with _one_sentence(header):
         image = _open(data, header)
-        if header.page is not None and _for_opencv(header, header.page):
-            return _by_opencv(data, header, header.page, image.info.get("icc_profile"))
-        if header.bits in (12, 16):
-            return _sixteen_bits(data, header, image)
-        image.load()
-        return to_rgb(image)
+        if header.format == "JPEG" and factor > 1:
+            image.draft(None, (-(-header.width // factor), -(-header.height // factor)))
+            factor = 1
+        return _assembled(_rows(data, header, image), image.height, image.width, factor)
+
+
+def _rows(data: bytes, header: Header, image: ImageFile.ImageFile) -> Rows:
+    if header.page is not None and _for_opencv(header, header.page):
+        return _by_opencv(data, header, header.page, image.info.get("icc_profile"))
+    if header.bits in (12, 16):
+        return _sixteen_bits(data, header, image)
+    image.load()
+    if header.page is not None and image.mode in ("P", "PA"):
+        _true_palette(image)
+    return to_rgb(image)
+
+
+def _assembled(rows: Rows, height: int, width: int, factor: int) -> Pixels:
+    """The whole picture from its rows, each side divided by the factor."""
+    made = np.empty((height // factor, width // factor, 3), np.uint8)
+    for top, bottom in strips(len(made) * factor, width, factor):
+        part = rows(top, bottom)
+        if factor > 1:
+            size = made.shape[1], (bottom - top) // factor
+            part = cv2.resize(  # type: ignore[assignment]
+                part[:, : made.shape[1] * factor], size, interpolation=cv2.INTER_AREA
+            )
+        made[top // factor : bottom // factor] = part
+    return made
+
+
+def _true_palette(image: ImageFile.ImageFile) -> None:
+    """Take entries that all lie below 256 as they are; Pillow takes the upper half of 16 bits.
+
+    Some programs write them so, and libtiff, which reads what is compressed, knows them too.
+    """
+    entries = image.tag_v2.get(_tiff.COLOR_MAP, ())  # type: ignore[attr-defined]
+    if entries and max(entries) < 256:
+        image.palette = ImagePalette.raw("RGB;L", bytes(entries))
+        image.load()  # makes it known to what converts
 
 
 def _plain_samples(page: _tiff.Page) -> None:
@@ -81,34 +122,40 @@ def _open(data: bytes, header: Header) -> ImageFile.ImageFile:
             raise ImageError(f"the {header.format} states two sizes; export it again")
         if header.format == "TIFF":
             image.load_prepare()  # warns of large pictures; our limit has been kept already
+            # It would read all directories again, with a warning for each odd tag.
+            image.load_end = lambda: None  # type: ignore[method-assign]
     return image
 
 
 # --- 16-bit PNG; grey TIFF of 12 and 16 bits ---
 
 
-def _sixteen_bits(data: bytes, header: Header, image: ImageFile.ImageFile) -> Pixels:
+def _sixteen_bits(data: bytes, header: Header, image: ImageFile.ImageFile) -> Rows:
     icc = image.info.get("icc_profile")
     if header.channels == 2:
         image.load()
         return to_rgb(image)  # Pillow gives the upper halves of grey with alpha, no more
+    if header.page is not None and header.page.get(_tiff.PHOTOMETRIC) == _PALETTE:
+        raise ImageError("this TIFF has a palette for 16-bit samples; export it as RGB")
     if header.channels == 1:
-        return to_srgb(_grey(np.asarray(image), header), icc)
+        return _grey(np.asarray(image), header, icc)
     if header.format == "TIFF":
         raise ImageError("this TIFF holds 12-bit colours or the like; export it with 8 or 16 bits")
-    values = _both_halves(data, image)
-    pixels = to_srgb(eight_bits(values[..., :3]), icc)
-    return pixels if values.shape[2] == 3 else over_black(pixels, eight_bits(values[..., 3], 65535))
+    return _both_halves(data, image, icc)
 
 
-def _grey(values: NDArray[np.uint16], header: Header) -> Pixels:
-    """(H, W) uint16 -> (H, W, 3) uint8."""
+def _grey(values: NDArray[np.uint16], header: Header, icc: bytes | None) -> Rows:
+    """The rows of (H, W) uint16."""
     if values.dtype != np.uint16:
         raise ImageError("the pixels are of an unusual kind; export with 8 or 16 bits")
-    grey = eight_bits(values, _stated(header))
-    if header.page and header.page.get(_tiff.PHOTOMETRIC, 1) == _WHITE_IS_ZERO:
-        grey = 255 - grey
-    return np.repeat(grey[..., None], 3, axis=-1)
+    top_value = top_of(values, int(values.max()), _stated(header))
+    negative = header.page and header.page.get(_tiff.PHOTOMETRIC, 1) == _WHITE_IS_ZERO
+
+    def rows(top: int, bottom: int) -> Pixels:
+        grey = eight_bits(values[top:bottom], top_value)
+        return to_srgb(np.repeat((255 - grey if negative else grey)[..., None], 3, axis=-1), icc)
+
+    return rows
 
 
 def _stated(header: Header) -> int | None:
@@ -118,24 +165,46 @@ def _stated(header: Header) -> int | None:
     return header.page.get(_tiff.MAX_VALUE) if header.page else None
 
 
-def _both_halves(data: bytes, image: ImageFile.ImageFile) -> NDArray[np.uint16]:
-    """(H, W, 3 or 4) of a 16-bit PNG: Pillow unpacks one byte of two, so read it twice.
+def _both_halves(data: bytes, image: ImageFile.ImageFile, icc: bytes | None) -> Rows:
+    """The rows of a 16-bit PNG in colour: Pillow unpacks one byte of two, so read it twice.
 
     OpenCV would do it at once, but its libpng writes to the terminal on damaged files.
     """
-    upper = np.asarray(image).astype(np.uint16) << 8
     with _no_warnings():
         again = PngImagePlugin.PngImageFile(io.BytesIO(data))
     # PNG has the upper byte first; read as if it came last, the lower one is kept.
     again.tile = [tile._replace(args=str(tile.args).replace("16B", "16L")) for tile in again.tile]
-    values: NDArray[np.uint16] = upper | np.asarray(again)
-    return values
+
+    def values(top: int, bottom: int) -> NDArray[np.uint16]:
+        box = (0, top, image.width, bottom)
+        upper = np.asarray(image.crop(box)).astype(np.uint16) << 8
+        both: NDArray[np.uint16] = upper | np.asarray(again.crop(box))
+        return both
+
+    parts = [values(*strip)[..., :3] for strip in _thinly(image)]
+    highest = max(int(values(*strip)[..., :3].max()) for strip in strips(image.height, image.width))
+    top_value = top_of(np.concatenate(parts)[:, ::4], highest)
+
+    def seen(top: int, bottom: int) -> tuple[Pixels, Pixels]:
+        part = values(top, bottom)
+        pixels = to_srgb(eight_bits(part[..., :3], top_value), icc)
+        return pixels, eight_bits(part[..., -1], 65535)
+
+    if image.mode == "RGBA":
+        return through_alpha(seen, image.height, image.width)
+    return lambda top, bottom: seen(top, bottom)[0]
+
+
+def _thinly(image: ImageFile.ImageFile) -> Iterator[tuple[int, int]]:
+    """(top, bottom) of single rows, 256 of them at most."""
+    step = max(1, image.height // 256)
+    return ((top, top + 1) for top in range(0, image.height, step))
 
 
 # --- TIFF through OpenCV ---
 
-_WHITE_IS_ZERO, _RGB = 0, 2  # TIFF's PhotometricInterpretation
-_SIMPLE = {_WHITE_IS_ZERO, 1, _RGB, 3, 6}  # and black is zero, palette, YCbCr
+_WHITE_IS_ZERO, _RGB, _PALETTE = 0, 2, 3  # TIFF's PhotometricInterpretation
+_SIMPLE = {_WHITE_IS_ZERO, 1, _RGB, _PALETTE, 6}  # and black is zero, palette, YCbCr
 _FLAT, _PACKED = {1, 32773}, {2, 3, 4, 5, 7, 8, 32946}  # compressions without, with libtiff
 
 
@@ -147,7 +216,7 @@ def _for_opencv(header: Header, page: _tiff.Page) -> bool:
     return simple and (header.bits, header.channels) in {(1, 1), (8, 1), (8, 3), (16, 1)}
 
 
-def _by_opencv(data: bytes, header: Header, page: _tiff.Page, icc: bytes | None) -> Pixels:
+def _by_opencv(data: bytes, header: Header, page: _tiff.Page, icc: bytes | None) -> Rows:
     colour = header.channels >= 3
     if (
         header.bits == 16
@@ -159,29 +228,38 @@ def _by_opencv(data: bytes, header: Header, page: _tiff.Page, icc: bytes | None)
         )
     values = _read_by_opencv(data, header)
     if values.dtype == np.uint16 and values.ndim == 2:
-        return to_srgb(_grey(values, header), icc)
-    if values.ndim == 2:
-        return to_srgb(np.repeat(values[..., None], 3, axis=-1), icc)
-    if values.dtype == np.uint8:
-        return to_srgb(values, icc)
-    pixels = to_srgb(eight_bits(values[..., :3], _stated(header)), icc)
+        return _grey(values, header, icc)
+    return _rows_of(values, header, page, icc)
+
+
+def _rows_of(values: NDArray[Any], header: Header, page: _tiff.Page, icc: bytes | None) -> Rows:
+    """The rows of (H, W) uint8 or of (H, W, 3 or 4) BGR in 8 or 16 bits."""
+    deep = values.dtype == np.uint16
+    thin = values[::4, ::4, :3] if deep else values
+    top_value = top_of(thin, int(values[..., :3].max()), _stated(header)) if deep else 255
+
+    def seen(top: int, bottom: int) -> tuple[Pixels, Pixels]:
+        part = values[top:bottom]
+        colours = part[..., 2::-1] if part.ndim == 3 else np.repeat(part[..., None], 3, axis=-1)
+        alpha = eight_bits(part[..., 3], 65535) if deep and values.shape[2] == 4 else part
+        colours = np.ascontiguousarray(colours)
+        return to_srgb(eight_bits(colours, top_value) if deep else colours, icc), alpha
+
     # Extra sample 2 is an alpha still to be applied, 1 is in the colours, 0 could be anything.
-    if values.shape[2] == 4 and page.get(_tiff.EXTRA) == 2:
-        return over_black(pixels, eight_bits(values[..., 3], 65535))
-    return pixels
+    if deep and values.shape[2] == 4 and page.get(_tiff.EXTRA) == 2:
+        return through_alpha(seen, *values.shape[:2])
+    return lambda top, bottom: seen(top, bottom)[0]
 
 
 def _read_by_opencv(data: bytes, header: Header) -> NDArray[Any]:
-    """(H, W) or (H, W, 3 or 4) RGB, uint8 or uint16."""
+    """(H, W) or (H, W, 3 or 4) BGR, uint8 or uint16."""
     with _quiet_opencv():
         values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if values is None or values.dtype not in (np.uint8, np.uint16):
         raise ValueError("libtiff can't read it")
     if values.shape[:2] != (header.height, header.width):
         raise ImageError("the TIFF states two sizes; export it again")
-    if values.ndim == 3:
-        values = values[..., [2, 1, 0, 3][: values.shape[2]]]
-    return np.ascontiguousarray(values)
+    return values
 
 
 # --- Faults and remarks of the libraries ---

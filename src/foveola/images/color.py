@@ -2,6 +2,7 @@
 
 import io
 import logging
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from foveola.errors import ImageError
+from foveola.images._shown import is_lost
 
 Pixels = NDArray[np.uint8]
 
@@ -17,25 +19,49 @@ _LOG = logging.getLogger(__name__)
 _LARGEST_PROFILE = 4 * 2**20  # bytes; those of presses have about 2 MiB
 _SPACES = {b"RGB ": "RGB", b"GRAY": "L", b"CMYK": "CMYK"}
 _SIXTEEN = 65535
+_LEAST_RANGE = 64  # of 255, between black and white of a profile that is good for anything
 
 
-def to_rgb(image: Image.Image) -> Pixels:
-    """Any 8-bit Pillow image as (H, W, 3) uint8 sRGB, what is transparent over black.
+_PLAIN = ("1", "L", "P", "RGB", "RGBX", "YCbCr")
+_WITH_ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
+STRIP = 1 << 18  # pixels converted at once, to bound what a conversion takes beside its result
+
+# (top, bottom) -> those rows of a picture, (bottom - top, W, 3) uint8 sRGB
+Rows = Callable[[int, int], Pixels]
+
+
+def strips(height: int, width: int, multiple: int = 1) -> Iterator[tuple[int, int]]:
+    """(top, bottom) of parts of a picture, each but the last of a multiple of so many rows."""
+    step = max(1, STRIP // (width * multiple)) * multiple
+    return ((top, min(top + step, height)) for top in range(0, height, step))
+
+
+def to_rgb(image: Image.Image) -> Rows:
+    """The rows of any loaded 8-bit Pillow image, what is transparent over black.
 
     Raises:
-        ImageError: a colour space without a clear meaning on a screen (Lab, floats ...).
+        ImageError: a colour space without a clear meaning on a screen (Lab, floats ...), or
+            all of it is hidden.
     """
     icc = image.info.get("icc_profile")
     if image.mode == "CMYK":
         return _from_cmyk(image, icc)
-    if image.mode not in ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "YCbCr"):
+    if image.mode not in _PLAIN + _WITH_ALPHA:
         raise ImageError(
             f"the pixels are of an unusual kind ({image.mode}); export as 8-bit RGB or grey"
         )
-    if "A" in image.mode or "a" in image.mode or "transparency" in image.info:
-        rgba = np.asarray(image.convert("RGBA"))
-        return over_black(to_srgb(np.ascontiguousarray(rgba[..., :3]), icc), rgba[..., 3])
-    return to_srgb(np.array(image.convert("RGB")), icc)
+    if image.mode in _PLAIN and "transparency" not in image.info:
+        return lambda top, bottom: to_srgb(_cut(image, top, bottom, "RGB"), icc)
+
+    def seen(top: int, bottom: int) -> tuple[Pixels, Pixels]:
+        rgba = _cut(image, top, bottom, "RGBA")
+        return to_srgb(np.ascontiguousarray(rgba[..., :3]), icc), rgba[..., 3]
+
+    return through_alpha(seen, image.height, image.width)
+
+
+def _cut(image: Image.Image, top: int, bottom: int, mode: str) -> Pixels:
+    return np.array(image.crop((0, top, image.width, bottom)).convert(mode))
 
 
 def to_srgb(pixels: Pixels, icc: bytes | None) -> Pixels:
@@ -44,39 +70,82 @@ def to_srgb(pixels: Pixels, icc: bytes | None) -> Pixels:
     Without a profile, or with one that is broken or does not fit, pixels are sRGB already.
     """
     mode = _space(icc)
-    if icc is None or mode not in ("RGB", "L"):
-        return pixels
-    transform = _transform(icc, mode)
+    transform = _transform(icc, mode) if icc is not None and mode in ("RGB", "L") else None
     if transform is None:
         return pixels
-    image = Image.fromarray(pixels if mode == "RGB" else np.ascontiguousarray(pixels[..., 0]))
-    return np.array(transform.apply(image))
+    made = np.empty_like(pixels)
+    for top, bottom in strips(*pixels.shape[:2]):
+        part = pixels[top:bottom] if mode == "RGB" else pixels[top:bottom, :, 0]
+        made[top:bottom] = transform.apply(Image.fromarray(np.ascontiguousarray(part)))
+    return made
+
+
+def through_alpha(
+    seen: Callable[[int, int], tuple[Pixels, Pixels]], height: int, width: int
+) -> Rows:
+    """The rows of a picture as it looks over black, as behind a camera's mask.
+
+    An alpha of 0 everywhere is a channel that nobody filled in, and is left out.
+
+    Args:
+        seen: (top, bottom) -> (h, W, 3) colours and (h, W) alpha of those rows.
+        height: of the picture.
+        width: likewise.
+
+    Raises:
+        ImageError: next to nothing can be seen through it.
+    """
+    low, high, colours, alphas = 255, 0, [], []
+    for top, bottom in strips(height, width):
+        colour, alpha = seen(top, bottom)
+        low, high = min(low, int(alpha.min())), max(high, int(alpha.max()))
+        colours.append(colour[::4, ::4])
+        alphas.append(alpha[::4, ::4])
+    if high == 0 or low == 255:
+        return lambda top, bottom: seen(top, bottom)[0]
+    thin = np.concatenate(colours)
+    if is_lost(thin, over_black(thin, np.concatenate(alphas))):
+        raise ImageError("its transparency hides the whole picture; export it without alpha")
+    return lambda top, bottom: over_black(*seen(top, bottom))
 
 
 def over_black(pixels: Pixels, alpha: Pixels) -> Pixels:
-    """(H, W, 3) seen through (H, W) over black, as behind a camera's mask.
-
-    An alpha of 0 everywhere is a channel that nobody filled in, and is left out.
-    """
-    if not alpha.any() or alpha.min() == 255:
-        return pixels
+    """(H, W, 3) seen through (H, W) over black."""
     product = pixels.astype(np.uint16) * alpha[..., None] + 127
     return (product // 255).astype(np.uint8)
 
 
-def eight_bits(values: NDArray[np.uint16], stated: int | None = None) -> Pixels:
-    """uint16 of any shape to uint8: the top of the range becomes 255, rounded to nearest.
+def eight_bits(values: NDArray[np.uint16], top: int) -> Pixels:
+    """uint16 of any shape to uint8: top becomes 255, rounded to nearest."""
+    return _table(top)[values]
 
-    The top is what the file has `stated`, if no sample lies above it. Else it is 65535, unless
+
+def top_of(values: NDArray[np.uint16], highest: int, stated: int | None = None) -> int:
+    """Which sample is to be 255.
+
+    It is what the file has `stated`, if no sample lies above it. Else it is 65535, unless
     no sample reaches 4096: such a picture would be black to the eye (at most 15 of 255), and
     comes from a 12-bit camera (top 4095) or, below 256, from an 8-bit one (top 255) whose
     upper bits were left empty.
+
+    Args:
+        values: (H, W) or (H, W, C) of the picture, or of every so many rows and columns.
+        highest: of all samples.
+        stated: the highest that the file says it holds.
+
+    Raises:
+        ImageError: the picture would be black all the same.
     """
-    highest = int(values.max())
     if stated is not None and max(highest, 255) <= stated < _SIXTEEN:
-        return _table(stated)[values]
-    top = next((top for top in (255, 4095) if highest <= top), _SIXTEEN)
-    return _table(top)[values]
+        top = stated
+    else:
+        top = next((top for top in (255, 4095) if highest <= top), _SIXTEEN)
+    if is_lost(values, eight_bits(values, top)):
+        raise ImageError(
+            f"nearly all of its 16-bit samples lie far below {top}, so it would be black; "
+            "export it with 8 bits"
+        )
+    return top
 
 
 @lru_cache(maxsize=8)
@@ -85,9 +154,14 @@ def _table(top: int) -> Pixels:
     return ((values * 255 + top // 2) // top).astype(np.uint8)
 
 
-def _from_cmyk(image: Image.Image, icc: bytes | None) -> Pixels:
+def _from_cmyk(image: Image.Image, icc: bytes | None) -> Rows:
     transform = _transform(icc, "CMYK") if icc and _space(icc) == "CMYK" else None
-    return np.array(transform.apply(image) if transform else image.convert("RGB"))
+
+    def rows(top: int, bottom: int) -> Pixels:
+        part = image.crop((0, top, image.width, bottom))
+        return np.array(transform.apply(part) if transform else part.convert("RGB"))
+
+    return rows
 
 
 def _space(icc: bytes | None) -> str | None:
@@ -112,6 +186,9 @@ def _transform(icc: bytes, mode: str) -> Any:
         changed = np.asarray(transform.apply(colours)).astype(int)
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError) as error:
         _LOG.info("a colour profile can't be used, its picture is taken as sRGB: %s", error)
+        return None
+    if np.ptp(changed) < _LEAST_RANGE:
+        _LOG.info("a colour profile makes all colours alike, its picture is taken as sRGB")
         return None
     same = np.abs(changed - np.asarray(colours.convert("RGB"))).max() <= 1
     return None if same else transform

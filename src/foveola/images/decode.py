@@ -8,6 +8,9 @@ colour TIFF goes through OpenCV, as Pillow keeps only the upper eight bits of it
 """
 
 import stat
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -19,6 +22,7 @@ from numpy.typing import NDArray
 from foveola.cases import Eye
 from foveola.errors import FoveolaError, ImageError
 from foveola.images._headers import NO_MEMORY, Header, read_header
+from foveola.images._memory import BUDGET, LARGE, MEMORY, bytes_needed
 from foveola.images._sniff import is_dicom
 
 if TYPE_CHECKING:
@@ -40,12 +44,17 @@ class Limits:
         max_seconds: of decoding, as estimated; with the other limits as they are, only large
             progressive JPEGs of more than 14 scans exceed 20.
         smallest_side: pixels of the shorter side below which it is no photograph.
+        max_aspect: the longer side by the shorter one.
+        max_memory: bytes that file, decoder and pixels take together, as estimated; what many
+            threads decode at once takes no more either.
     """
 
     max_bytes: int = 256 * 2**20
     max_pixels: int = 100_000_000
     max_seconds: float = 20.0
     smallest_side: int = 64
+    max_aspect: float = 8.0
+    max_memory: int = BUDGET
 
     def __post_init__(self) -> None:
         for limit in fields(self):
@@ -67,6 +76,9 @@ DEFAULT_LIMITS = Limits()
 # 16 bits double them, and a JPEG pays for each of its scans.
 _NANOSECONDS = {"JPEG": 60, "PNG": 80, "TIFF": 100, "WebP": 100, "BMP": 40}
 _NANOSECONDS_A_SCAN = 10
+
+_BIG = 16 * 2**20  # bytes of a file, of which one at a time is read
+_BIG_FILE = threading.Lock()
 
 # What libjpeg calls a fault and Pillow reads without loss: odd bytes after the picture, a
 # field that some cameras fill in wrongly, a rare subsampling, a colour tag of later date.
@@ -95,7 +107,7 @@ def decode(
         source: a file, or its bytes.
         limits: what the file may cost.
         min_side: the pixels of the shorter side that will do. A JPEG is then decoded at 1/2,
-            1/4 or 1/8 of its size, as small as this allows; others ignore it.
+            1/4 or 1/8 of its size, as small as this allows; others only above 16 million pixels.
         name: what an error calls the photograph when source is bytes.
         frame: of a DICOM image of several, from 0.
 
@@ -112,12 +124,21 @@ def decode(
         raise ValueError(f"min_side is {min_side}; expected at least 1")
     name = source.name if isinstance(source, Path) else name or "the image"
     data = read_bytes(source, limits) if isinstance(source, Path) else source
-    try:
+    with naming(name):
         if is_dicom(data):
             return _dicom(data, limits, min_side, frame)
         header = _checked(data, limits)
-        pixels = _jpeg(data, header, min_side) if header.format == "JPEG" else None
-        return _upright(_by_pillow(data, header) if pixels is None else pixels, header)
+        factor = reduction(header, min_side)
+        with MEMORY.hold(_memory(data, header, factor, limits)):
+            pixels = _jpeg(data, header, factor) if header.format == "JPEG" else None
+            return _upright(_by_pillow(data, header, factor) if pixels is None else pixels, header)
+
+
+@contextmanager
+def naming(name: str) -> Iterator[None]:
+    """Let what is wrong with a photograph in this block begin with its name."""
+    try:
+        yield
     except ImageError as error:
         raise ImageError(f"{name}: {error}") from error.__cause__
 
@@ -125,8 +146,8 @@ def decode(
 def same_scale(data: bytes, one: int, other: int) -> bool:
     """Whether `decode` gives the same pixels for two values of min_side.
 
-    So that what is needed in two sizes is decoded once: PNG, TIFF and the like always, and a JPEG
-    that is reduced by the same factor for both.
+    So that what is needed in two sizes is decoded once: PNG, TIFF and the like up to 16 million
+    pixels, and what is reduced by the same factor for both.
 
     Raises:
         ImageError: the header is not that of a photograph.
@@ -134,7 +155,7 @@ def same_scale(data: bytes, one: int, other: int) -> bool:
     if is_dicom(data):
         return False  # only its child knows whether there is a JPEG inside
     header = read_header(data)
-    return header.format != "JPEG" or reduction(header, one) == reduction(header, other)
+    return reduction(header, one) == reduction(header, other)
 
 
 def peek(source: Path | bytes, *, limits: Limits = DEFAULT_LIMITS) -> Size:
@@ -145,12 +166,10 @@ def peek(source: Path | bytes, *, limits: Limits = DEFAULT_LIMITS) -> Size:
     """
     name = source.name if isinstance(source, Path) else "the image"
     data = read_bytes(source, limits) if isinstance(source, Path) else source
-    try:
+    with naming(name):
         if (facts := dicom_facts(data, limits)) is not None:
             return Size(facts.width, facts.height, "DICOM")
         header = _checked(data, limits)
-    except ImageError as error:
-        raise ImageError(f"{name}: {error}") from error.__cause__
     sides = header.width, header.height
     return Size(*(sides if header.orientation < 5 else sides[::-1]), header.format)
 
@@ -180,6 +199,31 @@ def read_bytes(path: Path, limits: Limits = DEFAULT_LIMITS) -> bytes:
     return data
 
 
+@contextmanager
+def at_hand(path: Path, min_side: int) -> Iterator[bytes]:
+    """The bytes of a file, for a block that decodes it and works on its pixels.
+
+    Waits until what other threads do so with leaves enough memory (`_memory.BUDGET`).
+
+    Args:
+        path: the file.
+        min_side: as the block will ask of `decode`.
+
+    Raises:
+        ImageError: as from `read_bytes`.
+        OSError: it is not there any more.
+    """
+    with _BIG_FILE if path.stat().st_size > _BIG else nullcontext():
+        data = read_bytes(path)
+        size = 2 * len(data)
+        with suppress(ImageError):  # told by `decode`
+            header = None if is_dicom(data) else read_header(data)
+            if header is not None:
+                size = bytes_needed(header, len(data), reduction(header, min_side), quick=True)
+        with MEMORY.hold(size):
+            yield data
+
+
 def _reason(error: OSError | ValueError) -> str:
     return (isinstance(error, OSError) and error.strerror) or str(error)
 
@@ -205,12 +249,30 @@ def _checked(data: bytes, limits: Limits) -> Header:
         raise ImageError(f"{size}; expected at most {most:g} million (Limits.max_pixels)")
     if min(width, height) < limits.smallest_side:
         raise ImageError(f"{size}; expected at least {limits.smallest_side} on each side")
+    if max(width, height) > limits.max_aspect * min(width, height):
+        raise ImageError(
+            f"{size}; expected sides of at most {limits.max_aspect:g} to 1 (Limits.max_aspect), "
+            "so cut out the photograph"
+        )
     if (seconds := estimated_seconds(header)) > limits.max_seconds:
         raise ImageError(
             f"{size} in {header.passes} passes, about {seconds:.0f} s of decoding; expected at "
             f"most {limits.max_seconds:g} s (Limits.max_seconds), so save it as a plain JPEG"
         )
     return header
+
+
+def _memory(data: bytes, header: Header, factor: int, limits: Limits) -> int:
+    """Bytes that decoding takes, within the limit."""
+    quick = header.format == "JPEG" and header.channels in (1, 3)
+    needed = bytes_needed(header, len(data), factor, quick=quick)
+    if needed > limits.max_memory:
+        raise ImageError(
+            f"the {header.format} header says {header.width} x {header.height} pixels, about "
+            f"{needed / 2**20:.0f} MiB to decode; expected at most {limits.max_memory / 2**20:.0f} "
+            "(Limits.max_memory), so export it smaller, or as a plain JPEG"
+        )
+    return needed
 
 
 def estimated_seconds(header: Header) -> float:
@@ -221,13 +283,12 @@ def estimated_seconds(header: Header) -> float:
     return header.width * header.height * each * 1e-9
 
 
-def _jpeg(data: bytes, header: Header, min_side: int | None) -> Pixels | None:
+def _jpeg(data: bytes, header: Header, factor: int) -> Pixels | None:
     """A grey or colour JPEG in sRGB; None where Pillow has to do it."""
     if header.bits != 8:
         raise ImageError(f"this JPEG has {header.bits} bits a channel; export it with 8")
     if header.channels not in (1, 3):
         return None
-    factor = reduction(header, min_side)
     height, width = -(-header.height // factor), -(-header.width // factor)
     try:
         pixels = simplejpeg.decode_jpeg(data, min_height=height, min_width=width)
@@ -278,15 +339,16 @@ def _dicom(data: bytes, limits: Limits, min_side: int | None, frame: int) -> Pix
 
     if len(data) > limits.max_bytes:
         raise ImageError(_too_many_bytes(len(data), limits))
-    return dicom.decode_dicom(data, limits, min_side=min_side, frame=frame)
+    with MEMORY.hold(2 * len(data)):  # what it unpacks to is the child's
+        return dicom.decode_dicom(data, limits, min_side=min_side, frame=frame)
 
 
 # Most photographs are JPEGs without a profile, and a command that reads one such should not
 # wait for Pillow to be imported.
-def _by_pillow(data: bytes, header: Header) -> Pixels:
+def _by_pillow(data: bytes, header: Header, factor: int) -> Pixels:
     from foveola.images import _pillow
 
-    return _pillow.decode(data, header)
+    return _pillow.decode(data, header, factor)
 
 
 def _to_srgb(pixels: Pixels, icc: bytes) -> Pixels:
@@ -296,10 +358,12 @@ def _to_srgb(pixels: Pixels, icc: bytes) -> Pixels:
 
 
 def reduction(header: Header, min_side: int | None) -> int:
-    """How far a JPEG may be scaled down: 1, 2, 4 or 8.
+    """How far a photograph may be scaled down: 1, 2, 4 or 8; only a JPEG where it is not large.
 
     Other scales of libjpeg (3/4, 3/8) cost more time than they save.
     """
+    if header.format != "JPEG" and header.width * header.height <= LARGE:
+        return 1
     factor = 1
     shorter = min(header.width, header.height)
     while min_side and factor < 8 and shorter >= 2 * factor * min_side:

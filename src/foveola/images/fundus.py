@@ -11,7 +11,9 @@ disc diameter is the same number of pixels whatever the camera.
 
 import hashlib
 import json
+import math
 import random
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -21,14 +23,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveola.cases import Eye
+from foveola.errors import ImageError
 
 Pixels = NDArray[np.uint8]
+Circle = tuple[float, float, float]  # x, y, radius
 
 # Part of every contract's hash. Raise it whenever the code below gives other pixels.
 ALGORITHM = 2
 
 _THUMBNAIL = 192  # pixels, at most, of the longer side on which the field of view is looked for
 _DARK, _BRIGHT = 48, 200  # a frame's corner is black below, white above (0-255)
+_SECOND = 0.2  # of the largest part's area: less is an inset or a label and no second eye
+_HALF_OF_TWO, _MOST_OF_ONE = 0.3, 0.6  # of an outline's points, that lie on one circle
+_MOST_SIDE = 4800  # pixels of a square that is cut at once
 _TRIALS = 64  # circles tried; three of five edge points being good, all fail with p < 1e-6
 _rng = random.Random(0)  # noqa: S311, as numpy's takes 7 ms to import and nothing is secret here
 _DRAWS = np.array([[_rng.random() for _ in range(3)] for _ in range(_TRIALS)])
@@ -125,6 +132,9 @@ def find_field_of_view(image: Pixels) -> FieldOfView:
 
     Handles black and white surrounds, a disc cut by the frame on any side, and frames that
     hold nothing but retina (no circle: the whole frame). Deterministic.
+
+    Raises:
+        ImageError: there are two discs or more: the eyes of a person, or two visits, in one frame.
     """
     height, width = image.shape[:2]
     circle = None
@@ -132,10 +142,23 @@ def find_field_of_view(image: Pixels) -> FieldOfView:
     if min(height, width) >= 2 * shrink:
         circle = _circle(_shrunk(image, shrink))
     if circle is None:
-        return FieldOfView(width / 2, height / 2, max(height, width) / 2, round=False)
+        return _whole(image)
     x, y, radius = circle
     # pixel centres lie at half coordinates: 0.5 in the thumbnail is 0.5 * shrink in the image
     return FieldOfView((x + 0.5) * shrink, (y + 0.5) * shrink, radius * shrink, round=True)
+
+
+def field_to_show(image: Pixels) -> FieldOfView:
+    """Find the same for people who look at the picture: the whole frame where there are two."""
+    try:
+        return find_field_of_view(image)
+    except ImageError:
+        return _whole(image)
+
+
+def _whole(image: Pixels) -> FieldOfView:
+    height, width = image.shape[:2]
+    return FieldOfView(width / 2, height / 2, max(height, width) / 2, round=False)
 
 
 def prepare(
@@ -151,12 +174,11 @@ def prepare(
 
     Returns:
         (size, size, 3) uint8 RGB, not yet normalised: the encoder does that itself.
+
+    Raises:
+        ImageError: as from `find_field_of_view`, where the view is not given.
     """
-    if contract.crop:
-        view = view or find_field_of_view(image)
-    else:
-        height, width = image.shape[:2]
-        view = FieldOfView(width / 2, height / 2, max(height, width) / 2, round=False)
+    view = (view or find_field_of_view(image)) if contract.crop else _whole(image)
     square = _resize(_cut(image, view), contract.size)
     if contract.mask and view.round:
         square = cv2.bitwise_and(square, square, mask=_disc(contract.size))  # type: ignore[assignment]
@@ -174,18 +196,48 @@ def _shrunk(image: Pixels, by: int) -> Pixels:
     )
 
 
-def _circle(small: Pixels) -> tuple[float, float, float] | None:
+def _circle(small: Pixels) -> Circle | None:
     """Centre and radius of the retina's disc in pixels of `small`, or None."""
-    inside = _foreground(small)
-    if inside is None:
+    mask = _foreground(small)
+    parts = [] if mask is None else _large_parts(mask)
+    if not parts:
         return None
+    circle = _circle_of(parts[0], 0.3 * min(small.shape[:2]))
+    # Of two in a frame, each may be smaller than one alone would be.
+    discs = [_circle_of(part, math.sqrt(part.sum()) / 4) for part in parts if len(parts) > 1]
+    if len(discs) - discs.count(None) > 1 or (circle is None and _is_of_two(parts[0])):
+        raise ImageError(
+            "this picture shows two fields of view or more, such as both eyes in one frame; "
+            "cut it into one picture for each"
+        )
+    return circle
+
+
+def _circle_of(inside: NDArray[np.bool_], least: float) -> Circle | None:
+    """The circle of at least such a radius that one part of a frame is."""
     points = _edge_points(inside)
     if len(points) < 12:
         return None
-    fitted = _fit_circle(points, small.shape[0], small.shape[1])
-    if fitted is None or not _plausible(fitted, inside):
-        return None
-    return fitted
+    fitted = _fit_circle(points, *inside.shape, least=least)
+    return fitted if fitted and _plausible([fitted], inside) else None
+
+
+def _is_of_two(inside: NDArray[np.bool_]) -> bool:
+    """Whether a part of no circle is two discs that touch or overlap a little."""
+    points, circles = _edge_points(inside), []
+    least = math.sqrt(inside.sum()) / 5
+    for share in (_HALF_OF_TWO, _MOST_OF_ONE):
+        fitted = None
+        if len(points) >= 12:
+            fitted = _fit_circle(points, *inside.shape, least=least, share=share)
+        if fitted is None:
+            return False
+        circles.append(fitted)
+        x, y, radius = np.array(fitted)[:, None]
+        points = points[~_near(points, x, y, radius, 2 * _within(*inside.shape))[:, 0]]
+    (a, b, r), (c, d, q) = circles
+    apart = math.hypot(a - c, b - d) > 0.7 * (r + q) and min(r, q) > 0.4 * max(r, q)
+    return apart and _plausible(circles, inside) and all(_is_full(one, inside) for one in circles)
 
 
 def _foreground(small: Pixels) -> NDArray[np.bool_] | None:
@@ -201,7 +253,7 @@ def _foreground(small: Pixels) -> NDArray[np.bool_] | None:
         mask = brightest > _threshold(brightest, _corners(brightest)[dark])
     else:
         return None
-    return _largest_part(mask)
+    return np.asarray(mask)
 
 
 def _corners(channel: Pixels) -> Pixels:
@@ -225,16 +277,18 @@ def _median(rows: Pixels) -> Pixels:
     return middle
 
 
-def _largest_part(mask: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(
-        mask.astype(np.uint8), connectivity=4
-    )
-    if count < 2:
-        return None
-    largest = 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
-    if stats[largest, cv2.CC_STAT_AREA] < 0.1 * mask.size:
-        return None  # a lamp in the dark, not a retina
-    return np.asarray(labels == largest)
+def _large_parts(mask: NDArray[np.bool_]) -> list[NDArray[np.bool_]]:
+    """The largest connected part, and others that are not much smaller.
+
+    None where the largest is a lamp in the dark and no retina.
+    """
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
+    areas = stats[1:, cv2.CC_STAT_AREA]
+    order = np.argsort(-areas, kind="stable")
+    if not len(order) or areas[order[0]] < 0.1 * mask.size:
+        return []
+    large = [n for n in order if areas[n] > _SECOND * areas[order[0]]]
+    return [np.asarray(labels == n + 1) for n in large]
 
 
 def _edge_points(inside: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -259,24 +313,37 @@ def _edge_points(inside: NDArray[np.bool_]) -> NDArray[np.float64]:
 
 
 def _fit_circle(
-    points: NDArray[np.float64], height: int, width: int
-) -> tuple[float, float, float] | None:
-    """The circle most outline points lie on: sampled triples, then least squares on the best."""
+    points: NDArray[np.float64],
+    height: int,
+    width: int,
+    *,
+    least: float,
+    share: float = _MOST_OF_ONE,
+) -> Circle | None:
+    """The circle most outline points lie on: sampled triples, then least squares on the best.
+
+    Its radius is above `least`, and at least a share of the points lies on it.
+    """
     x, y, radius = _circles_through(points[(_DRAWS * len(points)).astype(np.int64)])
     with np.errstate(invalid="ignore"):
-        sound = (radius > 0.3 * min(height, width)) & (radius < 0.9 * max(height, width))
+        sound = (radius > least) & (radius < 0.9 * max(height, width))
     if not sound.any():
         return None
     x, y, radius = x[sound], y[sound], radius[sound]
-    within = max(1.0, 0.015 * max(height, width))
+    within = _within(height, width)
     # every third point votes: 150 of them tell the circles apart as well as 500
     best = int(_near(points[::3], x, y, radius, within).sum(axis=0).argmax())
     one = slice(best, best + 1)
     chosen = points[_near(points, x[one], y[one], radius[one], within)[:, 0]]
     # A frame squeezed to a square makes an ellipse, of which a circle fits one side: half.
-    if len(chosen) < max(12, 0.6 * len(points)):
+    if len(chosen) < max(12, share * len(points)):
         return None
     return _least_squares(chosen)
+
+
+def _within(height: int, width: int) -> float:
+    """Pixels that a point may lie from a circle and be of it."""
+    return max(1.0, 0.015 * max(height, width))
 
 
 def _near(
@@ -322,18 +389,32 @@ def _least_squares(points: NDArray[np.float64]) -> tuple[float, float, float]:
     return float(a + centre[0]), float(b + centre[1]), float(radius)
 
 
-def _plausible(circle: tuple[float, float, float], inside: NDArray[np.bool_]) -> bool:
-    """Whether the circle holds nearly all of the retina found, and is not mostly empty."""
+def _plausible(circles: Sequence[Circle], inside: NDArray[np.bool_]) -> bool:
+    """Whether circles hold nearly all of the retina found, and are not mostly empty."""
+    discs = np.logical_or.reduce([_filled(circle, *inside.shape) for circle in circles])
+    both = float((inside & discs).sum())
+    return both > 0.93 * float(inside.sum()) and both > 0.5 * float(discs.sum())
+
+
+def _is_full(circle: Circle, inside: NDArray[np.bool_]) -> bool:
+    disc = _filled(circle, *inside.shape)
+    return float((inside & disc).sum()) > 0.85 * float(disc.sum())
+
+
+def _filled(circle: Circle, height: int, width: int) -> NDArray[np.bool_]:
+    """(height, width), true inside."""
     x, y, radius = circle
-    height, width = inside.shape
     rows, columns = np.ogrid[:height, :width]
-    disc = (columns - x) ** 2 + (rows - y) ** 2 <= (radius + 1) ** 2
-    both = float((inside & disc).sum())
-    return both > 0.93 * float(inside.sum()) and both > 0.5 * float(disc.sum())
+    return np.asarray((columns - x) ** 2 + (rows - y) ** 2 <= (radius + 1) ** 2)
 
 
 def _cut(image: Pixels, view: FieldOfView) -> Pixels:
     """The square around the field of view; black where it reaches beyond the frame."""
+    if (by := -(-2 * view.radius // _MOST_SIDE)) > 1:
+        # Of what is longer the square would take far more memory than the picture does.
+        size = (max(1, round(image.shape[1] / by)), max(1, round(image.shape[0] / by)))
+        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+        view = FieldOfView(view.x / by, view.y / by, view.radius / by, view.round)
     height, width = image.shape[:2]
     side = max(2, round(2 * view.radius))
     left, top = round(view.x - side / 2), round(view.y - side / 2)

@@ -45,7 +45,8 @@ class Pool:
         """Call a function of ours in a child.
 
         Args:
-            function: "module:name" of `(data: bytes, **arguments) -> (facts, bytes)`.
+            function: "module:name" of `(data: bytes, **arguments) -> (facts, bytes)`, or a list
+                of bytes that are sent one after the other.
             data: what it is to work on.
             seconds: of the processor that it may take; thrice that and 10 s by the clock.
             arguments: plain values, as in JSON.

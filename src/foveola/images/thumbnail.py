@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from foveola.errors import FoveolaError
 from foveola.images.decode import decode
-from foveola.images.fundus import Contract, prepare
+from foveola.images.fundus import Contract, field_to_show, prepare
 
 
 def thumbnail(path: Path, size: int = 360, quality: int = 85) -> bytes | None:
@@ -24,6 +24,6 @@ def thumbnail(path: Path, size: int = 360, quality: int = 85) -> bytes | None:
 
 def small(pixels: NDArray[np.uint8], size: int = 360, quality: int = 85) -> bytes:
     """The same of (H, W, 3) uint8 RGB as decoded."""
-    square = prepare(pixels, Contract(size=size, mask=False))
+    square = prepare(pixels, Contract(size=size, mask=False), view=field_to_show(pixels))
     data: bytes = simplejpeg.encode_jpeg(square, quality=quality, colorsubsampling="420")
     return data

@@ -18,22 +18,24 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.filewriter import dcmwrite
 from pydicom.sequence import Sequence
-from pydicom.uid import UID, ExplicitVRLittleEndian, JPEG2000TransferSyntaxes, JPEGTransferSyntaxes
+from pydicom.uid import UID, ExplicitVRLittleEndian, JPEGTransferSyntaxes
 
 from foveola.errors import ImageError
 from foveola.images._dicom_frames import stored_values, stream_of
-from foveola.images._dicom_object import Form, eye_of, form_of, read_object
+from foveola.images._dicom_numbers import SHADES
+from foveola.images._dicom_object import JPEG_2000, Form, eye_of, form_of, read_object
+from foveola.images._dicom_palette import COLOURS, Palette, palette_of
+from foveola.images._dicom_streams import bare_colours
 from foveola.images.cameras import camera_of
 from foveola.images.decode import Limits
 from foveola.pacs.dates import moved, read_date
-from foveola.pacs.kept import KEPT, KEPT_GREY, KEPT_PALETTE, Rule, kept_of, meanings
+from foveola.pacs.kept import KEPT, KEPT_GREY, kept_of, meanings
 from foveola.pacs.persons import marks_of
 from foveola.pacs.streams import clean_jpeg, clean_jpeg_2000
 
 METHOD = "Foveola: PS3.15 Basic Profile by a keep list, dates moved"
 _CODES = ("113100", "113107")  # the profile; longitudinal information with modified dates
 _DATES = ("AcquisitionDate", "ContentDate", "SeriesDate", "StudyDate")
-_HTJ2K = {"1.2.840.10008.1.2.4.201", "1.2.840.10008.1.2.4.202", "1.2.840.10008.1.2.4.203"}
 _SIDES = {"left": "L", "right": "R"}
 
 
@@ -88,7 +90,7 @@ def _uid(found: Dataset, keyword: str, tag: str) -> str:
 
 def rewrite(
     data: bytes, *, limits: dict[str, Any], names: dict[str, Any]
-) -> tuple[dict[str, Any], bytes]:
+) -> tuple[dict[str, Any], list[bytes]]:
     """One de-identified file a frame, one after the other.
 
     Args:
@@ -105,7 +107,7 @@ def rewrite(
     found = read_object(data, Limits(**limits))
     form = form_of(found, Limits(**limits))
     files = [_file(found, form, frame, uid, names) for frame, uid in enumerate(names["instances"])]
-    return {"sizes": [len(file) for file in files]}, b"".join(files)
+    return {"sizes": [len(file) for file in files]}, files
 
 
 def describe(data: bytes, *, limits: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
@@ -123,7 +125,9 @@ def describe(data: bytes, *, limits: dict[str, Any]) -> tuple[dict[str, Any], by
 
 
 def _file(found: Dataset, form: Form, frame: int, uid: str, names: dict[str, Any]) -> bytes:
-    made = kept_of(found, KEPT | _of_pixels(form))
+    made = kept_of(found, KEPT | (KEPT_GREY if form.photometric in SHADES else {}))
+    if form.photometric == "PALETTE COLOR":
+        _put_palette(made, palette_of(found))
     _name(made, found, uid, names)
     _move_dates(made, found, names["shift_days"])
     _keep_camera(made, found)
@@ -132,13 +136,6 @@ def _file(found: Dataset, form: Form, frame: int, uid: str, names: dict[str, Any
     made.InstanceNumber = frame + 1
     syntax = _put_pixels(made, found, form, frame)
     return _written(made, syntax)
-
-
-def _of_pixels(form: Form) -> dict[str, Rule]:
-    """What is kept of the tables, which mean something for one kind of pixels only."""
-    if form.photometric == "PALETTE COLOR":
-        return KEPT_PALETTE
-    return KEPT_GREY if form.samples == 1 else {}
 
 
 def _name(made: Dataset, found: Dataset, uid: str, names: dict[str, Any]) -> None:
@@ -211,7 +208,9 @@ def _put_pixels(made: Dataset, found: Dataset, form: Form, frame: int) -> UID:
     made.PixelRepresentation = int(form.signed)
     clean = _cleaner(form.syntax)
     if clean is not None:
-        made.PixelData = encapsulate([clean(stream_of(found, form, frame))])
+        stream = stream_of(found, form, frame)
+        made.PhotometricInterpretation = bare_colours(stream, form)
+        made.PixelData = encapsulate([clean(stream)])
         made["PixelData"].VR = "OB"
         made["PixelData"].is_undefined_length = True
         return form.syntax
@@ -224,8 +223,17 @@ def _put_pixels(made: Dataset, found: Dataset, form: Form, frame: int) -> UID:
     return UID(ExplicitVRLittleEndian)
 
 
+def _put_palette(made: Dataset, palette: Palette) -> None:
+    """Put the same colours as words, the one form of a table that every reader knows."""
+    for colour, entries in zip(COLOURS, palette.entries.T, strict=True):
+        name = f"{colour}PaletteColorLookupTable"
+        setattr(made, f"{name}Descriptor", [len(entries) % 2**16, palette.first, 16])
+        setattr(made, f"{name}Data", (entries.astype("<u2") * 257).tobytes())
+        made[f"{name}Data"].VR = "OW"
+
+
 def _cleaner(syntax: UID) -> Any:
-    if syntax in JPEG2000TransferSyntaxes or syntax in _HTJ2K:
+    if syntax in JPEG_2000:
         return clean_jpeg_2000
     if syntax in JPEGTransferSyntaxes or syntax.startswith("1.2.840.10008.1.2.4.8"):
         return clean_jpeg

@@ -29,6 +29,7 @@ class FolderTaken:
         doubtful: cases of which it is not sure whose they are, by the sentence that says why.
         others: files that are not DICOM, passed over.
         passed: what else was passed over.
+        hardly_gradable: frames of the added that may be too dark or blurred to be graded.
     """
 
     added: int = 0
@@ -37,6 +38,7 @@ class FolderTaken:
     doubtful: dict[str, list[int]] = field(default_factory=dict)
     others: int = 0
     passed: PassedOver = field(default_factory=PassedOver)
+    hardly_gradable: int = 0
 
 
 def find_files(folder: Path, passed: PassedOver) -> list[Path]:
@@ -79,6 +81,7 @@ def take_folder(
                 continue
             done.added += result.new
             done.unchanged += not result.new
+            done.hardly_gradable += result.hardly_gradable
             if result.doubt:
                 done.doubtful.setdefault(result.doubt, []).extend(result.ids)
         if progress:

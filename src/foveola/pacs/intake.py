@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -55,6 +55,7 @@ class Taken:
         sop_instance_uids: of all frames, as `ids`.
         failed: reasons why frames could not be used, without them `ids` is shorter.
         doubt: what has to be told of whose it is, a sentence without patients' data, or "".
+        hardly_gradable: how many of its frames, if new, may be too dark or blurred to be graded.
     """
 
     ids: tuple[int, ...]
@@ -64,6 +65,7 @@ class Taken:
     sop_instance_uids: tuple[str, ...]
     failed: tuple[str, ...] = ()
     doubt: str = ""
+    hardly_gradable: int = 0
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,13 @@ class _Staged:
     names: Names
     paths: tuple[Path, ...]
     new: bool
+
+
+class _Became(NamedTuple):
+    """What became of files: why some could not be used, and which may not be gradable."""
+
+    failed: dict[Path, str]
+    doubtful: frozenset[Path]
 
 
 class Intake(Closing):
@@ -184,7 +193,7 @@ class Intake(Closing):
                     partial.unlink(missing_ok=True)
             begun = self.pseudonyms.unfinished()
             paths = [path for path in (self._path(*one) for one in begun) if path.exists()]
-            return len(paths) - len(self._index(paths))
+            return len(paths) - len(self._index(paths).failed)
 
     # Inside
 
@@ -255,15 +264,15 @@ class Intake(Closing):
         """Index what was staged, and say what became of each."""
         staged = [one for one in batch if isinstance(one, _Staged) and one.new]
         paths = list(dict.fromkeys(path for one in staged for path in one.paths))
-        failed = self._index(paths)
+        became = self._index(paths)
         seen: set[Path] = set()
         return [
-            one if isinstance(one, Refused) else self._taken(one, failed, seen) for one in batch
+            one if isinstance(one, Refused) else self._taken(one, became, seen) for one in batch
         ]
 
-    def _taken(self, one: _Staged, failed: dict[Path, str], seen: set[Path]) -> Taken | Refused:
-        reasons = tuple(failed[path] for path in one.paths if path in failed)
-        good = [path for path in one.paths if path not in failed]
+    def _taken(self, one: _Staged, became: _Became, seen: set[Path]) -> Taken | Refused:
+        reasons = tuple(became.failed[path] for path in one.paths if path in became.failed)
+        good = [path for path in one.paths if path not in became.failed]
         if not good:
             return Refused(reasons[0])
         new = one.new and good[0] not in seen  # the same object twice in one batch
@@ -277,12 +286,13 @@ class Intake(Closing):
             sop_instance_uids=tuple(path.stem for path in good),
             failed=reasons,
             doubt=one.names.doubt,
+            hardly_gradable=sum(path in became.doubtful for path in good) if new else 0,
         )
 
-    def _index(self, paths: Sequence[Path]) -> dict[Path, str]:
+    def _index(self, paths: Sequence[Path]) -> _Became:
         """Index files of the store; those that can't be used are removed from it again."""
         if not paths:
-            return {}
+            return _Became({}, frozenset())
         cases = [self._case(path) for path in paths]
         good = [case for case in cases if isinstance(case, Case)]
         bad = [case for case in cases if isinstance(case, Failed)]
@@ -294,7 +304,7 @@ class Intake(Closing):
         self.pseudonyms.indexed([path.stem for path in paths if path not in failed])
         if done.added:
             self._weigh()
-        return failed
+        return _Became(failed, frozenset(Path(item.case.path) for item in done.doubtful))
 
     def _case(self, path: Path) -> Case | Failed:
         """The record of a stored file: only what is left of it after de-identification."""

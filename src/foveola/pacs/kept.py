@@ -81,10 +81,14 @@ def measured(value: Any) -> Any:
 
 
 def tables(value: Any) -> Any:
-    """The first VOI table, without its explanation."""
+    """The first VOI or modality table, without its explanation."""
     rules = {"LUTDescriptor": whole(), "LUTData": _table}
     kept = [kept_of(item, rules) for item in list(value)[:1]]
-    return Sequence(kept) if kept and len(kept[0]) == len(rules) else None
+    if not kept or len(kept[0]) != len(rules):
+        return None
+    if not isinstance(kept[0].LUTData, bytes):
+        kept[0]["LUTData"].VR = "US"
+    return Sequence(kept)
 
 
 def _table(value: Any) -> Any:
@@ -190,12 +194,8 @@ KEPT_GREY: dict[str, Rule] = {
     "WindowWidth": numbers(16),
     "VOILUTFunction": words("LINEAR", "LINEAR_EXACT", "SIGMOID"),
     "VOILUTSequence": tables,
+    "ModalityLUTSequence": tables,
     "RescaleIntercept": numbers(1),
     "RescaleSlope": numbers(1),
     "RescaleType": words("US", "OD"),
-}
-KEPT_PALETTE: dict[str, Rule] = {
-    f"{colour}PaletteColorLookupTable{part}": rule
-    for colour in ("Red", "Green", "Blue")
-    for part, rule in (("Descriptor", whole()), ("Data", data(2**17)))
 }

@@ -7,7 +7,7 @@ import numpy as np
 
 from foveola.errors import ImageError
 from foveola.images.decode import decode
-from foveola.images.fundus import Contract, prepare
+from foveola.images.fundus import Contract, field_to_show, prepare
 from foveola.images.overlay import COLOUR, jpeg
 from foveola.regions.box import Box
 from foveola.regions.results import RegionResult
@@ -75,7 +75,8 @@ def _marked(path: Path, box: Box) -> bytes | None:
         image = decode(path, min_side=SIDE)
     except (ImageError, OSError):
         return None
-    drawn = np.ascontiguousarray(prepare(image, Contract(size=SIDE, mask=False)))
+    shown = prepare(image, Contract(size=SIDE, mask=False), view=field_to_show(image))
+    drawn = np.ascontiguousarray(shown)
     x, y = round(box.x * SIDE), round(box.y * SIDE)
     corner = (x + round(box.width * SIDE), y + round(box.height * SIDE))
     cv2.rectangle(drawn, (x, y), corner, (0, 0, 0), 4)  # a dark rim shows it on bright retina

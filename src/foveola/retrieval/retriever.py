@@ -17,7 +17,7 @@ from foveola.cases import Case, Eye, known_identifier
 from foveola.encoders.compiling import WAITED_FOR
 from foveola.encoders.encoder import Encoder
 from foveola.errors import ImageError, NoCaseError
-from foveola.images.decode import decode, read_bytes, stated
+from foveola.images.decode import decode, naming, read_bytes, stated
 from foveola.learned import Ranker
 from foveola.people_search import PeopleSearch, PersonResult
 from foveola.relevance.order import Asked
@@ -191,7 +191,8 @@ class Retriever(Closing):
         case = _merge(given, known[1] if known else None)
         if pixels is None:
             pixels = decode(data, min_side=self.encoder.contract.min_side, name=name)
-        seen = self.encoder.describe(pixels, case.eye or eye)
+        with naming(name):
+            seen = self.encoder.describe(pixels, case.eye or eye)
         looks = judge_picture(
             self._familiarity, seen.pooled, seen.gradability, camera=self._unknown(says.camera)
         )

@@ -10,7 +10,7 @@ import numpy as np
 import simplejpeg
 from numpy.typing import ArrayLike, NDArray
 
-from foveola.images.fundus import find_field_of_view
+from foveola.images.fundus import field_to_show
 from foveola.images.overlay import COLOUR, STRONGEST
 
 Pixels = NDArray[np.uint8]
@@ -43,7 +43,7 @@ def picture(image: Pixels) -> Picture:
         size = (round(width * scale), round(height * scale))
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
     height, width = image.shape[:2]
-    view = find_field_of_view(image)
+    view = field_to_show(image)
     data: bytes = simplejpeg.encode_jpeg(
         np.ascontiguousarray(image), quality=88, colorsubsampling="420"
     )

@@ -76,11 +76,11 @@ def _another_file(image: Pixels, size: int, rng: np.random.Generator) -> Pixels:
     matrix = cv2.getRotationMatrix2D((source / 2, source / 2), angle, size / side)
     room = (source - side) / 2 * size / side
     matrix[:, 2] += size / 2 - source / 2 + rng.uniform(-room, room, 2)
-    changed = cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR)
-    changed = np.rot90(changed, rng.integers(4))
+    changed: Pixels = cv2.warpAffine(image, matrix, (size, size)).astype(np.uint8)
+    changed = np.rot90(changed, int(rng.integers(4)))
     if rng.random() < 0.5:
         changed = changed[:, ::-1]
-    changed = _recolour(np.ascontiguousarray(changed, dtype=np.uint8), rng)
+    changed = _recolour(np.ascontiguousarray(changed), rng)
     if rng.random() < 0.2:
         changed = _light(changed, rng)
     if rng.random() < 0.3:

@@ -97,9 +97,10 @@ class Familiarity:
         path = folder / FAMILIARITY
         try:
             kept = files.load_arrays(path)
-            names = ("mean", "deviation", "axes", "quantiles")
-            unit = "unit" in kept and bool(kept["unit"])
-            return cls(*(kept[name].astype(np.float64) for name in names), unit=unit)
+            mean, deviation, axes, quantiles = (
+                kept[name].astype(np.float64) for name in ("mean", "deviation", "axes", "quantiles")
+            )
+            return cls(mean, deviation, axes, quantiles, "unit" in kept and bool(kept["unit"]))
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValueError, KeyError):
