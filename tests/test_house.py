@@ -56,7 +56,7 @@ def python(program, *arguments):
 
 CONVERTER = """
 import json
-import foveola.cli.main
+import foveola.cli.commands
 from openvino.tools.ovc import convert_impl, telemetry_utils
 print(json.dumps(sorted({part.tm.__name__ for part in (convert_impl, telemetry_utils)})))
 """

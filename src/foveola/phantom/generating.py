@@ -25,7 +25,7 @@ from foveola.cases import Eye
 from foveola.errors import ConfigError, ImageError
 from foveola.phantom.anatomy import COURSE, Subject, make_eye, make_subject, stream
 from foveola.phantom.drawing import Bytes
-from foveola.phantom.render import KINDS, Phantom, paint_ground, render
+from foveola.phantom.rendering import KINDS, Phantom, paint_ground, render
 
 COMMENT: Final = "Foveola phantom - not a patient"
 COLUMNS: Final = (
