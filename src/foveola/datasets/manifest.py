@@ -19,6 +19,7 @@ from foveola.datasets import cells
 from foveola.datasets.faults import Faults, quoted
 from foveola.datasets.tables import TextTable, read_table, table_of_frame, write_table
 from foveola.errors import ManifestError
+from foveola.resources import AnyPath
 
 COLUMNS = ("image", "subject", "eye", "visit", "grade", "findings")
 
@@ -44,7 +45,7 @@ class Manifest:
         self.collection = collection
 
     @classmethod
-    def read(cls, path: Path, *, collection: str = "", check_files: bool = True) -> Self:
+    def read(cls, path: AnyPath, *, collection: str = "", check_files: bool = True) -> Self:
         """Read a .csv, .tsv or .parquet file; paths in it are relative to its folder.
 
         Args:
@@ -65,7 +66,7 @@ class Manifest:
 
     @classmethod
     def from_frame(
-        cls, frame: pd.DataFrame, root: Path, *, collection: str = "", check_files: bool = True
+        cls, frame: pd.DataFrame, root: AnyPath, *, collection: str = "", check_files: bool = True
     ) -> Self:
         """Check a DataFrame whose paths are relative to root; see `read`.
 
@@ -81,13 +82,14 @@ class Manifest:
     def from_text(
         cls,
         raw: TextTable,
-        root: Path,
+        root: AnyPath,
         where: Path | str,
         *,
         collection: str = "",
         check_files: bool = True,
     ) -> Self:
         """Check text cells whose paths are relative to root; errors name the table where."""
+        root = Path(root)
         _check_names(list(raw.columns), where)
         root = root.resolve()
         faults = Faults()
@@ -103,7 +105,7 @@ class Manifest:
         return cls(_frame(values, len(raw.rows)), root, collection)
 
     @classmethod
-    def from_folder(cls, folder: Path, *, collection: str = "") -> Self:
+    def from_folder(cls, folder: AnyPath, *, collection: str = "") -> Self:
         """Every photograph in folder and below, by suffix and in order of path, all unknown.
 
         Hidden files and folders are passed over.
@@ -148,7 +150,7 @@ class Manifest:
                 extra={key: column[i] for key, column in values.items() if column[i] is not None},
             )
 
-    def write(self, path: Path) -> None:
+    def write(self, path: AnyPath) -> None:
         """Write the table as .csv, .tsv or .parquet, whole or not at all.
 
         In another folder than root, relative paths are rewritten to lead to the same files.
@@ -170,14 +172,14 @@ class Manifest:
         return self.table.assign(image=pd.Series(moved, self.table.index, dtype=object))
 
 
-def read_sources(sources: Sequence[Path], collection: str = "") -> list[Case]:
+def read_sources(sources: Sequence[AnyPath], collection: str = "") -> list[Case]:
     """The cases of manifests, of folders of photographs, and of single photographs.
 
     Raises:
         ManifestError: a manifest can't be read, or a folder holds no photograph.
     """
     cases: list[Case] = []
-    for source in sources:
+    for source in map(Path, sources):
         if source.is_dir():
             cases += Manifest.from_folder(source, collection=collection).cases()
         elif source.suffix.lower() in SUFFIXES:
