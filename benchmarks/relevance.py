@@ -29,7 +29,7 @@ import numpy as np
 from descriptor import pooled_features
 from numpy.typing import NDArray
 
-from foveola.assess import scores_of
+from foveola.assessment import scores_of
 from foveola.cases import Case
 from foveola.config import load_config
 from foveola.datasets.manifest import Manifest

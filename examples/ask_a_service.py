@@ -6,17 +6,25 @@
 The client loads neither numpy nor a model. With accounts give a token in FOVEOLA_TOKEN.
 """
 
+import argparse
 import sys
 from pathlib import Path
 
 from foveola.client import Client, UnreachableError
 from foveola.errors import ServiceError
 
-address, photograph = sys.argv[1], Path(sys.argv[2])
+parser = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+)
+parser.add_argument("address", help="of the service, as http://127.0.0.1:8321")
+parser.add_argument("photograph", type=Path, help="file to ask about")
+given = parser.parse_args()
+if not given.photograph.is_file():
+    parser.error(f"{given.photograph} is no file; expected a photograph")
 try:
-    with Client(address, timeout=30) as client:
+    with Client(given.address, timeout=30) as client:
         print(f"{client.ready()} cases")
-        answer = client.search(photograph, k=5)
+        answer = client.search(given.photograph, k=5)
         for hit in answer.hits:
             print(f"{hit.rank}. {hit.similarity:.4f}  case {hit.case.id}, grade {hit.case.grade}")
         for sentence in answer.sentences:

@@ -6,6 +6,8 @@ The images are made up: smooth and the same on both sides, but half of them have
 side, as a lesion would be. The model learns to tell which, and is asked about new images.
 """
 
+import argparse
+
 import timm
 import torch
 from torch import Tensor, nn
@@ -39,6 +41,9 @@ def images(number: int) -> tuple[Tensor, Tensor]:
     return x, y
 
 
+argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+).parse_args()
 torch.manual_seed(0)
 model = MirrorNet()
 optimizer = torch.optim.AdamW(model.parameters(), 1e-3)

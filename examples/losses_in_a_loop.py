@@ -7,6 +7,8 @@ the other half, three times as large, only the day. A linear layer learns from 4
 is which; whether a photograph's nearest neighbour is of the same person is asked of the other 20.
 """
 
+import argparse
+
 import torch
 from pytorch_metric_learning.samplers import MPerClassSampler
 from torch.nn.functional import normalize
@@ -14,6 +16,9 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from foveola.losses import AdaTripletLoss, AutoMargin
 
+argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+).parse_args()
 torch.manual_seed(0)
 subjects = torch.arange(60).repeat_interleave(8)
 features = torch.cat([torch.randn(60, 16)[subjects], 3 * torch.randn(480, 16)], dim=1)

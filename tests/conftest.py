@@ -1,11 +1,22 @@
 """What every test may ask for: real photographs, and steady hypothesis runs."""
 
+import os
 import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
+
+import programs
+from skips import (  # noqa: F401 - hooks
+    NO_PHOTOGRAPHS,
+    pytest_make_collect_report,
+    pytest_runtest_makereport,
+    pytest_terminal_summary,
+)
+
+os.environ["PATH"] = programs.PATH
 
 # A slow moment of a busy machine is no failure, and a run can be repeated exactly.
 # Look for new examples with: pytest --hypothesis-profile=search
@@ -49,7 +60,7 @@ def unwritten(monkeypatch: pytest.MonkeyPatch) -> None:
 def shared_data() -> Path:
     """The folder of real photographs beside the repository; never part of it."""
     if not SHARED.is_dir():
-        pytest.skip("no real photographs: ../shared/data is not beside the repository")
+        pytest.skip(NO_PHOTOGRAPHS)
     return SHARED
 
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import shutil
 import socket
 import subprocess
 import time
@@ -11,12 +10,9 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import Request, urlopen
 
-import pytest
+from programs import DICOMWEB
+from skips import need
 
-PLUGINS = [
-    Path(folder, "libOrthancDicomWeb.so")
-    for folder in ("/usr/share/orthanc/plugins", "/usr/lib/orthanc/plugins")
-]
 TITLE = "ORTHANC"
 # Sends on what it gets, but reports; as in docs/pacs.md.
 ROUTE = """
@@ -60,10 +56,8 @@ def free_port() -> int:
 @contextlib.contextmanager
 def running(folder: Path):
     """Start an Orthanc and stop it; skips where it is not installed."""
-    program = shutil.which("Orthanc", path="/usr/sbin:/usr/bin:/usr/local/sbin")
-    plugin = next((path for path in PLUGINS if path.is_file()), None)
-    if program is None or plugin is None:
-        pytest.skip("no Orthanc: install the Debian packages orthanc and orthanc-dicomweb")
+    program = need("Orthanc")
+    plugin = next(path for path in DICOMWEB if path.is_file())
     web, dicom, log = free_port(), free_port(), folder / "orthanc.log"
     store = str(folder / "db")
     config = {

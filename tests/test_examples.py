@@ -1,19 +1,26 @@
 """The examples that the manual points at, run as its reader would."""
 
+import ast
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
 NUMBER = r"(-?\d+\.\d+)"
 
 
-def printed(example):
-    done = subprocess.run(
-        [sys.executable, EXAMPLES / example],
+def ran(example, *arguments):
+    return subprocess.run(
+        [sys.executable, EXAMPLES / example, *arguments],
         capture_output=True, text=True, check=False, timeout=300,
     )  # fmt: skip
+
+
+def printed(example):
+    done = ran(example)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -41,3 +48,30 @@ def test_the_loop_learns_to_tell_people_apart():
     )
     assert float(before) < 0.3
     assert float(after) > 0.9
+
+
+ALL = sorted(path.name for path in EXAMPLES.glob("*.py"))
+
+
+@pytest.mark.parametrize("example", ALL)
+def test_an_example_says_what_it_shows(example):
+    done = ran(example, "--help")
+    first = ast.get_docstring(ast.parse((EXAMPLES / example).read_text())).splitlines()[0]
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("usage: ")
+    assert first in done.stdout
+
+
+@pytest.mark.parametrize("example", ALL)
+@pytest.mark.parametrize("arguments", [["--nonsense"], list("abcd")], ids=["option", "more"])
+def test_an_example_refuses_arguments_by_a_sentence(example, arguments):
+    done = ran(example, *arguments)
+    assert done.returncode == 2
+    assert f"{example}: error: " in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_client_example_refuses_what_is_no_photograph(tmp_path):
+    done = ran("ask_a_service.py", "http://127.0.0.1:9", tmp_path / "none.jpg")
+    assert done.returncode == 2
+    assert "none.jpg is no file; expected a photograph" in done.stderr

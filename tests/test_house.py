@@ -15,6 +15,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import foveola
+from skips import needs
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src"
@@ -56,7 +57,7 @@ def python(program, *arguments):
 
 CONVERTER = """
 import json
-import foveola.cli.main
+import foveola.cli.commands
 from openvino.tools.ovc import convert_impl, telemetry_utils
 print(json.dumps(sorted({part.tm.__name__ for part in (convert_impl, telemetry_utils)})))
 """
@@ -173,10 +174,12 @@ def test_the_core_installs_without_the_training_libraries():
 def run(command, folder):
     """Run without the settings of a `make test` that may have started these tests."""
     ours = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS", "PYTHON"))}
-    return subprocess.run(command, cwd=folder, env=ours, capture_output=True, text=True, timeout=60)
+    return subprocess.run(
+        command, cwd=folder, env=ours, capture_output=True, text=True, timeout=300
+    )
 
 
-needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+needs_make = needs("make")
 
 
 @pytest.fixture
@@ -235,15 +238,56 @@ def test_the_demo_never_asks_for_the_training_libraries(house):
     assert "[dev]" in house("-n", "test").stdout
 
 
+APT = """
+echo "$@" >> {log}
+case "$*" in *absent*) exit 100;; esac
+"""
+
+
+@pytest.fixture
+def ci(tmp_path):
+    """`.ci/run` in a folder whose tests need these packages, and what it asked apt-get for."""
+    (tmp_path / ".ci").mkdir()
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "bin").mkdir()
+    shutil.copy(ROOT / ".ci" / "run", tmp_path / ".ci" / "run")
+    log = tmp_path / "asked"
+    program(tmp_path / "bin" / "apt-get", APT.format(log=log))
+
+    def start(missing="", user=0, status=0):
+        (tmp_path / "tests" / "programs.py").write_text(f"print({missing!r})")
+        program(tmp_path / "bin" / "id", f"echo {user}")
+        program(tmp_path / "bin" / "sudo", "exit 1")
+        (tmp_path / "Makefile").write_text(f"test:\n\t@touch ran; exit {status}\n")
+        path = f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"
+        done = run(["env", f"PATH={path}", tmp_path / ".ci" / "run"], "/")
+        assert (tmp_path / "ran").exists(), done.stderr
+        asked = log.read_text().splitlines() if log.exists() else []
+        return done, [line.split()[-1] for line in asked]
+
+    return start
+
+
 @needs_make
 @pytest.mark.parametrize("status", [0, 3])
-def test_continuous_integration_fails_when_make_test_fails(tmp_path, status):
-    (tmp_path / ".ci").mkdir()
-    shutil.copy(ROOT / ".ci" / "run", tmp_path / ".ci" / "run")
-    (tmp_path / "Makefile").write_text(f"test:\n\t@touch ran; exit {status}\n")
-    done = run([tmp_path / ".ci" / "run"], "/")
+def test_continuous_integration_fails_when_make_test_fails(ci, status):
+    done, asked = ci(status=status)
     assert (done.returncode == 0) == (status == 0)
-    assert (tmp_path / "ran").exists()
+    assert asked == []  # nothing is missing, so nothing is waited for
+
+
+@needs_make
+def test_continuous_integration_installs_what_tests_need_and_goes_on_without(ci):
+    done, asked = ci(missing="nginx absent dcmtk")
+    assert done.returncode == 0
+    assert asked == ["update", "nginx", "absent", "dcmtk"]
+    assert "absent could not be installed" in done.stderr
+
+
+@needs_make
+def test_continuous_integration_installs_nothing_where_it_may_not(ci):
+    done, asked = ci(missing="nginx", user=1000)
+    assert (done.returncode, asked) == (0, [])
 
 
 # Contents

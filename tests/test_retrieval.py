@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from foveola.archive import Archive
-from foveola.assess import assess
+from foveola.assessment import assess
 from foveola.cases import Case
 from foveola.datasets.manifest import Manifest
 from foveola.datasets.split_files import SplitFiles

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from foveola.archive import Archive
-    from foveola.assess import assess
+    from foveola.assessment import assess
     from foveola.cases import Case
     from foveola.datasets.manifest import Manifest
     from foveola.encoders.encoder import Encoder
@@ -38,7 +38,7 @@ _HOME = {
     "Retriever": "retrieval",
     "SearchResult": "retrieval",
     "add_missing": "indexing",
-    "assess": "assess",
+    "assess": "assessment",
     "decode": "images.decode",
     "evaluate": "evaluation",
 }

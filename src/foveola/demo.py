@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from foveola.assess import assess
+from foveola.assessment import assess
 from foveola.cases import Case
 from foveola.datasets.manifest import Manifest
 from foveola.encoders.encoder import Encoder

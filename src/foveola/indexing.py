@@ -19,6 +19,7 @@ from foveola.files import stamp_of
 from foveola.images.gradability import WARN_BELOW
 from foveola.learned import Learned, refresh
 from foveola.relevance.prior import CLASSIFIER
+from foveola.resources import AnyPath
 from foveola.trust import FAMILIARITY, SEEN
 
 # Photographs a transaction. A crash loses at most the work on these, about a second;
@@ -62,7 +63,7 @@ class Indexed:
 
 
 def open_archive(
-    folder: Path, encoder: str | Path | FunctionEncoder | None = None
+    folder: AnyPath, encoder: str | Path | FunctionEncoder | None = None
 ) -> tuple[Archive, Path]:
     """Open an archive for adding, or make a new one.
 
@@ -81,6 +82,7 @@ def open_archive(
         ArchiveError: it was made by another encoder than the one named, or can't be opened.
         EncoderError: the encoder can't be used.
     """
+    folder = Path(folder)
     own = folder / ENCODER
     exists = (folder / FILE).exists()
     if isinstance(encoder, FunctionEncoder):
@@ -228,9 +230,10 @@ def entry_of(result: Encoded) -> Entry:
 
 
 def add_missing(
-    folder: Path, cases: Sequence[Case], encoder: str | Path | FunctionEncoder | None = None
+    folder: AnyPath, cases: Sequence[Case], encoder: str | Path | FunctionEncoder | None = None
 ) -> Indexed:
     """Open or make the archive in folder and index cases into it; see `index_cases`."""
+    folder = Path(folder)
     archive, own = open_archive(folder, encoder)
     with archive:
         ready = encoder if isinstance(encoder, FunctionEncoder) else Encoder.load(own)

@@ -1,10 +1,13 @@
 """What has to be given back: things to close, and changes to a database to keep or to undo."""
 
 import contextlib
+import os
 import sqlite3
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Self
+
+AnyPath = str | os.PathLike[str]  # what a function takes that takes a path
 
 
 class Closing(ABC):

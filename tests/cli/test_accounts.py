@@ -13,7 +13,7 @@ from foveola.accounts import Accounts
 from foveola.archive import Archive
 from foveola.audit_log import FILE, Log, head, read
 from foveola.cli import accounts as commands
-from foveola.cli.main import main
+from foveola.cli.commands import main
 
 PASSWORD = "four plain words together"
 

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from foveola.cli.main import COMMANDS
+from foveola.cli.commands import COMMANDS
 
 
 def foveola(*arguments, cwd=None):

@@ -110,7 +110,7 @@ def test_export_refuses_a_file_that_is_there_and_two_encoders(tmp_path):
 def test_what_is_not_installed_is_named(tmp_path, monkeypatch, missing, extra, arguments):
     from click.testing import CliRunner
 
-    from foveola.cli.main import main
+    from foveola.cli.commands import main
 
     for name in [name for name in sys.modules if name == "foveola.training.timm_encoder"]:
         monkeypatch.delitem(sys.modules, name)

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -15,6 +14,7 @@ from commands import foveola
 from foveola.cli.serve import is_loopback
 from foveola.datasets.manifest import Manifest
 from foveola.indexing import add_missing
+from skips import needs
 
 
 def test_it_listens_answers_and_stops(phantoms, tmp_path):
@@ -66,7 +66,7 @@ def test_a_certificate_that_is_none_is_told_in_a_sentence(tmp_path):
     assert "(not PEM); expected a certificate and its own key without a password" in done.stderr
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
+@needs("openssl")
 def test_the_key_of_another_certificate_and_one_with_a_password_are_refused(tmp_path):
     for name in ("own", "other"):
         openssl(tmp_path, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj",

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from commands import foveola
+from skips import needs
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 
@@ -15,10 +16,6 @@ DEPLOY = Path(__file__).parents[2] / "deploy"
 def run(*command):
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=60)
     return done.returncode, done.stdout + done.stderr
-
-
-def needs(program):
-    return pytest.mark.skipif(shutil.which(program) is None, reason=f"{program} is not installed")
 
 
 @needs("systemd-analyze")
@@ -31,8 +28,7 @@ def test_systemd_reads_the_unit(tmp_path):
     assert "ProtectHomes" in run("systemd-analyze", "verify", unit)[1]  # it does look
 
 
-@needs("nginx")
-@needs("openssl")
+@needs("nginx", "openssl")
 def test_nginx_reads_its_file(tmp_path):
     run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=x", "-days", "2",
         "-keyout", tmp_path / "key", "-out", tmp_path / "certificate")  # fmt: skip

@@ -5,7 +5,7 @@ import numpy as np
 
 from foveola.images.enhance import enhance
 from foveola.phantom.anatomy import make_eye, make_subject
-from foveola.phantom.render import render
+from foveola.phantom.rendering import render
 
 
 def test_detail_comes_out_and_the_surround_stays_black():

@@ -21,7 +21,7 @@ from foveola.images.gradability import (
     warning,
 )
 from foveola.phantom.anatomy import make_eye, make_subject
-from foveola.phantom.render import render
+from foveola.phantom.rendering import render
 
 
 def phantom(seed=4, size=384):

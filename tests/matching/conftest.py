@@ -20,7 +20,7 @@ from foveola.matching import gallery, permission
 from foveola.matching.calibrate import calibrate
 from foveola.matching.laterality import LATERALITY, fit_laterality, four_views
 from foveola.matching.probability import CALIBRATION
-from foveola.phantom.generate import generate
+from foveola.phantom.generating import generate
 
 
 @pytest.fixture(scope="session")

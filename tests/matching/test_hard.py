@@ -7,7 +7,7 @@ from foveola.duplicates.agreement import agree
 from foveola.duplicates.registration import features, square
 from foveola.matching.hard import SIDE, harden
 from foveola.phantom.anatomy import make_eye, make_subject
-from foveola.phantom.render import render
+from foveola.phantom.rendering import render
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from foveola.matching import gallery, permission
 from foveola.matching.match import Matcher, months_between
 from foveola.matching.present import to_json, to_page, to_text
 from foveola.phantom.anatomy import make_eye, make_subject
-from foveola.phantom.render import render
+from foveola.phantom.rendering import render
 
 
 def foveola(*arguments):

@@ -8,7 +8,6 @@ import contextlib
 import io
 import json
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -35,6 +34,7 @@ from foveola.datasets.manifest import Manifest
 from foveola.indexing import add_missing
 from foveola.pacs.pseudonyms import Pseudonyms
 from foveola.pacs.report import NO_DIAGNOSIS, report_words
+from skips import need
 
 MARKER = "ZZMARKERZZ"
 SECONDS = 60  # allowed on a busy machine; what was measured is in docs/pacs.md
@@ -281,9 +281,7 @@ def test_a_report_names_similar_cases_and_no_diagnosis(answered, place):
 
 
 def test_a_report_is_valid_for_other_toolkits(answered, tmp_path):
-    tools = [tool for tool in ("dsrdump", "dciodvfy") if shutil.which(tool)]
-    if not tools:
-        pytest.skip("no dsrdump (Debian dcmtk) and no dciodvfy (Debian dicom3tools)")
+    tools = need("dsrdump"), need("dciodvfy")
     for number, report in enumerate(answered[2]):
         report.save_as(tmp_path / f"{number}.dcm", enforce_file_format=True)
         for tool in tools:

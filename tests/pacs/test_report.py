@@ -2,7 +2,6 @@
 
 import io
 import re
-import shutil
 import subprocess
 
 import pytest
@@ -29,6 +28,7 @@ from foveola.relevance.curve import Share
 from foveola.relevance.suggestion import LabelShare, Suggestion
 from foveola.retrieval import Hit, Retriever, SearchResult
 from foveola.trust import HitTrust, Looks, QueryTrust
+from skips import need
 
 LINK = "https://foveola.example/cases/{case}"
 
@@ -206,8 +206,7 @@ def test_what_is_said_of_a_case():
 @pytest.mark.parametrize("tool", ["dsrdump", "dciodvfy"])
 @pytest.mark.parametrize("sound", [True, False])
 def test_other_toolkits_accept_it_and_would_not_accept_anything(tmp_path, tool, sound):
-    if shutil.which(tool) is None:
-        pytest.skip(f"no {tool}: install the Debian packages dcmtk and dicom3tools")
+    need(tool)
     made = similar_cases_report(image(), result(), frame=2, asked=4, link=LINK)
     if not sound:
         del made.CompletionFlag

@@ -9,7 +9,7 @@ import pytest
 
 from foveola.errors import ConfigError, ImageError
 from foveola.phantom import KINDS, generate, grades, make_subject, read_masks
-from foveola.phantom.generate import COLUMNS, COMMENT
+from foveola.phantom.generating import COLUMNS, COMMENT
 
 SIZE = 160
 

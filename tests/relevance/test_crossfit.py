@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from foveola.assess import scores_of
+from foveola.assessment import scores_of
 from foveola.evaluation import Side, evaluate
 from foveola.relevance import crossfit, learn
 from foveola.relevance.labels import LabelTable

@@ -1,7 +1,6 @@
 """A service that listens, and what a person does with a browser in front of it."""
 
 import os
-import shutil
 import socket
 import threading
 import time
@@ -12,16 +11,18 @@ from pathlib import Path
 import pytest
 import uvicorn
 
+import programs
 from foveola.service import Settings, create_app
 from foveola.service.patience import Impatient
+from skips import needs
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("chrome")
+CHROMIUM = programs.find("chromium")
 ARGUMENTS = [
     "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
 NEEDED = [
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine"),
+    needs("chromium"),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
 ]
 SHOTS = os.environ.get("FOVEOLA_SHOTS")  # a folder for pictures of the pages, to look at

@@ -13,12 +13,12 @@ from foveola.service import Settings, create_app
 from foveola.service.patience import Impatient
 from service.browsing import listening, until
 from service.people import PASSWORD, with_accounts
+from skips import needs
 
 NAME = "archive.clinic.example"
 CONF = Path(__file__).parents[2] / "deploy" / "nginx.conf"
 pytestmark = [
-    pytest.mark.skipif(shutil.which("nginx") is None, reason="nginx is not installed"),
-    pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed"),
+    needs("nginx", "openssl"),
 ]
 
 

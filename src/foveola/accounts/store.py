@@ -23,7 +23,7 @@ from typing import Any, Self
 from foveola.accounts import passwords
 from foveola.accounts.roles import ROLES, Role
 from foveola.errors import AccessError
-from foveola.resources import Closing, transaction
+from foveola.resources import AnyPath, Closing, transaction
 
 FILE = "accounts.sqlite"
 IDLE, ABSOLUTE = 3600.0, 12 * 3600.0  # seconds that a session lasts unused, and at all
@@ -109,7 +109,8 @@ class Accounts(Closing):
         AccessError: the file is missing or damaged.
     """
 
-    def __init__(self, folder: Path, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, folder: AnyPath, clock: Callable[[], float] = time.time) -> None:
+        folder = Path(folder)
         self._file, self._clock = folder / FILE, clock
         self._lock = threading.Lock()
         if not self._file.is_file():
@@ -132,12 +133,13 @@ class Accounts(Closing):
             )
 
     @classmethod
-    def create(cls, folder: Path) -> Self:
+    def create(cls, folder: AnyPath) -> Self:
         """The accounts of an archive, made if there are none; the file is its owner's alone.
 
         Raises:
             AccessError, OSError: it can't be made.
         """
+        folder = Path(folder)
         file = folder / FILE
         if not file.exists():
             with contextlib.closing(sqlite3.connect(":memory:")) as db:

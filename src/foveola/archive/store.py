@@ -26,7 +26,7 @@ from foveola.archive.state import State
 from foveola.cases import Case
 from foveola.errors import ArchiveError
 from foveola.relevance.order import Asked
-from foveola.resources import Closing, transaction
+from foveola.resources import AnyPath, Closing, transaction
 
 T = TypeVar("T")
 FILTERS = 32  # conditions whose rows are kept: whoever filters a page asks for the same again
@@ -64,7 +64,7 @@ class Archive(Closing):
             ) from None
 
     @classmethod
-    def create(cls, folder: Path, *, encoder: str, fingerprint: str, dimension: int) -> Self:
+    def create(cls, folder: AnyPath, *, encoder: str, fingerprint: str, dimension: int) -> Self:
         """Make an empty archive in a new folder and open it.
 
         Killed at any moment it leaves either no archive, and can be called again, or a whole one.
@@ -89,7 +89,9 @@ class Archive(Closing):
         return cls.open(folder)
 
     @classmethod
-    def open(cls, folder: Path, *, fingerprint: str | None = None, read_only: bool = False) -> Self:
+    def open(
+        cls, folder: AnyPath, *, fingerprint: str | None = None, read_only: bool = False
+    ) -> Self:
         """Open an archive.
 
         Args:

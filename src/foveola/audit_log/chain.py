@@ -20,6 +20,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from foveola.errors import AccessError
+from foveola.resources import AnyPath
 
 FILE = "audit-log.jsonl"
 FIRST = "0" * 64  # stands for the line before the first
@@ -64,7 +65,8 @@ class Log:
         folder: the archive.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: AnyPath) -> None:
+        folder = Path(folder)
         self.file = folder / FILE
         self._lock = threading.Lock()
         # inode, size, and of the last line its hash and time

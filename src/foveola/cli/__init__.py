@@ -1,5 +1,5 @@
 """The command line: read arguments, call, print. Nothing is computed here."""
 
-from foveola.cli.main import main
+from foveola.cli.commands import main
 
 __all__ = ["main"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from foveola.cli.output import json_option, one_line_errors, print_json
+from foveola.cli.output import json_option, one_line_errors, print_json, say
 
 if TYPE_CHECKING:
     from foveola.accounts import Accounts, Role
@@ -32,8 +32,9 @@ def accounts() -> None:
 @archive_argument
 @click.argument("name")
 @role_option
+@json_option
 @one_line_errors
-def add(archive: Path, name: str, role: "Role") -> None:
+def add(archive: Path, name: str, role: "Role", as_json: bool) -> None:
     """Make the account NAME of ARCHIVE.
 
     Its password is asked for, or read as a line from stdin where that is no terminal.
@@ -45,8 +46,10 @@ def add(archive: Path, name: str, role: "Role") -> None:
     password = _password()
     with Accounts.create(archive) as opened:
         opened.add(name, role, password)
-    _log(archive, "account made", f"{name} {role}")
-    click.echo(f"{archive}: {name} may log in as {role}")
+    _done(
+        archive, "account made", f"{name} {role}", f"{archive}: {name} may log in as {role}",
+        as_json=as_json, account=name, role=role,
+    )  # fmt: skip
 
 
 @accounts.command("list", epilog="Example: foveola accounts list archive/")
@@ -77,38 +80,43 @@ def list_(archive: Path, as_json: bool) -> None:
 @accounts.command(epilog="Example: foveola accounts remove archive/ anna")
 @archive_argument
 @click.argument("name")
+@json_option
 @one_line_errors
-def remove(archive: Path, name: str) -> None:
+def remove(archive: Path, name: str, as_json: bool) -> None:
     """Remove the account NAME; its sessions and tokens end at once."""
     with _opened(archive) as opened:
         opened.remove(name)
-    _log(archive, "account removed", name)
-    click.echo(f"{archive}: {name} is removed")
+    said = f"{archive}: {name} is removed"
+    _done(archive, "account removed", name, said, as_json=as_json, account=name)
 
 
 @accounts.command(epilog="Example: foveola accounts password archive/ anna")
 @archive_argument
 @click.argument("name")
+@json_option
 @one_line_errors
-def password(archive: Path, name: str) -> None:
+def password(archive: Path, name: str, as_json: bool) -> None:
     """Give the account NAME another password; its sessions and tokens end at once."""
     with _opened(archive) as opened:
         opened.set_password(name, _password())
-    _log(archive, "password changed", name)
-    click.echo(f"{archive}: {name} has another password")
+    said = f"{archive}: {name} has another password"
+    _done(archive, "password changed", name, said, as_json=as_json, account=name)
 
 
 @accounts.command(epilog="Example: foveola accounts role archive/ anna --role curator")
 @archive_argument
 @click.argument("name")
 @role_option
+@json_option
 @one_line_errors
-def role(archive: Path, name: str, role: "Role") -> None:
+def role(archive: Path, name: str, role: "Role", as_json: bool) -> None:
     """Give the account NAME another role; its sessions and tokens end at once."""
     with _opened(archive) as opened:
         opened.set_role(name, role)
-    _log(archive, "role changed", f"{name} {role}")
-    click.echo(f"{archive}: {name} is now {role}")
+    _done(
+        archive, "role changed", f"{name} {role}", f"{archive}: {name} is now {role}",
+        as_json=as_json, account=name, role=role,
+    )  # fmt: skip
 
 
 @accounts.command(epilog="Example: foveola accounts token archive/ pacs --label feed --days 90")
@@ -116,8 +124,9 @@ def role(archive: Path, name: str, role: "Role") -> None:
 @click.argument("name")
 @click.option("--label", default="", help="What it is for; no names of patients.")
 @click.option("--days", default=90.0, show_default=True, help="For which it holds, up to 366.")
+@json_option
 @one_line_errors
-def token(archive: Path, name: str, label: str, days: float) -> None:
+def token(archive: Path, name: str, label: str, days: float, as_json: bool) -> None:
     """Make a token with which a program acts for NAME, and print it, this once.
 
     The program sends it as: Authorization: Bearer TOKEN
@@ -125,20 +134,23 @@ def token(archive: Path, name: str, label: str, days: float) -> None:
     with _opened(archive) as opened:
         secret = opened.make_token(name, label, days)
         number = opened.tokens()[-1].number
-    _log(archive, "token made", f"{number} of {name}")
-    click.echo(secret)
+    _done(
+        archive, "token made", f"{number} of {name}", secret,
+        as_json=as_json, account=name, number=number, token=secret,
+    )  # fmt: skip
 
 
 @accounts.command(epilog="Example: foveola accounts revoke archive/ 3")
 @archive_argument
 @click.argument("number", type=int)
+@json_option
 @one_line_errors
-def revoke(archive: Path, number: int) -> None:
+def revoke(archive: Path, number: int, as_json: bool) -> None:
     """Take the token NUMBER back; `foveola accounts list` has the numbers."""
     with _opened(archive) as opened:
         opened.revoke(number)
-    _log(archive, "token revoked", str(number))
-    click.echo(f"{archive}: token {number} is revoked")
+    said = f"{archive}: token {number} is revoked"
+    _done(archive, "token revoked", str(number), said, as_json=as_json, number=number)
 
 
 def _opened(archive: Path) -> "Accounts":
@@ -155,11 +167,15 @@ def _password() -> str:
     return sys.stdin.readline().removesuffix("\n").removesuffix("\r")
 
 
-def _log(archive: Path, action: str, about: str) -> None:
+def _done(
+    archive: Path, action: str, about: str, said: str, *, as_json: bool, **values: str | int
+) -> None:
+    """Log what was done, and say it."""
     from foveola.audit_log import Log
     from foveola.audit_log.chain import operator
 
     Log(archive).append(operator(), action, about=about)
+    say({"archive": str(archive), "done": action, **values}, said, as_json=as_json)
 
 
 def _date(seconds: float) -> str:

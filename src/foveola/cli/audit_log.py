@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from foveola.cli.output import json_option, one_line_errors, print_json
+from foveola.cli.output import json_option, one_line_errors, print_json, say
 
 archive_argument = click.argument(
     "archive", type=click.Path(file_okay=False, exists=True, path_type=Path)
@@ -48,12 +48,14 @@ def verify(archive: Path, head: str | None, as_json: bool) -> None:
 
 @audit_log.command(epilog="Example: foveola audit-log head archive/ >> elsewhere/heads.txt")
 @archive_argument
+@json_option
 @one_line_errors
-def head(archive: Path) -> None:
+def head(archive: Path, as_json: bool) -> None:
     """Print the hash of the last line, to be kept where the archive's keepers can't change it."""
     from foveola.audit_log import head as last
 
-    click.echo(last(archive))
+    found = last(archive)
+    say({"archive": str(archive), "head": found}, found, as_json=as_json)
 
 
 @audit_log.command(epilog="Example: foveola audit-log show archive/ --case 17 --since 2026-03")
@@ -67,7 +69,7 @@ def head(archive: Path) -> None:
 def show(
     archive: Path, case: int | None, account: str | None, since: str, until: str, as_json: bool
 ) -> None:
-    """List what was seen, by whom and when, oldest first."""
+    """List what was seen, by whom and when, oldest first; with --json one object a line."""
     from foveola.audit_log import read
 
     for seen in read(archive, case=case, account=account, since=since, until=until):

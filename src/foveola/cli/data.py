@@ -2,13 +2,16 @@
 
 import logging
 import math
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
 import click
 
-from foveola.cli.output import json_option, one_line_errors, print_json, progress
+from foveola.cli.output import json_option, one_line_errors, print_json, progress, say
 from foveola.errors import MissingExtraError
 
 
@@ -49,8 +52,9 @@ def adapt(
     from foveola.datasets.adapters import adapt as write
 
     if name is None:
-        for key, adapter in sorted(ADAPTERS.items()):
-            click.echo(f"{key:12} {adapter.title}")
+        titles = {key: adapter.title for key, adapter in sorted(ADAPTERS.items())}
+        listed = "\n".join(f"{key:12} {title}" for key, title in titles.items())
+        say(titles, listed, as_json=as_json)
         return
     if folder is None:
         raise click.UsageError(f"name the folder that holds {name}")
@@ -189,14 +193,11 @@ def train(config: Path, out: Path, as_json: bool) -> None:
     from foveola.training.chosen import load_any
 
     asked = load_any(config)
-    try:
+    with _training():
         from foveola.training.ranks import first
         from foveola.training.start import start
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(
-            f"training needs {error.name}. Run: pip install 'foveola[train]'"
-        ) from error
-    released = start(asked, config.parent, out, lambda line: click.echo(line, err=True))
+
+        released = start(asked, config.parent, out, lambda line: click.echo(line, err=True))
     if not first():
         return
     if as_json:
@@ -221,18 +222,37 @@ def compare(configs: tuple[Path, ...], out: Path, seeds: int, as_json: bool) -> 
     arguments, it goes on where it stopped. The table is also written to OUT as comparison.md,
     .csv and .png.
     """
-    try:
+    with _training():
         from foveola.training.compare import compare as run
         from foveola.training.compare import to_markdown
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(
-            f"training needs {error.name}. Run: pip install 'foveola[train]'"
-        ) from error
-    rows = run(configs, out, seeds=seeds, report=lambda line: click.echo(line, err=True))
+
+        rows = run(configs, out, seeds=seeds, report=lambda line: click.echo(line, err=True))
     if as_json:
         print_json([_without_nan(asdict(row)) for row in rows])
     else:
         click.echo(to_markdown(rows))
+
+
+@contextmanager
+def _training() -> Iterator[None]:
+    """Without what libraries tell their own developers, and what they advertise, meanwhile.
+
+    Raises:
+        MissingExtraError: one of them is not installed.
+    """
+    before = logging.root.manager.disable
+    logging.disable(logging.INFO)
+    try:
+        with warnings.catch_warnings():
+            for kind in (DeprecationWarning, FutureWarning, PendingDeprecationWarning):
+                warnings.simplefilter("ignore", kind)
+            yield
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(
+            f"training needs {error.name}. Run: pip install 'foveola[train]'"
+        ) from error
+    finally:
+        logging.disable(before)
 
 
 def _without_nan(values: dict[str, Any]) -> dict[str, Any]:

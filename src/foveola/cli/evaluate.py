@@ -18,7 +18,7 @@ from foveola.cli.output import (
 )
 
 if TYPE_CHECKING:
-    from foveola.assess import Assessment
+    from foveola.assessment import Assessment
     from foveola.datasets.split_files import SplitFiles
     from foveola.evaluation import Exclude
     from foveola.evaluation.maps import Method
@@ -128,7 +128,7 @@ def evaluate(
     With --split-files the archive is split as published: image by image, nothing left out. Most
     queries then have their fellow eye in the gallery; --split subject keeps people apart.
     """
-    from foveola.assess import assess, contrast
+    from foveola.assessment import assess, contrast
 
     _check_options(ctx, queries)
     if plots is not None:

@@ -7,12 +7,14 @@ import click
 
 from foveola.cli.output import (
     PARTLY,
+    failed_json,
     json_option,
     list_failed,
     one_line_errors,
     print_json,
     progress,
     read_cases,
+    say,
 )
 
 if TYPE_CHECKING:  # loaded where it is used: `foveola --help` stays fast
@@ -80,26 +82,29 @@ def matching() -> None:
 @click.argument("archive", type=click.Path(file_okay=False, exists=True, path_type=Path))
 @click.option("--purpose", required=True, help="What subjects are matched for, in a sentence.")
 @click.option("--encoder", default="", help="Another matching encoder than the shipped one.")
+@json_option
 @click.pass_context
 @one_line_errors
-def on(ctx: click.Context, archive: Path, purpose: str, encoder: str) -> None:
+def on(ctx: click.Context, archive: Path, purpose: str, encoder: str, as_json: bool) -> None:
     """Allow matching in ARCHIVE, and describe its photographs for it."""
     from foveola.archive import Archive
     from foveola.matching import permission
 
     Archive.open(archive, read_only=True).close()  # nothing is switched on where there is none
-    _describe(ctx, archive, permission.switch_on(archive, purpose, encoder), "matching is on; ")
+    allowed = permission.switch_on(archive, purpose, encoder)
+    _describe(ctx, archive, allowed, "matching is on; ", as_json=as_json)
 
 
 @matching.command(epilog="Example: foveola matching update archive/")
 @click.argument("archive", type=click.Path(file_okay=False, exists=True, path_type=Path))
+@json_option
 @click.pass_context
 @one_line_errors
-def update(ctx: click.Context, archive: Path) -> None:
+def update(ctx: click.Context, archive: Path, as_json: bool) -> None:
     """Describe what was added to ARCHIVE since, and drop what was removed."""
     from foveola.matching import permission
 
-    _describe(ctx, archive, permission.permission(archive))
+    _describe(ctx, archive, permission.permission(archive), as_json=as_json)
 
 
 @matching.command(
@@ -111,8 +116,11 @@ def update(ctx: click.Context, archive: Path) -> None:
               help="Photographs of which a hard second visit is made.")  # fmt: skip
 @click.option("--impostors", default=50_000, show_default=True, type=click.IntRange(100),
               help="Pairs of two eyes; they bound how much evidence can ever say.")  # fmt: skip
+@json_option
 @one_line_errors
-def calibrate(encoder: Path, sources: tuple[Path, ...], hard: int, impostors: int) -> None:
+def calibrate(
+    encoder: Path, sources: tuple[Path, ...], hard: int, impostors: int, as_json: bool
+) -> None:
     """Learn what the evidence of ENCODER is worth, from photographs of known eyes.
 
     Writes calibration.json and laterality.json into the encoder's folder. SOURCES are manifests
@@ -131,10 +139,13 @@ def calibrate(encoder: Path, sources: tuple[Path, ...], hard: int, impostors: in
     sides = learn_sides(loaded, cases)
     made.save(encoder / CALIBRATION)
     sides.save(encoder / LATERALITY)
-    click.echo(
+    say(
+        {"encoder": str(encoder), "pairs": {"one eye": made.pairs[0], "two eyes": made.pairs[1]},
+         "photographs": sides.photographs, "written": [CALIBRATION, LATERALITY]},
         f"{encoder}: {made.pairs[0]:,} pairs of one eye, {made.pairs[1]:,} of two; sides of "
-        f"{sides.photographs:,} photographs"
-    )
+        f"{sides.photographs:,} photographs",
+        as_json=as_json,
+    )  # fmt: skip
 
 
 def _collection(source: Path) -> str:
@@ -144,14 +155,16 @@ def _collection(source: Path) -> str:
 
 @matching.command(epilog="Example: foveola matching off archive/")
 @click.argument("archive", type=click.Path(file_okay=False, exists=True, path_type=Path))
+@json_option
 @one_line_errors
-def off(archive: Path) -> None:
+def off(archive: Path, as_json: bool) -> None:
     """Forbid matching in ARCHIVE, and delete what it was described by. The log stays."""
     from foveola.matching import gallery, permission
 
     permission.switch_off(archive)
     gallery.discard(archive)
-    click.echo(f"{archive}: matching is off")
+    values = {"archive": str(archive), "matching": False}
+    say(values, f"{archive}: matching is off", as_json=as_json)
 
 
 @matching.command(epilog="Example: foveola matching log archive/ --json")
@@ -173,7 +186,9 @@ def log(archive: Path, as_json: bool) -> None:
         click.echo(f"{use.get('time')}  {use.get('account')}  {use.get('action')}  {facts}")
 
 
-def _describe(ctx: click.Context, archive: Path, allowed: "Permission", said: str = "") -> None:
+def _describe(
+    ctx: click.Context, archive: Path, allowed: "Permission", said: str = "", *, as_json: bool
+) -> None:
     """Describe what is not yet described, and say how many photographs are."""
     from foveola.archive import Archive
     from foveola.matching import gallery
@@ -182,7 +197,13 @@ def _describe(ctx: click.Context, archive: Path, allowed: "Permission", said: st
         count = len(opened)
     with progress("describing", count) as advance:
         failed = gallery.update(archive, allowed, advance)
-    click.echo(f"{archive}: {said}{count - len(failed):,} photographs described")
+    described = count - len(failed)
+    say(
+        {"archive": str(archive), "matching": True, "described": described,
+         "failed": failed_json(failed)},
+        f"{archive}: {said}{described:,} photographs described",
+        as_json=as_json,
+    )  # fmt: skip
     list_failed(failed)
     if failed:
         ctx.exit(PARTLY)

@@ -1,13 +1,17 @@
 """What all commands share: results to stdout, progress and faults to stderr, exit codes.
 
+With --json stdout is one JSON value, or of what goes on until it is stopped one object a line.
+
 0  done
 1  could not be done; one sentence on stderr says why
 2  the command was typed wrongly
 3  done, but some photographs could not be used; they are listed on stderr
+141  who read the results closed the pipe, as `head` does; nothing is said
 """
 
 import functools
 import json
+import select
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -45,12 +49,30 @@ def one_line_errors(command: Callable[P, R]) -> Callable[P, R]:
             shown = plain_lines if isinstance(error, ManifestError) else plain  # it lists faults
             raise click.ClickException(shown(str(error))) from error
         except OSError as error:  # a full disk, a folder without permission
+            if isinstance(error, BrokenPipeError) and nobody_reads():
+                raise  # not the hanging up of another computer; `main` ends it
             where = f"{error.filename}: " if error.filename else ""
             raise click.ClickException(plain(f"{where}{error.strerror or error}")) from error
         except MemoryError as error:
             raise click.ClickException("not enough memory for this") from error
 
     return run
+
+
+def nobody_reads() -> bool:
+    """Whether who read stdout or stderr has closed it."""
+    ends = select.poll()
+    for stream in (1, 2):
+        ends.register(stream, 0)
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in ends.poll(0))
+
+
+def say(values: Any, text: str, *, as_json: bool) -> None:
+    """Print what a command did, as JSON where that was asked for."""
+    if as_json:
+        print_json(values)
+    else:
+        click.echo(text)
 
 
 def print_json(values: Any) -> None:
@@ -97,12 +119,13 @@ def record_columns(grade: int | None, findings: frozenset[str] | None) -> tuple[
 
 
 @contextmanager
-def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
+def progress(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
     """A bar on stderr; the function it gives takes the number of things just done.
 
-    Nothing is drawn where stderr is not a terminal.
+    Nothing is drawn where there is nothing to do, or where stderr is not a terminal. None is a
+    number that nobody knows yet.
     """
-    if not sys.stderr.isatty():
+    if total == 0 or not sys.stderr.isatty():
         yield lambda _: None
         return
     from rich.console import Console

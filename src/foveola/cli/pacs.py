@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from foveola.cli.output import PARTLY, json_option, one_line_errors
+from foveola.cli.output import PARTLY, json_option, one_line_errors, say
 from foveola.cli.pacs_parts import (
     answer_options,
     classes,
@@ -56,6 +56,7 @@ ARCHIVE = click.argument("archive", type=click.Path(file_okay=False, path_type=P
 @answer_options
 @web_options
 @places
+@json_option
 @one_line_errors
 def listen(
     archive: Path,
@@ -73,6 +74,7 @@ def listen(
     object_mb: int,
     folder: Path | None,
     pseudonyms: Path | None,
+    as_json: bool,
 ) -> None:
     """Take what is sent by C-STORE into ARCHIVE, de-identified.
 
@@ -102,14 +104,18 @@ def listen(
             open_intake(archive, place, pseudonyms) as intake,
             owed_answers(archive, place, intake, to or None, k=k, link=link) as answers,
         ):
-            taken = partial(say_taken, answers)
+            taken = partial(say_taken, answers, as_json)
             worker = Worker(spool, intake.take, complain, taken, answers.pay)
             node = Node(spool, settings, classes=classes(), syntaxes=SYNTAXES, arrived=worker.wake)
             stop = stop_on_signals()
             worker.start()
             try:
                 bound = node.start()
-                click.echo(f"Foveola listens as {ae} on {host} port {bound} (Ctrl-C stops it)")
+                say(
+                    {"ae": ae, "host": host, "port": bound},
+                    f"Foveola listens as {ae} on {host} port {bound} (Ctrl-C stops it)",
+                    as_json=as_json,
+                )
                 stop.wait()
             finally:
                 node.stop()
@@ -198,7 +204,11 @@ def pull(
                 if pulled.refused:
                     ctx.exit(PARTLY)
                 return
-            click.echo(f"Foveola asks {service.host} every {every:g} s (Ctrl-C stops it)")
+            say(
+                {"host": service.host, "every": every},
+                f"Foveola asks {service.host} every {every:g} s (Ctrl-C stops it)",
+                as_json=as_json,
+            )
             repeat(once, every, as_json=as_json)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from foveola.cli.output import doubtful, print_json
+from foveola.cli.output import doubtful, print_json, say
 from foveola.cli.startup import import_openvino_runtime
 from foveola.errors import FoveolaError, ImageError, MissingExtraError
 
@@ -207,17 +207,17 @@ def repeat(once: "Callable[[], Pulled]", every: float, *, as_json: bool) -> None
         stop.wait(every)
 
 
-def say_taken(answers: "Answers", taken: "Taken") -> None:
+def say_taken(answers: "Answers", as_json: bool, taken: "Taken") -> None:
     """Numbers of the cases that are new, no name or UID; and note that a report is owed."""
     if taken.new:
         answers.owe(taken.ids)
         numbers = ", ".join(map(str, taken.ids))
-        click.echo(f"in the archive: case {numbers}")
+        say({"cases": taken.ids}, f"in the archive: case {numbers}", as_json=as_json)
     say_doubts(taken)
 
 
 def say_doubts(taken: "Taken") -> None:
-    """What was not taken of an object or may not be gradable, and whether it is sure whose it is."""
+    """Say what of an object was not taken or may not be gradable, and any doubt whose it is."""
     if taken.hardly_gradable:
         complain(
             f"{taken.hardly_gradable} of its frames may be too dark, blurred or hazy to be graded"

@@ -160,7 +160,7 @@ def _in_bulk(
     count = 0
     if not as_json:
         click.echo("\t".join(("subject", "visit", "eyes", *reader.labels)))
-    with progress("reading", 0) as advance:
+    with progress("reading", None) as advance:
         for person in read_people(reader, read_cases([manifest], collection)):
             failed += person.failed
             if as_json:

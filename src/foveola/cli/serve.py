@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from foveola.cli.output import one_line_errors
+from foveola.cli.output import json_option, one_line_errors, say
 from foveola.cli.startup import prepare_service, service_is_ready
 from foveola.service.limits import CONNECTIONS, EVERYBODY, Shares
 from foveola.service.opening import Opening
@@ -48,6 +48,7 @@ OWN = ("127.0.0.1", "localhost", "::1")
               help="Connections that one address may hold at once.")  # fmt: skip
 @click.option("--searches", default=4, show_default=True, type=click.IntRange(1, 256),
               help="Photographs encoded or compared at the same time.")  # fmt: skip
+@json_option
 @one_line_errors
 def serve(
     archive: Path,
@@ -63,6 +64,7 @@ def serve(
     rate: float,
     connections: int,
     searches: int,
+    as_json: bool,
 ) -> None:
     """Open ARCHIVE to a browser on this computer, and to programs.
 
@@ -101,7 +103,7 @@ def serve(
 
     def told(fault: Exception | None) -> None:
         if fault is None:
-            _say_where(listener, host, certificate is not None)
+            _say_where(listener, host, encrypted=certificate is not None, as_json=as_json)
         else:
             faults.append(fault)
             server.should_exit = True
@@ -138,10 +140,11 @@ def _server(
     return uvicorn.Server(config)
 
 
-def _say_where(listener: socket.socket, host: str, encrypted: bool) -> None:
+def _say_where(listener: socket.socket, host: str, *, encrypted: bool, as_json: bool) -> None:
     bound = listener.getsockname()
     scheme = "https" if encrypted else "http"
-    click.echo(f"Foveola listens on {scheme}://{_shown(bound[0])}:{bound[1]} (Ctrl-C stops it)")
+    url = f"{scheme}://{_shown(bound[0])}:{bound[1]}"
+    say({"url": url}, f"Foveola listens on {url} (Ctrl-C stops it)", as_json=as_json)
     if not is_loopback(host) and not encrypted:
         click.echo(
             "passwords and photographs cross the network unencrypted; put a proxy with TLS before "

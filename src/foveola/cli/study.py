@@ -1,10 +1,12 @@
 """foveola study."""
 
+import csv
+import io
 from pathlib import Path
 
 import click
 
-from foveola.cli.output import one_line_errors
+from foveola.cli.output import json_option, one_line_errors, print_json, say
 
 
 @click.group(epilog="Example: foveola study new archive/ study/ --queries 20")
@@ -23,10 +25,11 @@ def study() -> None:
               help="Share of these that are drawn at random.")  # fmt: skip
 @click.option("--seed", default=0, show_default=True, help="Decides what is drawn, and the orders.")
 @click.option("--where", help="Condition on the cases asked about.")
+@json_option
 @one_line_errors
 def new(
     archive: Path, folder: Path, queries: int, shown: int, controls: float, seed: int,
-    where: str | None,
+    where: str | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Draw a study from ARCHIVE into FOLDER."""
     from foveola.archive import Archive
@@ -36,9 +39,11 @@ def new(
         made = new_study(opened, folder, queries=queries, shown=shown, controls=controls,
                          seed=seed, where=where)  # fmt: skip
     drawn = sum(item.condition == "control" for item in made.items)
-    click.echo(
+    say(
+        {"study": str(folder), "pairs": len(made.items), "controls": drawn},
         f"{folder}: {len(made.items):,} pairs, {drawn:,} of them controls; show them with: "
-        f"foveola serve {archive} --study {folder}"
+        f"foveola serve {archive} --study {folder}",
+        as_json=as_json,
     )
 
 
@@ -46,14 +51,18 @@ def new(
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path),
               help="File to write; without, the table is printed.")  # fmt: skip
+@json_option
 @one_line_errors
-def export(folder: Path, out: Path | None) -> None:
+def export(folder: Path, out: Path | None, as_json: bool) -> None:
     """Write the answers as CSV for multi-reader multi-case analysis."""
     from foveola.study import open_study, to_csv
 
     text = to_csv(open_study(folder))
-    if out is None:
-        click.echo(text, nl=False)
-    else:
+    rows = list(csv.DictReader(io.StringIO(text)))
+    if out is not None:
         out.write_text(text, encoding="utf-8")
-        click.echo(f"{out}: {text.count(chr(10)) - 1:,} answers", err=True)
+        click.echo(f"{out}: {len(rows):,} answers", err=True)
+    if as_json:
+        print_json(rows if out is None else {"written": str(out), "answers": len(rows)})
+    elif out is None:
+        click.echo(text, nl=False)

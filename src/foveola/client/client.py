@@ -1,6 +1,7 @@
 """The client: one method for each thing that a service can be asked."""
 
 import json
+import os
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
@@ -20,9 +21,9 @@ from foveola.client.answers import (
 from foveola.client.faults import InvalidError, JobFailedError
 from foveola.client.http import Http
 from foveola.errors import ServiceError
-from foveola.resources import Closing
+from foveola.resources import AnyPath, Closing
 
-Photograph = Path | bytes
+Photograph = AnyPath | bytes  # the path of a file, or its bytes
 
 
 class Client(Closing):
@@ -219,8 +220,13 @@ class Client(Closing):
 def _bytes(photograph: Photograph) -> bytes:
     if isinstance(photograph, bytes):
         return photograph
+    if not isinstance(photograph, str | os.PathLike):
+        raise ValueError(
+            f"the photograph is of type {type(photograph).__name__}; expected the path of a file "
+            "(text or Path) or its bytes"
+        )
     try:
-        return photograph.read_bytes()
+        return Path(photograph).read_bytes()
     except OSError as error:
         raise InvalidError(f"the photograph can't be read: {error.strerror}") from None
 

@@ -27,6 +27,7 @@ from foveola.datasets.tables import (
 )
 from foveola.errors import ManifestError
 from foveola.images.folders import SUFFIXES, PassedOver, kind_of, photographs_in
+from foveola.resources import AnyPath
 
 COLUMNS = ("image", "subject", "eye", "visit", "grade", "findings")
 
@@ -49,7 +50,7 @@ class Manifest:
         self.collection = collection
 
     @classmethod
-    def read(cls, path: Path, *, collection: str = "", check_files: bool = True) -> Self:
+    def read(cls, path: AnyPath, *, collection: str = "", check_files: bool = True) -> Self:
         """Read a .csv, .tsv or .parquet file; paths in it are relative to its folder.
 
         Args:
@@ -70,7 +71,7 @@ class Manifest:
 
     @classmethod
     def from_frame(
-        cls, frame: pd.DataFrame, root: Path, *, collection: str = "", check_files: bool = True
+        cls, frame: pd.DataFrame, root: AnyPath, *, collection: str = "", check_files: bool = True
     ) -> Self:
         """Check a DataFrame whose paths are relative to root; see `read`.
 
@@ -86,13 +87,14 @@ class Manifest:
     def from_text(
         cls,
         raw: TextTable,
-        root: Path,
+        root: AnyPath,
         where: Path | str,
         *,
         collection: str = "",
         check_files: bool = True,
     ) -> Self:
         """Check text cells whose paths are relative to root; errors name the table where."""
+        root = Path(root)
         _check_names(list(raw.columns), where)
         root = root.resolve()
         faults = Faults()
@@ -109,7 +111,7 @@ class Manifest:
 
     @classmethod
     def from_folder(
-        cls, folder: Path, *, collection: str = "", passed: PassedOver | None = None
+        cls, folder: AnyPath, *, collection: str = "", passed: PassedOver | None = None
     ) -> Self:
         """Every photograph in folder and below, whatever its name, in order of path, all unknown.
 
@@ -165,7 +167,7 @@ class Manifest:
                 extra={key: column[i] for key, column in values.items() if column[i] is not None},
             )
 
-    def write(self, path: Path) -> None:
+    def write(self, path: AnyPath) -> None:
         """Write the table as .csv, .tsv or .parquet, whole or not at all.
 
         In another folder than root, relative paths are rewritten to lead to the same files.
@@ -188,7 +190,7 @@ class Manifest:
 
 
 def read_sources(
-    sources: Sequence[Path], collection: str = "", passed: PassedOver | None = None
+    sources: Sequence[AnyPath], collection: str = "", passed: PassedOver | None = None
 ) -> list[Case]:
     """The cases of manifests, of folders of photographs, and of single photographs.
 
@@ -201,7 +203,7 @@ def read_sources(
         ManifestError: a manifest can't be read, or a folder holds no photograph.
     """
     cases: list[Case] = []
-    for source in sources:
+    for source in map(Path, sources):
         if source.is_dir():
             cases += Manifest.from_folder(source, collection=collection, passed=passed).cases()
         elif source.suffix.lower() in SUFFIXES or _is_photograph(source):

@@ -23,6 +23,7 @@ from foveola.datasets.faults import Faults, quoted
 from foveola.datasets.splits import split_by_subject
 from foveola.errors import ManifestError
 from foveola.images.folders import SUFFIXES
+from foveola.resources import AnyPath
 
 PARTS = ("train", "val", "test")
 GALLERY, QUERIES = ("train", "val"), ("test",)
@@ -62,13 +63,14 @@ class SplitFiles:
     entries: tuple[Entry, ...]
 
     @classmethod
-    def read(cls, folder: Path) -> Self:
+    def read(cls, folder: AnyPath) -> Self:
         """Read train.txt, val.txt and test.txt: UTF-8, separated by commas or space.
 
         Raises:
             ManifestError: a file is absent, empty or no text; a line is not an image and five
                 numbers of which one is 1; an image stands twice, in one file or in two.
         """
+        folder = Path(folder)
         seen: dict[str, Entry] = {}
         for part in PARTS:
             path = folder / f"{part}.txt"
@@ -126,8 +128,9 @@ class SplitFiles:
             )
         return split
 
-    def write(self, folder: Path) -> None:
+    def write(self, folder: AnyPath) -> None:
         """Write the three files, to train on; the folder is made."""
+        folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         for part in PARTS:
             lines = [

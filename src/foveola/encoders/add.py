@@ -33,6 +33,7 @@ from foveola.encoders.graph import DESCRIPTOR, Pooling, input_of, last_line, rel
 from foveola.encoders.release import Release, checked_name, write_release
 from foveola.errors import EncoderError
 from foveola.images.fundus import Contract
+from foveola.resources import AnyPath
 
 PARITY = 0.9999  # the least cosine between a network's descriptor and that of another form of it
 METADATA = "foveola"  # key in an ONNX file under which `foveola encoder export` keeps the contract
@@ -68,7 +69,7 @@ class Wanted:
     licence: str = ""
 
 
-def add_onnx(path: Path, out: Path | None = None, wanted: Wanted | None = None) -> Release:
+def add_onnx(path: AnyPath, out: AnyPath | None = None, wanted: Wanted | None = None) -> Release:
     """Make a released encoder of an ONNX file.
 
     The card keeps the file's SHA-256 and size, and not its name, which may be a person's.
@@ -85,6 +86,8 @@ def add_onnx(path: Path, out: Path | None = None, wanted: Wanted | None = None) 
         EncoderError: the file is no ONNX, or not a network of one image that gives a vector;
             `out` exists already, or can't be written.
     """
+    path = Path(path)
+    out = None if out is None else Path(out)
     wanted = wanted or Wanted()
     digest, size = digest_of(path)
     name = checked_name(wanted.name or f"onnx-{digest[:8]}")

@@ -29,6 +29,7 @@ from foveola.encoders.encoder import Encoder
 from foveola.encoders.graph import DIMENSIONS
 from foveola.encoders.release import FUNCTION, Release, checked_name, write_description
 from foveola.images.fundus import Contract
+from foveola.resources import AnyPath
 
 Pixels = NDArray[np.uint8]
 Vectors = NDArray[np.float32]
@@ -88,12 +89,13 @@ class FunctionEncoder(Encoder):
         self._one = threading.Lock()
         self._free: deque[Any] = deque()
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: AnyPath) -> None:
         """Write encoder.json and CARD.md into a new folder, so that an archive knows its encoder.
 
         Raises:
             OSError: it exists, or can't be written.
         """
+        folder = Path(folder)
         folder.mkdir(parents=True)
         write_description(folder, self.release)
         (folder / "CARD.md").write_text(render_card(self.release), encoding="utf-8")

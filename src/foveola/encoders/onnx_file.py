@@ -20,6 +20,7 @@ from foveola.encoders.encoder import Encoder
 from foveola.encoders.graph import DESCRIPTOR, FEATURES, last_line
 from foveola.encoders.release import Release
 from foveola.errors import EncoderError, MissingExtraError
+from foveola.resources import AnyPath
 
 OPSET, IR_VERSION = 17, 8  # of 2022, which every runtime in use reads
 
@@ -32,7 +33,7 @@ _SAME = {
 _TYPES = {"f16": np.float16, "f32": np.float32, "i64": np.int64, "i32": np.int32, "u8": np.uint8}
 
 
-def export_onnx(release: Release, out: Path) -> float:
+def export_onnx(release: Release, out: AnyPath) -> float:
     """Write a released encoder as ONNX: (B, S, S, 3) uint8 in, "descriptor" and "features" out.
 
     Args:
@@ -47,6 +48,7 @@ def export_onnx(release: Release, out: Path) -> float:
         EncoderError: the file exists or can't be written, the encoder has an operation that is
             not translated, or the file gives other descriptors.
     """
+    out = Path(out)
     try:
         import onnx
     except ModuleNotFoundError as error:

@@ -1,6 +1,6 @@
 """How good a descriptor is: rankings judged, with chance level and intervals."""
 
-from foveola.evaluation.difference import Difference, difference
+from foveola.evaluation.differences import Difference, difference
 from foveola.evaluation.estimates import Estimate, Metric, PerQuery
 from foveola.evaluation.protocols import DEFAULT_KS, evaluate
 from foveola.evaluation.result import Evaluation

@@ -7,6 +7,7 @@ goes through Pillow's readers, called by name so that a file can't choose its ow
 colour TIFF goes through OpenCV, as Pillow keeps only the upper eight bits of it.
 """
 
+import os
 import stat
 import threading
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ from foveola.errors import FoveolaError, ImageError
 from foveola.images._headers import NO_MEMORY, Header, read_header
 from foveola.images._memory import BUDGET, LARGE, MEMORY, bytes_needed
 from foveola.images._sniff import is_dicom
+from foveola.resources import AnyPath
 
 if TYPE_CHECKING:
     from foveola.images.dicom import DicomFacts
@@ -91,7 +93,7 @@ _HARMLESS = (
 
 
 def decode(
-    source: Path | bytes,
+    source: AnyPath | bytes,
     *,
     limits: Limits = DEFAULT_LIMITS,
     min_side: int | None = None,
@@ -104,7 +106,7 @@ def decode(
     come as 8-bit RGB; what is transparent lies over black. See docs/images.md.
 
     Args:
-        source: a file, or its bytes.
+        source: the path of a file, or its bytes.
         limits: what the file may cost.
         min_side: the pixels of the shorter side that will do. A JPEG is then decoded at 1/2,
             1/4 or 1/8 of its size, as small as this allows; others only above 16 million pixels.
@@ -118,12 +120,11 @@ def decode(
         ImageError: not such a file, beyond a limit, damaged or cut off. The sentence begins
             with the file's name (without its folders, which may name a person).
         MissingExtraError: it is DICOM, and the library that reads it is not installed.
-        ValueError: min_side is below 1.
+        ValueError: min_side is below 1, or source is neither.
     """
     if min_side is not None and min_side < 1:
         raise ValueError(f"min_side is {min_side}; expected at least 1")
-    name = source.name if isinstance(source, Path) else name or "the image"
-    data = read_bytes(source, limits) if isinstance(source, Path) else source
+    data, name = _opened(source, limits, name)
     with naming(name):
         if is_dicom(data):
             return _dicom(data, limits, min_side, frame)
@@ -158,14 +159,13 @@ def same_scale(data: bytes, one: int, other: int) -> bool:
     return reduction(header, one) == reduction(header, other)
 
 
-def peek(source: Path | bytes, *, limits: Limits = DEFAULT_LIMITS) -> Size:
+def peek(source: AnyPath | bytes, *, limits: Limits = DEFAULT_LIMITS) -> Size:
     """Size and format from the header alone; the pixels may still turn out damaged.
 
     Raises:
         ImageError: as from `decode`, as far as the header shows it.
     """
-    name = source.name if isinstance(source, Path) else "the image"
-    data = read_bytes(source, limits) if isinstance(source, Path) else source
+    data, name = _opened(source, limits)
     with naming(name):
         if (facts := dicom_facts(data, limits)) is not None:
             return Size(facts.width, facts.height, "DICOM")
@@ -174,12 +174,26 @@ def peek(source: Path | bytes, *, limits: Limits = DEFAULT_LIMITS) -> Size:
     return Size(*(sides if header.orientation < 5 else sides[::-1]), header.format)
 
 
-def read_bytes(path: Path, limits: Limits = DEFAULT_LIMITS) -> bytes:
+def _opened(source: AnyPath | bytes, limits: Limits, name: str | None = None) -> tuple[bytes, str]:
+    """The bytes of a photograph, and what messages call it."""
+    if isinstance(source, bytes):
+        return source, name or "the image"
+    return read_bytes(source, limits), Path(source).name
+
+
+def read_bytes(path: AnyPath, limits: Limits = DEFAULT_LIMITS) -> bytes:
     """The bytes of a file, at most `limits.max_bytes` of them.
 
     Raises:
         ImageError: missing, not to be read, not a file (a folder, a pipe), or too large.
+        ValueError: it is no path.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise ValueError(
+            f"the photograph is of type {type(path).__name__}; expected the path of a file (text "
+            "or Path) or its bytes"
+        )
+    path = Path(path)
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):

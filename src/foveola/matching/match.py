@@ -27,7 +27,8 @@ from foveola.duplicates import registration
 from foveola.duplicates.agreement import Agreement, agree
 from foveola.duplicates.registration import Features
 from foveola.encoders.encoder import Encoder
-from foveola.images.decode import decode, read_bytes
+from foveola.images.decode import decode
+from foveola.images.given import Photograph, as_file
 from foveola.matching import gallery, permission
 from foveola.matching.pictures import read_square
 from foveola.matching.probability import (
@@ -37,7 +38,7 @@ from foveola.matching.probability import (
     Evidence,
     posterior,
 )
-from foveola.resources import Closing
+from foveola.resources import AnyPath, Closing
 
 Pixels = NDArray[np.uint8]
 
@@ -128,13 +129,14 @@ class Matcher(Closing):
         self.calibration, self.allowed = calibration, allowed
 
     @classmethod
-    def open(cls, folder: Path) -> Self:
+    def open(cls, folder: AnyPath) -> Self:
         """Open an archive for matching.
 
         Raises:
             MatchingError: matching is switched off, or its encoder was not calibrated.
             ArchiveError: the archive or its inner one can't be opened.
         """
+        folder = Path(folder)
         allowed = permission.permission(folder)
         archive = Archive.open(folder / gallery.FOLDER, read_only=True)
         try:
@@ -151,7 +153,7 @@ class Matcher(Closing):
 
     def match(
         self,
-        image: Path,
+        image: Photograph,
         *,
         candidates: int = CANDIDATES,
         visit: float | str | None = None,
@@ -162,7 +164,7 @@ class Matcher(Closing):
         The use is logged before it is answered.
 
         Args:
-            image: file of the query.
+            image: the query: the path of a file, its bytes, or pixels, as in `Retriever.search`.
             candidates: photographs to compare closely.
             visit: when the query was taken, as the archive has visits; for the time between.
             prior: chance, before looking, that the archive holds another photograph of this eye.
@@ -171,10 +173,9 @@ class Matcher(Closing):
             ImageError: the file is no photograph that can be used.
             MatchingError: the log can't be written.
         """
-        given = Case(image=image.name, path=str(image.absolute()))
-        return self.match_sent(
-            read_bytes(image), given, candidates=candidates, visit=visit, prior=prior
-        )
+        data, name, path = as_file(image)
+        given = Case(image=name, path=path or f"sent:{name}")
+        return self.match_sent(data, given, candidates=candidates, visit=visit, prior=prior)
 
     def match_sent(
         self,

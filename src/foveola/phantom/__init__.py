@@ -1,9 +1,9 @@
 """Procedural fundus photographs with known truth. Never quote accuracy on them as clinical."""
 
 from foveola.phantom.anatomy import EyeModel, Subject, make_eye, make_subject
-from foveola.phantom.generate import generate, grades, read_masks
+from foveola.phantom.generating import generate, grades, read_masks
 from foveola.phantom.lesions import Disease, Lesion, progress
-from foveola.phantom.render import KINDS, Phantom, paint_ground, render
+from foveola.phantom.rendering import KINDS, Phantom, paint_ground, render
 
 __all__ = [
     "KINDS",

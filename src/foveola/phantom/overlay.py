@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from foveola.phantom.anatomy import make_eye, make_subject
 from foveola.phantom.drawing import Bytes, View, fill
 from foveola.phantom.lesions import progress
-from foveola.phantom.render import apply_lesions
+from foveola.phantom.rendering import apply_lesions
 from foveola.phantom.strokes import lesion
 
 _RED = 0.75  # 90th percentile of a phantom's red before the camera, which lesions' colours suit

@@ -13,8 +13,8 @@ import numpy as np
 
 from foveola.phantom.anatomy import make_eye, make_subject
 from foveola.phantom.drawing import Bytes
-from foveola.phantom.generate import MONTHS, encode_jpeg
-from foveola.phantom.render import paint_ground, render
+from foveola.phantom.generating import MONTHS, encode_jpeg
+from foveola.phantom.rendering import paint_ground, render
 
 VISITS = 3
 _MARGIN = 26

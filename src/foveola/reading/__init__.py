@@ -10,7 +10,7 @@ from foveola.reading.person import (
     read_person,
     read_prepared,
 )
-from foveola.reading.pictures import Pictures, pictures
+from foveola.reading.shown import Pictures, pictures
 
 __all__ = [
     "EyeReading",

@@ -23,6 +23,7 @@ from foveola.encoders.encoder import UNUSABLE, Failed
 from foveola.encoders.reader import Reader
 from foveola.errors import ImageError, ManifestError
 from foveola.images.decode import decode
+from foveola.images.given import File, Photograph, as_file
 from foveola.images.gradability import gradability, warning
 from foveola.people import EYES, NORMAL, people_of
 
@@ -50,7 +51,7 @@ class EyeReading:
 
     Attributes:
         image: name of the file.
-        path: of the file.
+        path: of the file; of what has none, as bytes, which eye it is.
         probabilities: (L,), of this eye by itself.
         evidence: (L, h, w) what each position adds to the label's logit.
         gradability: the chance that the photograph can be graded, 0 to 1.
@@ -112,12 +113,13 @@ class Reading:
         return tuple(said)
 
 
-def read_person(reader: Reader, left: Path | None, right: Path | None) -> Reading:
+def read_person(reader: Reader, left: Photograph | None, right: Photograph | None) -> Reading:
     """Read the photographs of one person.
 
     Args:
         reader: loaded.
-        left: file of the left eye, None where there is none.
+        left: of the left eye: the path of a file, its bytes, or pixels (H, W, 3) uint8 RGB;
+            None where there is none.
         right: likewise.
 
     Raises:
@@ -125,15 +127,16 @@ def read_person(reader: Reader, left: Path | None, right: Path | None) -> Readin
         ValueError: neither is given.
     """
     start = time.perf_counter()
-    files: dict[Eye, Path] = {
-        eye: path for eye, path in zip(EYES, (left, right), strict=True) if path is not None
+    files: dict[Eye, File] = {
+        eye: as_file(of) for eye, of in zip(EYES, (left, right), strict=True) if of is not None
     }
     with ThreadPoolExecutor(len(EYES)) as pool:  # somebody waits for this one person
         found = pool.map(lambda eye: _seen(reader, files[eye], eye), files)
         seen = dict(zip(files, found, strict=True))
     if len(seen) == 2 and np.array_equal(seen["left"].pixels, seen["right"].pixels):
         raise ImageError(TWICE)
-    return _reading(reader, files, seen, start)
+    paths = {eye: Path(file.path or f"{eye} eye") for eye, file in files.items()}
+    return _reading(reader, paths, seen, start)
 
 
 def prepare_eye(reader: Reader, pixels: Pixels) -> Prepared:
@@ -171,8 +174,8 @@ class _Seen(NamedTuple):
     gradability: float
 
 
-def _seen(reader: Reader, path: Path, eye: Eye) -> _Seen:
-    pixels = decode(path, min_side=reader.release.contract.min_side)
+def _seen(reader: Reader, file: File, eye: Eye) -> _Seen:
+    pixels = decode(file.data, min_side=reader.release.contract.min_side, name=file.name)
     return _Seen(pixels, reader.prepare(pixels, eye), gradability(pixels))
 
 
@@ -250,7 +253,7 @@ def _read_one(reader: Reader, of: Mapping[Eye, Case]) -> ReadPerson:
     failed = []
     for eye, case in of.items():
         try:
-            seen[eye] = _seen(reader, Path(case.path), eye)
+            seen[eye] = _seen(reader, as_file(case.path), eye)
         except UNUSABLE as error:
             failed.append(Failed.of(case, error))
     if not seen:

@@ -23,6 +23,7 @@ from foveola.regions import store
 from foveola.regions.basis import Basis, packed
 from foveola.regions.box import Field
 from foveola.regions.store import Described, Store, is_on
+from foveola.resources import AnyPath
 
 BATCH = 128  # photographs that a crash can lose
 LEAST = 20  # photographs that axes are learnt from
@@ -56,7 +57,7 @@ class _Wanted(NamedTuple):
     case: Case
 
 
-def switch_on(folder: Path, progress: Progress | None = None) -> Kept:
+def switch_on(folder: AnyPath, progress: Progress | None = None) -> Kept:
     """Make the side file of an archive, or bring it up to date where it is on already.
 
     Killed at any moment and called again, it goes on where it stopped.
@@ -71,6 +72,7 @@ def switch_on(folder: Path, progress: Progress | None = None) -> Kept:
         ArchiveError: the archive can't be opened.
         OSError: the archive's folder can't be written.
     """
+    folder = Path(folder)
     if not is_on(folder):
         with Archive.open(folder, read_only=True) as archive:
             local = _local(archive)
@@ -80,11 +82,12 @@ def switch_on(folder: Path, progress: Progress | None = None) -> Kept:
     return update(folder, progress)
 
 
-def update(folder: Path, progress: Progress | None = None) -> Kept:
+def update(folder: AnyPath, progress: Progress | None = None) -> Kept:
     """Describe what was added to the archive since, and forget what was removed.
 
     Arguments and errors as for `switch_on`.
     """
+    folder = Path(folder)
     with Archive.open(folder, read_only=True) as archive:
         held = Store(folder, archive.fingerprint)
         wanted, gone = _difference(archive, held)
@@ -119,8 +122,9 @@ def forget_missing(folder: Path) -> int:
         return writer.forget(gone)
 
 
-def switch_off(folder: Path) -> None:
+def switch_off(folder: AnyPath) -> None:
     """Delete the side file; a second call does nothing."""
+    folder = Path(folder)
     store.discard(folder)
 
 

@@ -20,7 +20,7 @@ from foveola.regions.basis import STEPS, Bytes
 from foveola.regions.box import Box, Cells, Field, square
 from foveola.regions.results import Places, RegionHit, RegionResult
 from foveola.regions.store import FREE, Store
-from foveola.resources import Closing
+from foveola.resources import AnyPath, Closing
 from foveola.retrieval import Query, Retriever
 
 _CHUNK = 256  # photographs multiplied at once: 13 MiB of float32 for 20 x 20 x 32
@@ -52,8 +52,9 @@ class RegionSearch(Closing):
         self._rows: tuple[Ints | None, Ints] = (None, np.empty(0, np.int64))
 
     @classmethod
-    def open(cls, folder: Path) -> Self:
+    def open(cls, folder: AnyPath) -> Self:
         """Open an archive for it; `close` closes the archive."""
+        folder = Path(folder)
         retriever = Retriever.open(folder)
         try:
             return cls(retriever)

@@ -31,6 +31,7 @@ from foveola import files
 from foveola.errors import RegionError
 from foveola.regions.basis import Basis, Bytes, D, damaged
 from foveola.regions.box import Field
+from foveola.resources import AnyPath
 
 FOLDER = "regions"
 _META, _BASIS, _PLACES, _SLOTS, _LOCK = (
@@ -63,8 +64,9 @@ class Described(NamedTuple):
     places: Bytes
 
 
-def is_on(folder: Path) -> bool:
+def is_on(folder: AnyPath) -> bool:
     """Whether an archive keeps its places."""
+    folder = Path(folder)
     return (folder / FOLDER / _META).exists()
 
 

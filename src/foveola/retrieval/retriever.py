@@ -17,13 +17,14 @@ from foveola.cases import Case, Eye, known_identifier
 from foveola.encoders.compiling import WAITED_FOR
 from foveola.encoders.encoder import Encoder
 from foveola.errors import ImageError, NoCaseError
-from foveola.images.decode import decode, naming, read_bytes, stated
+from foveola.images.decode import decode, naming, stated
+from foveola.images.given import Photograph, as_file
 from foveola.learned import Ranker
 from foveola.people_search import PeopleSearch, PersonResult
 from foveola.relevance.order import Asked
 from foveola.relevance.relevance import Order
 from foveola.relevance.suggestion import Suggestion
-from foveola.resources import Closing
+from foveola.resources import AnyPath, Closing
 from foveola.retrieval.feedback import Marks, moved
 from foveola.retrieval.results import Hit, Query, SearchResult
 from foveola.trust import (
@@ -68,7 +69,7 @@ class Retriever(Closing):
         self._familiarity = Familiarity.load(encoder.release.folder)
 
     @classmethod
-    def open(cls, folder: Path, encoder: str | Path | Encoder | None = None) -> Self:
+    def open(cls, folder: AnyPath, encoder: str | Path | Encoder | None = None) -> Self:
         """Open an archive for searching, beside any process that adds to it.
 
         Args:
@@ -80,6 +81,7 @@ class Retriever(Closing):
             ArchiveError: there is no archive, or another encoder made it.
             EncoderError: the encoder can't be used.
         """
+        folder = Path(folder)
         archive = Archive.open(folder, read_only=True)
         try:
             if isinstance(encoder, Encoder):
@@ -115,7 +117,7 @@ class Retriever(Closing):
 
     def search(
         self,
-        image: Path,
+        image: Photograph,
         k: int = 10,
         *,
         where: str | None = None,
@@ -133,7 +135,8 @@ class Retriever(Closing):
         alike that they may show the same eye (`Calibration.alike`) are left out as its subject's.
 
         Args:
-            image: file of the query.
+            image: the query: the path of a file, text or Path; the bytes of one; or pixels,
+                (H, W, 3) uint8 RGB upright, in which the archive can't know its own file again.
             k: number of hits wanted.
             where: condition on the cases, see docs/archive.md.
             subject: pseudonym of the query's subject, whose images are left out.
@@ -148,6 +151,7 @@ class Retriever(Closing):
             ImageError: the file is no photograph that can be used.
             FilterError: the condition can't be understood.
             ArchiveError: the archive has not learnt what is asked for.
+            ValueError: the image is something else.
         """
         start = time.perf_counter()
         query = self._ask(image, subject, collection, eye)
@@ -308,8 +312,8 @@ class Retriever(Closing):
 
     def search_person(
         self,
-        left: Path | None,
-        right: Path | None,
+        left: Photograph | None,
+        right: Photograph | None,
         k: int = 10,
         *,
         where: str | None = None,
@@ -323,7 +327,7 @@ class Retriever(Closing):
         holds itself is never its own hit, and brings its subject with it.
 
         Args:
-            left: photograph of the left eye; None where there is none.
+            left: photograph of the left eye, as in `search`; None where there is none.
             right: of the right eye, likewise; one of the two is needed.
             k: number of hits wanted.
             where: condition that a photograph of either eye must meet, see docs/archive.md.
@@ -338,10 +342,10 @@ class Retriever(Closing):
             FilterError: the condition can't be understood.
         """
         start = time.perf_counter()
-        given: dict[Eye, Path | None] = {"left": left, "right": right}
+        eyes: dict[Eye, Photograph | None] = {"left": left, "right": right}
         asked = {
             eye: self._ask(image, subject, collection, eye)
-            for eye, image in given.items()
+            for eye, image in eyes.items()
             if image is not None
         }
         found = self.answer_person(asked, k, where=where, same_subject=same_subject)
@@ -401,11 +405,11 @@ class Retriever(Closing):
             self._calibration = stamp, load(self.archive)
         return self._calibration[1]
 
-    def _ask(self, image: Path, subject: str | None, collection: str, eye: Eye | None) -> Query:
-        return self.read(
-            read_bytes(image), image.name, path=str(image.absolute()),
-            subject=subject, collection=collection, eye=eye,
-        )  # fmt: skip
+    def _ask(
+        self, image: Photograph, subject: str | None, collection: str, eye: Eye | None
+    ) -> Query:
+        data, name, path = as_file(image)
+        return self.read(data, name, path=path, subject=subject, collection=collection, eye=eye)
 
 
 def _check_person(asked: Mapping[Eye, Query]) -> None:

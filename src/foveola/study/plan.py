@@ -21,6 +21,7 @@ from foveola import files
 from foveola.archive import Archive
 from foveola.cases import Case
 from foveola.errors import StudyError
+from foveola.resources import AnyPath
 
 FILE = "study.json"
 FORMAT = 1
@@ -103,7 +104,7 @@ def code(reader: str) -> str:
 
 
 def new_study(
-    archive: Archive, folder: Path, *, queries: int = 20, shown: int = 4, controls: float = 0.25,
+    archive: Archive, folder: AnyPath, *, queries: int = 20, shown: int = 4, controls: float = 0.25,
     seed: int = 0, where: str | None = None,
 ) -> Study:  # fmt: skip
     """Draw a study and write it into a new folder.
@@ -121,6 +122,7 @@ def new_study(
         StudyError: there is a study already, or the archive has too few people.
         FilterError: the condition can't be understood.
     """
+    folder = Path(folder)
     if not 0 <= controls <= 1 or queries < 1 or shown < 1:
         raise ValueError("expected queries and shown of at least 1, and controls from 0 to 1")
     if (folder / FILE).exists():
@@ -134,12 +136,13 @@ def new_study(
     return study
 
 
-def open_study(folder: Path) -> Study:
+def open_study(folder: AnyPath) -> Study:
     """Read a study.
 
     Raises:
         StudyError: there is none, or it can't be read.
     """
+    folder = Path(folder)
     try:
         told = files.read_json(folder / FILE)
         if told["format"] != FORMAT:

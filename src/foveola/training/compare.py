@@ -20,6 +20,7 @@ from foveola.encoders.encoder import Encoded, Encoder
 from foveola.encoders.reader import read_reader
 from foveola.errors import ConfigError, ImageError
 from foveola.evaluation import Side, evaluate
+from foveola.resources import AnyPath
 from foveola.spreadsheets import to_csv
 from foveola.training.chosen import Config, load_any
 from foveola.training.config import DataConfig, TrainConfig
@@ -54,7 +55,7 @@ class Row:
 
 
 def compare(
-    config_files: Sequence[Path], out: Path, *, seeds: int = 3, report: Report = print
+    config_files: Sequence[AnyPath], out: AnyPath, *, seeds: int = 3, report: Report = print
 ) -> list[Row]:
     """Train and judge every configuration with the seeds 0 to seeds - 1.
 
@@ -81,7 +82,8 @@ def compare(
             f"torchrun started {asked()} processes, and a comparison runs in one; start it "
             "without torchrun, or train each file by itself with foveola train"
         )
-    configs = [(load_any(path), path.parent) for path in config_files]
+    out = Path(out)
+    configs = [(load_any(path), path.parent) for path in map(Path, config_files)]
     _check_comparable([config for config, _ in configs], [base for _, base in configs])
     scores: dict[tuple[str, str], list[float]] = {}
     for seed in range(seeds):

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from foveola.evaluation.reliability import save_reliability
+from foveola.resources import AnyPath
 from foveola.training.chosen import Config, load_any
 from foveola.training.config import TrainConfig
 from foveola.training.prepared import Report
@@ -12,13 +13,15 @@ from foveola.training.reading_export import export_reader
 from foveola.training.run import train_configured
 
 
-def train(config_file: Path, out: Path, report: Report = print) -> Path:
+def train(config_file: AnyPath, out: AnyPath, report: Report = print) -> Path:
     """Train, or go on training, what a TOML file says, and release it; see `start`.
 
     Raises:
         ConfigError: the configuration is wrong, or `out` holds another run.
         ManifestError: a manifest is wrong.
     """
+    config_file = Path(config_file)
+    out = Path(out)
     return start(load_any(config_file), config_file.parent, out, report)
 
 

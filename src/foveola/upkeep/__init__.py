@@ -3,7 +3,7 @@
 from foveola.upkeep.add import Added, add_photograph
 from foveola.upkeep.photographs import find_again, sweep
 from foveola.upkeep.remove import remove_cases
-from foveola.upkeep.settle import is_settled, settle
+from foveola.upkeep.settling import is_settled, settle
 from foveola.upkeep.sources import import_source
 
 __all__ = [

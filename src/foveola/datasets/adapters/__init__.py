@@ -39,6 +39,7 @@ from foveola.datasets.adapters.base import Adapter, Layout, Record, find_duplica
 from foveola.datasets.manifest import Manifest
 from foveola.datasets.tables import table_of_frame
 from foveola.errors import ManifestError
+from foveola.resources import AnyPath
 
 ADAPTERS: dict[str, Adapter] = {
     module.ADAPTER.name: module.ADAPTER
@@ -72,11 +73,11 @@ class Adapted:
 
 def read_dataset(
     name: str,
-    folder: Path,
+    folder: AnyPath,
     *,
     missing: Literal["error", "skip"] = "error",
     columns: Mapping[str, str] | None = None,
-    manifest: Path | None = None,
+    manifest: AnyPath | None = None,
 ) -> Adapted:
     """Read the official layout of the data set name in folder.
 
@@ -103,7 +104,8 @@ def read_dataset(
     if columns and not adapter.asks_columns:
         asking = ", ".join(key for key, other in ADAPTERS.items() if other.asks_columns)
         raise ManifestError(f"the columns of {name} are known; name columns for {asking} only")
-    layout = Layout(folder, columns=columns or {}, manifest=manifest)
+    target = None if manifest is None else Path(manifest)
+    layout = Layout(folder, columns=columns or {}, manifest=target)
     records = adapter.read(layout)
     if layout.missing and missing == "error":
         raise ManifestError(
@@ -115,8 +117,8 @@ def read_dataset(
 
 def adapt(
     name: str,
-    folder: Path,
-    out: Path | None = None,
+    folder: AnyPath,
+    out: AnyPath | None = None,
     *,
     missing: Literal["error", "skip"] = "error",
     overwrite: bool = False,
@@ -135,6 +137,7 @@ def adapt(
     Raises:
         ManifestError: see read_dataset; or out exists and says something else.
     """
+    out = None if out is None else Path(out)
     target = _target(Path(folder), out)
     if not target.parent.is_dir():
         raise ManifestError(f"{target.parent} is not a folder; make it first")

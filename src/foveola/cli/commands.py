@@ -13,6 +13,8 @@ from foveola.plain import PlainStream
 # at a hospital calls nobody; without it the converter uses a stub of its own.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
+CLOSED = 141  # what a shell says of a program that SIGPIPE, 13, ended
+
 # Command to the module that holds it. Help texts are here so that `foveola --help` is quick.
 COMMANDS = {
     "accounts": ("foveola.cli.accounts", "Say who may use an archive over a network."),
@@ -49,6 +51,21 @@ COMMANDS = {
 class _Lazy(click.Group):
     """A group whose commands are imported on demand: `search` must not wait for `train`."""
 
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run a command; one whose output nobody reads any longer ends as by SIGPIPE, silently.
+
+        The signal itself would also end a service whose client hangs up.
+        """
+        out = sys.stdout
+        try:
+            return super().main(*args, **kwargs)
+        except BrokenPipeError:  # of a fault that was to be told
+            raise SystemExit(CLOSED) from None
+        except SystemExit:
+            if sys.stdout is not out:  # click met it, has put a deaf one there, and ends with 1
+                raise SystemExit(CLOSED) from None
+            raise
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(COMMANDS)
 
@@ -73,7 +90,7 @@ def main(ctx: click.Context) -> None:
     It shows similar cases with what is known of them, and never states a diagnosis.
 
     Exit codes: 0 done, 1 could not be done, 2 typed wrongly, 3 done but some photographs
-    could not be used.
+    could not be used. With --json every command prints JSON on stdout, and nothing else.
     """
     os.umask(0o077)  # what is written here may be a patient's: it is its owner's alone
     _speak_plainly(ctx)

@@ -25,7 +25,8 @@ from foveola.cases import Eye
 from foveola.errors import ConfigError, ImageError
 from foveola.phantom.anatomy import COURSE, Subject, make_eye, make_subject, stream
 from foveola.phantom.drawing import Bytes
-from foveola.phantom.render import KINDS, Phantom, paint_ground, render
+from foveola.phantom.rendering import KINDS, Phantom, paint_ground, render
+from foveola.resources import AnyPath
 
 COMMENT: Final = "Foveola phantom - not a patient"
 COLUMNS: Final = (
@@ -41,7 +42,7 @@ Row = dict[str, str | int]
 
 
 def generate(
-    out: Path,
+    out: AnyPath,
     *,
     subjects: int,
     visits: int,
@@ -108,7 +109,7 @@ def grades(subject: Subject, eye: Eye, visits: int) -> list[int]:
     return course
 
 
-def read_masks(path: Path) -> dict[str, NDArray[np.bool_]]:
+def read_masks(path: AnyPath) -> dict[str, NDArray[np.bool_]]:
     """Masks of one image, kind -> (S, S) bool, from a mask file written by generate.
 
     Raises:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from foveola.audit_log.chain import CUT, FILE, FIRST, Seen, digest, noted, parsed
 from foveola.errors import AccessError
+from foveola.resources import AnyPath
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Verified:
     since: int | None = None
 
 
-def verify(folder: Path, anchor: str | None = None) -> Verified:
+def verify(folder: AnyPath, anchor: str | None = None) -> Verified:
     """Check every link of the log.
 
     Args:
@@ -42,6 +43,7 @@ def verify(folder: Path, anchor: str | None = None) -> Verified:
         AccessError: there is no log, a line does not fit, lines are missing at its end, or the
             anchor is not there.
     """
+    folder = Path(folder)
     anchor = anchor.strip().lower() if anchor else None
     chain = _Chain(folder)
     at, end = 0 if anchor == FIRST else None, 0
@@ -102,17 +104,18 @@ class _Chain:
         )
 
 
-def head(folder: Path) -> str:
+def head(folder: AnyPath) -> str:
     """SHA-256 of the last line, to be kept somewhere else; of a log that was checked.
 
     Raises:
         AccessError: as for `verify`.
     """
+    folder = Path(folder)
     return verify(folder).head
 
 
 def read(
-    folder: Path,
+    folder: AnyPath,
     *,
     case: int | None = None,
     account: str | None = None,
@@ -131,6 +134,7 @@ def read(
     Raises:
         AccessError: there is no log.
     """
+    folder = Path(folder)
     for line in _lines(folder):
         seen = parsed(line)
         if (

@@ -22,6 +22,7 @@ from foveola.relevance.crossfit import LearnedScores, cross_fitted, fitted_to_ga
 from foveola.relevance.labels import LabelTable, codes_of
 from foveola.relevance.learn import Prior, TooFewError
 from foveola.relevance.prior import load_priors
+from foveola.resources import AnyPath
 from foveola.trust import Seen, label_values
 
 Digests = Sequence[bytes]
@@ -99,7 +100,7 @@ class _Stored(NamedTuple):
 
 
 def assess(
-    folder: Path,
+    folder: AnyPath,
     queries: Sequence[Case] | None = None,
     *,
     split: "SplitFiles | None" = None,
@@ -133,6 +134,7 @@ def assess(
         FoveolaError: nothing is labelled.
         ValueError: both queries and a split are given.
     """
+    folder = Path(folder)
     if queries is not None and split is not None:
         raise ValueError("give either queries or a split")
     stored = _stored(folder)
