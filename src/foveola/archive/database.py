@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from foveola.archive import schema
+from foveola.archive import formats, schema
 from foveola.errors import ArchiveError, BusyError
 
 FILE = "archive.sqlite"
@@ -107,6 +107,8 @@ def connect(folder: Path, *, read_only: bool) -> sqlite3.Connection:
         try:
             _prepare(db, read_only)
             _check(db, folder)
+            if not read_only:
+                formats.bring_up_to_date(db)
         except BaseException:
             db.close()
             raise
@@ -159,7 +161,7 @@ def _prepare(db: sqlite3.Connection, read_only: bool) -> None:
 def _check(db: sqlite3.Connection, folder: Path) -> None:
     if db.execute("PRAGMA application_id").fetchone()[0] != schema.APPLICATION_ID:
         raise ArchiveError(f"{folder} is not an archive: {FILE} is another kind of file, or empty")
-    version = db.execute("PRAGMA user_version").fetchone()[0]
+    version = formats.format_of(db)
     if version > schema.VERSION:
         raise ArchiveError(
             f"{folder} was made by a newer Foveola (format {version}, this one reads "

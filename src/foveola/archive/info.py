@@ -5,6 +5,8 @@ import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
+from foveola.archive.formats import format_of
+
 UNKNOWN = "unknown"
 
 
@@ -25,6 +27,7 @@ class ArchiveInfo:
         encoder: name of the encoder.
         fingerprint: of its weights and preprocessing.
         dimension: of its descriptors.
+        format: of the archive's database, see docs/archive.md.
         bytes: on the disk, the encoder included.
     """
 
@@ -40,6 +43,7 @@ class ArchiveInfo:
     encoder: str
     fingerprint: str
     dimension: int
+    format: int
     bytes: int
 
 
@@ -63,6 +67,7 @@ def describe(db: sqlite3.Connection, folder: Path, made_by: tuple[str, str, int]
         encoder=encoder,
         fingerprint=fingerprint,
         dimension=dimension,
+        format=format_of(db),
         bytes=_bytes(folder),
     )
 

@@ -10,7 +10,7 @@ import functools
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -22,6 +22,9 @@ from foveola.errors import FoveolaError
 
 if TYPE_CHECKING:
     from foveola.trust import HitTrust, QueryTrust
+
+# Commands that finish themselves what was interrupted, and fail where that can't be done.
+FINISHING = ("foveola.cli.archive.remove", "foveola.cli.forget.forget")
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -38,6 +41,7 @@ def one_line_errors(command: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
+            finish_what_was_begun(f"{command.__module__}.{command.__name__}", kwargs.get("archive"))
             return command(*args, **kwargs)
         except FoveolaError as error:
             raise click.ClickException(str(error)) from error
@@ -48,6 +52,27 @@ def one_line_errors(command: Callable[P, R]) -> Callable[P, R]:
             raise click.ClickException("not enough memory for this") from error
 
     return run
+
+
+def finish_what_was_begun(command: str, archive: object) -> None:
+    """Finish a removal that was interrupted, whatever is asked of an archive next, and say so.
+
+    What can't be finished now, on a disc that can't be written say, is not found all the same.
+    """
+    if not isinstance(archive, Path):
+        return
+    from foveola.archive.removals import are_pending
+
+    if not are_pending(archive):
+        return
+    if command in FINISHING:
+        click.echo("A removal that was interrupted is finished first.", err=True)
+        return
+    from foveola.upkeep import finish_removals
+
+    with suppress(FoveolaError, OSError):
+        if count := finish_removals(archive, wait=False):
+            click.echo(f"A removal of {count} cases that was interrupted is finished.", err=True)
 
 
 def print_json(values: Any) -> None:

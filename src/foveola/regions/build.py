@@ -104,6 +104,11 @@ def update(folder: Path, progress: Progress | None = None) -> Kept:
     return Kept(cases, added, removed, tuple(failed), held.basis.grid**2 * len(held.basis.axes[0]))
 
 
+def count_missing(folder: Path) -> int:
+    """How many photographs that the archive no longer holds have places still."""
+    return len(_missing(folder)[1]) if is_on(folder) else 0
+
+
 def forget_missing(folder: Path) -> int:
     """Wipe the places of photographs that the archive no longer holds; how many there were.
 
@@ -111,11 +116,15 @@ def forget_missing(folder: Path) -> int:
     """
     if not is_on(folder):
         return 0
-    with Archive.open(folder, read_only=True) as archive:
-        held = Store(folder, archive.fingerprint)
-        _, gone = _difference(archive, held)
+    held, gone = _missing(folder)
     with held.writing() as writer:
         return writer.forget(gone)
+
+
+def _missing(folder: Path) -> tuple[Store, NDArray[np.int64]]:
+    with Archive.open(folder, read_only=True) as archive:
+        held = Store(folder, archive.fingerprint)
+        return held, _difference(archive, held)[1]
 
 
 def switch_off(folder: Path) -> None:
