@@ -103,13 +103,14 @@ def forget(
                 if case.subject == subject and collection in (None, case.collection)}  # fmt: skip
         if len({case.collection for case in gone.values()}) > 1:
             raise ArchiveError("several collections have this subject; give one")
-        salt = secrets.token_bytes(16)
-        removal = Removal(
-            subject=subject, person=(salt.hex(), commitment(subject, salt)), files=files
-        )
-        if gone:
-            log.append(operator(), "forget", tuple(gone), removal.number)
-        archive.take(removal, ids=tuple(gone))
+        if gone or not any(is_of(each, subject) for each in archive.removals()):
+            salt = secrets.token_bytes(16)
+            removal = Removal(
+                subject=subject, person=(salt.hex(), commitment(subject, salt)), files=files
+            )
+            if gone:
+                log.append(operator(), "forget", tuple(gone), removal.number)
+            archive.take(removal, ids=tuple(gone))
     finish_removals(folder)
     with Archive.open(folder) as archive:
         own = [each for each in archive.removals() if each.over and is_of(each, subject)]
@@ -139,5 +140,7 @@ def digest_of(receipt: Receipt) -> str:
 
 def is_of(removal: Removal, subject: str) -> bool:
     """Whether a removal is one of a subject, told by its salt and hash."""
-    salt, hashed = removal.person or ("", "")
+    if removal.person is None:
+        return False
+    salt, hashed = removal.person
     return hmac.compare_digest(commitment(subject, bytes.fromhex(salt)), hashed)

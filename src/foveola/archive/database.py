@@ -16,6 +16,7 @@ ENCODER_PARTIAL = "encoder.partial"  # a copy that a kill may have cut short
 BUSY_SECONDS = 5.0  # how long to wait for another process before giving up
 _BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 _NEW = ".archive.sqlite."  # a file being created; a killed process may leave one behind
+NEW = "new"  # what stands in the name of a whole archive being made within its folder
 
 
 def create(folder: Path, meta: dict[str, str | int]) -> None:
@@ -48,7 +49,7 @@ def is_foreign(name: str) -> bool:
 
     What a killed attempt left behind does not: it can be made again.
     """
-    return name not in (ENCODER, ENCODER_PARTIAL) and not name.startswith(_NEW)
+    return name not in (ENCODER, ENCODER_PARTIAL) and not name.startswith((_NEW, f".{NEW}."))
 
 
 def _empty_database(meta: dict[str, str | int]) -> bytes:
@@ -69,11 +70,14 @@ def _publish(folder: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         Path(name).chmod(0o666 & ~_umask())  # mkstemp's 0600 would lock other readers out
         os.link(name, folder / FILE)
-    finally:
-        for path in folder.glob(_NEW + "*"):  # ours, and what a killed process left
+        for path in folder.glob(_NEW + "*"):  # ours, and what was left: the place is taken now
             path.unlink(missing_ok=True)
+    except FileNotFoundError:  # another process, whose archive it is, cleaned up
+        raise FileExistsError from None
+    finally:
+        Path(name).unlink(missing_ok=True)
     for place in (folder, folder.parent):
-        _sync_folder(place)
+        sync_folder(place)
 
 
 def _umask() -> int:
@@ -82,7 +86,8 @@ def _umask() -> int:
     return mask
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Bring the names in a folder to the disk."""
     with contextlib.suppress(OSError):  # Windows can't open a folder, and needs no sync of it
         handle = os.open(folder, os.O_RDONLY)
         try:

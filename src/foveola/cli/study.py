@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from foveola.cli.output import one_line_errors
+from foveola.resources import beside
 
 
 @click.group(epilog="Example: foveola study new archive/ study/ --queries 20")
@@ -55,5 +56,7 @@ def export(folder: Path, out: Path | None) -> None:
     if out is None:
         click.echo(text, nl=False)
     else:
-        out.write_text(text, encoding="utf-8")
+        with beside(out) as partial:
+            partial.write_text(text, encoding="utf-8")
+            partial.replace(out)
         click.echo(f"{out}: {text.count(chr(10)) - 1:,} answers", err=True)

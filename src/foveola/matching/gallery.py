@@ -5,7 +5,7 @@ filtered, resumable. What is removed from the outer one is removed here.
 """
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from foveola.archive import Archive
@@ -58,19 +58,22 @@ def discard(folder: Path) -> None:
     shutil.rmtree(folder / FOLDER, ignore_errors=True)
 
 
-def missing(folder: Path, inner: Archive) -> list[int]:
-    """Ids in the inner archive of what the outer no longer holds: nobody may be told of these."""
+def missing(folder: Path, inner: Archive) -> dict[int, str]:
+    """Paths, by their ids in the inner archive, of what the outer no longer holds.
+
+    Nobody may be told of these.
+    """
     with Archive.open(folder, read_only=True) as outer:
         kept = set(outer.paths().values())
-    return [id_ for id_, path in inner.paths().items() if path not in kept]
+    return {id_: path for id_, path in inner.paths().items() if path not in kept}
 
 
-def count_missing(folder: Path) -> int:
-    """How many of these there are."""
+def count_missing(folder: Path, among: Collection[str] = ()) -> int:
+    """How many of these there are, or of some of the paths."""
     if not (folder / FOLDER / FILE).exists():
         return 0
     with Archive.open(folder / FOLDER, read_only=True) as inner:
-        return len(missing(folder, inner))
+        return sum(not among or path in among for path in missing(folder, inner).values())
 
 
 def forget_missing(folder: Path) -> None:

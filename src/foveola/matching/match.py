@@ -209,7 +209,7 @@ class Matcher(Closing):
         visit = query.visit if visit is None else visit
         ranked = self.archive.search(
             self.encoder.encode_photograph(pixels), candidates,
-            exclude_ids=[*gone, known[0]] if known else gone,
+            exclude_ids=[*gone, known[0]] if known else list(gone),
         )  # fmt: skip
         own = registration.square(pixels)
         look = _Look(own, local_features(own))

@@ -1,7 +1,7 @@
 """Keep what an archive's encoder sees at each place of its photographs, and follow the archive."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -104,9 +104,10 @@ def update(folder: Path, progress: Progress | None = None) -> Kept:
     return Kept(cases, added, removed, tuple(failed), held.basis.grid**2 * len(held.basis.axes[0]))
 
 
-def count_missing(folder: Path) -> int:
-    """How many photographs that the archive no longer holds have places still."""
-    return len(_missing(folder)[1]) if is_on(folder) else 0
+def count_missing(folder: Path, among: Collection[int] = ()) -> int:
+    """How many photographs that the archive no longer holds, or some of them, have places still."""
+    gone = _missing(folder)[1].tolist() if is_on(folder) else []
+    return sum(not among or id_ in among for id_ in gone)
 
 
 def forget_missing(folder: Path) -> int:

@@ -6,8 +6,6 @@ What a kill, or a part that can't be written, leaves undone is finished by whoev
 """
 
 import contextlib
-import fcntl
-import os
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +13,7 @@ from pathlib import Path
 from foveola.archive import Archive
 from foveola.archive.removals import Removal, are_pending
 from foveola.errors import ArchiveError, FoveolaError, NoCaseError
+from foveola.resources import locked
 from foveola.upkeep.traces import ELSEWHERE, USED
 
 
@@ -82,8 +81,8 @@ def finish_removals(folder: Path, *, wait: bool = True) -> int:
     """
     if not are_pending(folder):
         return 0
-    with _alone(folder, wait) as alone:
-        if not alone:
+    with locked(folder, wait=wait) as held:
+        if not held:
             return 0
         with Archive.open(folder) as archive:
             left = [removal for removal in archive.removals() if not removal.over]
@@ -151,17 +150,3 @@ def _means(
         image in (case.image, case.path) or case.subject == subject is not None
         for case in removal.cases if collection in (None, case.collection)
     )  # fmt: skip
-
-
-@contextlib.contextmanager
-def _alone(folder: Path, wait: bool) -> Iterator[bool]:
-    """Whether nobody else finishes removals of this archive meanwhile."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        with contextlib.suppress(BlockingIOError):
-            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            yield True
-            return
-        yield False
-    finally:
-        os.close(handle)

@@ -23,13 +23,14 @@ from foveola.upkeep import photographs
 Part = Callable[[Archive, Removal], Iterator[dict[str, int]]]
 
 
-def _matching(archive: Archive, _: Removal) -> Iterator[dict[str, int]]:
-    yield {"matching": gallery.count_missing(archive.folder)}
+def _matching(archive: Archive, removal: Removal) -> Iterator[dict[str, int]]:
+    paths = {case.path for case in removal.cases}
+    yield {"matching": gallery.count_missing(archive.folder, paths)}
     gallery.forget_missing(archive.folder)
 
 
-def _places(archive: Archive, _: Removal) -> Iterator[dict[str, int]]:
-    yield {"places": regions.count_missing(archive.folder)}
+def _places(archive: Archive, removal: Removal) -> Iterator[dict[str, int]]:
+    yield {"places": regions.count_missing(archive.folder, removal.ids)}
     regions.forget_missing(archive.folder)
 
 
