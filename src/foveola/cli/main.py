@@ -6,6 +6,9 @@ from typing import Any
 
 import click
 
+from foveola.cli.startup import check_memory
+from foveola.errors import FoveolaError
+
 # OpenVINO's converter reports each conversion to its maker where it finds what sends that. Training
 # at a hospital calls nobody; without it the converter uses a stub of its own.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
@@ -71,3 +74,7 @@ def main() -> None:
     Exit codes: 0 done, 1 could not be done, 2 typed wrongly, 3 done but some photographs
     could not be used.
     """
+    try:
+        check_memory()
+    except FoveolaError as error:
+        raise click.ClickException(str(error)) from error

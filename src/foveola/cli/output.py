@@ -8,6 +8,7 @@
 
 import functools
 import json
+import sqlite3
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -48,6 +49,8 @@ def one_line_errors(command: Callable[P, R]) -> Callable[P, R]:
         except OSError as error:  # a full disk, a folder without permission
             where = f"{error.filename}: " if error.filename else ""
             raise click.ClickException(f"{where}{error.strerror or error}") from error
+        except sqlite3.OperationalError as error:  # likewise, and not told by what opened it
+            raise click.ClickException(f"a database can't be used: {error}") from error
         except MemoryError as error:
             raise click.ClickException("not enough memory for this") from error
 
