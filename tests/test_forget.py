@@ -14,7 +14,6 @@ import pytest
 from fastapi.testclient import TestClient
 
 from commands import foveola
-from foveola import forget as module
 from foveola import regions
 from foveola.archive import Archive
 from foveola.audit_log import Log, read, verify
@@ -26,6 +25,7 @@ from foveola.forget import commitment, digest_of, forget
 from foveola.indexing import add_missing
 from foveola.matching import decisions, gallery, permission
 from foveola.matching.findings import key_of
+from foveola.matching.match import Matcher
 from foveola.pacs.pseudonyms import Identity, Pseudonyms
 from foveola.service import Settings, create_app
 from foveola.trust import Seen
@@ -188,27 +188,26 @@ def test_what_cannot_be_logged_is_not_begun(archive):
     assert all(Path(case.path).exists() for _, case, _ in of_subject(archive)["."])
 
 
-@pytest.mark.parametrize("where", ["_delete", "refresh", "gallery.forget_missing"])
-def test_interrupted_anywhere_it_can_be_run_again(archive, monkeypatch, where):
+@pytest.mark.parametrize("where", ["traces.refresh", "traces.gallery.forget_missing"])
+def test_interrupted_anywhere_nobody_is_named_and_it_can_be_run_again(archive, monkeypatch, where):
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(f"foveola.forget.{where}", stop)
+    photograph = Path(of_subject(archive)["."][0][1].path)  # outside of the archive: it stays
+    monkeypatch.setattr(f"foveola.upkeep.{where}", stop)
     with pytest.raises(KeyboardInterrupt):
         forget(archive, SUBJECT)
     monkeypatch.undo()
-    forget(archive, SUBJECT)
+    if where.endswith("missing"):  # matching still has them, and must not say so
+        with Matcher.open(archive) as matcher:
+            result = matcher.match(photograph)
+        assert not result.in_archive
+        assert SUBJECT not in {candidate.case.subject for candidate in result.candidates}
+    receipt = forget(archive, SUBJECT)
+    assert (len(receipt.cases), receipt.matching) == (4, 4)
     assert holding(archive, SUBJECT.encode()) == []
     verify(archive)
     assert [seen.action for seen in read(archive)][-1] == "forgotten"
-
-
-def test_what_others_keep_goes_too(archive, monkeypatch):
-    asked = []
-    monkeypatch.setitem(module.ELSEWHERE, "region maps", lambda *given: asked.append(given) or 7)
-    assert forget(archive, SUBJECT).elsewhere == {"region maps": 7}
-    ((folder, subject, cases),) = asked
-    assert (folder, subject, len(cases)) == (archive, SUBJECT, 4)
 
 
 def test_places_go_too(archive, monkeypatch):
@@ -309,9 +308,10 @@ def test_a_copy_goes_nowhere_it_must_not(archive, tmp_path):
     assert "exists" in foveola("backup", archive, tmp_path / "there", code=1).stderr
     assert "within" in foveola("backup", archive, archive / "copy", code=1).stderr
     assert "not an archive" in foveola("backup", tmp_path, tmp_path / "copy", code=1).stderr
-    (tmp_path / ".copy.partial").mkdir()  # of an attempt that was killed
+    left = tmp_path / f".copy.00ff00ff.{2**22 + 1}"  # of an attempt that was killed
+    left.mkdir()
     assert "16 cases" in foveola("backup", archive, tmp_path / "copy").stdout
-    assert not (tmp_path / ".copy.partial").exists()
+    assert not left.exists()
 
 
 def test_copies_made_while_somebody_writes_are_each_of_one_state(archive, tmp_path):

@@ -8,7 +8,7 @@ import sys
 import pytest
 from click.testing import CliRunner
 
-from foveola.cli.main import main
+from foveola.cli.commands import main
 from foveola.plain import PlainStream, plain, plain_lines
 from foveola.spreadsheets import cell, to_csv
 

@@ -6,6 +6,7 @@ of which whole lines are taken.
 """
 
 import contextlib
+import errno
 import os
 import shutil
 import sqlite3
@@ -14,7 +15,9 @@ from pathlib import Path
 from foveola.archive import Archive
 from foveola.audit_log import FILE as AUDIT_LOG
 from foveola.errors import ArchiveError
+from foveola.resources import beside
 
+_NUMBERS = {sqlite3.SQLITE_FULL: errno.ENOSPC, sqlite3.SQLITE_READONLY: errno.EROFS}
 _MAGIC = b"SQLite format 3\0"
 _BESIDE = ("-wal", "-shm", "-journal")  # what SQLite keeps beside a database while it is open
 
@@ -33,16 +36,29 @@ def backup(folder: Path, to: Path) -> int:
         Cases in the copy.
 
     Raises:
-        ArchiveError: the folder is no archive, or the new one exists already.
-        OSError: the copy can't be written.
+        ArchiveError: the folder is no archive, the new one exists already, or the copy can't be
+            written; nothing is left of it then.
     """
     Archive.open(folder, read_only=True).close()
     if to.exists():
         raise ArchiveError(f"{to} exists; give a new folder for the copy")
     if to.resolve().is_relative_to(folder.resolve()):
         raise ArchiveError(f"{to} lies within the archive; give a folder elsewhere")
-    partial = to.with_name(f".{to.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)  # of an attempt that was killed
+    try:
+        with beside(to) as partial:
+            cases = _copy_all(folder, partial)
+            partial.rename(to)
+    except OSError as error:
+        if to.exists():
+            raise ArchiveError(f"{to} exists; another process has made it meanwhile") from None
+        raise ArchiveError(
+            f"{to} can't be written: {error.strerror}; make room, or give another place. Nothing "
+            "was left there"
+        ) from None
+    return cases
+
+
+def _copy_all(folder: Path, partial: Path) -> int:
     partial.mkdir(mode=0o700, parents=True)
     for path in sorted(folder.rglob("*")):
         if path.is_file() and not path.name.endswith(_BESIDE):
@@ -54,7 +70,6 @@ def backup(folder: Path, to: Path) -> int:
         cases = len(copied)
     for name in _BESIDE:  # of the look just taken
         (partial / f"archive.sqlite{name}").unlink(missing_ok=True)
-    partial.rename(to)
     return cases
 
 
@@ -76,5 +91,9 @@ def _copy(path: Path, target: Path) -> None:
 def _copy_database(path: Path, target: Path) -> None:
     source = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=30)
     with contextlib.closing(source), contextlib.closing(sqlite3.connect(target)) as copy:
-        source.backup(copy)
-        copy.execute("PRAGMA journal_mode = DELETE")  # one file, until it is opened to write
+        try:
+            source.backup(copy)
+            copy.execute("PRAGMA journal_mode = DELETE")  # one file, until it is opened to write
+        except sqlite3.OperationalError as error:
+            raise OSError(_NUMBERS.get(error.sqlite_errorcode & 0xFF, errno.EIO),
+                          str(error)) from error  # fmt: skip

@@ -17,6 +17,7 @@
         PacsError       a PACS can't be reached, refuses, or the spool is not ours
         RegionError     an archive's places can't be searched, or a region is none
         StudyError      a reader study can't be made, read or answered
+        ResourceError   the system allows the program too little
         MissingExtraError  an optional part of Foveola is not installed
 
 The command line and the service turn each into one line or a 4xx. A message says
@@ -93,6 +94,10 @@ class RegionError(FoveolaError):
 
 class StudyError(FoveolaError):
     """A reader study can't be made, read or answered."""
+
+
+class ResourceError(FoveolaError):
+    """The system allows the program too little memory."""
 
 
 class MissingExtraError(FoveolaError):

@@ -6,44 +6,24 @@ log of matching, files that the archive keeps itself, and on request the photogr
 """
 
 import hashlib
+import hmac
 import json
 import secrets
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import asdict, dataclass
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Self
 
-from foveola import regions
 from foveola.archive import Archive
-from foveola.archive.database import ENCODER
+from foveola.archive.removals import Removal
 from foveola.audit_log import Log, head
 from foveola.audit_log.chain import now, operator
-from foveola.cases import Case, identifier
+from foveola.cases import identifier
 from foveola.errors import ArchiveError
-from foveola.learned import refresh
-from foveola.matching import gallery
-from foveola.matching.redact import forget_decisions, forget_uses
-from foveola.pacs import PSEUDONYMS, STORE, place_of
-from foveola.pacs.forget import forget_patient
-from foveola.pacs.pseudonyms import Pseudonyms, is_pseudonym
-from foveola.trust import Seen
+from foveola.upkeep import finish_removals
 
-# What other parts keep of people beside an archive: a function of the archive's folder, the
-# subject's pseudonym and the cases that go, which removes it and says how much it was. The names
-# are those of Receipt.elsewhere.
-ELSEWHERE: dict[str, Callable[[Path, str, Sequence[Case]], int]] = {}
-
-
-def _from_pacs(folder: Path, subject: str, _: Sequence[Case]) -> int:
-    """Remove who they were in the PACS, and the de-identified files; how many both were."""
-    place = place_of(folder)
-    if not (place / PSEUDONYMS).exists() or not is_pseudonym(subject):
-        return 0
-    with Pseudonyms(place / PSEUDONYMS) as names:
-        gone = forget_patient(place / STORE, names, subject)
-    return gone.files + gone.instances
-
-
-ELSEWHERE["from the PACS"] = _from_pacs
+ELSEWHERE = ("places", "from the PACS", "marks of training")  # what Receipt.elsewhere may name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,11 +64,29 @@ class Receipt:
     elsewhere: dict[str, int]
     head: str = ""
 
+    @classmethod
+    def of(cls, removals: Sequence[Removal], encoder: str) -> Self:
+        """Make the receipt of removals that are over, of one person; the largest names it."""
+        first = max(removals, key=lambda removal: len(removal.ids))
+        counts = sum((Counter(each.counts) for each in removals), Counter[str]())
+        elsewhere = {name: counts[name] for name in ELSEWHERE if counts[name]}
+        salt, subject = first.person or ("", "")
+        return cls(
+            number=first.number, time=now(), salt=salt, subject=subject, encoder=encoder,
+            cases=tuple(sorted(id_ for each in removals for id_ in each.ids)),
+            matching=counts["matching"], photographs=counts["photographs"], left=counts["left"],
+            copies=counts["copies"], decisions=counts["decisions"], uses=counts["uses"],
+            elsewhere=elsewhere,
+        )  # fmt: skip
+
 
 def forget(
     folder: Path, subject: str, collection: str | None = None, *, files: bool = False
 ) -> Receipt:
-    """Take everything of a subject out of an archive. Interrupted, it can be run again.
+    """Take everything of a subject out of an archive.
+
+    Interrupted, the subject is not found any more; the rest goes when this is called again, or
+    anything else opens the archive. The receipt of what went is given to who calls again.
 
     Args:
         folder: the archive.
@@ -97,52 +95,37 @@ def forget(
         files: also delete photographs that lie outside the archive.
 
     Raises:
-        ArchiveError: the archive has nothing of this subject, several collections have it, another
-            process is writing, or a trace could not be overwritten yet.
+        ArchiveError: the archive has nothing of this subject, several collections have it, or
+            a trace can't be wiped now.
         AccessError: the audit log can't be written; nothing was removed then.
-        OSError: a photograph can't be deleted; its case is still there then.
     """
     subject, space = identifier(subject), collection and identifier(collection)
+    log = Log(folder)
     with Archive.open(folder) as archive:
-        everyone = dict(archive.cases())
-        gone = {id_: case for id_, case in everyone.items()
+        gone = {id_: case for id_, case in archive.cases()
                 if case.subject == subject and space in (None, case.collection)}  # fmt: skip
         if len({case.collection for case in gone.values()}) > 1:
             raise ArchiveError("several collections have this subject; give one")
-        log, number = Log(folder), secrets.token_hex(8)
-        if gone:
-            log.append(operator(), "forget", tuple(gone), number)
-        digests = archive.digests()
-        own = {digests[id_] for id_ in gone}
-        cases = list(gone.values())
-        copies = sum(digests[id_] in own for id_ in everyone.keys() - gone.keys())
-        decisions = forget_decisions(folder, cases, list(everyone.values()))
-        uses = forget_uses(folder, own)
-        elsewhere = {name: remove(folder, subject, cases) for name, remove in ELSEWHERE.items()}
-        elsewhere["marks of training"] = sum(
-            _unmark(part / ENCODER, own) for part in (folder, folder / gallery.FOLDER)
-        )
-        elsewhere = {name: count for name, count in elsewhere.items() if count}
-        photographs, left = _delete(folder, cases, files)
-        if gone:
-            archive.remove(subject=subject, collection=cases[0].collection)
-        else:
-            archive.compact()  # of a run that was interrupted, traces may have stayed
-        refresh(archive)
-        encoder = archive.fingerprint
-    matching = gallery.forget_missing(folder)
-    if places := regions.forget_missing(folder):
-        elsewhere["places"] = places
-    if not gone and not matching and not sum(elsewhere.values()):
+        if gone or not any(is_of(each, subject) for each in archive.removals()):
+            salt = secrets.token_bytes(16)
+            removal = Removal(
+                subject=subject, person=(salt.hex(), commitment(subject, salt)), files=files
+            )
+            if gone:
+                log.append(operator(), "forget", tuple(gone), removal.number)
+            archive.take(removal, ids=tuple(gone))
+    finish_removals(folder)
+    with Archive.open(folder) as archive:
+        own = [each for each in archive.removals() if each.over and is_of(each, subject)]
+        went = Receipt.of(own, archive.fingerprint)
+        known = went.cases or went.matching or went.elsewhere
+        if known:
+            log.append(operator(), "forgotten", went.cases, f"{went.number} {digest_of(went)}")
+        for each in own:
+            archive.drop(each)
+    if not known:
         raise ArchiveError("the archive has no case of this subject")
-    salt = secrets.token_bytes(16)
-    receipt = Receipt(
-        number=number, time=now(), salt=salt.hex(), subject=commitment(subject, salt),
-        encoder=encoder, cases=tuple(gone), matching=matching, photographs=photographs, left=left,
-        copies=copies, decisions=decisions, uses=uses, elsewhere=elsewhere,
-    )  # fmt: skip
-    log.append(operator(), "forgotten", tuple(gone), f"{number} {digest_of(receipt)}")
-    return Receipt(**(asdict(receipt) | {"head": head(folder)}))
+    return replace(went, head=head(folder))
 
 
 def commitment(subject: str, salt: bytes) -> str:
@@ -158,26 +141,9 @@ def digest_of(receipt: Receipt) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
-def _unmark(encoder: Path, digests: Collection[bytes]) -> int:
-    """Take photographs from those that an encoder here says it was trained on."""
-    seen = Seen.load(encoder)
-    if seen is None or not (count := int(seen.among(digests).sum())):
-        return 0
-    seen.without(digests).save(encoder)
-    return count
-
-
-def _delete(folder: Path, cases: Sequence[Case], files: bool) -> tuple[int, int]:
-    """Delete the archive's own files, and on request others; how many went, and were left."""
-    inside = folder.resolve()
-    deleted = left = 0
-    for case in cases:
-        path = Path(case.path)
-        if not path.exists():
-            continue
-        if files or path.resolve().is_relative_to(inside):
-            path.unlink()
-            deleted += 1
-        else:
-            left += 1
-    return deleted, left
+def is_of(removal: Removal, subject: str) -> bool:
+    """Whether a removal is one of a subject, told by its salt and hash."""
+    if removal.person is None:
+        return False
+    salt, hashed = removal.person
+    return hmac.compare_digest(commitment(subject, bytes.fromhex(salt)), hashed)

@@ -1,5 +1,6 @@
 """Put photographs into an archive: resumable, and a bad file never stops the rest."""
 
+import contextlib
 import os
 import shutil
 from collections.abc import Callable, Sequence
@@ -8,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 from foveola.archive import Archive, Entry
-from foveola.archive.database import ENCODER, ENCODER_PARTIAL, FILE, is_foreign
+from foveola.archive.database import ENCODER, ENCODER_PARTIAL, FILE, NEW, is_foreign, sync_folder
 from foveola.archive.schema import fault_of
 from foveola.cases import Case
 from foveola.encoders.encoder import Encoded, Encoder, Failed
@@ -19,7 +20,7 @@ from foveola.files import stamp_of
 from foveola.images.gradability import WARN_BELOW
 from foveola.learned import Learned, refresh
 from foveola.relevance.prior import CLASSIFIER
-from foveola.resources import AnyPath
+from foveola.resources import AnyPath, beside, locked
 from foveola.trust import FAMILIARITY, SEEN
 
 # Photographs a transaction. A crash loses at most the work on these, about a second;
@@ -94,24 +95,16 @@ def open_archive(
         _complete(own, release)
         return archive, own
     if folder.exists() and any(is_foreign(p.name) for p in folder.iterdir()):
+        if (folder / FILE).exists():  # by now: another process was first
+            return open_archive(folder, encoder)
         raise ArchiveError(
             f"{folder} is neither an archive nor empty; choose a new folder for the archive"
         )
     try:
-        if isinstance(encoder, FunctionEncoder):
-            shutil.rmtree(own, ignore_errors=True)
-            encoder.save(own)
-        else:
-            _copy(release.folder, own)
+        _create(folder, release, encoder if isinstance(encoder, FunctionEncoder) else None)
     except OSError as error:
         raise ArchiveError(f"{folder} can't be written: {error.strerror}") from None
-    archive = Archive.create(
-        folder,
-        encoder=release.name,
-        fingerprint=release.fingerprint,
-        dimension=release.dimension,
-    )
-    return archive, own
+    return Archive.open(folder, fingerprint=release.fingerprint), own
 
 
 def _complete(own: Path, release: Release) -> None:
@@ -130,14 +123,43 @@ def _complete(own: Path, release: Release) -> None:
         partial.unlink(missing_ok=True)
 
 
-def _copy(source: Path, target: Path) -> None:
-    """Copy a folder; killed in the middle it leaves no target, and can be called again."""
-    partial = target.with_name(ENCODER_PARTIAL)
-    shutil.rmtree(partial, ignore_errors=True)
-    shutil.rmtree(target, ignore_errors=True)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copytree(source, partial)
-    partial.rename(target)
+def _create(folder: Path, release: Release, function: FunctionEncoder | None) -> None:
+    """Make an empty archive, wholly or not at all; where another process was first, take its.
+
+    It is made under a private name and moved into its place by one process at a time. It lies
+    within the folder, which may be a mounted disc, or all that may be written.
+    """
+    new = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with beside(folder / NEW) as private:
+            private.mkdir()
+            if function is None:
+                shutil.copytree(release.folder, private / ENCODER)
+            else:
+                function.save(private / ENCODER)
+            Archive.create(
+                private, encoder=release.name, fingerprint=release.fingerprint,
+                dimension=release.dimension,
+            ).close()  # fmt: skip
+            with locked(folder):
+                if not (folder / FILE).exists():
+                    _remove_remains(folder)
+                    (private / ENCODER).rename(folder / ENCODER)
+                    (private / FILE).rename(folder / FILE)
+        for place in (folder, folder.parent):
+            sync_folder(place)
+    except BaseException:
+        if new:  # nothing half-made stays; another process's archive is not empty
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        raise
+
+
+def _remove_remains(folder: Path) -> None:
+    """Remove what a killed process, or an older Foveola, left of an archive it was making."""
+    for name in (ENCODER, ENCODER_PARTIAL):
+        shutil.rmtree(folder / name, ignore_errors=True)
 
 
 def index_cases(

@@ -1,10 +1,14 @@
-"""What has to be given back: things to close, and changes to a database to keep or to undo."""
+"""What has to be given back: things to close, changes to a database, and what is half written."""
 
 import contextlib
+import glob
 import os
+import secrets
+import shutil
 import sqlite3
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Self
 
 AnyPath = str | os.PathLike[str]  # what a function takes that takes a path
@@ -35,3 +39,53 @@ def transaction(db: sqlite3.Connection) -> Iterator[None]:
         if db.in_transaction:  # a full disk has rolled back already
             db.execute("ROLLBACK")
         raise
+
+
+@contextlib.contextmanager
+def beside(path: Path) -> Iterator[Path]:
+    """Give a name beside a file or a folder, to write under and then to rename into its place.
+
+    No other process has it. What is still there at the end is removed, and so is what processes
+    left that were killed: a full disk, a fault or a kill leaves nothing half written.
+    """
+    _remove_leftovers(path)
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.{os.getpid()}")
+    try:
+        yield partial
+    finally:
+        _remove(partial)
+
+
+def _remove_leftovers(path: Path) -> None:
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.*"):
+        try:
+            os.kill(int(left.name.rpartition(".")[2]), 0)
+        except ProcessLookupError:
+            _remove(left)
+        except (ValueError, OverflowError, PermissionError):  # not ours, or of another user
+            continue
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def locked(folder: Path, *, wait: bool = True) -> Iterator[bool]:
+    """Hold a folder for this process; whether it is held, which it may not be without waiting."""
+    import fcntl  # POSIX only
+
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        held = True
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            held = False
+        yield held
+    finally:
+        os.close(handle)

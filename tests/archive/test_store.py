@@ -116,7 +116,7 @@ def test_a_page_damaged_in_the_middle_is_told_when_it_is_read(clinic, folder):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("PRAGMA user_version = 2", r"newer Foveola \(format 2, this one reads 1\)"),
+        ("PRAGMA user_version = 3", r"newer Foveola \(format 3, this one reads 2\)"),
         ("PRAGMA application_id = 1", "another kind of file"),
         ("DELETE FROM meta WHERE key = 'fingerprint'", "does not say which encoder"),
         ("UPDATE descriptors SET vector = x'00' WHERE case_id = 3", "a descriptor has not 8"),

@@ -29,7 +29,7 @@ REPLACED = (0, 255, 1, 127, 128)
 
 INDEX = """if True:
     import json, resource, sys
-    from foveola.cli.main import main
+    from foveola.cli.commands import main
     try:
         code = main(sys.argv[1:], standalone_mode=False) or 0
     except SystemExit as error:

@@ -51,7 +51,7 @@ findings_weight = 0.5
 DRIVER = """
     import os
     import torch
-    from foveola.cli.main import main
+    from foveola.cli.commands import main
     from foveola.training.descriptor import DescriptorTraining
 
     def keep(self, _):

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from foveola.archive import checks, schema
+from foveola.archive import checks, formats, schema
 from foveola.errors import ArchiveError, BusyError
 
 FILE = "archive.sqlite"
@@ -17,6 +17,7 @@ BUSY_SECONDS = 5.0  # how long to wait for another process before giving up
 _BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 _LOST = ("no such table", "no such column", "malformed")  # of a description that was damaged
 _NEW = ".archive.sqlite."  # a file being created; a killed process may leave one behind
+NEW = "new"  # what stands in the name of a whole archive being made within its folder
 
 
 def create(folder: Path, meta: dict[str, str | int]) -> None:
@@ -49,7 +50,7 @@ def is_foreign(name: str) -> bool:
 
     What a killed attempt left behind does not: it can be made again.
     """
-    return name not in (ENCODER, ENCODER_PARTIAL) and not name.startswith(_NEW)
+    return name not in (ENCODER, ENCODER_PARTIAL) and not name.startswith((_NEW, f".{NEW}."))
 
 
 def _empty_database(meta: dict[str, str | int]) -> bytes:
@@ -72,11 +73,14 @@ def _publish(folder: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         Path(name).chmod(0o666 & ~_umask())  # mkstemp's 0600 would lock other readers out
         os.link(name, folder / FILE)
-    finally:
-        for path in folder.glob(_NEW + "*"):  # ours, and what a killed process left
+        for path in folder.glob(_NEW + "*"):  # ours, and what was left: the place is taken now
             path.unlink(missing_ok=True)
+    except FileNotFoundError:  # another process, whose archive it is, cleaned up
+        raise FileExistsError from None
+    finally:
+        Path(name).unlink(missing_ok=True)
     for place in (folder, folder.parent):
-        _sync_folder(place)
+        sync_folder(place)
 
 
 def _umask() -> int:
@@ -85,7 +89,8 @@ def _umask() -> int:
     return mask
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Bring the names in a folder to the disk."""
     with contextlib.suppress(OSError):  # Windows can't open a folder, and needs no sync of it
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -110,6 +115,8 @@ def connect(folder: Path, *, read_only: bool) -> sqlite3.Connection:
         try:
             _prepare(db, read_only)
             _check(db, folder)
+            if not read_only:
+                formats.bring_up_to_date(db)
         except BaseException:
             db.close()
             raise
@@ -163,7 +170,7 @@ def _prepare(db: sqlite3.Connection, read_only: bool) -> None:
 def _check(db: sqlite3.Connection, folder: Path) -> None:
     if db.execute("PRAGMA application_id").fetchone()[0] != schema.APPLICATION_ID:
         raise ArchiveError(f"{folder} is not an archive: {FILE} is another kind of file, or empty")
-    version = db.execute("PRAGMA user_version").fetchone()[0]
+    version = formats.format_of(db)
     if version > schema.VERSION:
         raise ArchiveError(
             f"{folder} was made by a newer Foveola (format {version}, this one reads "

@@ -5,6 +5,7 @@ import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
+from foveola.archive.formats import format_of
 from foveola.cases import identifier
 
 UNKNOWN = "unknown"
@@ -27,6 +28,7 @@ class ArchiveInfo:
         encoder: name of the encoder.
         fingerprint: of its weights and preprocessing.
         dimension: of its descriptors.
+        format: of the archive's database, see docs/archive.md.
         bytes: on the disk, the encoder included.
     """
 
@@ -42,6 +44,7 @@ class ArchiveInfo:
     encoder: str
     fingerprint: str
     dimension: int
+    format: int
     bytes: int
 
 
@@ -66,6 +69,7 @@ def describe(db: sqlite3.Connection, folder: Path, made_by: tuple[str, str, int]
         encoder=encoder,
         fingerprint=fingerprint,
         dimension=dimension,
+        format=format_of(db),
         bytes=_bytes(folder),
     )
 

@@ -5,6 +5,7 @@
     case_findings   its findings; `looked` in cases says whether anybody looked
     descriptors     its vector, little-endian float32, apart so that records are read fast
     columns         names and kinds of the further columns, for filters
+    removals        what is on its way out (removals.py)
 
 No row holds a time or a host, so two archives of the same files are equal.
 """
@@ -17,7 +18,7 @@ from typing import Any
 from foveola.cases import Case
 
 APPLICATION_ID = 0x464F5645  # "FOVE", marks the file as ours
-VERSION = 1
+VERSION = 2  # formats.py brings older ones up to it
 _LARGE = 1 << 63  # what SQLite can't hold
 PAGE_SIZE = 16384  # a 512-dimensional descriptor wastes half of SQLite's usual 4096
 
@@ -58,6 +59,7 @@ CREATE TABLE columns (
     kind TEXT NOT NULL CHECK (kind IN ('number', 'text')),
     PRIMARY KEY (name, kind)
 ) WITHOUT ROWID;
+CREATE TABLE removals (number TEXT PRIMARY KEY, told TEXT NOT NULL) WITHOUT ROWID;
 """
 
 RECORD = ("path", "image", "subject", "eye", "visit", "grade", "collection", "looked", "extra")

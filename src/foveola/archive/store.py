@@ -11,16 +11,18 @@ import contextlib
 import sqlite3
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from foveola.archive import checks, database, info, queries, schema
+from foveola.archive import checks, database, info, queries, removals, schema
 from foveola.archive.info import ArchiveInfo, describe
 from foveola.archive.queries import LITTLE, Vectors
 from foveola.archive.records import DIGEST_BYTES, Entry, Found
+from foveola.archive.removals import Removal
 from foveola.archive.search import Ordered, top_asked, top_k, unit
 from foveola.archive.state import State
 from foveola.cases import Case
@@ -239,23 +241,61 @@ class Archive(Closing):
             ArchiveError: the name is ambiguous; nothing is removed then. Or the images are
                 removed, but `compact` failed.
         """
-        if (image is None) + (subject is None) + (ids is None) != 2:
-            raise ValueError("give either an image, or a subject, or ids")
         with self._writing() as db:
-            if ids is not None:
-                ids = sorted(set(ids))
-                queries.cases_of(db, ids)  # all of them are there
-            elif image is not None:
-                ids = [queries.one_image(db, image, collection)]
-            else:
-                ids = queries.images_of(db, str(subject), collection)
-            db.executemany("DELETE FROM cases WHERE id = ?", [(id_,) for id_ in ids])
-            schema.rebuild_columns(db)
+            gone = _chosen(db, image, subject, collection, ids)
+            removals.take(db, gone)
         try:
             self.compact()
         except ArchiveError as error:
             raise ArchiveError(f"removed, but traces stay in the file for now: {error}") from error
-        return len(ids)
+        return len(gone)
+
+    def take(
+        self,
+        removal: Removal,
+        *,
+        image: str | None = None,
+        subject: str | None = None,
+        collection: str | None = None,
+        ids: Collection[int] | None = None,
+    ) -> Removal:
+        """Take cases from the archive, and write down in the same transaction that they must go.
+
+        On return nothing finds them, and that is on the disk. `foveola.upkeep.remove` does the
+        rest. Errors as from `remove`.
+
+        Args:
+            removal: how they are to go; its ids and rows are filled in.
+            image: as for `remove`.
+            subject: likewise.
+            collection: likewise.
+            ids: likewise, or none.
+        """
+        with self._writing() as db:
+            gone = _chosen(db, image, subject, collection, ids)
+            removal = replace(removal, ids=tuple(gone), rows=removals.take(db, gone))
+            removals.put(db, removal)
+        return removal
+
+    def note(self, removal: Removal) -> None:
+        """Write down how far a removal is."""
+        with self._writing() as db:
+            removals.put(db, removal)
+
+    def drop(self, removal: Removal) -> None:
+        """Forget about a removal that is over."""
+        with self._writing() as db:
+            removals.drop(db, removal.number)
+
+    def removals(self) -> list[Removal]:
+        """Removals that are not over, and those whose receipt nobody has had."""
+        with self._reading() as db:
+            return removals.pending(db)
+
+    def paths(self) -> dict[int, str]:
+        """Path of every case by its id, in order of addition."""
+        with self._reading() as db:
+            return dict(db.execute("SELECT id, path FROM cases ORDER BY id").fetchall())
 
     def compact(self) -> None:
         """Rewrite the database so that no byte of removed or replaced rows is left in it.
@@ -493,6 +533,21 @@ class Archive(Closing):
         if not self._indexed:
             checks.check_indexes(db, self.folder)
         self._sound, self._indexed = version, True
+
+
+def _chosen(
+    db: sqlite3.Connection, image: str | None, subject: str | None, collection: str | None,
+    ids: Collection[int] | None,
+) -> list[int]:  # fmt: skip
+    """Ids of the cases that are meant; see `Archive.remove`."""
+    if (image is None) + (subject is None) + (ids is None) != 2:
+        raise ValueError("give either an image, or a subject, or ids")
+    if ids is not None:
+        queries.cases_of(db, sorted(set(ids)))  # all of them are there
+        return sorted(set(ids))
+    if image is not None:
+        return [queries.one_image(db, image, collection)]
+    return queries.images_of(db, str(subject), collection)
 
 
 def _version(db: sqlite3.Connection) -> int:

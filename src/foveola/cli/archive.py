@@ -125,15 +125,11 @@ def remove(
     The photographs themselves are not touched, but for those that the archive keeps itself
     because they were sent to its service.
     """
-    from foveola.archive import Archive
-    from foveola.learned import refresh
     from foveola.upkeep import remove_cases
 
     if (image is None) == (subject is None):
         raise click.UsageError("give either --image or --subject")
-    removed = remove_cases(archive, image=image, subject=subject, collection=collection)
-    with Archive.open(archive) as opened:
-        refresh(opened)
+    removed = remove_cases(archive, image=image, subject=subject, collection=collection, learn=True)
     if as_json:
         print_json({"archive": str(archive), "removed": removed})
     else:

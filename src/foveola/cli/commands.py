@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from foveola.cli.startup import check_memory
+from foveola.errors import FoveolaError
 from foveola.plain import PlainStream
 
 # OpenVINO's converter reports each conversion to its maker where it finds what sends that. Training
@@ -94,6 +96,10 @@ def main(ctx: click.Context) -> None:
     """
     os.umask(0o077)  # what is written here may be a patient's: it is its owner's alone
     _speak_plainly(ctx)
+    try:
+        check_memory()
+    except FoveolaError as error:
+        raise click.ClickException(str(error)) from error
 
 
 def _speak_plainly(ctx: click.Context) -> None:

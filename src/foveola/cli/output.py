@@ -12,9 +12,10 @@ With --json stdout is one JSON value, or of what goes on until it is stopped one
 import functools
 import json
 import select
+import sqlite3
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -28,6 +29,9 @@ from foveola.plain import plain, plain_lines
 if TYPE_CHECKING:
     from foveola.images.folders import PassedOver
     from foveola.trust import HitTrust, QueryTrust
+
+# Commands that finish themselves what was interrupted, and fail where that can't be done.
+FINISHING = ("foveola.cli.archive.remove", "foveola.cli.forget.forget")
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -44,6 +48,7 @@ def one_line_errors(command: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
+            finish_what_was_begun(f"{command.__module__}.{command.__name__}", kwargs.get("archive"))
             return command(*args, **kwargs)
         except FoveolaError as error:
             shown = plain_lines if isinstance(error, ManifestError) else plain  # it lists faults
@@ -53,6 +58,8 @@ def one_line_errors(command: Callable[P, R]) -> Callable[P, R]:
                 raise  # not the hanging up of another computer; `main` ends it
             where = f"{error.filename}: " if error.filename else ""
             raise click.ClickException(plain(f"{where}{error.strerror or error}")) from error
+        except sqlite3.OperationalError as error:  # likewise, and not told by what opened it
+            raise click.ClickException(f"a database can't be used: {error}") from error
         except MemoryError as error:
             raise click.ClickException("not enough memory for this") from error
 
@@ -73,6 +80,27 @@ def say(values: Any, text: str, *, as_json: bool) -> None:
         print_json(values)
     else:
         click.echo(text)
+
+
+def finish_what_was_begun(command: str, archive: object) -> None:
+    """Finish a removal that was interrupted, whatever is asked of an archive next, and say so.
+
+    What can't be finished now, on a disc that can't be written say, is not found all the same.
+    """
+    if not isinstance(archive, Path):
+        return
+    from foveola.archive.removals import are_pending
+
+    if not are_pending(archive):
+        return
+    if command in FINISHING:
+        click.echo("A removal that was interrupted is finished first.", err=True)
+        return
+    from foveola.upkeep import finish_removals
+
+    with suppress(FoveolaError, OSError):
+        if count := finish_removals(archive, wait=False):
+            click.echo(f"A removal of {count} cases that was interrupted is finished.", err=True)
 
 
 def print_json(values: Any) -> None:

@@ -1,4 +1,4 @@
-"""What makes one search, and a service, start sooner."""
+"""What every command looks at first, and what makes one search, and a service, start sooner."""
 
 import gc
 import os
@@ -8,10 +8,35 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from foveola.errors import FoveolaError
+from foveola.errors import FoveolaError, ResourceError
 
 if TYPE_CHECKING:
     from foveola.retrieval import Retriever
+
+
+LEAST_MEMORY = 1536 << 20  # bytes: a search of a small archive takes about 1.2 GiB of addresses
+
+
+def check_memory() -> None:
+    """Refuse to start where the system allows too little memory (`ulimit -v`, `ulimit -d`).
+
+    OpenBLAS and OpenVINO make threads and buffers when they are imported, and end the process by a
+    signal where they get none; so this is looked at before.
+
+    Raises:
+        ResourceError: less than LEAST_MEMORY is allowed.
+    """
+    if sys.platform == "win32":
+        return
+    import resource
+
+    for kind, option in ((resource.RLIMIT_AS, "v"), (resource.RLIMIT_DATA, "d")):
+        allowed, _ = resource.getrlimit(kind)
+        if 0 <= allowed < LEAST_MEMORY:
+            raise ResourceError(
+                f"a process may use only {allowed >> 20:,} MiB of memory here, and Foveola needs "
+                f"{LEAST_MEMORY >> 20:,}; allow it more, with 'ulimit -{option} unlimited' say"
+            )
 
 
 def import_openvino_runtime() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from foveola.cli.output import json_option, one_line_errors, print_json, say
+from foveola.resources import beside
 
 
 @click.group(epilog="Example: foveola study new archive/ study/ --queries 20")
@@ -60,7 +61,9 @@ def export(folder: Path, out: Path | None, as_json: bool) -> None:
     text = to_csv(open_study(folder))
     rows = list(csv.DictReader(io.StringIO(text)))
     if out is not None:
-        out.write_text(text, encoding="utf-8")
+        with beside(out) as partial:
+            partial.write_text(text, encoding="utf-8")
+            partial.replace(out)
         click.echo(f"{out}: {len(rows):,} answers", err=True)
     if as_json:
         print_json(rows if out is None else {"written": str(out), "answers": len(rows)})

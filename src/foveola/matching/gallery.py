@@ -5,7 +5,7 @@ filtered, resumable. What is removed from the outer one is removed here.
 """
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from foveola.archive import Archive
@@ -48,7 +48,8 @@ def update(
                 f"{inner} was made by the encoder {opened.name!r}, not by {release.name!r}; "
                 f"switch matching off and on again to make it anew"
             )
-        _forget(opened, {case.path for case in cases})
+        if gone := missing(folder, opened):
+            opened.remove(ids=gone)
         return index_cases(opened, Encoder.load(own), cases, progress).failed
 
 
@@ -57,18 +58,29 @@ def discard(folder: Path) -> None:
     shutil.rmtree(folder / FOLDER, ignore_errors=True)
 
 
-def forget_missing(folder: Path) -> int:
-    """Remove from the inner archive what the outer no longer holds; how many went."""
+def missing(folder: Path, inner: Archive) -> dict[int, str]:
+    """Paths, by their ids in the inner archive, of what the outer no longer holds.
+
+    Nobody may be told of these.
+    """
+    with Archive.open(folder, read_only=True) as outer:
+        kept = set(outer.paths().values())
+    return {id_: path for id_, path in inner.paths().items() if path not in kept}
+
+
+def count_missing(folder: Path, among: Collection[str] = ()) -> int:
+    """How many of these there are, or of some of the paths."""
     if not (folder / FOLDER / FILE).exists():
         return 0
-    with Archive.open(folder, read_only=True) as outer:
-        kept = {case.path for _, case in outer.cases()}
-    with Archive.open(folder / FOLDER) as opened:
-        return _forget(opened, kept)
+    with Archive.open(folder / FOLDER, read_only=True) as inner:
+        return sum(not among or path in among for path in missing(folder, inner).values())
 
 
-def _forget(opened: Archive, kept: set[str]) -> int:
-    gone = [case for _, case in opened.cases() if case.path not in kept]
-    for case in gone:
-        opened.remove(image=case.path, collection=case.collection)
-    return len(gone)
+def forget_missing(folder: Path) -> None:
+    """Remove from the inner archive what the outer no longer holds, beyond recovery."""
+    if (folder / FOLDER / FILE).exists():
+        with Archive.open(folder / FOLDER) as inner:
+            if gone := missing(folder, inner):
+                inner.remove(ids=gone)
+            else:  # a kill may have come before that
+                inner.compact()

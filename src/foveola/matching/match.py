@@ -202,12 +202,15 @@ class Matcher(Closing):
             self.folder, "match", query=digest.hex()[:16], candidates=candidates, **facts
         )
         pixels = decode(data, min_side=registration.SIDE, name=given.image)
+        gone = gallery.missing(self.folder, self.archive)
         known = self.archive.find(digest=digest)
+        if known is not None and known[0] in gone:
+            known = None
         query = known[1] if known else given
         visit = query.visit if visit is None else visit
         ranked = self.archive.search(
             self.encoder.encode_photograph(pixels), candidates,
-            exclude_ids=[known[0]] if known else (),
+            exclude_ids=[*gone, known[0]] if known else list(gone),
         )  # fmt: skip
         own = registration.square(pixels)
         look = _Look(own, local_features(own))

@@ -15,7 +15,9 @@ Line = dict[str, object]
 Change = Callable[[Line], Line | None]
 
 
-def forget_decisions(folder: Path, gone: Sequence[Case], cases: Sequence[Case]) -> int:
+def forget_decisions(
+    folder: Path, gone: Sequence[Case], cases: Sequence[Case], *, count_only: bool = False
+) -> int:
     """Remove the decisions on findings in which a photograph is involved.
 
     A decision names its finding by a hash, so the findings there could have been are gone through:
@@ -26,6 +28,7 @@ def forget_decisions(folder: Path, gone: Sequence[Case], cases: Sequence[Case]) 
         folder: the archive.
         gone: the photographs.
         cases: all of the archive, these among them.
+        count_only: change nothing.
 
     Returns:
         How many decisions went; a finding that was decided on twice counts twice.
@@ -33,17 +36,17 @@ def forget_decisions(folder: Path, gone: Sequence[Case], cases: Sequence[Case]) 
     path = folder / decisions.FILE
     made = set(decisions.decisions(folder, withdrawn=True))
     found = made.intersection(_keys(gone, cases)) if made else set()
-    return _rewrite(path, lambda values: None if values.get("key") in found else values)
+    return _rewrite(path, lambda values: None if values.get("key") in found else values, count_only)
 
 
-def forget_uses(folder: Path, digests: Collection[bytes]) -> int:
-    """Take the digests of photographs out of the log of matching; how many lines had one."""
+def forget_uses(folder: Path, digests: Collection[bytes], *, count_only: bool = False) -> int:
+    """Take the digests of photographs out of the log of matching; how many lines have one."""
     short = {digest.hex()[:16] for digest in digests}
 
     def without(values: Line) -> Line:
         return values | {"query": FORGOTTEN} if values.get("query") in short else values
 
-    return _rewrite(folder / permission.LOG, without)
+    return _rewrite(folder / permission.LOG, without, count_only)
 
 
 def _keys(gone: Sequence[Case], cases: Sequence[Case]) -> Iterator[str]:
@@ -60,7 +63,7 @@ def _keys(gone: Sequence[Case], cases: Sequence[Case]) -> Iterator[str]:
         yield key_of("two splits", "", several)
 
 
-def _rewrite(path: Path, change: Change) -> int:
+def _rewrite(path: Path, change: Change, count_only: bool) -> int:
     """Change the lines of a file of JSON lines, wholly or not at all; how many changed."""
     if not path.exists():
         return 0
@@ -81,5 +84,8 @@ def _rewrite(path: Path, change: Change) -> int:
                 kept.append(line if after == before else files.line_of(after))
         return kept
 
-    files.rewrite_lines(path, rewritten)
+    if count_only:
+        rewritten(path.read_bytes().splitlines(keepends=True))
+    else:
+        files.rewrite_lines(path, rewritten)
     return changed

@@ -20,6 +20,13 @@ class Forgotten:
     instances: int
 
 
+def held_of(store: Path, names: Pseudonyms, pseudonym: str) -> Forgotten:
+    """What there is of a patient, as `forget_patient` would remove it."""
+    folder = store / pseudonym
+    files = len(list(folder.iterdir())) if folder.is_dir() else 0
+    return Forgotten(files=files, instances=names.count(pseudonym))
+
+
 def forget_patient(store: Path, names: Pseudonyms, pseudonym: str) -> Forgotten:
     """Remove a patient from the store and from the file of pseudonyms.
 

@@ -233,15 +233,21 @@ class Pseudonyms(Closing):
         Returns:
             How many instances were known of the patient.
         """
+        count = self.count(pseudonym)
         with self._writing() as db:
+            db.execute("DELETE FROM patients WHERE pseudonym = ?", (pseudonym,))
+        with self._lock, self._faults():
+            self._db.execute("VACUUM")  # copies of rows in freed pages
+        return count
+
+    def count(self, pseudonym: str) -> int:
+        """How many instances are known of a patient."""
+        with self._reading() as db:
             (count,) = db.execute(
                 "SELECT count(*) FROM instances AS i JOIN patients AS p ON p.id = i.patient "
                 "WHERE p.pseudonym = ?",
                 (pseudonym,),
             ).fetchone()
-            db.execute("DELETE FROM patients WHERE pseudonym = ?", (pseudonym,))
-        with self._lock, self._faults():
-            self._db.execute("VACUUM")  # copies of rows in freed pages
         return int(count)
 
     @contextlib.contextmanager

@@ -1,7 +1,7 @@
 """Region search: the archive's cases by their place most like a marked one. See docs/regions.md."""
 
 from foveola.regions.box import Box
-from foveola.regions.build import Kept, forget_missing, switch_off, switch_on, update
+from foveola.regions.build import Kept, count_missing, forget_missing, switch_off, switch_on, update
 from foveola.regions.results import Places, RegionHit, RegionResult
 from foveola.regions.search import RegionSearch
 from foveola.regions.store import is_on
@@ -13,6 +13,7 @@ __all__ = [
     "RegionHit",
     "RegionResult",
     "RegionSearch",
+    "count_missing",
     "forget_missing",
     "is_on",
     "switch_off",

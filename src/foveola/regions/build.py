@@ -1,7 +1,7 @@
 """Keep what an archive's encoder sees at each place of its photographs, and follow the archive."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -108,6 +108,12 @@ def update(folder: AnyPath, progress: Progress | None = None) -> Kept:
     return Kept(cases, added, removed, tuple(failed), held.basis.grid**2 * len(held.basis.axes[0]))
 
 
+def count_missing(folder: Path, among: Collection[int] = ()) -> int:
+    """How many photographs that the archive no longer holds, or some of them, have places still."""
+    gone = _missing(folder)[1].tolist() if is_on(folder) else []
+    return sum(not among or id_ in among for id_ in gone)
+
+
 def forget_missing(folder: Path) -> int:
     """Wipe the places of photographs that the archive no longer holds; how many there were.
 
@@ -115,11 +121,15 @@ def forget_missing(folder: Path) -> int:
     """
     if not is_on(folder):
         return 0
-    with Archive.open(folder, read_only=True) as archive:
-        held = Store(folder, archive.fingerprint)
-        _, gone = _difference(archive, held)
+    held, gone = _missing(folder)
     with held.writing() as writer:
         return writer.forget(gone)
+
+
+def _missing(folder: Path) -> tuple[Store, NDArray[np.int64]]:
+    with Archive.open(folder, read_only=True) as archive:
+        held = Store(folder, archive.fingerprint)
+        return held, _difference(archive, held)[1]
 
 
 def switch_off(folder: AnyPath) -> None:

@@ -16,7 +16,7 @@ from foveola.evaluation import Evaluation
 from foveola.report.chart import Chart, chart
 from foveola.report.shapes import Images, SearchShape
 from foveola.report.views import card_rows, view_search
-from foveola.resources import AnyPath
+from foveola.resources import AnyPath, beside
 from foveola.words import GRADES_IN_FULL
 
 
@@ -103,9 +103,9 @@ def demo_page(
 def write_page(path: AnyPath, page: str) -> None:
     """Write a page whole or not at all."""
     path = Path(path)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(page, encoding="utf-8")
-    partial.replace(path)
+    with beside(path) as partial:
+        partial.write_text(page, encoding="utf-8")
+        partial.replace(path)
 
 
 def _evaluation_values(evaluation: Evaluation | None) -> dict[str, object]:

@@ -14,6 +14,7 @@ from foveola.upkeep import (
     Added,
     add_photograph,
     find_again,
+    finish_removals,
     import_source,
     is_settled,
     remove_cases,
@@ -56,6 +57,7 @@ class Changes:
         with contextlib.suppress(ArchiveError, OSError):  # on a disc that can't be written
             find_again(self.folder)
             sweep(self.folder)
+            finish_removals(self.folder)
 
     def close(self) -> None:
         """Stop the job at work; what has yet to follow will at the next start."""

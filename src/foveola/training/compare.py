@@ -20,7 +20,7 @@ from foveola.encoders.encoder import Encoded, Encoder
 from foveola.encoders.reader import read_reader
 from foveola.errors import ConfigError, ImageError
 from foveola.evaluation import Side, evaluate
-from foveola.resources import AnyPath
+from foveola.resources import AnyPath, beside
 from foveola.spreadsheets import to_csv
 from foveola.training.chosen import Config, load_any
 from foveola.training.config import DataConfig, TrainConfig
@@ -130,9 +130,9 @@ def _score(config: Config, base: Path, folder: Path, report: Report) -> dict[str
             scores = held_out_scores(folder, config.data.label)
         else:
             scores = reader_scores(released)
-        partial = kept.with_suffix(".partial")
-        partial.write_text(json.dumps(scores), encoding="utf-8")
-        partial.rename(kept)
+        with beside(kept) as partial:
+            partial.write_text(json.dumps(scores), encoding="utf-8")
+            partial.rename(kept)
     values: dict[str, float] = json.loads(kept.read_text(encoding="utf-8"))
     return values
 

@@ -6,6 +6,7 @@ it is keyed by the contract and by every file's size and time, and can be delete
 """
 
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,9 +25,11 @@ from foveola.errors import FoveolaError, ImageError
 from foveola.files import stamp_of
 from foveola.images.decode import decode
 from foveola.images.fundus import Contract, prepare
+from foveola.resources import beside
 from foveola.training.augment import augment
 
 Pixels = NDArray[np.uint8]
+Map = np.memmap[Any, Any]
 
 # A label of fewer images than this teaches those images, not the disease.
 LEAST_IMAGES = 12
@@ -160,16 +163,34 @@ def pack(
             [f"{cases[i].image}: could not be read when the cache was made" for i in lost],
         )
     cache.mkdir(parents=True, exist_ok=True)
-    partial = cache / f"{key}.partial.npy"
     shape = (len(cases), contract.size, contract.size, 3)
-    images = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
-    rows_read, faults = _fill(images, cases, contract, progress)
-    if not rows_read:
-        raise ImageError(f"none of the {len(cases)} photographs can be read; first: {faults[0]}")
-    images.flush()
-    partial.rename(images_file)
-    np.save(rows_file, np.array(rows_read))  # written last: its presence says all is there
+    with beside(images_file) as partial, beside(rows_file) as partial_rows:
+        images = new_map(partial, np.uint8, shape)
+        rows_read, faults = _fill(images, cases, contract, progress)
+        if not rows_read:
+            raise ImageError(
+                f"none of the {len(cases)} photographs can be read; first: {faults[0]}"
+            )
+        images.flush()
+        with partial_rows.open("wb") as file:
+            np.save(file, np.array(rows_read))
+        partial.rename(images_file)
+        partial_rows.rename(rows_file)  # last: its presence says all is there
     return np.load(images_file, mmap_mode="r"), rows_read, faults
+
+
+def new_map(path: Path, dtype: type[np.generic], shape: tuple[int, ...]) -> Map:
+    """Map a new .npy file into memory, of which the disk has all room already.
+
+    Were it taken as it is written, a full disk would end the process by a signal.
+
+    Raises:
+        OSError: there is no room.
+    """
+    made: Map = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+    with path.open("r+b") as file:
+        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return made
 
 
 def _fill(

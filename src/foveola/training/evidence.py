@@ -28,6 +28,7 @@ from safetensors.torch import save_file
 from foveola.config import from_mapping
 from foveola.errors import ConfigError
 from foveola.models.descriptor import DescriptorModel
+from foveola.resources import beside
 from foveola.training.config import TrainConfig
 from foveola.training.maps import describe_all
 from foveola.training.prepared import Prepared, contract_of, prepare_data
@@ -147,9 +148,10 @@ def _keep(
         for i, case in enumerate(prepared.cases)
     ]
     (folder / "cases.json").write_text(json.dumps(cases), encoding="utf-8")
-    partial = folder / "descriptors.partial.npy"
-    np.save(partial, made.astype(np.float16))
-    partial.rename(folder / "descriptors.npy")  # last: its presence says all is there
+    with beside(folder / "descriptors.npy") as partial, partial.open("wb") as file:
+        np.save(file, made.astype(np.float16))
+        file.flush()
+        partial.rename(folder / "descriptors.npy")  # last: its presence says all is there
 
 
 def read_entries(folder: Path) -> list[tuple[str, str, bool]]:

@@ -17,6 +17,7 @@ from foveola.encoders.release import write_release
 from foveola.errors import EncoderError
 from foveola.images.fundus import Contract
 from foveola.models.descriptor import DescriptorModel, normalise
+from foveola.resources import beside
 from foveola.training.config import TrainConfig
 from foveola.trust import Seen
 
@@ -68,44 +69,43 @@ def export_encoder(
     Raises:
         EncoderError: the released encoder's descriptors differ from the model's.
     """
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    released = Released(model, contract).eval().cpu()
-    example = torch.zeros(1, contract.size, contract.size, 3, dtype=torch.uint8)
-    with torch.no_grad(), warnings.catch_warnings():
-        # OpenVINO traces by a torch function that warns of its own future
-        warnings.filterwarnings("ignore", "`torch.jit.trace", FutureWarning)
-        ir = ov.convert_model(released, example_input=example, input=[-1, *example.shape[1:]])
-    for output, name in zip(ir.outputs, ("descriptor", "features"), strict=True):
-        output.get_tensor().set_names({name})
-    card: dict[str, Any] = {
-        "training": {"images": dict(counts), "seed": config.seed, "epochs": config.epochs},
-        "data": list(data),
-        "backbone": config.model.backbone,
-        "notes": config.notes,
-        "licence": config.licence,
-    }
-    if config.data.label in ("subject", "eye"):
-        card["task"] = "matching"
-    if model.labels is not None:
-        card["labels"] = {"names": list(model.labels.names), "share": model.labels.share}
-    for half in (True, False):
-        ov.save_model(ir, partial / "model.xml", compress_to_fp16=half)
-        release = write_release(
-            partial, name=config.name, dimension=model.dimension, contract=contract, card=card
-        )
-        try:
-            check_parity(released, Encoder(release))
-            break
-        except EncoderError:
-            if not half:
-                raise
-    (partial / "CARD.md").write_text(render_card(release), encoding="utf-8")
-    if seen is not None:
-        seen.save(partial)
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
+    with beside(folder) as partial:
+        partial.mkdir(parents=True)
+        released = Released(model, contract).eval().cpu()
+        example = torch.zeros(1, contract.size, contract.size, 3, dtype=torch.uint8)
+        with torch.no_grad(), warnings.catch_warnings():
+            # OpenVINO traces by a torch function that warns of its own future
+            warnings.filterwarnings("ignore", "`torch.jit.trace", FutureWarning)
+            ir = ov.convert_model(released, example_input=example, input=[-1, *example.shape[1:]])
+        for output, name in zip(ir.outputs, ("descriptor", "features"), strict=True):
+            output.get_tensor().set_names({name})
+        card: dict[str, Any] = {
+            "training": {"images": dict(counts), "seed": config.seed, "epochs": config.epochs},
+            "data": list(data),
+            "backbone": config.model.backbone,
+            "notes": config.notes,
+            "licence": config.licence,
+        }
+        if config.data.label in ("subject", "eye"):
+            card["task"] = "matching"
+        if model.labels is not None:
+            card["labels"] = {"names": list(model.labels.names), "share": model.labels.share}
+        for half in (True, False):
+            ov.save_model(ir, partial / "model.xml", compress_to_fp16=half)
+            release = write_release(
+                partial, name=config.name, dimension=model.dimension, contract=contract, card=card
+            )
+            try:
+                check_parity(released, Encoder(release))
+                break
+            except EncoderError:
+                if not half:
+                    raise
+        (partial / "CARD.md").write_text(render_card(release), encoding="utf-8")
+        if seen is not None:
+            seen.save(partial)
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.rename(folder)
     return folder
 
 

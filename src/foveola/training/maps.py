@@ -20,7 +20,9 @@ from torch.utils.data import Dataset
 from foveola.images.fundus import Contract
 from foveola.models.descriptor import Described, DescriptorModel, normalise
 from foveola.models.trunk import Trunk
+from foveola.resources import beside
 from foveola.training.augment import augment
+from foveola.training.data import new_map
 
 Pixels = NDArray[np.uint8]
 Maps = NDArray[np.float16]
@@ -95,16 +97,16 @@ def _fill(
     path: Path, stem: Stem, images: Pixels, contract: Contract, kind: str, variants: int
 ) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial.npy")
     one = _run(stem, np.zeros((1, contract.size, contract.size, 3), np.uint8), contract)
     shape = (len(images), variants, *one.shape[1:])
-    maps = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=shape)
-    flat, row = maps.reshape(-1, *one.shape[1:]), 0
-    for batch in _batches(images, contract.size, kind, variants):
-        flat[row : row + len(batch)] = _run(stem, batch, contract)
-        row += len(batch)
-    maps.flush()
-    partial.rename(path)
+    with beside(path) as partial:
+        maps = new_map(partial, np.float16, shape)
+        flat, row = maps.reshape(-1, *one.shape[1:]), 0
+        for batch in _batches(images, contract.size, kind, variants):
+            flat[row : row + len(batch)] = _run(stem, batch, contract)
+            row += len(batch)
+        maps.flush()
+        partial.rename(path)
 
 
 def _batches(images: Pixels, size: int, kind: str, variants: int) -> Iterator[Pixels]:

@@ -18,6 +18,7 @@ from foveola.images.fundus import Contract
 from foveola.models.answer import Answer
 from foveola.models.binocular import BinocularModel
 from foveola.models.descriptor import normalise
+from foveola.resources import beside
 from foveola.training.people_data import contract_of
 from foveola.training.reading import ReaderRun, Readings
 from foveola.training.reading_config import ReadingConfig
@@ -62,33 +63,32 @@ def export_reader(run: ReaderRun, folder: Path, config: ReadingConfig) -> Path:
         EncoderError: what the released reader says differs from what the model says.
     """
     contract = contract_of(config.model)
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    released = ReleasedReader(run.model, run.answer, contract).eval().cpu()
-    ir = _converted(released, contract.size)
-    card = _card(run, config)
-    for half in (True, False):
-        ov.save_model(ir, partial / "model.xml", compress_to_fp16=half)
-        release = write_reader(
-            partial, name=config.name, labels=tuple(config.data.labels),
-            thresholds=tuple(run.thresholds.tolist()), contract=contract,
-            enhance=config.data.enhance, card=card,
+    with beside(folder) as partial:
+        partial.mkdir(parents=True)
+        released = ReleasedReader(run.model, run.answer, contract).eval().cpu()
+        ir = _converted(released, contract.size)
+        card = _card(run, config)
+        for half in (True, False):
+            ov.save_model(ir, partial / "model.xml", compress_to_fp16=half)
+            release = write_reader(
+                partial, name=config.name, labels=tuple(config.data.labels),
+                thresholds=tuple(run.thresholds.tolist()), contract=contract,
+                enhance=config.data.enhance, card=card,
+            )  # fmt: skip
+            try:
+                card["parity"] = check_parity(released, Reader(release))
+                break
+            except EncoderError:
+                if not half:
+                    raise
+        release = write_reader(  # its own answer of one eye is not the fusion's, which parity is of
+            partial, name=config.name, labels=release.labels, thresholds=release.thresholds,
+            contract=contract, enhance=release.enhance, card=card,
+            alone=None if run.alone is None else tuple(run.alone.tolist()),
         )  # fmt: skip
-        try:
-            card["parity"] = check_parity(released, Reader(release))
-            break
-        except EncoderError:
-            if not half:
-                raise
-    release = write_reader(  # its own answer of one eye is not the fusion's, which parity is of
-        partial, name=config.name, labels=release.labels, thresholds=release.thresholds,
-        contract=contract, enhance=release.enhance, card=card,
-        alone=None if run.alone is None else tuple(run.alone.tolist()),
-    )  # fmt: skip
-    (partial / "CARD.md").write_text(render_reader_card(release), encoding="utf-8")
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
+        (partial / "CARD.md").write_text(render_reader_card(release), encoding="utf-8")
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.rename(folder)
     return folder
 
 

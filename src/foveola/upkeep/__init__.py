@@ -2,7 +2,7 @@
 
 from foveola.upkeep.add import Added, add_photograph
 from foveola.upkeep.photographs import find_again, sweep
-from foveola.upkeep.remove import remove_cases
+from foveola.upkeep.remove import finish_removals, remove_cases
 from foveola.upkeep.settling import is_settled, settle
 from foveola.upkeep.sources import import_source
 
@@ -10,6 +10,7 @@ __all__ = [
     "Added",
     "add_photograph",
     "find_again",
+    "finish_removals",
     "import_source",
     "is_settled",
     "remove_cases",

@@ -10,10 +10,11 @@ from foveola.archive import Archive
 from foveola.errors import MatchingError
 from foveola.learned import is_current, load_learned, refresh
 from foveola.matching import gallery, permission
+from foveola.upkeep.remove import finish_removals
 
 
 def settle(folder: Path, progress: Callable[[int], None] | None = None) -> None:
-    """Bring everything up to date with an archive's cases.
+    """Bring everything up to date with an archive's cases, and finish removals.
 
     Args:
         folder: the archive.
@@ -22,6 +23,7 @@ def settle(folder: Path, progress: Callable[[int], None] | None = None) -> None:
     Raises:
         ArchiveError: it can't be opened or written.
     """
+    finish_removals(folder)
     with Archive.open(folder) as archive:
         refresh(archive)
     try:

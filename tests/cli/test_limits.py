@@ -1,0 +1,119 @@
+"""A full disk, a disc that can't be written and too little memory: one sentence, nothing left."""
+
+import contextlib
+import resource
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from foveola.cli.commands import main
+from foveola.cli.startup import LEAST_MEMORY
+
+MIB = 1 << 20
+COMMANDS = (
+    ("info", "A"), ("search", "A", "x.png"), ("index", "A", "x.csv"), ("serve", "A"),
+    ("accounts", "list", "A"), ("train", "x.toml"), ("backup", "A", "B"), ("forget", "A", "x"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["AS", "DATA"])
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_too_little_memory_is_a_sentence_for_every_command(tmp_path, monkeypatch, command, kind):
+    asked = getattr(resource, f"RLIMIT_{kind}")
+    real = resource.getrlimit
+    monkeypatch.setattr(
+        resource, "getrlimit", lambda which: (800 * MIB, -1) if which == asked else real(which)
+    )
+    done = CliRunner().invoke(main, command)
+    assert done.exit_code == 1
+    assert "only 800 MiB of memory here, and Foveola needs 1,536" in done.output
+    assert len(done.output.splitlines()) == 1
+
+
+@pytest.mark.parametrize("mib", [400, 800])
+def test_a_real_limit_ends_in_a_sentence_and_no_signal(tmp_path, mib):
+    script = f'ulimit -v {mib * 1024}; exec "$0" -m foveola info "$1"'
+    done = subprocess.run(
+        ["sh", "-c", script, sys.executable, tmp_path], check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"Error: a process may use only {mib} MiB of memory here")
+    assert "Traceback" not in done.stderr
+
+
+def test_enough_memory_is_enough(tmp_path, monkeypatch):
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (LEAST_MEMORY, -1))
+    done = CliRunner().invoke(main, ["info", str(tmp_path)])
+    assert "no archive.sqlite" in done.output or "not an archive" in done.output
+
+
+@contextlib.contextmanager
+def full(size):
+    """No file may grow beyond a size, as on a disk that is full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.fixture
+def place(learnt, tmp_path):
+    """A copy of the archive that learnt, and a photograph of nobody in it."""
+    shutil.copytree(learnt, tmp_path / "A")
+    shutil.copy(next(iter((learnt.parent / "new/images").iterdir())), tmp_path / "new.png")
+    return tmp_path
+
+
+WRITING = {
+    "index anew": (1000, ("index", "N", "new.png")),
+    "index more": (1000, ("index", "A", "new.png")),
+    "backup": (100_000, ("backup", "A", "B")),
+    "page": (5000, ("search", "A", "new.png", "--html", "page.html")),
+    "learn": (1000, ("learn", "A")),
+    "study": (100, ("study", "new", "A", "S", "--queries", "3")),
+    "matching on": (10, ("matching", "on", "A", "--purpose", "a test")),
+    "forget": (10, ("forget", "A", "P00001", "--yes")),
+    "remove": (1000, ("remove", "A", "--subject", "P00001")),
+    "accounts": (1000, ("accounts", "add", "A", "anna", "--role", "viewer")),
+}
+
+
+def files(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*")
+            if not path.name.endswith(("-wal", "-shm", "lock"))}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", WRITING)
+def test_a_full_disk_is_a_sentence_and_leaves_nothing_half_written(place, monkeypatch, what):
+    size, command = WRITING[what]
+    monkeypatch.chdir(place)
+    before = files(place)
+    with full(size):
+        done = CliRunner().invoke(main, command, input="horse battery staple 1\n" * 2)
+    assert done.exit_code == 1, (done.output, done.exception)
+    assert done.output.splitlines()[-1].startswith("Error: "), done.output
+    assert done.exception is None or isinstance(done.exception, SystemExit)
+    new = {name for name in files(place) - before if name != "A/audit-log.jsonl"}
+    assert new == set(), new
+    again = CliRunner().invoke(main, command, input="horse battery staple 1\n" * 2)
+    assert again.exit_code == 0, again.output
+
+
+@pytest.mark.parametrize("number", [13, 28, 30, 122], ids=["EACCES", "ENOSPC", "EROFS", "EDQUOT"])
+def test_a_backup_says_what_is_wrong_with_the_disc(place, monkeypatch, number):
+    def refused(*_):
+        raise OSError(number, "refused")
+
+    monkeypatch.chdir(place)
+    for name in ("copyfile", "copymode"):
+        monkeypatch.setattr(f"foveola.backup.shutil.{name}", refused)
+    done = CliRunner().invoke(main, ["backup", "A", "B"])
+    assert done.output == "Error: B can't be written: refused; make room, or give another place. " \
+        "Nothing was left there\n"  # fmt: skip
+    assert {path.name for path in place.iterdir()} == {"A", "new.png"}
