@@ -17,7 +17,7 @@ FLOORS = (
     ("models", "losses", "relevance"),
     ("config", "datasets", "images", "archive", "people", "words", "accounts", "audit_log"),
     ("evaluation", "phantom", "encoders", "overview", "people_search", "study", "trust"),
-    ("learned",),
+    ("learned", "looks"),
     ("training", "indexing", "retrieval", "assess", "duplicates", "reading", "explain", "report"),
     ("matching", "regions", "pacs"),
     ("upkeep",),
