@@ -37,7 +37,7 @@ def test_a_person_is_asked_which_eye_is_which(tab, address, eyes, tmp_path):
     chest = refused.write(tmp_path / "chest.png", refused.chest())
     tab.goto(address)
     tab.set_input_files("#photograph", [str(chest), str(eyes[0])])
-    tab.get_by_label("Pseudonym of the person").fill("nobody-1")
+    tab.get_by_label("Pseudonym").fill("nobody-1")
     shoot(tab, "start.png")
     tab.get_by_role("button", name="Find similar cases").click()
     tab.wait_for_url("**/eyes/*")

@@ -225,7 +225,8 @@ def _print(reading: "Reading", similar: "PersonResult | None") -> None:
     from foveola.words import finding_word
 
     eyes = list(reading.eyes)
-    click.echo(f"{'':34}{'person':>8}" + "".join(f"{eye:>8}" for eye in eyes))
+    whose = "person" if len(eyes) > 1 else "eye"
+    click.echo(f"{'':34}{whose:>8}" + "".join(f"{eye:>8}" for eye in eyes))
     for i, label in enumerate(reading.labels):
         of = "".join(f"{reading.eyes[eye].probabilities[i]:>8.2f}" for eye in eyes)
         above = "  above its threshold" if label in reading.found else ""
