@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 
 SIZE = 512
+WARM = np.array([1.0, 0.6, 0.35])  # of red, green and blue
 
 
 def chest():
@@ -42,6 +43,51 @@ def black():
     return np.zeros((SIZE, SIZE, 3), np.uint8)
 
 
+def noise():
+    """Grains of every colour."""
+    return np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)
+
+
+def blotches():
+    """The same, smooth and warm as a retina is."""
+    grains = np.random.default_rng(0).integers(0, 256, (12, 12, 3), dtype=np.uint8)
+    return np.uint8(cv2.resize(grains, (SIZE, SIZE), interpolation=cv2.INTER_CUBIC) * WARM)
+
+
+def plain():
+    """A frame in one grey."""
+    return np.full((SIZE, SIZE, 3), 128, np.uint8)
+
+
+def disc():
+    """A disc in the colour of a retina, on black, with nothing in it."""
+    image = np.zeros((SIZE, SIZE, 3), np.uint8)
+    cv2.circle(image, (SIZE // 2, SIZE // 2), SIZE // 2 - 16, (200, 90, 40), -1)
+    return image
+
+
+def tinted():
+    """The radiograph in the colour of a retina."""
+    return np.uint8(chest() * WARM)
+
+
+def blurred(photograph):
+    """A fundus photograph without any of its vessels."""
+    return cv2.GaussianBlur(photograph, (0, 0), min(photograph.shape[:2]) / 25)
+
+
+def tiny(photograph):
+    """A copy of 64 pixels."""
+    return cv2.resize(photograph, (64, 64), interpolation=cv2.INTER_AREA)
+
+
+def unreadable(photograph):
+    """Every picture of which no reader says anything, by its name."""
+    made = {each.__name__: each() for each in (chest, cat, black, noise, blotches, plain, disc,
+                                               tinted)}  # fmt: skip
+    return made | {each.__name__: each(photograph) for each in (poor, blurred, tiny)}
+
+
 def poor(photograph):
     """A fundus photograph of which hardly anything can be seen."""
     return _dark(photograph, 1.5, 0.09)
@@ -50,6 +96,11 @@ def poor(photograph):
 def far(photograph):
     """A dark and blurred one, which can be compared but has no sufficiently similar case."""
     return _dark(photograph, 2, 0.2)
+
+
+def doubtful(photograph):
+    """A dark and blurred one, which can be compared and read, with a warning."""
+    return _dark(photograph, 2, 0.4)
 
 
 def _dark(photograph, blur, light):

@@ -18,7 +18,7 @@ FLOORS = (
     ("images",),
     ("config", "datasets", "archive", "people", "words", "accounts", "audit_log"),
     ("evaluation", "phantom", "encoders", "overview", "people_search", "study", "trust"),
-    ("learned",),
+    ("learned", "looks"),
     (
         "training",
         "indexing",

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
+import refused
 from foveola.cases import Case
 from foveola.datasets.manifest import Manifest
 from foveola.encoders.reader import Reader
@@ -54,7 +54,7 @@ def test_one_eye_is_said_to_be_one(reader, cases):
 def test_what_may_not_be_gradable_is_warned_of(reader, cases, tmp_path):
     paths = pair_of(cases)
     dark = tmp_path / "dark.png"
-    Image.fromarray((decode(paths["left"]) * 0.04).astype(np.uint8)).save(dark)
+    refused.write(dark, refused.doubtful(decode(paths["left"])))
     reading = read_person(reader, dark, paths["right"])
     assert any("left eye may be too dark" in warning for warning in reading.warnings)
     assert not any("right eye may be" in warning for warning in reading.warnings)

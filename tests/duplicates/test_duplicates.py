@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from foveola.cases import Case
-from foveola.duplicates import Pair, Settings, find_duplicates, fingerprint, group, summary
+from foveola.duplicates import Pair, Settings, find_duplicates, group, summary
 from foveola.duplicates import registration as reg
 from foveola.duplicates.agreement import agree
+from foveola.images import fingerprint
 from foveola.images.decode import decode
 
 

@@ -40,7 +40,7 @@ def retriever(folder, tmp_path_factory):
 
 def query(descriptor=NEW, looks=RETINA, id_=None, **record):
     case = Case(image="q.jpg", path="/q.jpg", **record)
-    return Query(case, id_, bytes(16), descriptor, 0.9, looks)
+    return Query(case, id_, bytes(16), descriptor, 0.9, looks, np.zeros((2, 255), np.float32))
 
 
 def in_archive(retriever, id_):

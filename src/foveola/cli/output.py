@@ -165,14 +165,6 @@ def progress(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
         yield lambda n: bars.advance(task, n)
 
 
-def warn_of_quality(name: str, gradability: float) -> None:
-    """Say on stderr that a photograph may not be gradable, where that is so."""
-    from foveola.images.gradability import warning
-
-    if (said := warning(gradability)) is not None:
-        click.echo(f"{plain(name)} {said}", err=True)
-
-
 def list_failed(failed: Sequence[Any]) -> None:
     """Say on stderr which photographs could not be used and why."""
     if not failed:

@@ -21,6 +21,7 @@ from foveola.cli.startup import import_openvino_runtime
 if TYPE_CHECKING:
     from foveola.encoders.encoder import Failed
     from foveola.encoders.reader import Reader
+    from foveola.looks import Looker
     from foveola.people_search import PersonResult
     from foveola.reading import Reading, ReadPerson
 
@@ -84,12 +85,15 @@ def read(
 
     together = WAITED_FOR if manifest is None else 1
     reader = Reader.load(source or DEFAULT_READER, together=together)
-    from foveola.reading import read_person  # while the network is compiled
+    from foveola.looks import Looker
+
+    looker = Looker.shipped(together=together)
+    from foveola.reading import read_person  # while the networks are compiled
 
     if manifest is not None:
-        _in_bulk(ctx, reader, manifest, collection, as_json=as_json)
+        _in_bulk(ctx, reader, looker, manifest, collection, as_json=as_json)
         return
-    reading = read_person(reader, left, right)
+    reading = read_person(reader, left, right, looker)
     similar = None if archive is None else _similar(archive, left, right, k)
     if html is not None:
         _write(html, reading, similar)
@@ -139,6 +143,7 @@ def reading_json(reading: "Reading") -> dict[str, Any]:
             }
             for eye, of in reading.eyes.items()
         },
+        "refused": dict(reading.refused),
         "warnings": list(reading.warnings),
         "reader": reading.reader,
         "fingerprint": reading.fingerprint,
@@ -151,8 +156,9 @@ def _rounded(labels: tuple[str, ...], values: Any) -> dict[str, float]:
 
 
 def _in_bulk(
-    ctx: click.Context, reader: "Reader", manifest: Path, collection: str, *, as_json: bool
-) -> None:
+    ctx: click.Context, reader: "Reader", looker: "Looker", manifest: Path, collection: str, *,
+    as_json: bool,
+) -> None:  # fmt: skip
     """Everybody in a table, as they come: nothing is kept until the end."""
     from foveola.reading import read_people
 
@@ -161,7 +167,7 @@ def _in_bulk(
     if not as_json:
         click.echo("\t".join(("subject", "visit", "eyes", *reader.labels)))
     with progress("reading", None) as advance:
-        for person in read_people(reader, read_cases([manifest], collection)):
+        for person in read_people(reader, read_cases([manifest], collection), looker):
             failed += person.failed
             if as_json:
                 text = json.dumps(_person_json(person), ensure_ascii=False, allow_nan=False)
@@ -219,7 +225,8 @@ def _print(reading: "Reading", similar: "PersonResult | None") -> None:
     from foveola.words import finding_word
 
     eyes = list(reading.eyes)
-    click.echo(f"{'':34}{'person':>8}" + "".join(f"{eye:>8}" for eye in eyes))
+    whose = "person" if len(eyes) > 1 else "eye"
+    click.echo(f"{'':34}{whose:>8}" + "".join(f"{eye:>8}" for eye in eyes))
     for i, label in enumerate(reading.labels):
         of = "".join(f"{reading.eyes[eye].probabilities[i]:>8.2f}" for eye in eyes)
         above = "  above its threshold" if label in reading.found else ""

@@ -13,7 +13,6 @@ from foveola.cli.output import (
     print_json,
     record_columns,
     trust_json,
-    warn_of_quality,
 )
 from foveola.cli.startup import import_openvino_runtime
 from foveola.plain import plain
@@ -135,7 +134,6 @@ def search(
         _print(result)
     for line in advised:
         click.echo(line, err=True)
-    warn_of_quality("the query", result.gradability)
     if html is not None:
         click.echo(f"report: {html}", err=True)
 
@@ -183,11 +181,19 @@ def _result_json(result: "SearchResult") -> dict[str, object]:
         "fingerprint": result.fingerprint,
         "milliseconds": round(result.milliseconds, 2),
         "trust": trust_json(result.trust),
+        "sentences": result.sentences,
     }  # fmt: skip
 
 
 def _print(result: "SearchResult") -> None:
-    from foveola.trust.sentences import of_order, of_picture, of_recorded, of_suggestion
+    from foveola.trust.sentences import (
+        of_order,
+        of_person,
+        of_picture,
+        of_quality,
+        of_recorded,
+        of_suggestion,
+    )
 
     for line in of_suggestion(result.trust.suggestion, [hit.case for hit in result.hits]):
         click.secho(line, err=True, bold=True)
@@ -198,13 +204,14 @@ def _print(result: "SearchResult") -> None:
         click.echo(f"{hit.rank:>4}  {hit.similarity:>+10.4f}  {agrees:>6}  {_columns(hit.case)}")
     if not result.hits:
         click.echo("no case to compare with")
-    left_out = result.excluded_same_subject
-    note = f"; {left_out} of the query's own subject left out" if left_out else ""
+    left_out = of_person(result.query.subject is not None, result.excluded_same_subject)
     order = of_order(result.order, result.label)
     recorded = of_recorded(result.label, result.recorded, len(result.hits))
-    said = [f"{result.considered} cases compared{note}", f"ordered {order}", recorded]
+    compared = f"{result.considered} cases compared; same person: {left_out}"
+    said = [compared, f"ordered {order}", recorded]
     click.echo("; ".join(filter(None, said)), err=True)
-    for line in of_picture(result.trust):
+    doubt = of_quality(result.trust.looks, result.gradability)
+    for line in filter(None, [*of_picture(result.trust), doubt]):
         click.echo(line, err=True)
 
 

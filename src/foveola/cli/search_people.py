@@ -5,10 +5,11 @@ from typing import Any
 
 import click
 
-from foveola.cli.output import case_json, print_json, record_columns, warn_of_quality
+from foveola.cli.output import case_json, print_json, record_columns
 from foveola.people import EYES
 from foveola.people_search import PersonHit, PersonResult
 from foveola.plain import plain
+from foveola.trust.sentences import of_person
 
 
 def show_people(result: PersonResult, html: Path | None, *, as_json: bool) -> None:
@@ -21,8 +22,8 @@ def show_people(result: PersonResult, html: Path | None, *, as_json: bool) -> No
         print_json(people_json(result))
     else:
         _print(result)
-    for eye, value in result.gradability.items():
-        warn_of_quality(f"the {eye} eye", value)
+    for warning in result.warnings:
+        click.echo(f"warning: {warning}", err=True)
     if html is not None:
         click.echo(f"report: {html}", err=True)
 
@@ -40,6 +41,8 @@ def people_json(result: PersonResult) -> dict[str, Any]:
     return {
         "query": dict.fromkeys(EYES) | query,
         "judged_by": list(result.judged_by),
+        "refused": dict(result.refused),
+        "warnings": list(result.warnings),
         "hits": [_hit_json(hit) for hit in result.hits],
         "excluded_same_subject": result.excluded_same_subject,
         "considered": result.considered,
@@ -105,9 +108,8 @@ def _columns(hit: PersonHit) -> str:
 
 
 def _notes(result: PersonResult) -> list[str]:
-    notes = [f"{result.considered} people compared"]
-    if result.excluded_same_subject:
-        notes.append(f"{result.excluded_same_subject} of the query's own visits left out")
+    person = of_person(result.subject_known, result.excluded_same_subject)
+    notes = [f"{result.considered} people compared", f"same person: {person}"]
     if result.unassigned:
         notes.append(f"{result.unassigned} photographs without subject or eye not compared")
     if len(result.judged_by) == 1:

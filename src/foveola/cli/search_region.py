@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from foveola.cases import Eye
-from foveola.cli.output import case_json, print_json, record_columns, warn_of_quality
+from foveola.cli.output import case_json, print_json, record_columns
 from foveola.plain import plain
 
 if TYPE_CHECKING:
@@ -39,13 +39,14 @@ def search_region(
         print_json(to_json(result))
     else:
         _print(result)
-    warn_of_quality("the query", query.gradability)
     if html is not None:
         click.echo(f"report: {html}", err=True)
 
 
 def to_json(result: "RegionResult") -> dict[str, object]:
     """Plain types; boxes are x, y, width and height in shares of the picture."""
+    from foveola.regions.present import sentences
+
     return {
         "query": {**case_json(result.query), "in_archive": result.in_archive},
         "region": _box(result.region),
@@ -63,6 +64,7 @@ def to_json(result: "RegionResult") -> dict[str, object]:
         "encoder": result.encoder,
         "fingerprint": result.fingerprint,
         "milliseconds": round(result.milliseconds, 2),
+        "sentences": sentences(result),
     }  # fmt: skip
 
 

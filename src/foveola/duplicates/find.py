@@ -22,10 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveola.cases import Case
-from foveola.duplicates import fingerprint, registration
+from foveola.duplicates import registration
 from foveola.duplicates.agreement import Agreement, agree
 from foveola.duplicates.registration import FEATURES, Features
 from foveola.encoders.encoder import UNUSABLE, Failed
+from foveola.images import fingerprint
 from foveola.images.decode import decode, read_bytes
 
 Vectors = NDArray[np.float32]

@@ -75,11 +75,13 @@ class Description(NamedTuple):
         descriptor: (D,) float32, unit length.
         pooled: (C,) float32, its last map averaged over the positions.
         gradability: chance that its quality suffices for grading, from 0 to 1.
+        prepared: (S, S, 3) uint8, what the network saw.
     """
 
     descriptor: Vectors
     pooled: Vectors
     gradability: float
+    prepared: Pixels
 
 
 # What a file that can't be used raises when it is read, decoded or prepared; a picture of odd shape
@@ -178,7 +180,7 @@ class Encoder:
         # What the network saw will do where it is the whole field, and saves time.
         whole = FieldOfView(*(self.contract.size / 2,) * 3, view.round)
         seen = (prepared, whole) if self.contract.crop else (image, view)
-        return Description(*self._run(prepared), gradability(*seen))
+        return Description(*self._run(prepared), gradability(*seen), prepared)
 
     def wait(self) -> None:
         """Return when the encoder can be used without delay.

@@ -49,6 +49,9 @@ _LONG = 20  # pixels, an eighth of the field
 _TEXTURE = 0.4  # of the field in long dark lines; 0.32 is the most of 6,149 photographs
 _GRAIN = 1.8  # of detail; 1.42 is the most of these
 _SPECKLE = -3.0  # of lines; -2.07 is the least of these
+_FLOOR = 0.005  # of the field; added before its logarithm is taken
+_PLAIN = -1.08  # of detail, with no dark line: a plain disc. -1.04 is the least of 194 photographs
+_BLIND = 0.05  # times the chance of such: good light must not make up for a retina
 _REDDER = 0.01  # log of red over blue; 0 for a grey picture
 _CONTRACT = Contract(size=2 * _SIZE)  # what the shipped encoders see: it need not be made twice
 
@@ -98,7 +101,8 @@ class Rule:
 def gradability(pixels: Pixels, view: FieldOfView | None = None) -> float:
     """The chance that a fundus photograph is of sufficient quality to be graded.
 
-    0 for what shows no field in colour: a black frame, a grey picture, noise.
+    0 for what shows no field in colour: a black frame, a grey picture, noise. Below 0.05 for a
+    plain disc, and for a photograph that is blurred till it is one.
 
     Args:
         pixels: (H, W, 3) uint8 RGB, as decoded or as prepared for an encoder.
@@ -108,7 +112,11 @@ def gradability(pixels: Pixels, view: FieldOfView | None = None) -> float:
         From 0 to 1; `warning` says what to tell a user of it.
     """
     found = measure(pixels, view)
-    return 0.0 if found is None else float(_shipped().chance(found))
+    if found is None:
+        return 0.0
+    vessels, lines, detail = found[:3]
+    plain = vessels == math.log(_FLOOR) and lines == 0 and detail < _PLAIN
+    return float(_shipped().chance(found)) * (_BLIND if plain else 1)
 
 
 def warning(value: float) -> str | None:
@@ -156,8 +164,8 @@ def _lines(green: Pixels, inside: NDArray[np.bool_]) -> tuple[float, float, floa
     whole = float(inside.sum())
     if long / whole > _TEXTURE:
         return None
-    vessels = math.log(long / whole + 0.005)
-    lines = vessels - math.log((dark.sum() - long) / whole + 0.005)
+    vessels = math.log(long / whole + _FLOOR)
+    lines = vessels - math.log((dark.sum() - long) / whole + _FLOOR)
     fine = smooth - cv2.GaussianBlur(smooth, (0, 0), _COARSER)
     contrast = 0.5 * np.log(_block_means((fine * fine)[..., None], inside) + 0.05)
     detail = float(contrast.mean())

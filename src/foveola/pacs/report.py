@@ -36,7 +36,7 @@ from pydicom.sr.coding import Code
 from foveola.cases import Case, Eye
 from foveola.errors import PacsError
 from foveola.retrieval import Hit, SearchResult
-from foveola.trust.sentences import of_hit, of_order, of_query, of_recorded
+from foveola.trust.sentences import of_hit, of_order, of_person, of_quality, of_query, of_recorded
 from foveola.words import findings_of, grade_word, is_phantom, visit_word
 
 SCHEME: Final = "99FOVEOLA"
@@ -231,7 +231,11 @@ def _in_words(result: SearchResult, link: str | None) -> ContainerContentItem:
     """The whole answer in sentences, the most important first."""
     container = ContainerContentItem(EVALUATIONS, relationship_type=RelationshipTypeValues.CONTAINS)
     cases = [hit.case for hit in result.hits]
-    sentences = [NO_DIAGNOSIS, *of_query(result.trust, cases), _ordered(result), _compared(result)]
+    doubt = of_quality(result.trust.looks, result.gradability)
+    sentences = [
+        NO_DIAGNOSIS, *of_query(result.trust, cases), *([] if doubt is None else [doubt]),
+        _ordered(result), _compared(result),
+    ]  # fmt: skip
     if any(map(is_phantom, cases)):
         sentences.append(PHANTOMS)
     container.ContentSequence = ContentSequence(
@@ -249,9 +253,8 @@ def _ordered(result: SearchResult) -> str:
 
 
 def _compared(result: SearchResult) -> str:
-    left_out = result.excluded_same_subject
-    note = f"; {left_out} of the same subject left out" if left_out else ""
-    return f"{result.considered} cases compared{note}."
+    person = of_person(result.query.subject is not None, result.excluded_same_subject)
+    return f"{result.considered} cases compared; same person: {person}."
 
 
 def _measured(name: CodedConcept, value: float, unit: Code = codes.UCUM.NoUnits) -> Measurement:

@@ -1,9 +1,10 @@
 """What a search for people gives."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from foveola.cases import Case, Eye
+from foveola.images.gradability import warning
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,7 @@ class PersonResult:
         fingerprint: of the encoder.
         milliseconds: from reading the files to the hits.
         gradability: of the query's photographs, from 0 to 1, see `foveola.images.gradability`.
+        refused: why an eye of the query was not compared; no retina is seen in its photograph.
     """
 
     query: Mapping[Eye, Case]
@@ -109,8 +111,25 @@ class PersonResult:
     fingerprint: str
     milliseconds: float
     gradability: Mapping[Eye, float]
+    refused: Mapping[Eye, str] = field(default_factory=dict)
 
     @property
     def judged_by(self) -> tuple[Eye, ...]:
-        """The eyes of the query: both, or the one it has."""
-        return tuple(self.query)
+        """The eyes of the query: both, or the one it has that shows a retina."""
+        return tuple(eye for eye in self.query if eye not in self.refused)
+
+    @property
+    def subject_known(self) -> bool:
+        """Whether it is known whose photographs were asked about."""
+        return any(case.subject is not None for case in self.query.values())
+
+    def doubt(self, eye: Eye) -> str | None:
+        """What is to be known of an eye of the query, to follow its name; None if all is well."""
+        why = self.refused.get(eye)
+        return warning(self.gradability[eye]) if why is None else f"{why} and was left out"
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a user must know before trusting it; empty where there is nothing."""
+        doubts = ((eye, self.doubt(eye)) for eye in self.query)
+        return tuple(f"the photograph of the {eye} eye {words}" for eye, words in doubts if words)

@@ -8,9 +8,10 @@ Probabilities of findings for whoever looks at the photographs, never a diagnosi
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,13 +24,15 @@ from foveola.encoders.encoder import UNUSABLE, Failed
 from foveola.encoders.reader import Reader
 from foveola.errors import ImageError, ManifestError
 from foveola.images.decode import decode
+from foveola.images.fingerprint import mark, same_picture
 from foveola.images.given import File, Photograph, as_file
-from foveola.images.gradability import gradability, warning
+from foveola.images.gradability import warning
+from foveola.looks import TWICE, Looker, left_out, refused
 from foveola.people import EYES, NORMAL, people_of
+from foveola.trust import Looks
 
 Pixels = NDArray[np.uint8]
 
-TWICE = "both eyes show the very same photograph; give each eye's own, or one eye alone"
 _AHEAD = 8  # people a core may be ahead of whoever takes the results
 
 
@@ -39,10 +42,12 @@ class Prepared(NamedTuple):
     Attributes:
         squares: (S, S, 3) uint8 by the eye it is read as.
         gradability: the chance that it can be graded, 0 to 1.
+        looks: whether it shows a retina at all.
     """
 
     squares: Mapping[Eye, Pixels]
     gradability: float
+    looks: Looks
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,11 +77,12 @@ class Reading:
         labels: L names.
         probabilities: (L,), of the person by both eyes; of one alone as `encoders.reader.Said`.
         thresholds: (L,), above which a label counts as found.
-        eyes: of each eye that was given.
+        eyes: of each eye that was read.
         feature: (F,), the fused feature.
         reader: name of the reader.
         fingerprint: of the reader.
         milliseconds: from reading the files to the probabilities.
+        refused: why nothing is said of an eye that was given; no retina is seen in its photograph.
     """
 
     labels: tuple[str, ...]
@@ -87,6 +93,7 @@ class Reading:
     reader: str
     fingerprint: str
     milliseconds: float
+    refused: Mapping[Eye, str] = field(default_factory=dict)
 
     @property
     def found(self) -> tuple[str, ...]:
@@ -97,11 +104,12 @@ class Reading:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a user must know before trusting it; empty where there is nothing."""
-        said = []
+        said = left_out(self.refused)
         if len(self.eyes) == 1:
             only = next(iter(self.eyes))
+            how = "read" if self.refused else "given"
             said.append(
-                f"only the {only} eye was given, so this says nothing of the other and is less "
+                f"only the {only} eye was {how}, so this says nothing of the other and is less "
                 "sure than with both"
             )
         for eye, of in self.eyes.items():
@@ -113,17 +121,23 @@ class Reading:
         return tuple(said)
 
 
-def read_person(reader: Reader, left: Photograph | None, right: Photograph | None) -> Reading:
+def read_person(
+    reader: Reader, left: Photograph | None, right: Photograph | None, looker: Looker | None = None
+) -> Reading:
     """Read the photographs of one person.
+
+    Of two photographs of which one shows no retina, or too little of it, the other is read alone.
 
     Args:
         reader: loaded.
         left: of the left eye: the path of a file, its bytes, or pixels (H, W, 3) uint8 RGB;
             None where there is none.
         right: likewise.
+        looker: tells whether a photograph shows a retina; None takes the shipped one.
 
     Raises:
-        ImageError: a file is no photograph that can be used, or both are one file.
+        ImageError: a file is no photograph that can be used, none shows a retina, or both are one
+            picture.
         ValueError: neither is given.
     """
     start = time.perf_counter()
@@ -131,77 +145,74 @@ def read_person(reader: Reader, left: Photograph | None, right: Photograph | Non
         eye: as_file(of) for eye, of in zip(EYES, (left, right), strict=True) if of is not None
     }
     with ThreadPoolExecutor(len(EYES)) as pool:  # somebody waits for this one person
-        found = pool.map(lambda eye: _seen(reader, files[eye], eye), files)
-        seen = dict(zip(files, found, strict=True))
-    if len(seen) == 2 and np.array_equal(seen["left"].pixels, seen["right"].pixels):
-        raise ImageError(TWICE)
+        found = pool.map(lambda eye: _prepared(reader, files[eye], looker), files)
+        eyes = dict(zip(files, found, strict=True))
     paths = {eye: Path(file.path or f"{eye} eye") for eye, file in files.items()}
-    return _reading(reader, paths, seen, start)
+    return _read(reader, paths, eyes, start)
 
 
-def prepare_eye(reader: Reader, pixels: Pixels) -> Prepared:
-    """(H, W, 3) uint8 RGB as decoded -> what is kept of it to be read."""
+def prepare_eye(reader: Reader, pixels: Pixels, looker: Looker | None = None) -> Prepared:
+    """(H, W, 3) uint8 RGB as decoded -> what is kept of it to be read; see `read_person`."""
     square = reader.prepare(pixels)
     turned = reader.release.contract.orient
     squares = {eye: reader.prepare(pixels, eye) if turned else square for eye in EYES}
-    return Prepared(squares, gradability(pixels))
+    seen, looks = (looker or shipped_looker()).look(pixels)
+    return Prepared(squares, seen.gradability, looks)
+
+
+@cache
+def shipped_looker() -> Looker:
+    """Load what tells whether a photograph shows a retina, once."""
+    return Looker.shipped()
 
 
 def read_prepared(reader: Reader, eyes: Mapping[Eye, Prepared]) -> Reading:
     """Read photographs that have no files, as those sent over a network; see `read_person`.
 
     Raises:
-        ImageError: both are one photograph.
+        ImageError: none shows a retina, or both are one picture.
         ValueError: neither is given.
     """
     start = time.perf_counter()
+    return _read(reader, {eye: Path(f"{eye} eye") for eye in eyes}, eyes, start)
+
+
+def check_twice(eyes: Collection[Prepared]) -> None:
+    """Refuse one picture for both eyes, whatever file it is in.
+
+    Raises:
+        ImageError: they are one picture.
+    """
+    first, *more = [mark(of.squares["left"]) for of in eyes]
+    if any(same_picture(first, other) for other in more):
+        raise ImageError(TWICE)
+
+
+def _prepared(reader: Reader, file: File, looker: Looker | None) -> Prepared:
+    pixels = decode(file.data, min_side=reader.release.contract.min_side, name=file.name)
+    return prepare_eye(reader, pixels, looker)
+
+
+def _read(
+    reader: Reader, files: Mapping[Eye, Path], eyes: Mapping[Eye, Prepared], start: float
+) -> Reading:
     if not eyes:
         raise ValueError("neither eye is given; expected one or both")
-    squares = {eye: of.squares[eye] for eye, of in eyes.items()}
-    first, *more = [of.squares["left"] for of in eyes.values()]
-    if any(np.array_equal(first, other) for other in more):
-        raise ImageError(TWICE)
-    quality = {eye: of.gradability for eye, of in eyes.items()}
-    nowhere = {eye: Path(f"{eye} eye") for eye in eyes}
-    return _said(reader, nowhere, squares, quality, start)
-
-
-class _Seen(NamedTuple):
-    """A photograph as decoded, as the network sees it, and the chance that it can be graded."""
-
-    pixels: Pixels
-    square: Pixels
-    gradability: float
-
-
-def _seen(reader: Reader, file: File, eye: Eye) -> _Seen:
-    pixels = decode(file.data, min_side=reader.release.contract.min_side, name=file.name)
-    return _Seen(pixels, reader.prepare(pixels, eye), gradability(pixels))
-
-
-def _reading(
-    reader: Reader, files: Mapping[Eye, Path], seen: Mapping[Eye, _Seen], start: float
-) -> Reading:
-    squares = {eye: of.square for eye, of in seen.items()}
-    quality = {eye: of.gradability for eye, of in seen.items()}
-    return _said(reader, files, squares, quality, start)
-
-
-def _said(
-    reader: Reader, files: Mapping[Eye, Path], squares: Mapping[Eye, Pixels],
-    quality: Mapping[Eye, float], start: float,
-) -> Reading:  # fmt: skip
+    check_twice(eyes.values())
+    why = refused({eye: of.looks for eye, of in eyes.items()})
+    squares = {eye: of.squares[eye] for eye, of in eyes.items() if eye not in why}
     said = reader.read(squares.get("left"), squares.get("right"))
-    eyes = {
+    read = {
         eye: EyeReading(
-            files[eye].name, files[eye], said.eyes[side], said.evidence[side], quality[eye]
+            files[eye].name, files[eye], said.eyes[side], said.evidence[side],
+            eyes[eye].gradability,
         )
         for side, eye in enumerate(EYES)
         if eye in squares
-    }
+    }  # fmt: skip
     return Reading(
-        reader.labels, said.probabilities, said.thresholds, eyes, said.feature,
-        reader.release.name, reader.release.fingerprint, (time.perf_counter() - start) * 1000,
+        reader.labels, said.probabilities, said.thresholds, read, said.feature,
+        reader.release.name, reader.release.fingerprint, (time.perf_counter() - start) * 1000, why,
     )  # fmt: skip
 
 
@@ -220,15 +231,18 @@ class ReadPerson:
     failed: tuple[Failed, ...]
 
 
-def read_people(reader: Reader, cases: Sequence[Case]) -> Iterator[ReadPerson]:
+def read_people(
+    reader: Reader, cases: Sequence[Case], looker: Looker | None = None
+) -> Iterator[ReadPerson]:
     """Read people in bulk, on all cores, in the order in which they come up.
 
     Photographs are paired by subject and visit; of several of one eye the first is read. Where
-    one eye's photograph can't be used, the other is read alone.
+    one eye's photograph can't be used or shows no retina, the other is read alone.
 
     Args:
         reader: loaded.
         cases: photographs with subject and eye.
+        looker: as for `read_person`.
 
     Raises:
         ManifestError: no photograph has an eye.
@@ -243,20 +257,29 @@ def read_people(reader: Reader, cases: Sequence[Case]) -> Iterator[ReadPerson]:
         {eye: cases[i] for eye, i in zip(EYES, pair, strict=True) if i >= 0}
         for pair in people.photographs.tolist()
     )
-    return in_order(lambda of: _read_one(reader, of), pairs, reader.threads, _AHEAD)
+    looker = looker or shipped_looker()
+    return in_order(lambda of: _read_one(reader, of, looker), pairs, reader.threads, _AHEAD)
 
 
-def _read_one(reader: Reader, of: Mapping[Eye, Case]) -> ReadPerson:
+def _read_one(reader: Reader, of: Mapping[Eye, Case], looker: Looker) -> ReadPerson:
     """Both eyes, or the one whose file can be used."""
     start, first = time.perf_counter(), next(iter(of.values()))
-    seen: dict[Eye, _Seen] = {}
+    eyes: dict[Eye, Prepared] = {}
     failed = []
     for eye, case in of.items():
         try:
-            seen[eye] = _seen(reader, as_file(case.path), eye)
+            eyes[eye] = _prepared(reader, as_file(case.path), looker)
         except UNUSABLE as error:
             failed.append(Failed.of(case, error))
-    if not seen:
+    if not eyes:
         return ReadPerson(first, None, tuple(failed))
     files = {eye: Path(case.path) for eye, case in of.items()}
-    return ReadPerson(first, _reading(reader, files, seen, start), tuple(failed))
+    try:
+        reading = _read(reader, files, eyes, start)
+    except ImageError as error:  # no retina in any, or one picture twice
+        failed += [Failed.of(of[eye], error) for eye in eyes]
+        return ReadPerson(first, None, tuple(failed))
+    failed += [
+        Failed(of[eye], f"{words} and was left out") for eye, words in reading.refused.items()
+    ]
+    return ReadPerson(first, reading, tuple(failed))

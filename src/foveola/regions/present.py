@@ -12,6 +12,7 @@ from foveola.images.overlay import COLOUR, jpeg
 from foveola.regions.box import Box
 from foveola.regions.results import RegionResult
 from foveola.report import Pair, Photograph, pairs_page
+from foveola.trust.sentences import of_person, of_quality, of_refused
 from foveola.words import is_phantom
 
 SIDE = 360  # pixels of a picture
@@ -23,9 +24,13 @@ NOTE = (
 
 def sentences(result: RegionResult) -> list[str]:
     """What to know before looking at the hits."""
-    said = [] if result.considered is None else [f"{result.considered:,} cases compared"]
-    if said and result.excluded_same_subject:
-        said[0] += f"; {result.excluded_same_subject} left out, as of the query's subject"
+    person = of_person(result.query.subject is not None, result.excluded_same_subject)
+    compared = None if result.considered is None else f"{result.considered:,} cases compared"
+    said = ["; ".join(filter(None, [compared, f"same person: {person}"]))]
+    if not result.looks.comparable:
+        said.append(f"This {of_refused(result.looks)}: no place is sufficiently similar.")
+    if (doubt := of_quality(result.looks, result.gradability)) is not None:
+        said.append(doubt)
     if result.undescribed:
         said.append(
             f"{result.undescribed:,} more cases could not be searched: their places are not kept "

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from foveola.cases import Case
 from foveola.regions.box import Box, Field
+from foveola.trust import Looks
 
 
 class Places(NamedTuple):
@@ -66,6 +67,8 @@ class RegionResult:
         encoder: name of the encoder.
         fingerprint: of the encoder.
         milliseconds: from the places of the query to the hits.
+        gradability: of the query, from 0 to 1.
+        looks: whether the query is a fundus photograph.
     """
 
     query: Case
@@ -82,3 +85,5 @@ class RegionResult:
     encoder: str
     fingerprint: str
     milliseconds: float
+    gradability: float
+    looks: Looks

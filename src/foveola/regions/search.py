@@ -144,6 +144,7 @@ class RegionSearch(Closing):
             excluded_same_subject=int(same.sum()), considered=len(rows),
             undescribed=len(chosen) - len(rows), encoder=encoder.name,
             fingerprint=encoder.fingerprint, milliseconds=(time.perf_counter() - start) * 1000,
+            gradability=query.gradability, looks=query.looks,
         )  # fmt: skip
 
     def _slots_of(self, state: State) -> Ints:

@@ -5,7 +5,6 @@ Used by the report and by the page of the service alike, with the template sugge
 
 from dataclasses import dataclass
 
-from foveola.images.gradability import warning
 from foveola.relevance.labels import GRADE
 from foveola.relevance.suggestion import LabelShare, Suggestion
 from foveola.report.shapes import SearchShape
@@ -14,7 +13,9 @@ from foveola.trust.sentences import (
     LIKE,
     of_hundred,
     of_order,
+    of_person,
     of_picture,
+    of_quality,
     of_recorded,
     of_suggestion,
 )
@@ -52,6 +53,7 @@ class AnswerView:
         sufficient: whether any hit is sufficiently alike.
         doubt: a warning of the photograph's quality, as a sentence.
         order: how the hits are ordered, and how many have the label.
+        person: what was left out of the query's own person.
     """
 
     suggestion: list[str]
@@ -61,14 +63,13 @@ class AnswerView:
     sufficient: bool
     doubt: str | None
     order: str
+    person: str
 
 
 def view_answer(result: SearchShape) -> AnswerView:
     """What is said of a search."""
     trust = result.trust
     suggestion = None if trust is None else trust.suggestion
-    foreign = trust is not None and trust.looks.foreign  # which says enough
-    doubt = None if foreign else warning(result.gradability)
     recorded = of_recorded(result.label, result.recorded, len(result.hits))
     order = "; ".join(filter(None, [of_order(result.order, result.label), recorded]))
     return AnswerView(
@@ -77,8 +78,9 @@ def view_answer(result: SearchShape) -> AnswerView:
         chances=[] if suggestion is None else list(map(_chance, *_rows(suggestion))),
         trust=of_picture(trust),
         sufficient=trust is None or trust.sufficient,
-        doubt=None if doubt is None else f"The photograph {doubt}.",
+        doubt=of_quality(None if trust is None else trust.looks, result.gradability),
         order=order,
+        person=of_person(result.query.subject is not None, result.excluded_same_subject),
     )
 
 

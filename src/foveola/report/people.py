@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from foveola.cases import Case, Eye
-from foveola.images.gradability import warning
 from foveola.people import findings_of, grade_of
 from foveola.people_search import PersonHit, PersonResult
 from foveola.report.pages import render
 from foveola.report.shapes import Images
 from foveola.report.views import CaseView, bar, card_rows, shortened, view_case
+from foveola.trust.sentences import of_person
 from foveola.words import finding_word, grade_word, is_phantom, visit_word
 
 _AS_SEEN: tuple[Eye, Eye] = ("right", "left")  # facing the person, as eyes are usually shown
@@ -47,6 +47,7 @@ class PeopleView:
     query: PersonView
     hits: list[PersonView]
     encoder: str
+    person: str
 
 
 def people_page(
@@ -77,15 +78,16 @@ def view_people(result: PersonResult, images: Images) -> PeopleView:
         query=query,
         hits=[_hit(hit, query, images) for hit in result.hits],
         encoder=shortened(result.encoder),
+        person=of_person(result.subject_known, result.excluded_same_subject),
     )
 
 
 def _query(result: PersonResult, images: Images) -> PersonView:
     cases = [*result.query.values()]
-    how = "" if len(cases) == 2 else f"Judged by the {result.judged_by[0]} eye alone."
+    how = "" if len(result.judged_by) == 2 else f"Judged by the {result.judged_by[0]} eye alone."
     return _person(
         result.query, images, "Query", how=how, findings=findings_of(cases),
-        notes={eye: warning(value) or "" for eye, value in result.gradability.items()},
+        notes={eye: result.doubt(eye) or "" for eye in result.query},
     )  # fmt: skip
 
 

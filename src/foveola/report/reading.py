@@ -80,6 +80,8 @@ class ReadingShape(Protocol):
     def reader(self) -> str: ...  # noqa: D102
     @property
     def fingerprint(self) -> str: ...  # noqa: D102
+    @property
+    def refused(self) -> Mapping[Eye, str]: ...  # noqa: D102
 
 
 def reading_page(
@@ -109,7 +111,10 @@ def reading_page(
         "reading.html", title=title, r=reading, lines=_lines(reading, by_eye),
         s=None if similar is None else view_people(similar, images or (lambda _: None)),
         among=None if similar is None else among(similar),
-        eyes=[_shown(eye, pictures, "fundus photograph") for eye in SEEN],
+        eyes=[
+            _shown(eye, pictures, "fundus photograph", note=reading.refused.get(eye, ""))
+            for eye in SEEN
+        ],
         evidence=[
             (finding_word(label), [
                 _shown(eye, of, f"where it speaks for {finding_word(label)}",
@@ -148,7 +153,7 @@ def _shown(eye: Eye, pictures: Mapping[Eye, bytes], what: str, note: str = "") -
     given = eye in pictures
     return Shown(
         title=f"{eye} eye", picture=data_uri(pictures[eye]) if given else None,
-        alt=f"{eye} eye, {what}" if given else f"{eye} eye: no photograph", note=note,
+        alt=f"{eye} eye, {what}" if given else f"{eye} eye: {note or 'no photograph'}", note=note,
     )  # fmt: skip
 
 

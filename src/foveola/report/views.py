@@ -49,7 +49,6 @@ class SearchView:
     hits: list[HitView]
     answer: AnswerView
     considered: int | None
-    excluded: int | None
     where: str | None
     encoder: str
     fingerprint: str | None
@@ -69,7 +68,6 @@ def view_search(
         hits=[_view_hit(hit, result, images) for hit in result.hits],
         answer=view_answer(result),
         considered=result.considered,
-        excluded=result.excluded_same_subject,
         where=result.where or None,
         encoder=shortened(str(card.get("name") or result.encoder)),
         fingerprint=None if fingerprint is None else str(fingerprint)[:_SHORT],

@@ -2,6 +2,6 @@
 
 from foveola.retrieval.feedback import Marks
 from foveola.retrieval.results import Hit, Query, SearchResult
-from foveola.retrieval.retriever import Retriever
+from foveola.retrieval.retriever import Retriever, check_two
 
-__all__ = ["Hit", "Marks", "Query", "Retriever", "SearchResult"]
+__all__ = ["Hit", "Marks", "Query", "Retriever", "SearchResult", "check_two"]

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from foveola.cases import Case
 from foveola.relevance.relevance import Order
 from foveola.trust import HitTrust, Looks, QueryTrust
+from foveola.trust.sentences import of_person, of_quality, of_query
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,14 @@ class SearchResult:
     gradability: float
     trust: QueryTrust
 
+    @property
+    def sentences(self) -> list[str]:
+        """All that a user must know of the answer, the most important first."""
+        left_out = of_person(self.query.subject is not None, self.excluded_same_subject)
+        doubt = of_quality(self.trust.looks, self.gradability)
+        said = of_query(self.trust, [hit.case for hit in self.hits])
+        return [*said, *([] if doubt is None else [doubt]), f"Same person: {left_out}."]
+
 
 class Query(NamedTuple):
     """A photograph that was read and encoded once, to be asked about any number of times.
@@ -81,6 +90,7 @@ class Query(NamedTuple):
         descriptor: (D,) float32 of unit length.
         gradability: from 0 to 1, see `foveola.images.gradability`.
         looks: whether it is a fundus photograph.
+        mark: by which one picture in two files is told, see `foveola.images.fingerprint`.
     """
 
     case: Case
@@ -89,3 +99,4 @@ class Query(NamedTuple):
     descriptor: NDArray[np.float32]
     gradability: float
     looks: Looks
+    mark: NDArray[np.float32]

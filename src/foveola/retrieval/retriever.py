@@ -18,8 +18,10 @@ from foveola.encoders.compiling import WAITED_FOR
 from foveola.encoders.encoder import Encoder
 from foveola.errors import ImageError, NoCaseError
 from foveola.images.decode import decode, naming, stated
+from foveola.images.fingerprint import mark, same_picture
 from foveola.images.given import Photograph, as_file
 from foveola.learned import Ranker
+from foveola.looks import TWICE, Looker, refused
 from foveola.people_search import PeopleSearch, PersonResult
 from foveola.relevance.order import Asked
 from foveola.relevance.relevance import Order
@@ -31,12 +33,10 @@ from foveola.trust import (
     ALIKE,
     TRUST,
     Calibration,
-    Familiarity,
     QueryTrust,
     is_far,
     judge_answer,
     judge_hit,
-    judge_picture,
     load,
 )
 from foveola.trust.calibration import label_values
@@ -66,7 +66,7 @@ class Retriever(Closing):
         self._ranker = Ranker(archive)
         self._calibration: tuple[int | None, Calibration | None] = (None, None)
         self.doubts_subjects: Callable[[], bool] = lambda: False
-        self._familiarity = Familiarity.load(encoder.release.folder)
+        self.looker = Looker(encoder)
 
     @classmethod
     def open(cls, folder: AnyPath, encoder: str | Path | Encoder | None = None) -> Self:
@@ -196,12 +196,11 @@ class Retriever(Closing):
         if pixels is None:
             pixels = decode(data, min_side=self.encoder.contract.min_side, name=name)
         with naming(name):
-            seen = self.encoder.describe(pixels, case.eye or eye)
-        looks = judge_picture(
-            self._familiarity, seen.pooled, seen.gradability, camera=self._unknown(says.camera)
-        )
+            seen, looks = self.looker.look(pixels, case.eye or eye, self._unknown(says.camera))
         known_id = known[0] if known else None
-        return Query(case, known_id, digest, seen.descriptor, seen.gradability, looks)
+        return Query(
+            case, known_id, digest, seen.descriptor, seen.gradability, looks, mark(seen.prepared)
+        )
 
     def _unknown(self, camera: str | None) -> str | None:
         """A camera of which an archive that records cameras has no photograph."""
@@ -234,9 +233,8 @@ class Retriever(Closing):
         """
         start = time.perf_counter()
         marked = marks.plain
-        refused = query.looks.foreign or query.looks.poor
         order, relevance = self._ranker.choose(by, label)
-        order = "looks" if refused else order
+        order = order if query.looks.comparable else "looks"
         descriptor = self._moved(query.descriptor, marked) if any(marked) else query.descriptor
         of = (descriptor, query.id, query.case.identity)
         suggested: Suggestion | None = None
@@ -245,7 +243,7 @@ class Retriever(Closing):
 
         def asked(state: State) -> Asked | None:
             nonlocal suggested, anywhere
-            if relevance is None or refused:
+            if relevance is None or not query.looks.comparable:
                 return None
             if not any(marked):
                 suggested = self._ranker.suggestion(state, relevance, *of)
@@ -336,8 +334,9 @@ class Retriever(Closing):
             same_subject: let other visits of the query's own subject be found too.
 
         Raises:
-            ImageError: a file is no photograph that can be used, or the archive says that the
-                two are not the left and the right eye of one person.
+            ImageError: a file is no photograph that can be used, none shows a retina, both are
+                one picture, or the archive says that the two are not the left and the right eye
+                of one person.
             ArchiveError: the archive does not know which photographs are whose.
             FilterError: the condition can't be understood.
         """
@@ -361,6 +360,9 @@ class Retriever(Closing):
     ) -> PersonResult:
         """Find the people most like a person whose photographs were read; see `search_person`.
 
+        Of two photographs of which one shows no retina, or too little of it, the other is compared
+        alone.
+
         Args:
             asked: the photograph of each eye there is, from `read`.
             k: number of hits wanted.
@@ -371,10 +373,11 @@ class Retriever(Closing):
         if not asked:
             raise ValueError("expected a photograph of the left eye, the right eye, or both")
         _check_person(asked)
+        why = refused({eye: one.looks for eye, one in asked.items()})
         ids = [one.id for one in asked.values() if one.id is not None]
         first = min(asked.values(), key=lambda one: one.case.subject is None).case
         found = self._people.search(
-            {eye: one.descriptor for eye, one in asked.items()},
+            {eye: one.descriptor for eye, one in asked.items() if eye not in why},
             k,
             where=where,
             exclude_identity=None if same_subject else first.identity,
@@ -393,6 +396,7 @@ class Retriever(Closing):
             fingerprint=self.encoder.fingerprint,
             milliseconds=(time.perf_counter() - start) * 1000,
             gradability={eye: one.gradability for eye, one in asked.items()},
+            refused=why,
         )
 
     def _known(self) -> Calibration | None:
@@ -412,6 +416,18 @@ class Retriever(Closing):
         return self.read(data, name, path=path, subject=subject, collection=collection, eye=eye)
 
 
+def check_two(one: Query, other: Query) -> None:
+    """Refuse one picture twice, in one file or two, and two photographs of one known eye.
+
+    Raises:
+        ImageError: they can't be the two eyes of one person.
+    """
+    if one.digest == other.digest or same_picture(one.mark, other.mark):
+        raise ImageError(TWICE)
+    if one.case.eye is not None and one.case.eye == other.case.eye:
+        raise ImageError(f"both photographs are of a {one.case.eye} eye; give one of each eye")
+
+
 def _check_person(asked: Mapping[Eye, Query]) -> None:
     """Refuse two photographs that can't be the left and the right eye of one person."""
     for eye, one in asked.items():
@@ -423,8 +439,7 @@ def _check_person(asked: Mapping[Eye, Query]) -> None:
     left, right = asked.get("left"), asked.get("right")
     if left is None or right is None:
         return
-    if left.digest == right.digest:
-        raise ImageError("the left and the right photograph are the same file; give two")
+    check_two(left, right)
     known = [one.case for one in (left, right) if one.id is not None and one.case.subject]
     subjects = {case.identity for case in known}
     if len(subjects) > 1:

@@ -13,10 +13,9 @@ from foveola.relevance.relevance import Order
 from foveola.retrieval import Hit, SearchResult
 from foveola.service.ids import CaseId
 from foveola.service.opening import ALIVE
-from foveola.service.pages import OnDesk
+from foveola.service.pages import OnDesk, Whose
 from foveola.service.who import may_match, saw
 from foveola.trust import HitTrust, QueryTrust
-from foveola.trust.sentences import of_query
 
 VERSION = "1"
 
@@ -94,7 +93,7 @@ class SearchOut(BaseModel):
     in_archive: bool | None = Field(description=HELD)
     gradability: float = Field(description="of the photograph sent, from 0 to 1")
     trust: QueryTrust
-    sentences: list[str] = Field(description="the trust in words")
+    sentences: list[str] = Field(description="all that is to be known of the answer, in words")
     encoder: str
     fingerprint: str
     milliseconds: float
@@ -107,7 +106,7 @@ class SearchOut(BaseModel):
             recorded=result.recorded, considered=result.considered,
             excluded_same_subject=result.excluded_same_subject, in_archive=result.in_archive,
             gradability=round(result.gradability, 4), trust=result.trust,
-            sentences=of_query(result.trust, [hit.case for hit in result.hits]),
+            sentences=result.sentences,
             encoder=result.encoder, fingerprint=result.fingerprint,
             milliseconds=round(result.milliseconds, 2),
         )  # fmt: skip
@@ -116,6 +115,7 @@ class SearchOut(BaseModel):
 @router.post("/search")
 def search(
     desk: OnDesk,
+    whose: Whose,
     photograph: Annotated[Upload, File(description="JPEG, PNG, TIFF, WebP, BMP or DICOM")],
     k: Annotated[int, Form(ge=1, le=1000)] = 10,
     where: Annotated[str | None, Form(description="condition on the cases")] = None,
@@ -126,7 +126,7 @@ def search(
     label: Annotated[str | None, Form(description="of the order; the one most cases have")] = None,
 ) -> SearchOut:
     """Find the cases most like a photograph. The photograph is not kept."""
-    query = desk.read(photograph.file.read(), eye)
+    query = desk.read(photograph.file.read(), eye, *whose)
     return SearchOut.of(desk.answer(query, k, where, by=by, label=label or None))
 
 

@@ -1,4 +1,7 @@
-"""Both eyes of a person: which is which, the people most like them, and what a reader says."""
+"""Both eyes of a person: which is which, the people most like them, and what a reader says.
+
+Which is which is told from the pictures where that is sure, and asked where it is not.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,21 +12,24 @@ from numpy.typing import NDArray
 
 from foveola.cases import Eye
 from foveola.encoders.encoder import Encoder
-from foveola.errors import FoveolaError
+from foveola.errors import FoveolaError, ImageError
 from foveola.images.decode import decode
 from foveola.images.overlay import shares
 from foveola.matching.gallery import SHIPPED
-from foveola.matching.laterality import LATERALITY, Laterality, four_views
+from foveola.matching.laterality import LATERALITY, Laterality, Side, four_views
 from foveola.people import EYES
 from foveola.people_search import PersonResult
-from foveola.reading import Prepared, Reading, prepare_eye, read_prepared
+from foveola.reading import Prepared, Reading, check_twice, prepare_eye, read_prepared
+from foveola.retrieval import check_two
 from foveola.service.desk import NAME, Desk
 from foveola.service.pictures import Kept, heat
 from foveola.service.queries import Sent
+from foveola.service.texts import texts
 from foveola.service.tokens import Tokens
 from foveola.service.who import discreet, saw
 
 OTHER: Mapping[Eye, Eye] = {"left": "right", "right": "left"}
+SURE = 0.9  # probability below which nobody is told which eye is which, but asked
 
 
 @dataclass(frozen=True)
@@ -49,32 +55,51 @@ class Both:
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
         self.pairs: Tokens[Pair] = Tokens()
+        self.unsaid: Tokens[tuple[str, ...]] = Tokens()  # two photographs, by their own tokens
         self._readings: Kept[Reading] = Kept(64)
 
-    def receive(self, files: Sequence[bytes], first: Eye | None) -> str:
-        """Read and keep one photograph; returns its token.
+    def receive(
+        self, files: Sequence[bytes], first: Eye | None, subject: str | None = None,
+        collection: str = "",
+    ) -> str:  # fmt: skip
+        """Read and keep one photograph, or two of fellow eyes; returns where they are shown.
 
-        Or two, of fellow eyes; returns the token of the pair. Where nobody says which eye the
-        first one is, the archive may know, or it is told from the pictures.
+        Where nobody says which eye the first one is, the archive may know, or it is told from the
+        pictures; where these are not sure, that is the address where it is asked.
 
         Raises:
-            ImageError: one is no photograph that can be used.
+            ImageError: one is no photograph that can be used, or the two are not the left and the
+                right eye of a person.
         """
         eyes = [first, None if first is None else OTHER[first]]
-        tokens = [self._receive(data, eye) for data, eye in zip(files, eyes, strict=False)]
+        tokens = [
+            self._receive(data, eye, subject, collection)
+            for data, eye in zip(files, eyes, strict=False)
+        ]
         if len(tokens) == 1:
-            return tokens[0]
-        sure = None
-        if first is None:
-            first, sure = self._first(*tokens)
-            self._say(tokens, first)
-        return self.pairs.put(Pair({first: tokens[0], OTHER[first]: tokens[1]}, sure))
+            return f"/queries/{tokens[0]}"
+        sent = [each for token in tokens if (each := self.desk.queries.get(token)) is not None]
+        check_two(*(each.query for each in sent))
+        check_twice([self._prepared(each) for each in sent])
+        if first is not None:
+            return self._pair(tokens, first)
+        told = self._first(sent)
+        return (
+            f"/eyes/{self.unsaid.put(tuple(tokens))}" if told is None else self.say(tokens, *told)
+        )
+
+    def say(self, tokens: Sequence[str], first: Eye, sure: float | None = None) -> str:
+        """Note which eye the first of two photographs shows; returns where they are shown."""
+        self._say(tokens, first)
+        return self._pair(tokens, first, sure)
+
+    def _pair(self, tokens: Sequence[str], first: Eye, sure: float | None = None) -> str:
+        pair = Pair({first: tokens[0], OTHER[first]: tokens[1]}, sure)
+        return f"/people/{self.pairs.put(pair)}"
 
     def swap(self, pair: Pair) -> str:
-        """The same two with left and right exchanged; returns the token of that pair."""
-        tokens = {OTHER[eye]: token for eye, token in pair.tokens.items()}
-        self._say([tokens["left"], tokens["right"]], "left")
-        return self.pairs.put(Pair(tokens))
+        """The same two with left and right exchanged; returns where they are shown."""
+        return self.say([pair.tokens["right"], pair.tokens["left"]], "left")
 
     def sent(self, pair: Pair) -> dict[Eye, Sent] | None:
         """Both photographs; None where one is not kept any more."""
@@ -98,7 +123,7 @@ class Both:
 
         Raises:
             EncoderError: there is no reader.
-            ImageError: both are one photograph.
+            ImageError: none shows a retina, or both are one photograph.
         """
         key = tuple((eye, of.query.digest) for eye, of in sorted(sent.items()))
 
@@ -126,38 +151,45 @@ class Both:
         rule = Laterality.load(encoder.release.folder / LATERALITY, encoder.fingerprint)
         return encoder, rule
 
-    def _receive(self, data: bytes, eye: Eye | None) -> str:
-        token = self.desk.receive(data, eye)
+    def _receive(self, data: bytes, eye: Eye | None, subject: str | None, collection: str) -> str:
+        token = self.desk.receive(data, eye, subject, collection)
         sent = self.desk.queries.get(token)
         if sent is not None:
-            reader = self.desk.models.reader
-            size = reader.release.contract.min_side
-            sent.prepared.get(
-                None, lambda: prepare_eye(reader, decode(data, min_side=size, name=NAME))
-            )
+            models = self.desk.models
+            size = models.reader.release.contract.min_side
+            pixels = decode(data, min_side=size, name=NAME)
+            sent.prepared.get(None, lambda: prepare_eye(models.reader, pixels, models.looker))
         return token
 
     def _prepared(self, sent: Sent) -> Prepared:
         def make() -> Prepared:
-            return prepare_eye(self.desk.models.reader, decode(sent.picture.jpeg, name=NAME))
+            models = self.desk.models
+            return prepare_eye(models.reader, pixels(sent), models.looker)
 
         return sent.prepared.get(None, make)
 
-    def _first(self, *tokens: str) -> tuple[Eye, float | None]:
-        """Which eye the first one is, and how sure that is; None where the archive knows it."""
-        found = [self.desk.queries.get(token) for token in tokens]
-        one, other = (None if sent is None else sent.query.case.eye for sent in found)
-        if one is not None:
-            return one, None
-        if other is not None:
-            return OTHER[other], None
+    def _first(self, sent: Sequence[Sent]) -> tuple[Eye, float | None] | None:
+        """Which eye the first one is, and how sure that is; None where it has to be asked.
+
+        Raises:
+            ImageError: both seem to be the same eye.
+        """
+        known = [each.query.case.eye for each in sent]
         try:
             encoder, rule = self._sides
-            views = [four_views(encoder, pixels(sent)) for sent in found if sent is not None]
-            left = rule.left_first(*views)
-        except FoveolaError:  # without the rule a person has to look
-            return "right", 0.5
-        return ("left", left) if left >= 0.5 else ("right", 1 - left)
+            sides = rule.of(np.stack([four_views(encoder, pixels(each)) for each in sent]))
+        except FoveolaError:  # without the rule a person has to say it
+            sides = [Side("left", 0.5)] * 2
+        told = [side.eye if eye is None else eye for side, eye in zip(sides, known, strict=True)]
+        chances = [side.probability if eye is None else 1.0
+                   for side, eye in zip(sides, known, strict=True)]  # fmt: skip
+        sure = chances[0] * chances[1]
+        if told[0] == told[1] and sure >= SURE:
+            raise ImageError(texts()("both.same_eye", eye=told[0]))
+        first = known[0] or (None if known[1] is None else OTHER[known[1]])
+        if first is not None:
+            return first, None
+        return (told[0], sure) if told[0] != told[1] and sure >= SURE else None
 
     def _say(self, tokens: Sequence[str], first: Eye) -> None:
         """Note which eye each shows, and describe it anew where its encoder turns left eyes."""

@@ -15,10 +15,11 @@ from foveola.reading import Reading
 from foveola.report.reading import SEEN, among
 from foveola.service.both import Both, Pair
 from foveola.service.filters import offered
-from foveola.service.pages import Asked, OnDesk, Ticked, hit_values, page
+from foveola.service.pages import Asked, OnDesk, Ticked, Whose, hit_values, page
 from foveola.service.queries import Sent
 from foveola.service.refusals import nameless
 from foveola.service.texts import texts
+from foveola.trust.sentences import of_person
 from foveola.words import finding_word, is_phantom
 
 router = APIRouter(include_in_schema=False)
@@ -53,6 +54,7 @@ Paired = Annotated[tuple[Pair, dict[Eye, Sent]], Depends(pair_of)]
 @router.post("/people")
 def send(
     both: OnBoth,
+    whose: Whose,
     photograph: Annotated[list[Upload] | None, File()] = None,
     eye: Annotated[str, Form()] = "",
 ) -> Response:
@@ -63,14 +65,40 @@ def send(
     if len(files) > len(SEEN):
         raise HTTPException(422, texts()("both.too_many", count=len(files)))
     shown: Eye | None = "left" if eye == "left" else "right" if eye == "right" else None
-    token = both.receive(files, shown)
-    return RedirectResponse(f"/{'queries' if len(files) == 1 else 'people'}/{token}", 303)
+    return RedirectResponse(both.receive(files, shown, *whose), 303)
+
+
+def unsaid_of(token: str, both: OnBoth) -> tuple[str, ...]:
+    """Two photographs of which nobody said which is which.
+
+    Raises:
+        HTTPException: they are not kept any more.
+    """
+    tokens = both.unsaid.get(token)
+    if tokens is None or any(both.desk.queries.get(each) is None for each in tokens):
+        raise HTTPException(410, texts()("query.gone"))
+    return tokens
+
+
+Unsaid = Annotated[tuple[str, ...], Depends(unsaid_of)]
+
+
+@router.get("/eyes/{token}")
+def which(token: str, tokens: Unsaid) -> HTMLResponse:
+    """Where it is asked which eye the first of two photographs shows."""
+    return page("which.html", token=token, tokens=tokens)
+
+
+@router.post("/eyes/{token}")
+def say(both: OnBoth, tokens: Unsaid, eye: Annotated[Eye, Form()]) -> Response:
+    """Take the answer, and go to what is found."""
+    return RedirectResponse(both.say(tokens, eye), 303)
 
 
 @router.post("/people/{token}/swap")
 def swap(both: OnBoth, paired: Paired) -> Response:
     """Exchange left and right."""
-    return RedirectResponse(f"/people/{both.swap(paired[0])}", 303)
+    return RedirectResponse(both.swap(paired[0]), 303)
 
 
 @router.get("/people/{token}")
@@ -105,6 +133,7 @@ def _shown(
         cases = [case for hit in found.hits for case in hit.cases.values()]
         return {
             "found": found, "among": among(found), "phantoms": any(map(is_phantom, cases)),
+            "person": of_person(found.subject_known, found.excluded_same_subject),
         }  # fmt: skip
     eye: Eye = "left" if show == "left" else "right"
     return hit_values(desk, pair.tokens[eye], sent[eye], chosen) | {"eye": eye}

@@ -84,23 +84,34 @@ class Desk:
         """What the archive holds."""
         return self.retriever.archive.info()
 
-    def receive(self, data: bytes, eye: Eye | None = None) -> str:
+    def receive(
+        self, data: bytes, eye: Eye | None = None, subject: str | None = None, collection: str = ""
+    ) -> str:
         """Read, encode and keep a photograph that was sent; returns its token.
+
+        Args:
+            data: the file.
+            eye: which it shows, where that is known.
+            subject: pseudonym of whose it is, whose photographs are left out of what is found.
+            collection: name space of that pseudonym.
 
         Raises:
             ImageError: it is no photograph that can be used.
         """
         pixels = decode(data, min_side=MOST, name=NAME)
         once = same_scale(data, MOST, self.retriever.encoder.contract.min_side)
-        query = self.read(data, eye, pixels if once else None)
+        query = self.read(data, eye, subject, collection, pixels if once else None)
         return self.queries.put(query, pixels)
 
     def read(
-        self, data: bytes, eye: Eye | None = None, pixels: NDArray[np.uint8] | None = None
-    ) -> Query:
+        self, data: bytes, eye: Eye | None = None, subject: str | None = None,
+        collection: str = "", pixels: NDArray[np.uint8] | None = None,
+    ) -> Query:  # fmt: skip
         """The same without keeping it; `pixels` are given where they were decoded already."""
         with self.metrics.reading():
-            return self.retriever.read(data, NAME, eye=eye, pixels=pixels)
+            return self.retriever.read(
+                data, NAME, subject=subject, collection=collection, eye=eye, pixels=pixels
+            )
 
     def receive_case(self, id_: int) -> str:
         """Ask about a case of the archive itself; returns a token.

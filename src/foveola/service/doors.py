@@ -55,6 +55,8 @@ DOORS: dict[tuple[str, str], Door] = {
     ("GET", "/people/{token}/reading/report"): Door(action="export", heavy=True),
     ("GET", "/queries/{token}/reading/report"): Door(action="export", heavy=True),
     ("POST", "/people"): Door(heavy=True),
+    ("GET", "/eyes/{token}"): Door(),
+    ("POST", "/eyes/{token}"): Door(heavy=True),
     ("GET", "/people/{token}"): Door(action="search", heavy=True),
     ("POST", "/people/{token}/swap"): Door(heavy=True),
     ("GET", "/people/{token}/evidence/{label}/{eye}"): Door(),

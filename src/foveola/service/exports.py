@@ -133,7 +133,7 @@ def anonymous(case: Case, name: str) -> Case:
         case,
         image=name,
         path=name,
-        subject=left_out,
+        subject=None if case.subject is None else left_out,
         visit=left_out if isinstance(case.visit, str) else case.visit,
     )
 

@@ -3,11 +3,13 @@
 import threading
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from foveola.cases import Case, Eye
 from foveola.encoders.compiling import WAITED_FOR
 from foveola.encoders.reader import Reader
 from foveola.images.decode import decode
+from foveola.looks import Looker
 from foveola.matching import gallery, permission
 from foveola.matching.match import Matcher, MatchResult
 from foveola.people_search import PersonResult
@@ -44,21 +46,29 @@ class Models:
         with self._loading:
             return self._reader
 
+    @property
+    def looker(self) -> Looker:
+        """Tells whether a photograph shows a retina."""
+        with self._loading:
+            return self._looker
+
     def read(self, photographs: dict[Eye, bytes]) -> Reading:
         """Read the photographs of one person.
 
         Raises:
-            ImageError: one is no photograph that can be used, or both are one.
+            ImageError: one is no photograph that can be used, none shows a retina, or both are one.
         """
-        reader = self.reader
+        reader, looker = self.reader, self.looker
         side = reader.release.contract.min_side
         pixels = {eye: decode(data, min_side=side, name=name(eye))
                   for eye, data in photographs.items()}  # fmt: skip
         return read_prepared(
-            reader, {eye: prepare_eye(reader, each) for eye, each in pixels.items()}
+            reader, {eye: prepare_eye(reader, each, looker) for eye, each in pixels.items()}
         )
 
-    def similar(self, photographs: dict[Eye, bytes], k: int, where: str | None) -> PersonResult:
+    def similar(
+        self, photographs: dict[Eye, bytes], k: int, where: str | None, **person: Any
+    ) -> PersonResult:
         """The people of the archive most like that one.
 
         Raises:
@@ -67,7 +77,8 @@ class Models:
             ImageError: as from `read`.
         """
         asked = {
-            eye: self._retriever.read(data, name(eye), eye=eye) for eye, data in photographs.items()
+            eye: self._retriever.read(data, name(eye), eye=eye, **person)
+            for eye, data in photographs.items()
         }
         found: PersonResult = discreet(self._retriever.answer_person(asked, k, where=where))
         return found
@@ -96,6 +107,10 @@ class Models:
                 self.close()
                 self._matcher = now, Matcher.open(self._folder)
             return self._matcher[1]
+
+    @cached_property
+    def _looker(self) -> Looker:
+        return Looker.shipped(self._retriever.looker, together=WAITED_FOR)
 
     @cached_property
     def _reader(self) -> Reader:

@@ -1,7 +1,7 @@
 """The pages: requests in, HTML out. Nothing is computed here."""
 
 from functools import cache
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from fastapi import APIRouter, Depends, File, Form, HTTPException, Query, Request, Response
 from fastapi import UploadFile as Upload
@@ -62,6 +62,25 @@ def chosen_of(
     )
 
 
+class Person(NamedTuple):
+    """Whose photograph is sent: a pseudonym of the archive and its name space; None if not said."""
+
+    subject: str | None
+    collection: str
+
+
+def whose_of(
+    subject: Annotated[str, Form(
+        max_length=200, description="pseudonym of whose photograph it is, who is left out"
+    )] = "",
+    collection: Annotated[str, Form(max_length=200, description="of that pseudonym")] = "",
+) -> Person:  # fmt: skip
+    """Whose photograph is sent; in a form, as what stands in an address is logged."""
+    said = subject.strip()
+    return Person(said, collection) if said else Person(None, "")
+
+
+Whose = Annotated[Person, Depends(whose_of)]
 OnDesk = Annotated[Desk, Depends(desk_of)]
 Ticked = Annotated[Chosen, Depends(chosen_of)]
 
@@ -91,6 +110,7 @@ def start(desk: OnDesk) -> HTMLResponse:
 @router.post("/queries")
 def send(
     desk: OnDesk,
+    whose: Whose,
     photograph: Annotated[Upload | None, File()] = None,
     eye: Annotated[str, Form()] = "",
 ) -> Response:
@@ -99,7 +119,7 @@ def send(
     if not data:
         raise HTTPException(422, texts()("error.no_file"))
     shown: Eye | None = "left" if eye == "left" else "right" if eye == "right" else None
-    return RedirectResponse(f"/queries/{desk.receive(data, shown)}", 303)
+    return RedirectResponse(f"/queries/{desk.receive(data, shown, *whose)}", 303)
 
 
 @router.post("/cases/{id_}/like")

@@ -13,7 +13,7 @@ from foveola.regions import Box, Places, RegionHit, RegionResult, RegionSearch
 from foveola.regions.present import sentences
 from foveola.service.api import CONSIDERED, EXCLUDED, FAULTS, HELD, CaseOut
 from foveola.service.desk import NAME, Desk
-from foveola.service.pages import Asked, OnDesk, Ticked, page
+from foveola.service.pages import Asked, OnDesk, Ticked, Whose, page
 from foveola.service.pictures import Kept
 from foveola.service.queries import Sent
 from foveola.service.who import discreet, saw
@@ -109,6 +109,7 @@ class RegionOut(BaseModel):
 def search_region(
     desk: OnDesk,
     marker: Marking,
+    whose: Whose,
     photograph: Annotated[Upload, File(description="JPEG, PNG, TIFF, WebP or BMP")],
     region: Annotated[str, Form(
         max_length=200,
@@ -122,7 +123,7 @@ def search_region(
     box = Box.parse(region)
     search = marker.search
     data = photograph.file.read()
-    query = desk.read(data, eye)
+    query = desk.read(data, eye, *whose)
     result: RegionResult = discreet(
         search.search(query, search.look_at(data, query), box, k, where=where)
     )

@@ -14,6 +14,7 @@ from foveola.trust.familiarity import FOREIGN, UNUSUAL, Familiarity
 from foveola.trust.judged import HitTrust, Looks, QueryTrust
 
 POOR = 0.05  # gradability below which likeness says little
+LEAST = 128  # pixels of the shorter side; of less no lesion can be told
 
 
 def judge_picture(
@@ -21,6 +22,7 @@ def judge_picture(
     pooled: NDArray[np.float32],
     gradability: float,
     camera: str | None = None,
+    side: int = LEAST,
 ) -> Looks:
     """Whether a picture is a photograph of the retina, and good enough to be compared.
 
@@ -29,11 +31,12 @@ def judge_picture(
         pooled: (C,) what the encoder made of the picture.
         gradability: see `foveola.images.gradability`; 0 says that no field in colour was found.
         camera: that took it, where the archive has no photograph of that one.
+        side: pixels of its shorter side, as decoded.
     """
     unlike = None if known is None else known.unlike(pooled)
     line = FOREIGN if gradability >= WARN_BELOW else UNUSUAL  # two doubts are worse than one
     foreign = gradability == 0 or (unlike is not None and unlike >= line)
-    return Looks(unlike, foreign, poor=gradability < POOR, camera=camera)
+    return Looks(unlike, foreign, poor=gradability < POOR or side < LEAST, camera=camera)
 
 
 def is_far(known: Calibration | None, nearest: float | None) -> bool:
@@ -58,9 +61,8 @@ def judge_answer(
         anywhere: similarity to the nearest case of the archive, where a condition let only some be
             considered: what the archive suggests does not depend on that condition.
     """
-    comparable = not looks.foreign and not looks.poor
-    sufficient = comparable and not is_far(known, nearest)
-    told = sufficient or (comparable and not is_far(known, anywhere))
+    sufficient = looks.comparable and not is_far(known, nearest)
+    told = sufficient or (looks.comparable and not is_far(known, anywhere))
     return QueryTrust(
         suggestion=suggestion if told else None,
         nearest=None if known is None or nearest is None else percentile(nearest, known.nearest),

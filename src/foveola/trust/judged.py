@@ -50,6 +50,11 @@ class Looks:
     poor: bool = False
     camera: str | None = None
 
+    @property
+    def comparable(self) -> bool:
+        """Whether anything can be said of the picture."""
+        return not self.foreign and not self.poor
+
 
 @dataclass(frozen=True)
 class QueryTrust:

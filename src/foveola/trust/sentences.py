@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from foveola.cases import Case
+from foveola.images.gradability import warning
 from foveola.people import NORMAL
 from foveola.relevance.curve import Share
 from foveola.relevance.labels import FINDINGS, GRADE
@@ -10,7 +11,7 @@ from foveola.relevance.relevance import EVEN, Order
 from foveola.relevance.suggestion import Suggestion
 from foveola.trust.calibration import label_values
 from foveola.trust.familiarity import UNUSUAL
-from foveola.trust.judged import HitTrust, QueryTrust
+from foveola.trust.judged import HitTrust, Looks, QueryTrust
 from foveola.words import label_word
 
 LEAST = 5  # of 100 photographs, below which a label value is not named
@@ -58,6 +59,35 @@ def of_picture(trust: QueryTrust | None) -> list[str]:
     return [*_picture(trust), *_nearest(trust), *_camera(trust), *_trained(trust)]
 
 
+def of_quality(looks: Looks | None, gradability: float, name: str = "The photograph") -> str | None:
+    """A warning of what may not be gradable; None where all is well, or worse is said already."""
+    doubt = None if looks is not None and looks.foreign else warning(gradability)
+    return None if doubt is None else f"{name} {doubt}."
+
+
+def of_person(known: bool, left_out: int | None) -> str:
+    """What was left out of the query's own person.
+
+    Args:
+        known: whether it is known whose photograph the query is.
+        left_out: how many cases were; None where that is not for whoever asks.
+    """
+    if left_out is None:
+        return "what is of the same person, or so alike that it may be, is left out"
+    if known:
+        return (
+            f"{left_out:,} left out, with what is so alike that it may be"
+            if left_out
+            else "none left out"
+        )
+    unknown = "not known whose photograph this is"
+    return (
+        f"{unknown}; {left_out:,} left out, so alike that they may be of one person"
+        if left_out
+        else unknown
+    )
+
+
 def of_order(order: Order, label: str | None) -> str:
     """How the hits are ordered: "by the archive's labels (grade), looks second"."""
     if order == "learned":
@@ -78,12 +108,17 @@ def unrecorded(case: Case, label: str | None) -> bool:
     return label is not None and label_values(case, label) is None
 
 
+def of_refused(looks: Looks) -> str:
+    """Why nothing can be said of a picture that is not comparable, to follow its name."""
+    if looks.foreign:
+        return "does not look like a colour photograph of the retina"
+    return "shows too little of the retina"
+
+
 def _picture(trust: QueryTrust) -> list[str]:
     looks = trust.looks
-    if looks.foreign:
-        return [f"{NONE}: this does not look like a colour photograph of the retina."]
-    if looks.poor:
-        return [f"{NONE}: too little of the retina can be seen to compare it."]
+    if not looks.comparable:
+        return [f"{NONE}: this {of_refused(looks)}."]
     if looks.unlike is not None and looks.unlike >= UNUSUAL:
         return [
             "Unlike the photographs that the encoder knows: another camera, a rare disease, or "
@@ -93,7 +128,7 @@ def _picture(trust: QueryTrust) -> list[str]:
 
 
 def _nearest(trust: QueryTrust) -> list[str]:
-    if trust.looks.foreign or trust.looks.poor or trust.threshold is None or trust.nearest is None:
+    if not trust.looks.comparable or trust.threshold is None or trust.nearest is None:
         return []
     if trust.sufficient:
         return [
@@ -121,7 +156,7 @@ def _camera(trust: QueryTrust) -> list[str]:
 def _trained(trust: QueryTrust) -> list[str]:
     if trust.suggestion is not None:  # which hits are judged by, and which says it of itself
         return []
-    if trust.trained is None or trust.trained < KNOWN or trust.looks.foreign or trust.looks.poor:
+    if trust.trained is None or trust.trained < KNOWN or not trust.looks.comparable:
         return []
     return [
         f"The encoder was trained on {100 * trust.trained:.0f} % of the archive's photographs, and "

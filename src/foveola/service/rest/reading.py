@@ -7,11 +7,11 @@ from fastapi import UploadFile as Upload
 from pydantic import BaseModel, Field
 
 from foveola.cases import Eye
-from foveola.errors import ArchiveError
+from foveola.errors import ArchiveError, ImageError
 from foveola.people_search import PersonHit, PersonResult
 from foveola.reading import EyeReading, Reading
 from foveola.service.api import FAULTS, CaseOut
-from foveola.service.pages import OnDesk
+from foveola.service.pages import OnDesk, Whose
 from foveola.service.who import may_match
 
 NOTE = "Probabilities for whoever looks at the photographs; no diagnosis."
@@ -79,7 +79,10 @@ class ReadOut(BaseModel):
     )
     thresholds: Shares = Field(description="above which a label counts as found")
     found: list[str] = Field(description="labels above their thresholds")
-    eyes: dict[Literal["left", "right"], EyeOut] = Field(description="of each eye that was sent")
+    eyes: dict[Literal["left", "right"], EyeOut] = Field(description="of each eye that was read")
+    refused: dict[Literal["left", "right"], str] = Field(
+        description="why nothing is said of an eye that was sent; no retina is seen in it"
+    )
     warnings: list[str] = Field(description="what a user must know before trusting it")
     similar: list[PersonOut] = Field(description="people of the archive, the most similar first")
     similar_missing: str | None = Field(
@@ -97,7 +100,7 @@ class ReadOut(BaseModel):
             probabilities=_shares(said.labels, said.probabilities),
             thresholds=_shares(said.labels, said.thresholds), found=list(said.found),
             eyes={eye: EyeOut.of(said.labels, of) for eye, of in said.eyes.items()},
-            warnings=list(said.warnings),
+            refused=dict(said.refused), warnings=list(said.warnings),
             similar=[] if alike is None else [PersonOut.of(hit) for hit in alike.hits],
             similar_missing=missing, reader=said.reader, fingerprint=said.fingerprint,
             milliseconds=round(said.milliseconds, 2),
@@ -111,6 +114,7 @@ def _shares(labels: tuple[str, ...], values: Any) -> Shares:
 @router.post("/read")
 def read(
     desk: OnDesk,
+    whose: Whose,
     left: Annotated[Upload | None, File(description="photograph of the left eye")] = None,
     right: Annotated[Upload | None, File(description="photograph of the right eye")] = None,
     k: Annotated[int, Form(ge=0, le=100, description="similar people wanted")] = 5,
@@ -128,7 +132,9 @@ def read(
     if k == 0:
         return ReadOut.of(said, None, None)
     try:
-        return ReadOut.of(said, desk.models.similar(sent, k, where), None)
+        return ReadOut.of(said, desk.models.similar(sent, k, where, **whose._asdict()), None)
     except ArchiveError:
         missing = "the archive does not know which photographs are whose, and of which eye"
         return ReadOut.of(said, None, missing)
+    except ImageError as error:  # by the archive's own encoder
+        return ReadOut.of(said, None, str(error))

@@ -23,6 +23,9 @@ DIMENSION = _FREQUENCIES**2 - 1  # without the mean
 _ANGLES = (-14, -7, 7, 14)  # degrees; between two of them a fingerprint still finds its own
 _CROPS = (0.9, 0.8, 0.7)  # share of each side
 ASKED = 1 + len(_ANGLES) + len(_CROPS)  # versions that a photograph asks with; the first is plain
+SAME = (
+    0.95  # cosine of marks above which two are one picture: fellow eyes have up to .77, copies .97
+)
 _BLOCK = 8_000_000  # similarities held at a time: 32 MB
 
 
@@ -31,11 +34,23 @@ def fingerprints(prepared: Pixels) -> Vectors:
 
     The first half as it is, the second mirrored; in each the plain version first.
     """
-    small = cv2.resize(prepared, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
-    green = small[..., 1].astype(np.float32)
-    weight = (small.max(axis=2) > 12).astype(np.float32)
+    green, weight = _shrunk(prepared)
     halves = [(green, weight), (green[:, ::-1].copy(), weight[:, ::-1].copy())]
     return np.stack([np.stack([_one(g, w) for g, w in _versions(*half)]) for half in halves])
+
+
+def mark(prepared: Pixels) -> Vectors:
+    """(S, S, 3) uint8 field of view -> (2, DIMENSION) float32 unit rows, plain and mirrored."""
+    green, weight = _shrunk(prepared)
+    return np.stack([_one(green, weight), _one(green[:, ::-1].copy(), weight[:, ::-1].copy())])
+
+
+def same_picture(one: Vectors, other: Vectors) -> bool:
+    """Whether two marks are of one picture, perhaps saved in another way or mirrored.
+
+    Fellow eyes differ far more, and two photographs of one eye do, too.
+    """
+    return bool((one @ other[0]).max() > SAME)
 
 
 def nearest(
@@ -65,6 +80,12 @@ def nearest(
         values = np.take_along_axis(similar, best, axis=1)
         for row, at in zip(*np.nonzero(values >= least), strict=True):
             yield start + int(row), int(best[row, at]), float(values[row, at])
+
+
+def _shrunk(prepared: Pixels) -> tuple[Vectors, Vectors]:
+    """Green channel and weight, (64, 64) each."""
+    small = cv2.resize(prepared, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
+    return small[..., 1].astype(np.float32), (small.max(axis=2) > 12).astype(np.float32)
 
 
 def _versions(green: Vectors, weight: Vectors) -> Iterator[tuple[Vectors, Vectors]]:

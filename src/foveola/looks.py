@@ -1,0 +1,81 @@
+"""What an encoder makes of a picture, and whether it is a photograph of the retina at all.
+
+Every door asks here before anything is said of a picture: search, readers and the service.
+"""
+
+from collections.abc import Mapping
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foveola.cases import Eye
+from foveola.encoders.encoder import Description, Encoder
+from foveola.encoders.release import DEFAULT, read_release
+from foveola.errors import ImageError
+from foveola.trust import Familiarity, Looks, judge_picture
+from foveola.trust.sentences import of_refused
+
+TWICE = "both eyes show the very same photograph; give each eye's own, or one eye alone"
+
+
+class Looker:
+    """An encoder, and what it knows of photographs of the retina. Safe to use from several threads.
+
+    Args:
+        encoder: that looks; one without `familiarity.npz` tells by gradability alone.
+    """
+
+    def __init__(self, encoder: Encoder) -> None:
+        self.encoder = encoder
+        self._known = Familiarity.load(encoder.release.folder)
+
+    @classmethod
+    def shipped(cls, own: Self | None = None, together: int = 1) -> Self:
+        """Load the shipped encoder's, by which readers are told what they may read.
+
+        Args:
+            own: of an archive; taken where it is the same, as it is loaded already.
+            together: cores that work on one photograph, as for `Encoder`.
+        """
+        release = read_release(DEFAULT)
+        same = own is not None and own.encoder.fingerprint == release.fingerprint
+        if own is not None and same and own._known is not None:
+            return own
+        return cls(Encoder(release, together=together))
+
+    def look(
+        self, image: NDArray[np.uint8], eye: Eye | None = None, camera: str | None = None
+    ) -> tuple[Description, Looks]:
+        """(H, W, 3) uint8 RGB as decoded -> its description, and whether it can be compared.
+
+        Args:
+            image: the picture.
+            eye: which it shows, where that is known.
+            camera: that took it, where the archive has no photograph of that one.
+        """
+        seen = self.encoder.describe(image, eye)
+        side = min(image.shape[:2])
+        return seen, judge_picture(self._known, seen.pooled, seen.gradability, camera, side)
+
+
+def refused(looks: Mapping[Eye, Looks]) -> dict[Eye, str]:
+    """Say of which eyes nothing can be said, and why: the words follow "the photograph of it".
+
+    Raises:
+        ImageError: nothing can be said of any.
+    """
+    why = {eye: of_refused(each) for eye, each in looks.items() if not each.comparable}
+    if looks and len(why) == len(looks):
+        said = " and ".join(
+            f"the photograph of the {eye} eye {words}" for eye, words in why.items()
+        )
+        raise ImageError(f"{said}, so nothing is said of it; give a photograph of the retina")
+    return why
+
+
+def left_out(why: Mapping[Eye, str]) -> list[str]:
+    """What a user is told of the eyes of which nothing is said."""
+    return [
+        f"the photograph of the {eye} eye {words} and was left out" for eye, words in why.items()
+    ]

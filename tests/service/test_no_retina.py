@@ -1,0 +1,186 @@
+"""What the service says of pictures without a retina, of one picture twice, and of whose it is."""
+
+import html
+import re
+from pathlib import Path
+
+import pytest
+
+import refused
+from foveola.matching.laterality import Side
+from foveola.retrieval import Retriever
+
+WHY = re.compile("does not look like a colour photograph of the retina|shows too little of the")
+SHARE = re.compile(r"\d ?%|no diagnosis")
+
+
+def post(client, paths, **fields):
+    files = [("photograph", ("x.png", Path(path).read_bytes(), "image/png")) for path in paths]
+    return client.post("/people", files=files, data=fields)
+
+
+def rest(client, **eyes):
+    files = {eye: ("x.png", Path(path).read_bytes(), "image/png") for eye, path in eyes.items()}
+    return client.post("/api/v1/read", files=files, data={"k": 3})
+
+
+@pytest.fixture(scope="module")
+def folder(eyes, tmp_path_factory):
+    made = tmp_path_factory.mktemp("refused")
+    for name, pixels in refused.unreadable(refused.read(eyes[1])).items():
+        refused.write(made / f"{name}.png", pixels)
+    refused.write(made / "doubtful.png", refused.doubtful(refused.read(eyes[1])))
+    return made
+
+
+@pytest.mark.parametrize("name", ["chest", "cat", "disc", "tiny", "poor"])
+def test_one_such_picture_is_refused_by_page_report_and_rest(client, folder, name):
+    picture = folder / f"{name}.png"
+    address = post(client, [picture], eye="left").headers["location"]
+    for path in (f"{address}/reading", f"{address}/reading/report"):
+        answer = client.get(path)
+        assert answer.status_code == 422
+        assert WHY.search(answer.text)
+        assert not SHARE.search(refused.words(answer.text))
+    assert client.get(f"{address}/reading/evidence/D/left").status_code == 422
+    said = rest(client, left=picture)
+    assert said.status_code == 422
+    assert list(said.json()) == ["detail"]
+    assert WHY.search(said.json()["detail"])
+
+
+def test_of_a_pair_the_one_retina_is_read_and_compared_alone(client, folder, eyes):
+    right = eyes[0]
+    address = post(client, [folder / "chest.png", right], eye="left").headers["location"]
+    alone = rest(client, right=right).json()
+    both = rest(client, left=folder / "chest.png", right=right).json()
+    assert both["probabilities"] == alone["probabilities"]
+    assert list(both["eyes"]) == ["right"]
+    assert WHY.search(both["refused"]["left"])
+    assert [p["similarity"] for p in both["similar"]] == [p["similarity"] for p in alone["similar"]]
+    reading = client.get(address, params={"show": "reading"}).text
+    people = client.get(address).text
+    reports = [client.get(f"{address}/{of}report").text for of in ("", "reading/")]
+    for text in (reading, people, *reports):
+        assert "left eye" in text.lower()
+        assert WHY.search(html.unescape(text))
+    assert "This eye" in reading
+    assert reading.count("not read") == 8  # labels
+    assert client.get(f"{address}/evidence/D/left").status_code == 404
+    assert client.get(f"{address}/evidence/D/right").status_code == 200
+
+
+def test_of_two_such_pictures_nobody_is_found(client, folder):
+    address = post(client, [folder / "chest.png", folder / "cat.png"], eye="left")
+    for show in ("people", "reading"):
+        text = client.get(address.headers["location"], params={"show": show}).text
+        assert 'role="alert"' in text
+        assert WHY.search(text)
+        assert 'class="hit panel"' not in text
+        assert not re.search(r"\d ?%", refused.words(text))
+
+
+def test_one_picture_twice_is_refused_when_it_is_sent(client, eyes, tmp_path):
+    same = refused.write(tmp_path / "same.png", refused.read(eyes[0]))
+    for other in (eyes[0], same):
+        for fields in ({}, {"eye": "left"}):
+            answer = post(client, [eyes[0], other], **fields)
+            assert answer.status_code == 422
+            assert "very same photograph" in html.unescape(answer.text)
+
+
+@pytest.fixture
+def sides(client, monkeypatch):
+    """Lets a test say what the rule tells of two photographs: eye and probability of each."""
+    both = client.app.state.both
+    monkeypatch.setattr("foveola.service.both.four_views", lambda *_: 0)
+
+    def tell(*told):
+        class Rule:
+            def of(self, _):
+                return [Side(*each) for each in told]
+
+        monkeypatch.setitem(both.__dict__, "_sides", (None, Rule()))
+
+    return tell
+
+
+def test_two_left_eyes_are_no_pair(client, eyes, sides):
+    sides(("left", 0.99), ("left", 0.97))
+    answer = post(client, eyes)
+    assert answer.status_code == 422
+    assert "both photographs seem to show a left eye" in answer.text
+    assert post(client, eyes, eye="left").status_code == 303  # who says it knows better
+
+
+@pytest.mark.parametrize("told", [
+    (("left", 0.97), ("right", 0.9)), (("left", 0.5), ("right", 0.5)),
+    (("left", 0.99), ("left", 0.6)), (("right", 0.8), ("left", 0.8)),
+])  # fmt: skip
+def test_a_side_that_is_not_sure_is_asked_for(client, eyes, sides, told):
+    sides(*told)
+    address = post(client, eyes).headers["location"]
+    assert address.startswith("/eyes/")
+    text = client.get(address).text
+    assert "Which eye does the first photograph show?" in text
+    assert "%" not in refused.words(text)
+    assert client.post(address).status_code == 422
+    assert client.post(address, data={"eye": "both"}).status_code == 422
+    shown = client.post(address, data={"eye": "right"}).headers["location"]
+    pair = client.app.state.both.pairs.get(shown.rpartition("/")[2])
+    right = client.app.state.desk.queries.get(pair.tokens["right"])
+    assert right.query.case.eye == "right"
+    assert "were told from the pictures" not in client.get(shown).text
+    assert client.get("/eyes/nothing").status_code == 410
+
+
+def test_a_side_that_is_sure_is_told(client, eyes, sides):
+    sides(("right", 0.99), ("left", 0.98))
+    address = post(client, eyes).headers["location"]
+    assert address.startswith("/people/")
+    assert "right with a probability of 97 %" in client.get(address).text
+
+
+def test_people_and_hits_are_warned_of_a_photograph_that_may_not_be_graded(client, folder, eyes):
+    address = post(client, [folder / "doubtful.png", eyes[0]], eye="left").headers["location"]
+    for text in (
+        client.get(address).text,
+        client.get(address, params={"show": "left"}).text,
+        client.get(address, params={"show": "reading"}).text,
+        client.get(f"{address}/report").text,
+    ):
+        assert "may be too dark, blurred or hazy" in text
+    data = {"photograph": ("x.png", (folder / "doubtful.png").read_bytes(), "image/png")}
+    said = client.post("/api/v1/search", files=data).json()["sentences"]
+    assert any("may be too dark, blurred or hazy" in line for line in said)
+
+
+def test_whose_photograph_it_is_is_said_and_can_be_given(client, served, photographs, tmp_path):
+    with Retriever.open(served) as retriever:
+        own = next(
+            case for _, case in retriever.archive.cases() if case.path == str(photographs[0])
+        )
+    new = refused.write(tmp_path / "new.png", refused.read(photographs[0]))  # another file
+    unknown, given, another = (
+        client.get(answer.headers["location"])
+        for answer in (
+            post(client, [new]),
+            post(client, [new], subject=own.subject, collection="p"),
+            post(client, [new], subject="somebody else", collection="p"),
+        )
+    )
+    assert "Same person: not known whose photograph this is" in unknown.text
+    assert "4 photographs of the same person left out" in given.text
+    assert "Same person: none left out" in another.text
+    assert all("subject" not in str(each.url) for each in (unknown, given, another))
+    start = client.get("/").text
+    assert 'name="subject"' in start
+    assert 'name="collection" value="p"' in start
+    data = {"photograph": ("x.png", new.read_bytes(), "image/png")}
+    said = client.post("/api/v1/search", files=data, data={"subject": own.subject,
+                                                           "collection": "p"}).json()  # fmt: skip
+    assert said["excluded_same_subject"] == 4
+    for address, words in ((unknown, "not known whose"), (another, "none left out")):
+        report = client.get(f"{str(address.url).replace(str(client.base_url), '')}/report").text
+        assert words in report
+        assert "somebody else" not in report
