@@ -99,8 +99,8 @@ def through_alpha(
     for top, bottom in strips(height, width):
         colour, alpha = seen(top, bottom)
         low, high = min(low, int(alpha.min())), max(high, int(alpha.max()))
-        colours.append(colour[::4, ::4])
-        alphas.append(alpha[::4, ::4])
+        colours.append(colour[::4, ::4].copy())  # a view would keep all of the picture
+        alphas.append(alpha[::4, ::4].copy())
     if high == 0 or low == 255:
         return lambda top, bottom: seen(top, bottom)[0]
     thin = np.concatenate(colours)
