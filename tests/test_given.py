@@ -80,13 +80,14 @@ def test_matching_takes_a_photograph_in_every_form(photographs, form):
 
 @pytest.mark.parametrize("form", FORMS)
 def test_reading_takes_a_photograph_in_every_form(photographs, form, monkeypatch):
-    monkeypatch.setattr(person, "_reading", lambda reader, paths, seen, start: (paths, seen))
-    contract = SimpleNamespace(min_side=None)
+    monkeypatch.setattr(person, "_read", lambda reader, paths, seen, start: (paths, seen))
+    contract = SimpleNamespace(min_side=None, orient=False)
     reader = SimpleNamespace(
         release=SimpleNamespace(contract=contract), prepare=lambda pixels, _=None: pixels
     )
-    paths, seen = read_person(reader, FORMS[form](photographs[0]), None)
-    assert np.array_equal(seen["left"].pixels, decode(photographs[0]))
+    looker = SimpleNamespace(look=lambda pixels: (SimpleNamespace(gradability=1), None))
+    paths, seen = read_person(reader, FORMS[form](photographs[0]), None, looker)
+    assert np.array_equal(seen["left"].squares["left"], decode(photographs[0]))
     named = form not in ("bytes", "pixels")
     assert paths == {"left": photographs[0] if named else Path("left eye")}
 
@@ -151,6 +152,8 @@ NAMED = {
 INSIDE = {
     "Archive.__init__",
     "Manifest.__init__",
+    "Matcher.__init__",
+    "count_missing",
     "forget_missing",
 }  # others make them
 

@@ -152,6 +152,7 @@ def odd_archive(folder, spellings, collection="p"):
         for n, subject in enumerate(spellings):
             db.execute("UPDATE cases SET subject = ?, collection = ? WHERE image = ?",
                        (subject, collection, f"{n}.png"))  # fmt: skip
+        db.execute("DROP TABLE checks")  # which came later
     db.close()
     return folder
 

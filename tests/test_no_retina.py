@@ -94,7 +94,7 @@ def test_a_table_says_who_was_not_read_and_why(reader, folder, eyes):
 
 def test_two_of_them_are_refused_with_both_reasons(reader, folder):
     with pytest.raises(ImageError, match=r"left eye does not .* right eye shows too little"):
-        read_person(reader, folder / "cat.png", folder / "blurred.png")
+        read_person(reader, folder / "cat.png", folder / "poor.png")
 
 
 def test_a_photograph_is_read_as_before(reader, eyes):
@@ -150,7 +150,7 @@ def test_one_picture_is_not_two_eyes(reader, retriever, eyes, tmp_path, name):
     other = tmp_path / name
     with pytest.raises(ImageError, match="very same photograph"):
         read_person(reader, eyes[0], other)
-    with pytest.raises(ImageError, match=r"very same photograph|archive knows it as"):
+    with pytest.raises(ImageError, match="very same photograph"):
         retriever.search_person(eyes[0], other)
     cases = [
         Case(image=eye, path=str(path), subject="a", eye=eye)
@@ -168,6 +168,8 @@ def test_whose_it_is_not_known_is_said(retriever, eyes, tmp_path):
     unknown = retriever.search(new, 3)
     assert unknown.sentences[-1] == "Same person: not known whose photograph this is."
     assert retriever.search(new, 3, subject="nobody").sentences[-1] == "Same person: none left out."
-    assert retriever.search(new, 3, subject=known).sentences[-1].endswith("4 left out.")
+    assert (
+        retriever.search(new, 3, subject=known).sentences[-1].startswith("Same person: 4 left out")
+    )
     done = foveola("search", retriever.archive.folder, new, "-k", 2)
-    assert "; not known whose photograph this is; ordered" in done.stderr
+    assert "same person: not known whose photograph this is; ordered" in done.stderr

@@ -4,6 +4,7 @@
         ConfigError     a setting is missing, unknown or out of range
         ManifestError   the table of images is not what it should be
         ImageError      a file is not a photograph that can be used
+            PairError       two photographs are not the two eyes of one person
         EncoderError    a model is missing, damaged or of another kind
         ArchiveError    an archive is missing, damaged, busy or of another encoder
             NoCaseError     it holds no such case
@@ -42,6 +43,10 @@ class ManifestError(FoveolaError):
 
 class ImageError(FoveolaError):
     """A file is not a photograph that can be used."""
+
+
+class PairError(ImageError):
+    """Two photographs are not the left and the right eye of one person."""
 
 
 class EncoderError(FoveolaError):

@@ -61,7 +61,10 @@ def test_search_prints_hits_to_stdout_and_notes_to_stderr(archive, query):
     result = foveola("search", archive, query, "-k", "3")
     assert result.returncode == 0
     assert len(result.stdout.splitlines()) == 4
-    assert "28 cases compared; 3 of the query's own subject left out" in result.stderr
+    assert (
+        "28 cases compared; same person: 3 left out, with what is so alike that it may be"
+        in result.stderr
+    )
 
 
 def test_search_as_json_is_one_line_with_everything(archive, query):

@@ -57,7 +57,7 @@ def test_search_warns_of_its_query_in_words_json_and_report(indexed, folder, tmp
     value = json.loads(result.stdout)["query"]["gradability"]
     assert value < 0.5
     said = f"may be too dark, blurred or hazy to be graded (gradability {value:.2f})"
-    assert f"the query {said}" in result.stderr
+    assert f"The photograph {said}" in result.stderr
     assert said in html.unescape(page.read_text())
 
 
@@ -74,10 +74,18 @@ def test_search_says_nothing_of_a_sound_query(indexed, folder, tmp_path):
 def test_search_for_people_warns_of_the_eye_it_is_of(phantoms, folder, tmp_path):
     assert foveola("index", tmp_path / "archive", phantoms).returncode == 0
     sound = next(path for path in sorted(folder.iterdir()) if path.name != "dark.png")
-    asked = "--left", sound, "--right", folder / "dark.png"  # the archive knows the left
+    other = next(folder.glob("*_R_*"))
+    dim = cv2.imread(str(other)).astype(np.float32) * 0.15  # a retina is still seen
+    cv2.imwrite(str(tmp_path / "dim.png"), dim.astype(np.uint8))
+    asked = "--left", sound, "--right", tmp_path / "dim.png"  # the archive knows the left
     result = foveola("search", tmp_path / "archive", *asked, "--json")
     assert result.returncode == 0, result.stderr
     query = json.loads(result.stdout)["query"]
     assert query["right"]["gradability"] < 0.5 < query["left"]["gradability"]
-    assert "the right eye may be too dark" in result.stderr
+    assert "the photograph of the right eye may be too dark" in result.stderr
     assert "the left eye may" not in result.stderr
+    asked = "--left", sound, "--right", folder / "dark.png"
+    result = foveola("search", tmp_path / "archive", *asked, "--json")
+    said = "the photograph of the right eye shows too little of the retina and was left out"
+    assert said in result.stderr
+    assert json.loads(result.stdout)["judged_by"] == ["left"]

@@ -5,6 +5,7 @@ import io
 import pytest
 
 from foveola.cli.output import progress
+from foveola.plain import PlainStream
 
 
 class Terminal(io.StringIO):
@@ -19,7 +20,9 @@ class Terminal(io.StringIO):
 )
 def test_a_bar_never_says_nought_of_nought(monkeypatch, total, count, shown):
     monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setattr("sys.stderr", terminal := Terminal())  # not in a fixture: pytest sets it
+    terminal = Terminal()  # not in a fixture: pytest sets stderr
+    monkeypatch.setattr("sys.__stderr__", terminal)
+    monkeypatch.setattr("sys.stderr", PlainStream(terminal))  # as commands do
     with progress("encoding queries", total) as advance:
         advance(count)
     said = terminal.getvalue()

@@ -212,9 +212,12 @@ def test_a_folder_is_indexed_and_no_name_is_told_or_kept(export, photographs, tm
 
     query = tmp_path / "query.dcm"
     shutil.copy(next((export / f"{MARK}^Erika").rglob(f"{MARK}0")), query)
-    found = foveola("search", tmp_path / "A", query, "-k", 1)
+    found = foveola("search", tmp_path / "A", query, "-k", 1, "--same-subject")
     assert "+1.0000" in found.stdout
     assert MARK not in found.stdout + found.stderr
+    unnamed = foveola("search", tmp_path / "A", query, "-k", 1)
+    assert "1 left out, so alike that they may be of one person" in unnamed.stderr
+    assert MARK not in unnamed.stdout + unnamed.stderr
 
 
 def holds_mark(path):

@@ -109,7 +109,10 @@ def test_words_of_each_case_and_of_the_answer():
         "Ordered by the archive's labels (grade), looks second; grade is recorded for 1 of 2 hits."
         in answer
     )
-    assert "10 cases compared; 3 of the same subject left out." in words
+    unknown = (
+        "not known whose photograph this is; 3 left out, so alike that they may be of one person"
+    )
+    assert f"10 cases compared; same person: {unknown}." in words
     assert words[-1] == "https://foveola.example/cases/4"
     assert PHANTOMS not in words
 

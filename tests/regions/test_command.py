@@ -51,7 +51,7 @@ def test_off_and_on_and_the_way_there(own, photograph):
     )
     first = foveola("search", own, photograph, "--region", "0.5,0.5", "-k", 2)
     assert len(first.stdout.splitlines()) == 3
-    assert "28 cases compared; 3 of the query's own subject left out" in first.stderr
+    assert "28 cases compared; same person: 3 left out" in first.stderr
 
 
 def test_what_is_removed_leaves_the_side_file(own):

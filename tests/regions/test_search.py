@@ -38,7 +38,7 @@ def other_file(case):
 
 def test_a_place_is_found_again_where_it_is(search, kept):
     id_, case = case_of(kept)
-    found = ask(search, other_file(case))
+    found = ask(search, other_file(case), same_subject=True)
     assert not found.in_archive
     assert found.hits[0].id == id_
     assert found.hits[0].similarity == pytest.approx(found.itself, abs=0.01)
@@ -50,6 +50,16 @@ def test_a_place_is_found_again_where_it_is(search, kept):
     similarities = [hit.similarity for hit in found.hits]
     assert similarities == sorted(similarities, reverse=True)
     assert similarities[-1] >= found.typical
+
+
+def test_who_is_so_alike_that_they_may_be_the_same_is_left_out_and_counted(search, kept):
+    id_, case = case_of(kept)
+    found = ask(search, other_file(case), k=40)
+    assert id_ not in [hit.id for hit in found.hits]
+    assert found.excluded_same_subject > 0
+    assert found.considered + found.excluded_same_subject == 32
+    named = ask(search, other_file(case), k=40, same_subject=True)
+    assert named.excluded_same_subject == 0
 
 
 def test_the_best_box_matches_a_loop():
@@ -130,23 +140,25 @@ def test_it_follows_what_is_removed_and_added(own):
     data = other_file(case)
     at = own / "regions" / "places.i8"
     with RegionSearch.open(own) as search:
-        assert ask(search, data).hits[0].id == id_
+        assert ask(search, data, same_subject=True).hits[0].id == id_
         slot = search._store.slots["id"].tolist().index(id_)
         before = np.fromfile(at, np.int8).reshape(32, -1)
         with Archive.open(own) as archive:
             archive.remove(image=case.path)
-        assert ask(search, data).considered == 31  # at once, whatever the side file holds
+        assert (
+            ask(search, data, same_subject=True).considered == 31
+        )  # at once, whatever the side file holds
         assert forget_missing(own) == 1
         assert forget_missing(own) == 0
         after = np.fromfile(at, np.int8).reshape(32, -1)
         assert before[slot].any() and not after[slot].any()  # noqa: PT018
         assert (np.delete(before, slot, 0) == np.delete(after, slot, 0)).all()
         add_missing(own, [case])
-        missing = ask(search, data)
+        missing = ask(search, data, same_subject=True)
         assert (missing.considered, missing.undescribed) == (31, 1)
         done = update(own)
         assert (done.cases, done.added, done.removed) == (32, 1, 0)
-        found = ask(search, data)
+        found = ask(search, data, same_subject=True)
         assert (found.considered, found.undescribed) == (32, 0)
         assert found.hits[0].id != missing.hits[0].id
 
@@ -163,11 +175,11 @@ def test_a_photograph_that_changed_is_not_searched_by_what_it_was(own, tmp_path)
     assert [f.case.image for f in update(own).failed] == []  # the archive has not seen it either
     add_missing(own, [changing])
     with RegionSearch.open(own) as search:
-        found = ask(search, other_file(other))
+        found = ask(search, other_file(other), same_subject=True)
         assert (found.considered, found.undescribed) == (32, 1)
         done = update(own)
         assert (done.cases, done.added, done.removed) == (33, 1, 1)
-        assert ask(search, other_file(other)).considered == 33
+        assert ask(search, other_file(other), same_subject=True).considered == 33
 
 
 def test_a_run_that_was_cut_short_ends_as_an_undisturbed_one(own, monkeypatch):

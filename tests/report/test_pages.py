@@ -106,20 +106,26 @@ def test_two_unlabelled_images_do_not_share_a_grade():
 
 def test_the_search_says_what_was_compared_and_what_was_left_out():
     search = a_search(
-        None, [a_case()], considered=4268, excluded_same_subject=3, where="eye = 'left'"
-    )
+        a_case("q.jpg", subject="s-1"), [a_case()],
+        considered=4268, excluded_same_subject=3, where="eye = 'left'",
+    )  # fmt: skip
     words = page_of(
         search, encoder_card={"name": "fovea-1", "fingerprint": "0123456789abcdef"}
     ).words()
     for found in (
         "4,268 cases",
-        "3 images of the same subject left out",
+        "Same person 3 left out, with what is so alike that it may be",
         "eye = 'left'",
         "fovea-1 0123456789ab ",
     ):
         assert found in words
     plain = page_of(a_search(None, [a_case()], considered=1)).words()
-    for found in ("1 case ", "no image left out", "Filter none", "Encoder enc"):
+    for found in (
+        "1 case ",
+        "Same person not known whose photograph this is",
+        "Filter none",
+        "Encoder enc",
+    ):
         assert found in plain
 
 

@@ -57,7 +57,7 @@ def test_each_eye_says_which_eye_of_the_query_it_is_like():
     assert "diabetes glaucoma" in said
     assert first < second
     assert "1,234 people, each at one visit" in said
-    assert "2 other visits of the same subject left out" in said
+    assert "Same person not known whose photograph this is; 2 left out, so alike" in said
     assert "5 photographs without subject or eye" in said
     assert "The right eye is shown on the left" in said
 

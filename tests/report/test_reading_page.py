@@ -11,7 +11,7 @@ SAID = SimpleNamespace(
     labels=("N", "D"), probabilities=(0.4, 0.306),
     eyes={"left": SimpleNamespace(probabilities=(0.9, 0.1))},
     thresholds=(0.5, 0.25), found=("D",), warnings=("look <closely>",),
-    reader="made-reader", fingerprint="f" * 32,
+    reader="made-reader", fingerprint="f" * 32, refused={},
 )  # fmt: skip
 
 
@@ -22,10 +22,11 @@ def words(page):
 
 def page_of(**changed):
     given = {
+        "reading": SAID,
         "pictures": {"left": JPEG},
         "evidence": {"D": {"left": JPEG}},
     } | changed
-    return reading_page(SAID, **given)
+    return reading_page(**given)
 
 
 def test_each_finding_has_its_probabilities_and_threshold():
@@ -50,6 +51,14 @@ def test_a_missing_eye_is_said_to_be_missing():
     assert "both eyes together" not in words(page)
     assert page.count("right eye: no photograph") == 2  # given, and evidence
     assert "left eye, where it speaks for diabetes" in page
+
+
+def test_an_eye_that_was_refused_says_why():
+    why = "shows too little of the retina"
+    page = page_of(reading=SimpleNamespace(**vars(SAID) | {"refused": {"right": why}}))
+    assert f"Right eye {why}" in words(page)
+    assert page.count("right eye: no photograph") == 1  # as evidence
+    assert words(page).count("left out") == 1
 
 
 def test_findings_of_similar_people_are_counted():

@@ -18,6 +18,7 @@ from learned.made import archive_of, direction, entries
 
 RETINA = Looks(unlike=0.5, foreign=False)
 FOREIGN, POOR = Looks(unlike=1.0, foreign=True), Looks(unlike=0.5, foreign=False, poor=True)
+MARK = np.zeros((2, 255), np.float32)
 NEW = direction(np.random.default_rng(99), 1, noise=0.4)
 
 
@@ -40,13 +41,13 @@ def retriever(folder, tmp_path_factory):
 
 def query(descriptor=NEW, looks=RETINA, id_=None, **record):
     case = Case(image="q.jpg", path="/q.jpg", **record)
-    return Query(case, id_, bytes(16), descriptor, 0.9, looks, np.zeros((2, 255), np.float32))
+    return Query(case, id_, bytes(16), descriptor, 0.9, looks, MARK)
 
 
 def in_archive(retriever, id_):
     ids, matrix = retriever.archive.vectors()
     case = retriever.archive.case(id_)
-    return Query(case, id_, bytes(16), matrix[ids.tolist().index(id_)], 0.9, RETINA)
+    return Query(case, id_, bytes(16), matrix[ids.tolist().index(id_)], 0.9, RETINA, MARK)
 
 
 def told(result):

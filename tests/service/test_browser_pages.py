@@ -187,6 +187,7 @@ def test_no_page_is_wider_than_the_screen(browser, address, eyes, width):
     page.set_default_timeout(60_000)
     page.goto(address)
     page.set_input_files("#photograph", [str(path) for path in eyes])
+    page.get_by_role("radio", name="right").check()
     page.get_by_role("button", name="Find similar cases").click()
     page.wait_for_selector(".hit")
     pair = page.url

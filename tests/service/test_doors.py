@@ -38,6 +38,8 @@ MAY = {
     "GET /people/{token}/reading/report": "vcma",
     "GET /queries/{token}/reading/report": "vcma",
     "POST /people": "vcma",
+    "GET /eyes/{token}": "vcma",
+    "POST /eyes/{token}": "vcma",
     "GET /people/{token}": "vcma",
     "POST /people/{token}/swap": "vcma",
     "GET /people/{token}/evidence/{label}/{eye}": "vcma",

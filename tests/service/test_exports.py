@@ -72,7 +72,7 @@ def test_the_page_shows_hits_and_tells_nobody(client, served, token, found):
 
 def test_both_eyes_have_a_page(client, served, eyes):
     files = [("photograph", (p.name, p.read_bytes(), "image/png")) for p in eyes]
-    where = client.post("/people", files=files).headers["location"]
+    where = client.post("/people", files=files, data={"eye": "right"}).headers["location"]
     page = client.get(where).text
     (address,) = re.findall(r'href="(/people/[^"]+/report[^"]*)"', page)
     text = client.get(address.replace("&amp;", "&")).text

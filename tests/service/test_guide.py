@@ -94,6 +94,7 @@ def steps(tab, address, eyes):
     def people():
         tab.goto(address)
         tab.set_input_files("#photograph", eyes)
+        tab.get_by_role("radio", name="right").check()
         tab.get_by_role("button", name="Find similar cases").click()
         tab.wait_for_selector(".hit")
 

@@ -170,7 +170,7 @@ def test_whose_photograph_it_is_is_said_and_can_be_given(client, served, photogr
         )
     )
     assert "Same person: not known whose photograph this is" in unknown.text
-    assert "4 photographs of the same person left out" in given.text
+    assert "Same person: 4 left out, with what is so alike that it may be" in given.text
     assert "Same person: none left out" in another.text
     assert all("subject" not in str(each.url) for each in (unknown, given, another))
     start = client.get("/").text

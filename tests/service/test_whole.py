@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
+from foveola import files
 from foveola.archive import Archive
 from foveola.errors import StudyError
 from foveola.service import create_app
@@ -118,7 +119,7 @@ def test_a_study_of_another_encoder_is_refused(served, tmp_path):
     with Archive.open(served, read_only=True) as archive:
         made = new_study(archive, tmp_path / "S", queries=1, shown=2)
     path = made.folder / "study.json"
-    path.write_text(path.read_text(encoding="utf-8").replace(made.fingerprint, "0" * 32))
+    files.write_json(path, files.read_json(path) | {"fingerprint": "0" * 32})
     with pytest.raises(StudyError, match="another encoder"):
         create_app(served, study=made.folder)
 

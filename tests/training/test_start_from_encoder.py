@@ -42,15 +42,21 @@ def test_the_maps_are_those_of_the_encoder():
     release = read_release(DEFAULT)
     size = release.contract.size
     pixels = np.random.default_rng(0).integers(0, 256, (1, size, size, 3), np.uint8)
+    turned = pixels[:, :, ::-1]  # the encoder looks at the mirror too, after the photograph
     model = started(**WHOLE).eval()
     mean, std = torch.tensor(release.contract.mean), torch.tensor(release.contract.std)
-    image = normalise(torch.from_numpy(pixels), mean, std)
+    both = np.concatenate([pixels, turned])
+    images = normalise(torch.from_numpy(both), mean, std)
     with torch.no_grad():
-        maps = model.encode(torch.stack([image, image], 1))[0]
-    assert torch.equal(maps[0], maps[1])
-    expected = said_by_openvino(pixels, -2)[0]  # the last one widens to 1280, beyond the stages
-    assert maps[0].shape == expected.shape == (320, size // 32, size // 32)
-    np.testing.assert_allclose(maps[0].numpy(), expected, atol=2e-3 * np.abs(expected).max())
+        maps = model.encode(torch.stack([images, images], 1))
+    assert torch.equal(maps[:, 0], maps[:, 1])
+    passes = len(convolutions(DEFAULT)) // 2
+    for number, layer in enumerate((passes - 2, -2)):  # the last widens to 1280, beyond the stages
+        expected = said_by_openvino(pixels, layer)[0]
+        assert maps[number, 0].shape == expected.shape == (320, size // 32, size // 32)
+        np.testing.assert_allclose(
+            maps[number, 0].numpy(), expected, atol=2e-3 * np.abs(expected).max()
+        )
 
 
 def test_training_does_not_change_them():

@@ -107,6 +107,7 @@ def search(
         return
     from foveola.learned import unlearnt
     from foveola.retrieval import Retriever
+    from foveola.trust.sentences import of_quality
 
     if image is None:
         from foveola.cli.search_people import show_people
@@ -132,7 +133,8 @@ def search(
         print_json(_result_json(result))
     else:
         _print(result)
-    for line in advised:
+    doubt = of_quality(result.trust.looks, result.gradability)
+    for line in filter(None, [*advised, doubt]):
         click.echo(line, err=True)
     if html is not None:
         click.echo(f"report: {html}", err=True)
@@ -190,7 +192,6 @@ def _print(result: "SearchResult") -> None:
         of_order,
         of_person,
         of_picture,
-        of_quality,
         of_recorded,
         of_suggestion,
     )
@@ -210,8 +211,7 @@ def _print(result: "SearchResult") -> None:
     compared = f"{result.considered} cases compared; same person: {left_out}"
     said = [compared, f"ordered {order}", recorded]
     click.echo("; ".join(filter(None, said)), err=True)
-    doubt = of_quality(result.trust.looks, result.gradability)
-    for line in filter(None, [*of_picture(result.trust), doubt]):
+    for line in of_picture(result.trust):
         click.echo(line, err=True)
 
 

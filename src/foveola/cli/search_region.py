@@ -20,6 +20,7 @@ def search_region(
     """Search, and print what was found."""
     from foveola.images.decode import read_bytes
     from foveola.regions import Box, RegionSearch
+    from foveola.trust.sentences import of_quality
 
     box = Box.parse(region)  # a wrong one is said before anything is read
     with RegionSearch.open(archive) as search:
@@ -37,6 +38,8 @@ def search_region(
         write_page(html, to_page(result, image))
     if as_json:
         print_json(to_json(result))
+        if (doubt := of_quality(result.looks, result.gradability)) is not None:
+            click.echo(doubt, err=True)
     else:
         _print(result)
     if html is not None:

@@ -16,12 +16,13 @@ from foveola.archive.state import State
 from foveola.cases import Case, Eye, known_identifier
 from foveola.encoders.compiling import WAITED_FOR
 from foveola.encoders.encoder import Encoder
-from foveola.errors import ImageError, NoCaseError
+from foveola.errors import NoCaseError, PairError
 from foveola.images.decode import decode, naming, stated
 from foveola.images.fingerprint import mark, same_picture
 from foveola.images.given import Photograph, as_file
 from foveola.learned import Ranker
 from foveola.looks import TWICE, Looker, refused
+from foveola.people import EYES
 from foveola.people_search import PeopleSearch, PersonResult
 from foveola.relevance.order import Asked
 from foveola.relevance.relevance import Order
@@ -420,30 +421,28 @@ def check_two(one: Query, other: Query) -> None:
     """Refuse one picture twice, in one file or two, and two photographs of one known eye.
 
     Raises:
-        ImageError: they can't be the two eyes of one person.
+        PairError: they can't be the two eyes of one person.
     """
     if one.digest == other.digest or same_picture(one.mark, other.mark):
-        raise ImageError(TWICE)
+        raise PairError(TWICE)
     if one.case.eye is not None and one.case.eye == other.case.eye:
-        raise ImageError(f"both photographs are of a {one.case.eye} eye; give one of each eye")
+        raise PairError(f"both photographs are of a {one.case.eye} eye; give one of each eye")
 
 
 def _check_person(asked: Mapping[Eye, Query]) -> None:
     """Refuse two photographs that can't be the left and the right eye of one person."""
+    if len(asked) == len(EYES):
+        check_two(*asked.values())  # first, as exchanging these two would not mend it
     for eye, one in asked.items():
         if one.id is not None and one.case.eye not in (None, eye):
-            raise ImageError(
+            raise PairError(
                 f"the photograph given as the {eye} eye is case {one.id} of the archive, which "
                 f"knows it as the {one.case.eye} one; exchange the two, or correct the archive"
             )
-    left, right = asked.get("left"), asked.get("right")
-    if left is None or right is None:
-        return
-    check_two(left, right)
-    known = [one.case for one in (left, right) if one.id is not None and one.case.subject]
+    known = [one.case for one in asked.values() if one.id is not None and one.case.subject]
     subjects = {case.identity for case in known}
     if len(subjects) > 1:
-        raise ImageError(
+        raise PairError(
             "the archive knows the two photographs as those of two subjects; give the eyes of one"
         )
 

@@ -7,7 +7,7 @@ from fastapi import UploadFile as Upload
 from pydantic import BaseModel, Field
 
 from foveola.cases import Eye
-from foveola.errors import ArchiveError, ImageError
+from foveola.errors import ArchiveError, ImageError, PairError
 from foveola.people_search import PersonHit, PersonResult
 from foveola.reading import EyeReading, Reading
 from foveola.service.api import FAULTS, CaseOut
@@ -136,5 +136,7 @@ def read(
     except ArchiveError:
         missing = "the archive does not know which photographs are whose, and of which eye"
         return ReadOut.of(said, None, missing)
+    except PairError:
+        raise  # and so is the reading refused, which took them for two eyes
     except ImageError as error:  # by the archive's own encoder
         return ReadOut.of(said, None, str(error))
