@@ -246,6 +246,7 @@ def _training() -> Iterator[None]:
         with warnings.catch_warnings():
             for kind in (DeprecationWarning, FutureWarning, PendingDeprecationWarning):
                 warnings.simplefilter("ignore", kind)
+            warnings.filterwarnings("ignore", r".*(log_every_n_steps|num_workers)")  # to developers
             yield
     except ModuleNotFoundError as error:
         raise MissingExtraError(

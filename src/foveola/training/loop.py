@@ -21,6 +21,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from foveola.config import load_config, to_mapping
 from foveola.errors import ConfigError
+from foveola.training.bar import Bar, is_watched
 from foveola.training.ranks import world
 from foveola.training.settings import Precision
 
@@ -69,6 +70,7 @@ def trainer(out: Path, loop: Loop) -> lightning.Trainer:
         logger=TensorBoardLogger(out, name="log", version=""),
         log_every_n_steps=loop.log_every,
         enable_model_summary=False,
+        enable_progress_bar=is_watched(),
         num_sanity_val_steps=0,
         use_distributed_sampler=False,  # ours makes whole batches
     )
@@ -150,4 +152,6 @@ def _callbacks(out: Path, loop: Loop) -> list[Callback]:
         callbacks.append(best)
         if loop.patience:
             callbacks.append(EarlyStopping(loop.judged_by, mode="max", patience=loop.patience))
+    if is_watched():
+        callbacks.append(Bar())
     return callbacks
