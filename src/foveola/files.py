@@ -17,7 +17,6 @@ import errno
 import io
 import json
 import os
-import secrets
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -28,6 +27,8 @@ from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
+
+from foveola.resources import beside, remove_leftovers, sync_folder
 
 # what numpy and zipfile raise on damaged files; an older Foveola wrote no checksum
 _SPOILT = (
@@ -72,39 +73,14 @@ def write_whole(path: Path, data: bytes) -> None:
     Raises:
         OSError: it can't be written; the old file is as it was.
     """
-    _remove_leftovers(path)
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.{os.getpid()}")
-    try:
+    remove_leftovers(path, "*")  # an older Foveola named them by the process alone
+    with beside(path) as partial:
         with partial.open("xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
     sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Bring the names in a folder to the disk."""
-    with contextlib.suppress(OSError):  # Windows can't open a folder, and needs no sync of it
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
-def _remove_leftovers(path: Path) -> None:
-    """Remove what killed processes left of a file: something of a person may be in it."""
-    for left in path.parent.glob(f".{path.name}.*"):
-        try:
-            os.kill(int(left.name.rpartition(".")[2]), 0)
-        except ProcessLookupError:
-            left.unlink(missing_ok=True)
-        except (ValueError, OverflowError, PermissionError):  # not ours, or of another user
-            continue
 
 
 def checksum(data: bytes) -> str:

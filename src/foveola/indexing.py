@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 from foveola.archive import Archive, Entry
-from foveola.archive.database import ENCODER, ENCODER_PARTIAL, FILE, NEW, is_foreign, sync_folder
+from foveola.archive.database import ENCODER, ENCODER_PARTIAL, FILE, NEW, is_foreign
 from foveola.archive.schema import fault_of
 from foveola.cases import Case
 from foveola.encoders.encoder import Encoded, Encoder, Failed
@@ -20,7 +20,7 @@ from foveola.files import stamp_of
 from foveola.images.gradability import WARN_BELOW
 from foveola.learned import Learned, refresh
 from foveola.relevance.prior import CLASSIFIER
-from foveola.resources import AnyPath, beside, locked
+from foveola.resources import AnyPath, beside, locked, sync_folder
 from foveola.trust import FAMILIARITY, SEEN
 
 # Photographs a transaction. A crash loses at most the work on these, about a second;

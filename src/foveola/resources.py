@@ -48,7 +48,7 @@ def beside(path: Path) -> Iterator[Path]:
     No other process has it. What is still there at the end is removed, and so is what processes
     left that were killed: a full disk, a fault or a kill leaves nothing half written.
     """
-    _remove_leftovers(path)
+    remove_leftovers(path)
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.{os.getpid()}")
     try:
         yield partial
@@ -56,8 +56,14 @@ def beside(path: Path) -> Iterator[Path]:
         _remove(partial)
 
 
-def _remove_leftovers(path: Path) -> None:
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*.*"):
+def remove_leftovers(path: Path, ends: str = "*.*") -> None:
+    """Remove what killed processes left of a file or folder: something of a person may be in it.
+
+    Args:
+        path: what they were making.
+        ends: pattern of what follows its name; the last part is the number of the process.
+    """
+    for left in path.parent.glob(f".{glob.escape(path.name)}.{ends}"):
         try:
             os.kill(int(left.name.rpartition(".")[2]), 0)
         except ProcessLookupError:
@@ -72,6 +78,16 @@ def _remove(path: Path) -> None:
     else:
         with contextlib.suppress(OSError):
             path.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring the names in a folder to the disk."""
+    with contextlib.suppress(OSError):  # Windows can't open a folder, and needs no sync of it
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from foveola.archive import checks, formats, schema
 from foveola.errors import ArchiveError, BusyError
+from foveola.resources import sync_folder
 
 FILE = "archive.sqlite"
 ENCODER = "encoder"
@@ -87,16 +88,6 @@ def _umask() -> int:
     mask = os.umask(0o077)
     os.umask(mask)
     return mask
-
-
-def sync_folder(folder: Path) -> None:
-    """Bring the names in a folder to the disk."""
-    with contextlib.suppress(OSError):  # Windows can't open a folder, and needs no sync of it
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def connect(folder: Path, *, read_only: bool) -> sqlite3.Connection:
