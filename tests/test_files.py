@@ -1,9 +1,13 @@
 """Files are written whole, and what was changed in them is told."""
 
+import gc
+import io
 import json
 import os
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -58,6 +62,30 @@ def test_what_an_older_foveola_wrote_is_read(tmp_path, kind):
         with path.open("wb") as file:
             np.savez(file, a=np.arange(3))
         assert files.load_arrays(path)["a"].tolist() == [0, 1, 2]
+
+
+@pytest.fixture
+def yielding():
+    """Other threads go on wherever garbage is collected, which is often."""
+    before = gc.get_threshold()
+    gc.callbacks.append(_yield)
+    gc.set_threshold(20)
+    yield
+    gc.set_threshold(*before)
+    gc.callbacks.remove(_yield)
+
+
+def _yield(*_):
+    time.sleep(0)
+
+
+@pytest.mark.usefixtures("yielding")
+def test_threads_may_read_arrays_at_once():
+    buffer = io.BytesIO()
+    np.savez(buffer, **{str(i): np.arange(i) for i in range(20)})
+    with ThreadPoolExecutor(8) as pool:
+        made = pool.map(lambda _: files.unpack_arrays(buffer.getvalue(), "x"), range(60))
+        assert all(each["19"].tolist() == list(range(19)) for each in made)
 
 
 def test_numpy_reads_what_has_a_checksum(tmp_path):

@@ -18,6 +18,7 @@ import io
 import json
 import os
 import struct
+import threading
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from hashlib import blake2b
@@ -40,6 +41,8 @@ _KEY = "checksum"
 _MARK = f'"{_KEY}": '.encode()
 _END = ".end"  # of the file that tells how long another was
 _LENGTH = len(_WORDS) + 32  # of a line, without its line feed
+# numpy reads a header by ast, which CPython 3.11 can not do in two threads at once (gh-106905)
+_PARSING = threading.Lock()
 
 
 class DamagedError(ValueError):
@@ -156,9 +159,18 @@ def load_array(path: Path) -> NDArray[Any]:
 
 def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
     """Read what `save_arrays` wrote; errors as from `load_array`."""
-    made = _loaded(_read(path), path.name)
+    return unpack_arrays(_read(path), path.name)
+
+
+def unpack_arrays(data: bytes, name: str) -> dict[str, NDArray[Any]]:
+    """Read the bytes of a .npz file.
+
+    Raises:
+        DamagedError: they are something else; the error speaks of `name`.
+    """
+    made = _loaded(data, name)
     if not isinstance(made, dict):
-        raise DamagedError(f"{path.name} is not what was written")
+        raise DamagedError(f"{name} is not what was written")
     return made
 
 
@@ -179,8 +191,9 @@ def _read(path: Path) -> bytes:
 
 def _loaded(data: bytes, name: str) -> NDArray[Any] | dict[str, NDArray[Any]]:
     try:
-        made = np.load(io.BytesIO(data), allow_pickle=False)
-        return made if isinstance(made, np.ndarray) else {key: made[key] for key in made.files}
+        with _PARSING:
+            made = np.load(io.BytesIO(data), allow_pickle=False)
+            return made if isinstance(made, np.ndarray) else {key: made[key] for key in made.files}
     except _SPOILT as error:
         raise DamagedError(f"{name} is not what was written") from error
 

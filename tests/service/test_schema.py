@@ -29,7 +29,10 @@ def folder(photographs, tmp_path_factory):
 
 @pytest.fixture
 def app(folder, photographs):  # one a test, as schemathesis ends its life after each
-    return create_app(folder, import_root=Path(photographs[0].path).parent)
+    made = create_app(folder, import_root=Path(photographs[0].path).parent)
+    # hypothesis reads source by ast in this thread, as numpy does headers in the one that warms up
+    assert made.state.desk.ready(60.0)
+    return made
 
 
 @pytest.fixture

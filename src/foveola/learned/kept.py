@@ -14,7 +14,6 @@ from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -268,9 +267,8 @@ def load_learned(archive: Archive) -> Learned | None:
     if head != _HEAD + files.checksum(rest).encode():
         return None
     try:
-        with np.load(io.BytesIO(rest), allow_pickle=False) as kept:
-            made = _read(kept)
-    except (ValueError, KeyError, TypeError, EOFError, BadZipFile):
+        made = _read(files.unpack_arrays(rest, RELEVANCE))
+    except (ValueError, KeyError, TypeError):
         return None
     return made if made.fingerprint == archive.fingerprint else None
 
