@@ -67,10 +67,12 @@ def test_what_an_older_foveola_wrote_is_read(tmp_path, kind):
 @pytest.fixture
 def yielding():
     """Other threads go on wherever garbage is collected, which is often."""
-    before = gc.get_threshold()
+    before, seconds = gc.get_threshold(), sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
     gc.callbacks.append(_yield)
     gc.set_threshold(20)
     yield
+    sys.setswitchinterval(seconds)
     gc.set_threshold(*before)
     gc.callbacks.remove(_yield)
 
@@ -82,10 +84,10 @@ def _yield(*_):
 @pytest.mark.usefixtures("yielding")
 def test_threads_may_read_arrays_at_once():
     buffer = io.BytesIO()
-    np.savez(buffer, **{str(i): np.arange(i) for i in range(20)})
+    np.savez(buffer, **{str(i): np.arange(i) for i in range(40)})
     with ThreadPoolExecutor(8) as pool:
-        made = pool.map(lambda _: files.unpack_arrays(buffer.getvalue(), "x"), range(60))
-        assert all(each["19"].tolist() == list(range(19)) for each in made)
+        made = pool.map(lambda _: files.unpack_arrays(buffer.getvalue(), "x"), range(200))
+        assert all(each["39"].tolist() == list(range(39)) for each in made)
 
 
 def test_numpy_reads_what_has_a_checksum(tmp_path):
