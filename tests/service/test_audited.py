@@ -167,7 +167,10 @@ def test_a_picture_is_logged_though_its_thumbnail_was_listed(member, archive):
     assert [line.cases for line in list(read(archive))[before:]] == [(17,), (18,)]
 
 
-def test_the_map_of_all_cases_is_in_the_log_and_covers_no_picture(member, archive):
+@pytest.mark.parametrize("up", [5.0, 1e6], ids=["since 5 s", "for days"])
+def test_the_map_of_all_cases_is_in_the_log_and_covers_no_picture(member, archive, monkeypatch, up):
+    """However long the computer has been up, which is where its monotonic clock begins."""
+    monkeypatch.setattr(member.app.state.keeper, "_clock", lambda: up)
     member.app.state.keeper._covered.clear()
     before = len(list(read(archive)))
     assert member.get("/overview/points").status_code == 200

@@ -186,7 +186,7 @@ class Keeper:
     def _all_covered(self, account: str, levels: dict[int, int]) -> bool:
         since = self._clock() - COVERED
         with self._lock:
-            found = [(self._covered.get((account, id_), (0, 0.0)), levels[id_]) for id_ in levels]
+            found = [(self._covered.get((account, id_), (-1, 0.0)), levels[id_]) for id_ in levels]
         return all(covered >= level and when >= since for (covered, when), level in found)
 
 
