@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from click.testing import CliRunner
 
 from foveola.archive import Archive
-from foveola.audit_log import Log, read, verify
+from foveola.audit_log import FILE, Log, read, verify
 from foveola.cli.commands import main as cli
 from foveola.matching import decisions, gallery, permission
 from foveola.pacs.spool import Spool
@@ -110,7 +110,8 @@ def _post(place: Path, say: Callable[[object], None]) -> int:
             return 1
         say(answer.json()["case"]["id"])
         if number == 1:
-            client.delete("/api/v1/cases/3").raise_for_status()
+            if client.delete("/api/v1/cases/3").status_code not in (204, 404):  # 404: a repeat
+                return 1
             say("removed 3")
     return 0
 
@@ -150,6 +151,8 @@ def lost(place: Path, name: str, said: list[str]) -> str:
     elif name == "uses":
         there = {int(str(use.get("query", "f")), 16) for use in permission.read_log(place / "A")}
     elif name == "audit log":
+        if not numbers and not (place / "A" / FILE).exists():
+            return ""  # killed before the first line
         verify(place / "A")
         there = {case for seen in read(place / "A", account="anna") for case in seen.cases}
     elif name == "C-STORE":
