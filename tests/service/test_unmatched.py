@@ -87,3 +87,41 @@ def test_without_accounts_all_is_said(client, photographs):
     said = client.post("/api/v1/search", files=files).json()
     assert said["in_archive"] is True
     assert said["considered"] > 0
+
+
+def of_eyes(archive, left, right):
+    with Archive.open(archive, read_only=True) as opened:
+        files = {"left": opened.case(left).path, "right": opened.case(right).path}
+    return {eye: ("x.png", Path(path).read_bytes(), "image/png") for eye, path in files.items()}
+
+
+def some_of(archive):
+    """Of two people: the ids of the first one's left and right eye, and of the other's left."""
+    with Archive.open(archive, read_only=True) as opened:
+        of = {}
+        for id_, case in opened.cases():
+            of.setdefault((case.subject, case.eye), id_)
+    first, other = list(dict.fromkeys(subject for subject, _ in of))[:2]
+    return of[first, "left"], of[first, "right"], of[other, "left"]
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_what_the_archive_knows_of_a_pair_is_told_to_who_may_match(programs, archive, role):
+    client, may = programs[role], role in ("matcher", "admin")
+    left, right, other = some_of(archive)
+    for pair, told in [((right, left), "exchange the two"), ((other, right), "two subjects")]:
+        answer = client.post("/api/v1/read", files=of_eyes(archive, *pair))
+        assert (answer.status_code == 422) is may, answer.text
+        assert (told in answer.text) is may
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_no_name_brings_back_whom_the_archive_leaves_out(programs, archive, role):
+    """A photograph of the archive sent under a name that is not its person's."""
+    client, may = programs[role], role in ("matcher", "admin")
+    with Archive.open(archive, read_only=True) as opened:
+        theirs = {id_ for id_, case in opened.cases() if case.subject == SUBJECT} - {1}
+    sent = {"k": 100, "subject": "nobody"}
+    said = client.post("/api/v1/search", files=own(archive), data=sent).json()
+    assert theirs
+    assert bool(theirs & {hit["case"]["id"] for hit in said["hits"]}) is may

@@ -132,8 +132,9 @@ class Retriever(Closing):
         """Find the cases most like a photograph.
 
         A photograph that the archive holds itself, under any name, is never its own hit, and
-        brings its subject and eye with it. Where it is not known whose it is, cases so
-        alike that they may show the same eye (`Calibration.alike`) are left out as its subject's.
+        brings its subject and eye with it (the subject alone where `doubts_subjects`). Where it is
+        not known whose it is, cases so alike that they may show the same eye (`Calibration.alike`)
+        are left out as its subject's.
 
         Args:
             image: the query: the path of a file, text or Path; the bytes of one; or pixels,
@@ -193,7 +194,7 @@ class Retriever(Closing):
             image=name, path=f"{_SENT}{digest.hex()}" if path is None else path,
             subject=known_identifier(subject), collection=collection, eye=eye,
         )  # fmt: skip
-        case = _merge(given, known[1] if known else None)
+        case = _merge(given, known[1] if known else None, doubted=self.doubts_subjects())
         if pixels is None:
             pixels = decode(data, min_side=self.encoder.contract.min_side, name=name)
         with naming(name):
@@ -293,10 +294,11 @@ class Retriever(Closing):
         None leaves nobody out: it is known whose photographs they are, or the same subject shall
         be found.
         """
-        doubted = self.doubts_subjects()
-        known = [one.case.subject is not None and (one.id is not None or not doubted)
-                 for one in asked]  # fmt: skip
-        if same_subject or any(known):
+        people = {one.case.identity for one in asked if one.case.subject is not None}
+        known = bool(people)
+        if self.doubts_subjects():  # only the archive is believed, of all of them
+            known = len(people) == 1 and all(one.id is not None for one in asked)
+        if same_subject or known:
             return None
         calibration = self._known()
         return ALIKE if calibration is None else calibration.alike
@@ -373,10 +375,13 @@ class Retriever(Closing):
         start = time.perf_counter()
         if not asked:
             raise ValueError("expected a photograph of the left eye, the right eye, or both")
-        _check_person(asked)
+        if len(asked) == len(EYES):
+            check_two(*asked.values())  # first, as exchanging these two would not mend it
+        if not self.doubts_subjects():
+            _check_person(asked)
         why = refused({eye: one.looks for eye, one in asked.items()})
         ids = [one.id for one in asked.values() if one.id is not None]
-        first = min(asked.values(), key=lambda one: one.case.subject is None).case
+        first = min(asked.values(), key=lambda one: (one.case.subject is None, one.id is None)).case
         found = self._people.search(
             {eye: one.descriptor for eye, one in asked.items() if eye not in why},
             k,
@@ -430,9 +435,7 @@ def check_two(one: Query, other: Query) -> None:
 
 
 def _check_person(asked: Mapping[Eye, Query]) -> None:
-    """Refuse two photographs that can't be the left and the right eye of one person."""
-    if len(asked) == len(EYES):
-        check_two(*asked.values())  # first, as exchanging these two would not mend it
+    """Refuse two photographs that the archive knows to be no left and right eye of one person."""
     for eye, one in asked.items():
         if one.id is not None and one.case.eye not in (None, eye):
             raise PairError(
@@ -447,11 +450,17 @@ def _check_person(asked: Mapping[Eye, Query]) -> None:
         )
 
 
-def _merge(given: Case, known: Case | None) -> Case:
-    """The archive's record of the query if there is one, unless a subject was named."""
-    if known is None or given.subject is not None:
+def _merge(given: Case, known: Case | None, *, doubted: bool) -> Case:
+    """The archive's record of the query if there is one, unless a subject was named.
+
+    Where that is doubted, the archive's subject alone is taken, so that its cases are left out and
+    no answer tells that the archive has the file.
+    """
+    if known is None:
         return given
-    return known
+    if doubted:
+        return replace(given, subject=known.subject, collection=known.collection)
+    return given if given.subject is not None else known
 
 
 def _nearest(
