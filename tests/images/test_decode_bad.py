@@ -56,6 +56,10 @@ BAD = {
     "half a JPEG": (JPEG[: len(JPEG) // 2], "the JPEG is cut off"),
     "JPEG without its last bytes": (JPEG[:-40], "the JPEG is cut off"),
     "JPEG header only": (JPEG[:300], "ends before its picture begins"),
+    "JPEG whose frame has no component": (
+        JPEG[: (frame := JPEG.index(b"\xff\xc0"))] + b"\xff\xc0\0\x08" + JPEG[frame + 4 :],
+        "ends before its picture begins",
+    ),
     "JPEG of three bytes": (JPEG[:3], "ends before its picture begins"),
     "JPEG with a hole": (JPEG[:900] + bytes(300) + JPEG[1200:], "the JPEG is damaged"),
     "12-bit JPEG": (files.twelve_bit_jpeg(), "this JPEG has 12 bits a channel"),

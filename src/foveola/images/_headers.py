@@ -84,7 +84,7 @@ def _jpeg(data: bytes) -> Header:
         elif marker == _SOS:
             # Inside a scan FF is always followed by 0, so this counts markers only.
             scans = data.count(b"\xff\xda", start - 4)
-    if frame is None or not scans:
+    if frame is None or not factors or not scans:
         raise ImageError("the JPEG ends before its picture begins; copy the file again")
     if scans > MAX_SCANS:
         raise ImageError(
@@ -94,7 +94,7 @@ def _jpeg(data: bytes) -> Header:
     bits, height, width, channels = frame
     return Header(
         format="JPEG", width=width, height=height, bits=bits, channels=channels,
-        orientation=orientation, passes=scans, samples=sum(factors) / max(*factors, 1),
+        orientation=orientation, passes=scans, samples=sum(factors) / max(1, *factors),
         icc=b"".join(profile[i] for i in sorted(profile)) or None,
     )  # fmt: skip
 
