@@ -26,7 +26,7 @@ from foveola.config import load_config
 from foveola.datasets.manifest import Manifest
 from foveola.encoders.ahead import in_order
 from foveola.encoders.encoder import Encoder
-from foveola.errors import FoveolaError
+from foveola.errors import FoveolaError, ImageError
 from foveola.evaluation.tables import piped
 from foveola.images.decode import decode
 from foveola.images.gradability import gradability
@@ -124,10 +124,13 @@ def row(name: str, seen: list[Seen], made: Familiarity) -> list[str]:
 def see(encoder: Encoder, pictures: Iterator[Pixels]) -> list[Seen]:
     """What the encoder and the rule of gradability make of pictures."""
 
-    def one(picture: Pixels) -> Seen:
-        return encoder.describe(picture).pooled, gradability(picture)
+    def one(picture: Pixels) -> Seen | None:
+        try:
+            return encoder.describe(picture).pooled, gradability(picture)
+        except ImageError:  # two fields of view: refused before anybody judges what it shows
+            return None
 
-    return list(in_order(one, pictures, encoder.threads, 4))
+    return [each for each in in_order(one, pictures, encoder.threads, 4) if each is not None]
 
 
 def features(seen: list[Seen]) -> np.ndarray:

@@ -71,3 +71,9 @@ def test_a_query_sent_to_the_page_gives_the_hits_that_a_program_gets(client, pho
         alone = desk.read(data)
         assert (sent.query.descriptor == alone.descriptor).all()
         assert sent.query.gradability == alone.gradability
+
+
+def test_text_paths_are_paths(served, photographs):
+    app = create_app(str(served), import_root=str(photographs[0].parent))
+    with TestClient(app) as client:
+        assert client.get("/api/v1/health").status_code == 200

@@ -15,6 +15,7 @@ from starlette.formparsers import MultiPartParser
 from foveola.audit_log.chain import operator
 from foveola.errors import FoveolaError
 from foveola.overview import Overviews
+from foveola.resources import AnyPath
 from foveola.retrieval import Retriever
 from foveola.service import (
     api,
@@ -54,11 +55,11 @@ ROUTED = (login, pages, both_pages, export_pages, identity_pages, overview_pages
 
 
 def create_app(
-    archive: Path,
+    archive: AnyPath,
     *,
     upload_mb: int = UPLOAD_MB,
-    import_root: Path | None = None,
-    study: Path | None = None,
+    import_root: AnyPath | None = None,
+    study: AnyPath | None = None,
     settings: Settings | None = None,
     retriever: Retriever | None = None,
 ) -> FastAPI:
@@ -79,12 +80,12 @@ def create_app(
         ValueError: a route has no line in DOORS.
     """
     sessions = None if study is None else study_pages.Sessions(open_study(study))
-    keeper = Keeper(archive, settings or Settings())
+    keeper = Keeper(Path(archive), settings or Settings())
     metrics = Metrics()
     desk = Desk(retriever or Retriever.open(archive), metrics)
     if sessions is not None:
         sessions.study.check(desk.retriever.archive)
-    changes = Changes(desk, import_root)
+    changes = Changes(desk, None if import_root is None else Path(import_root))
     metrics.watch(cases=lambda: len(desk.retriever.archive), jobs=changes.jobs.length)
     if keeper.accounts is not None:
         keeper.log.append(operator(), "serve")
