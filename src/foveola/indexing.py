@@ -19,6 +19,7 @@ from foveola.errors import ArchiveError, EncoderError
 from foveola.files import stamp_of
 from foveola.images.gradability import WARN_BELOW
 from foveola.learned import Learned, refresh
+from foveola.looks import Looker
 from foveola.relevance.prior import CLASSIFIER
 from foveola.resources import AnyPath, beside, locked, sync_folder
 from foveola.trust import FAMILIARITY, SEEN
@@ -31,15 +32,17 @@ BESIDE = (FAMILIARITY, SEEN, CLASSIFIER)  # an encoder; not part of its fingerpr
 
 @dataclass(frozen=True)
 class Doubtful:
-    """A photograph that was stored, but may not be gradable.
+    """A photograph that was stored, but may not be gradable, or show no retina.
 
     Attributes:
         case: the photograph.
         gradability: from 0 to 1, see `foveola.images.gradability`.
+        foreign: whether it does not look like a colour photograph of the retina.
     """
 
     case: Case
     gradability: float
+    foreign: bool
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ class Indexed:
         unchanged: photographs that were there already, with the same file.
         relabelled: of those, how many records were brought up to date.
         failed: those that can't be used, with the reason.
-        doubtful: those of the added that may not be gradable.
+        doubtful: those of the added that may not be gradable, or show no retina.
         learned: what the archive learnt from its labels; None where that was left to later.
     """
 
@@ -199,6 +202,7 @@ def index_cases(
         progress(done)
     added = 0
     doubtful: list[Doubtful] = []
+    looker = Looker(encoder)
     results = encoder.encode_cases(new)
     while batch := list(islice(results, BATCH)):
         good = [result for result in batch if isinstance(result, Encoded)]
@@ -206,9 +210,9 @@ def index_cases(
         if good:
             added += archive.add([entry_of(result) for result in good])
             doubtful += [
-                Doubtful(result.case, result.gradability)
+                Doubtful(result.case, result.gradability, foreign)
                 for result in good
-                if result.gradability < WARN_BELOW
+                if (foreign := looker.foreign(result)) or result.gradability < WARN_BELOW
             ]
         if progress:
             progress(len(batch))

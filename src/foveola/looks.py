@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveola.cases import Eye
-from foveola.encoders.encoder import Description, Encoder
+from foveola.encoders.encoder import Description, Encoded, Encoder
 from foveola.encoders.release import DEFAULT, read_release
 from foveola.errors import ImageError
 from foveola.trust import Familiarity, Looks, judge_picture
@@ -57,6 +57,12 @@ class Looker:
         seen = self.encoder.describe(image, eye)
         side = min(image.shape[:2])
         return seen, judge_picture(self._known, seen.pooled, seen.gradability, camera, side)
+
+    def foreign(self, made: Encoded) -> bool:
+        """Return whether a file that was encoded shows no retina, as far as the encoder knows."""
+        if self._known is None:
+            return False
+        return judge_picture(self._known, made.pooled, made.gradability).foreign
 
 
 def refused(looks: Mapping[Eye, Looks]) -> dict[Eye, str]:

@@ -89,3 +89,13 @@ def test_search_for_people_warns_of_the_eye_it_is_of(phantoms, folder, tmp_path)
     said = "the photograph of the right eye shows too little of the retina and was left out"
     assert said in result.stderr
     assert json.loads(result.stdout)["judged_by"] == ["left"]
+
+
+def test_what_shows_no_retina_is_counted_apart(tmp_path):
+    (tmp_path / "pictures").mkdir()
+    noise = np.random.default_rng(0).integers(0, 256, (300, 300, 3), dtype=np.uint8)
+    cv2.imwrite(str(tmp_path / "pictures" / "noise.png"), noise)
+    result = foveola("index", tmp_path / "A", tmp_path / "pictures", "--json")
+    assert json.loads(result.stdout)["no_retina"] == ["noise.png"]
+    assert "1 of the 1 added do not look like colour photographs of the retina" in result.stderr
+    assert "graded" not in result.stderr

@@ -5,7 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from foveola.encoders.encoder import Encoder
+from foveola.encoders.release import DEFAULT
 from foveola.errors import EncoderError
+from foveola.images.decode import decode
 from foveola.relevance.curve import Curve, Share
 from foveola.relevance.suggestion import LabelShare, Suggestion
 from foveola.trust import FAMILIARITY, Calibration, Familiarity, Looks, judge_answer, judge_picture
@@ -133,3 +136,70 @@ def test_a_condition_that_leaves_only_far_cases_changes_no_suggestion():
         judged = judge_answer(made, Looks(0.5, foreign=False), nearest, suggestion, 0.99)
         assert judged.suggestion is suggestion
         assert not judged.sufficient
+
+
+@pytest.mark.parametrize(
+    ("odds", "near", "foreign"),
+    [(-0.6, True, True), (-0.4, True, False), (3.9, False, True), (4.1, False, False)],
+)
+def test_the_plane_is_asked_where_the_classifier_is_not_sure(
+    familiarity, plane, tmp_path, odds, near, foreign
+):
+    x = known_of(plane, 1, 6)[0] if near else np.random.default_rng(5).normal(size=C) * 5
+    weights = np.arange(C) / C
+    bias = odds - float(weights @ x / np.sqrt((x**2).sum()))
+    replace(familiarity, weights=weights, bias=bias).save(tmp_path / FAMILIARITY)
+    kept = Familiarity.load(tmp_path)
+    for gradability in (0.2, 0.9):  # another doubt changes nothing
+        looks = judge_picture(kept, x, gradability)
+        assert (looks.foreign, looks.unlike == 1) == (foreign, not near)
+    assert judge_picture(kept, x, 0.0).foreign
+
+
+def test_a_rare_disease_is_a_retina(shared_data):
+    """Cotton wool spots, atrophy, proliferation: they lie off the plane as X-rays do."""
+    encoder = Encoder.load(DEFAULT)
+    known = Familiarity.load(encoder.release.folder)
+    for name in ("28_right", "32_right", "1547_left"):
+        picture = decode(shared_data / f"odir/images/{name}.jpg", min_side=512)
+        seen = encoder.describe(picture)
+        assert not judge_picture(known, seen.pooled, seen.gradability).foreign, name
+
+
+def spots(rng, side=512):
+    """A disc in the colour of a retina with shades and soft spots, and no vessel."""
+    at = np.linspace(-1, 1, side)
+    shade = 1 + rng.uniform(-0.3, 0.3) * at[:, None] + rng.uniform(-0.3, 0.3) * at
+    picture = np.array([200, 110, 50]) * shade[..., None]
+    for _ in range(rng.integers(1, 4)):
+        (x, y), size = rng.uniform(-0.6, 0.6, 2), rng.uniform(0.05, 0.2)
+        bump = np.exp(-((at[:, None] - y) ** 2 + (at - x) ** 2) / (2 * size**2))
+        picture = picture + bump[..., None] * rng.uniform(40, 120) * np.array([1, 0.9, 0.5])
+    inside = np.hypot(at[:, None], at) < 0.94
+    return (picture.clip(0, 255) * inside[..., None]).astype(np.uint8)
+
+
+def is_foreign(encoder, known, picture):
+    seen = encoder.describe(picture)
+    looks = judge_picture(known, seen.pooled, seen.gradability)
+    return looks.foreign or looks.poor
+
+
+def test_discs_with_spots_are_no_retinas_and_phantoms_are(phantoms):
+    encoder = Encoder.load(DEFAULT)
+    known = Familiarity.load(encoder.release.folder)
+    rng = np.random.default_rng(7)
+    told = [is_foreign(encoder, known, spots(rng)) for _ in range(20)]
+    assert sum(told) >= 16  # docs/trust.md: 94 %
+    drawn = sorted((phantoms.parent / "images").iterdir())[:12]
+    assert not any(is_foreign(encoder, known, decode(path, min_side=512)) for path in drawn)
+
+
+def test_x_rays_in_the_colours_of_a_retina_are_none(shared_data):
+    encoder = Encoder.load(DEFAULT)
+    known = Familiarity.load(encoder.release.folder)
+    told = []
+    for path in sorted((shared_data / "hannover_cxr/images").iterdir())[:30]:
+        grey = decode(path, min_side=512).mean(axis=2, keepdims=True) / 255
+        told.append(is_foreign(encoder, known, (grey * [220, 120, 60]).astype(np.uint8)))
+    assert sum(told) >= 29

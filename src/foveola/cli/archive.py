@@ -87,6 +87,7 @@ def index(
                 {"image": item.case.image, "gradability": round(item.gradability, 2)}
                 for item in done.doubtful
             ],
+            "no_retina": [item.case.image for item in done.doubtful if item.foreign],
         })  # fmt: skip
     else:
         click.echo(
@@ -96,7 +97,14 @@ def index(
         if done.learned is not None:
             say_learned(done.learned)
     list_failed(done.failed)
-    say_doubtful(len(done.doubtful), done.added, " (--json names them)")
+    foreign = sum(item.foreign for item in done.doubtful)
+    say_doubtful(len(done.doubtful) - foreign, done.added, " (--json names them)")
+    if foreign:
+        click.echo(
+            f"{foreign} of the {done.added} added do not look like colour photographs of the "
+            "retina (--json names them); foveola remove takes them out",
+            err=True,
+        )
     if done.failed:
         ctx.exit(PARTLY)
 

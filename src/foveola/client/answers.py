@@ -208,6 +208,7 @@ class Added:
     case: StoredCase
     new: bool
     gradability: float | None
+    foreign: bool | None
 
 
 @dataclass(frozen=True)

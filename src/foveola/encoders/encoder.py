@@ -58,6 +58,7 @@ class Encoded:
         size: of the file in bytes.
         mtime_ns: time of its last change.
         gradability: chance that its quality suffices for grading, from 0 to 1.
+        pooled: (C,) float32, what the network made of it.
     """
 
     case: Case
@@ -66,6 +67,7 @@ class Encoded:
     size: int
     mtime_ns: int
     gradability: float
+    pooled: Vectors
 
 
 class Description(NamedTuple):
@@ -202,7 +204,7 @@ class Encoder:
                     seen = self.describe(image, case.eye)
         except UNUSABLE as error:
             return Failed.of(case, error)
-        return Encoded(case, seen.descriptor, digest, size, mtime_ns, seen.gradability)
+        return Encoded(case, seen.descriptor, digest, size, mtime_ns, seen.gradability, seen.pooled)
 
     def encode_cases(self, cases: Iterable[Case]) -> Iterator[Encoded | Failed]:
         """Encode many files on all cores; results come in the order of the cases.

@@ -7,6 +7,10 @@ last map, averaged over positions, lies close to the plane of the principal axes
 photographs, and that of other pictures lies off it. (Reconstruction error of a principal component
 analysis, Jackson and Mudholkar, Technometrics 1979.)
 
+The plane alone is not enough: an X-ray in the colours of a retina lies no farther off than a retina
+with a rare disease. So a logistic regression tells the features of photographs of the retina from
+those of other pictures, and the plane is asked where it is not sure.
+
 The features are brought to unit length first. Channel by channel in deviations, as it was once
 done, a few channels that fundus photographs hardly ever excite decide alone: of an encoder all of
 whose layers were trained, one photograph in a hundred lay as far off as noise does.
@@ -29,6 +33,7 @@ FAMILIARITY = "familiarity.npz"  # in the folder of an encoder
 AXES = 150
 UNUSUAL = 0.99  # share of fundus photographs that are less unlike: a warning
 FOREIGN = 0.999  # likewise: not taken for a fundus photograph
+DOUBT, SURE = -0.5, 4.0  # log-odds of a retina: below the one foreign; above the other never
 _POINTS = 2001  # of the distribution that is kept
 
 
@@ -41,13 +46,18 @@ class Familiarity:
         axes: (K, C), orthonormal.
         quantiles: ascending, at equal steps, of how far fundus photographs of people it was not
             fitted to lie off the plane.
+        unit: whether features are brought to unit length first; not in older files.
+        weights: (C,) of the log-odds that a picture shows a retina; None in older files.
+        bias: of these.
     """
 
     mean: Floats
     deviation: Floats
     axes: Floats
     quantiles: Floats
-    unit: bool = True  # features are brought to unit length first; False in older files
+    unit: bool = True
+    weights: Floats | None = None
+    bias: float = 0.0
 
     @classmethod
     def fit(cls, known: ArrayLike, others: ArrayLike, axes: int = AXES) -> Self:
@@ -77,9 +87,26 @@ class Familiarity:
         """(C,) -> share, from 0 to 1, of fundus photographs that are less unlike what it knows."""
         return percentile(float(self.distance(pooled)), self.quantiles)
 
+    def foreign(self, pooled: ArrayLike, *, doubtful: bool) -> bool:
+        """(C,) -> whether a picture is taken for no fundus photograph.
+
+        Args:
+            pooled: features of the picture.
+            doubtful: whether it may not be gradable, which is another doubt. It counts in older
+                files alone: what is doubtful there is often a retina with a severe disease.
+        """
+        off = self.unlike(pooled)
+        if self.weights is None:
+            return off >= (UNUSUAL if doubtful else FOREIGN)
+        odds = float(_of_unit_length(pooled) @ self.weights + self.bias)
+        return odds < DOUBT or (odds < SURE and off >= FOREIGN)
+
     def save(self, path: Path) -> None:
         """Write; half precision for the axes, which is finer than what they are used for."""
-        files.save_arrays(path, {
+        told = {} if self.weights is None else {
+            "weights": self.weights.astype(np.float32), "bias": np.array(self.bias),
+        }  # fmt: skip
+        files.save_arrays(path, told | {
             "mean": self.mean.astype(np.float32),
             "deviation": self.deviation.astype(np.float32),
             "axes": self.axes.astype(np.float16),
@@ -100,7 +127,11 @@ class Familiarity:
             mean, deviation, axes, quantiles = (
                 kept[name].astype(np.float64) for name in ("mean", "deviation", "axes", "quantiles")
             )
-            return cls(mean, deviation, axes, quantiles, "unit" in kept and bool(kept["unit"]))
+            weights, bias = None, 0.0
+            if "weights" in kept:
+                weights, bias = kept["weights"].astype(np.float64), float(kept["bias"])
+            unit = "unit" in kept and bool(kept["unit"])
+            return cls(mean, deviation, axes, quantiles, unit, weights, bias)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValueError, KeyError):

@@ -10,7 +10,7 @@ from foveola.images.gradability import WARN_BELOW
 from foveola.relevance.curve import percentile
 from foveola.relevance.suggestion import Suggestion
 from foveola.trust.calibration import FALSE_REJECT, Calibration, label_values
-from foveola.trust.familiarity import FOREIGN, UNUSUAL, Familiarity
+from foveola.trust.familiarity import Familiarity
 from foveola.trust.judged import HitTrust, Looks, QueryTrust
 
 POOR = 0.05  # gradability below which likeness says little
@@ -34,8 +34,9 @@ def judge_picture(
         side: pixels of its shorter side, as decoded.
     """
     unlike = None if known is None else known.unlike(pooled)
-    line = FOREIGN if gradability >= WARN_BELOW else UNUSUAL  # two doubts are worse than one
-    foreign = gradability == 0 or (unlike is not None and unlike >= line)
+    foreign = gradability == 0 or (
+        known is not None and known.foreign(pooled, doubtful=gradability < WARN_BELOW)
+    )
     return Looks(unlike, foreign, poor=gradability < POOR or side < LEAST, camera=camera)
 
 

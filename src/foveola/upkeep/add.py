@@ -10,6 +10,7 @@ from foveola.cases import Case
 from foveola.encoders.encoder import Encoder, Failed
 from foveola.errors import ImageError, KnownCaseError
 from foveola.indexing import entry_of
+from foveola.looks import Looker
 from foveola.upkeep import photographs
 
 NAME = "the photograph"  # what errors call it
@@ -23,12 +24,14 @@ class Added(NamedTuple):
         case: as it is stored.
         new: whether it was not there before.
         gradability: from 0 to 1, see `foveola.images.gradability`; None where it was there.
+        foreign: whether it does not look like a colour photograph of the retina; None likewise.
     """
 
     id: int
     case: Case
     new: bool
     gradability: float | None
+    foreign: bool | None
 
 
 def add_photograph(folder: Path, encoder: Encoder, data: bytes, record: Case) -> Added:
@@ -69,7 +72,8 @@ def add_photograph(folder: Path, encoder: Encoder, data: bytes, record: Case) ->
             raise
         found = archive.find(path=case.path)
         assert found is not None  # noqa: S101 - it was stored a moment ago
-        return Added(*found, new=True, gradability=made.gradability)
+        foreign = Looker(encoder).foreign(made)
+        return Added(*found, new=True, gradability=made.gradability, foreign=foreign)
 
 
 def _known(id_: int, case: Case, record: Case) -> Added:
@@ -78,4 +82,4 @@ def _known(id_: int, case: Case, record: Case) -> Added:
             f"the archive holds this photograph already, as case {id_}, with another record; "
             "delete that case first to change it"
         )
-    return Added(id_, case, new=False, gradability=None)
+    return Added(id_, case, new=False, gradability=None, foreign=None)

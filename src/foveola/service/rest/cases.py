@@ -32,6 +32,7 @@ class AddedOut(BaseModel):
     case: CaseOut
     new: bool = Field(description="false where the archive held the same photograph and record")
     gradability: float | None = Field(description="of the photograph, from 0 to 1, if it is new")
+    foreign: bool | None = Field(description="whether it does not look like a retina, if it is new")
 
 
 def changes_of(request: Request) -> Changes:
@@ -82,7 +83,7 @@ def add(
     quality = added.gradability
     return AddedOut(
         case=CaseOut.of(added.id, added.case), new=added.new,
-        gradability=None if quality is None else round(quality, 4),
+        gradability=None if quality is None else round(quality, 4), foreign=added.foreign,
     )  # fmt: skip
 
 
