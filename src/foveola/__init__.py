@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from foveola.datasets.manifest import Manifest
     from foveola.encoders.encoder import Encoder
     from foveola.errors import FoveolaError
-    from foveola.evaluation import Evaluation, evaluate
+    from foveola.evaluation import Evaluation, evaluate_retrieval
     from foveola.images.decode import decode
     from foveola.images.fundus import Contract
     from foveola.indexing import add_missing
@@ -40,7 +40,7 @@ _HOME = {
     "add_missing": "indexing",
     "assess": "assessment",
     "decode": "images.decode",
-    "evaluate": "evaluation",
+    "evaluate_retrieval": "evaluation",
 }
 
 __all__ = [
@@ -59,7 +59,7 @@ __all__ = [
     "add_missing",
     "assess",
     "decode",
-    "evaluate",
+    "evaluate_retrieval",
 ]
 
 

@@ -1,8 +1,8 @@
 """How good a descriptor is: rankings judged, with chance level and intervals."""
 
-from foveola.evaluation.differences import Difference, difference
+from foveola.evaluation.differences import Difference, compare
 from foveola.evaluation.estimates import Estimate, Metric, PerQuery
-from foveola.evaluation.protocols import DEFAULT_KS, evaluate
+from foveola.evaluation.protocols import DEFAULT_KS, evaluate_retrieval
 from foveola.evaluation.result import Evaluation
 from foveola.evaluation.scores import Scores
 from foveola.evaluation.settings import Exclude, Settings
@@ -19,6 +19,6 @@ __all__ = [
     "Scores",
     "Settings",
     "Side",
-    "difference",
-    "evaluate",
+    "compare",
+    "evaluate_retrieval",
 ]

@@ -68,7 +68,7 @@ class Difference:
         )
 
 
-def difference(first: Evaluation, second: Evaluation) -> Difference:
+def compare(first: Evaluation, second: Evaluation) -> Difference:
     """The second's metrics less the first's, with intervals by a paired bootstrap of subjects.
 
     A query for which a metric is undefined in either is left out of that metric.
