@@ -13,7 +13,7 @@ SOURCE = Path(__file__).parents[1] / "src"
 # what lies on a floor below it and what lies inside itself, never a neighbour.
 FLOORS = (
     ("errors", "cases", "resources", "plain", "spreadsheets"),
-    ("files",),
+    ("files", "notebook"),
     ("client",),
     ("models", "losses", "relevance"),
     ("images",),

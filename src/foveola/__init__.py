@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from foveola.datasets.manifest import Manifest
     from foveola.encoders.encoder import Encoder
     from foveola.errors import FoveolaError
-    from foveola.evaluation import Evaluation, evaluate_retrieval
+    from foveola.evaluation import Difference, Evaluation, Metric, compare, evaluate
     from foveola.images.decode import decode
     from foveola.images.fundus import Contract
     from foveola.indexing import add_missing
@@ -28,11 +28,13 @@ _HOME = {
     "Archive": "archive",
     "Case": "cases",
     "Contract": "images.fundus",
+    "Difference": "evaluation",
     "Encoder": "encoders.encoder",
     "Evaluation": "evaluation",
     "FoveolaError": "errors",
     "Hit": "retrieval",
     "Manifest": "datasets.manifest",
+    "Metric": "evaluation",
     "PersonHit": "people_search",
     "PersonResult": "people_search",
     "Retriever": "retrieval",
@@ -40,26 +42,30 @@ _HOME = {
     "add_missing": "indexing",
     "assess": "assessment",
     "decode": "images.decode",
-    "evaluate_retrieval": "evaluation",
+    "compare": "evaluation",
+    "evaluate": "evaluation",
 }
 
 __all__ = [
     "Archive",
     "Case",
     "Contract",
+    "Difference",
     "Encoder",
     "Evaluation",
     "FoveolaError",
     "Hit",
     "Manifest",
+    "Metric",
     "PersonHit",
     "PersonResult",
     "Retriever",
     "SearchResult",
     "add_missing",
     "assess",
+    "compare",
     "decode",
-    "evaluate_retrieval",
+    "evaluate",
 ]
 
 

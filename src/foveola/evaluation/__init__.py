@@ -1,5 +1,6 @@
 """How good a descriptor is: rankings judged, with chance level and intervals."""
 
+from foveola.evaluation.arrays import evaluate
 from foveola.evaluation.differences import Difference, compare
 from foveola.evaluation.estimates import Estimate, Metric, PerQuery
 from foveola.evaluation.protocols import DEFAULT_KS, evaluate_retrieval
@@ -20,5 +21,6 @@ __all__ = [
     "Settings",
     "Side",
     "compare",
+    "evaluate",
     "evaluate_retrieval",
 ]

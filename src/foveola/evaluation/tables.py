@@ -1,6 +1,13 @@
-"""Tables of numbers as text and as Markdown: a header row, then rows of cells."""
+"""Tables of numbers as text, as Markdown and as a DataFrame: a header row, then rows of cells."""
 
 import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from foveola.notebook import to_frame
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Rows = list[list[str]]
 
@@ -32,3 +39,9 @@ def piped(rows: Rows) -> str:
     cells = [[cell.replace("|", r"\|") for cell in row] for row in rows]
     rule = ["---"] + ["---:"] * (len(rows[0]) - 1)
     return "\n".join("| " + " | ".join(row) + " |" for row in [cells[0], rule, *cells[1:]])
+
+
+def metrics_frame(rows: Mapping[str, Mapping[str, float]]) -> "pd.DataFrame":
+    """A row for each metric, by its name."""
+    named = [{"metric": name, **row} for name, row in rows.items()]
+    return to_frame(named, list(named[0]), "metric")
