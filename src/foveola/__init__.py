@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from foveola.evaluation import Difference, Evaluation, Metric, compare, evaluate
     from foveola.images.decode import decode
     from foveola.images.fundus import Contract
+    from foveola.index import Index, IndexResult
     from foveola.indexing import add_missing
     from foveola.people_search import PersonHit, PersonResult
     from foveola.retrieval import Hit, Retriever, SearchResult
@@ -33,6 +34,8 @@ _HOME = {
     "Evaluation": "evaluation",
     "FoveolaError": "errors",
     "Hit": "retrieval",
+    "Index": "index",
+    "IndexResult": "index",
     "Manifest": "datasets.manifest",
     "Metric": "evaluation",
     "PersonHit": "people_search",
@@ -55,6 +58,8 @@ __all__ = [
     "Evaluation",
     "FoveolaError",
     "Hit",
+    "Index",
+    "IndexResult",
     "Manifest",
     "Metric",
     "PersonHit",

@@ -85,6 +85,5 @@ def _side(
         raise ValueError(
             f"expected vectors (N, D) and N labels, got {rows.shape} and {len(table.known)}"
         )
-    people = people_of_groups(groups, len(rows))
-    identities = [(role, *who) if who[0] == "row" else who for who in people]
-    return Side(rows, table.members, identities, table.values, table.label)
+    people = people_of_groups(groups, len(rows), role)
+    return Side(rows, table.members, people, table.values, table.label)

@@ -65,8 +65,8 @@ class LabelTable:
                 else "label".
 
         Raises:
-            ValueError: an array is of another shape, or a label is given several values that has
-                one.
+            ValueError: an array is of another shape, grades are no numbers, or a label is given
+                several values that has one.
         """
         several, recorded = _value_sets(labels)
         name = label or (FINDINGS if several else "label")
@@ -74,7 +74,10 @@ class LabelTable:
             raise ValueError(
                 f"some cases have several values, which only {FINDINGS!r} has; label is {label!r}"
             )
-        return cls.of(name, recorded)
+        table = cls.of(name, recorded)
+        if name == GRADE and not all(value.isdecimal() for value in table.values):
+            raise ValueError(f"grades are numbers, got {', '.join(table.values)}")
+        return table
 
     def rows(self, chosen: Ids | Bools) -> "LabelTable":
         """Return the table of some of the cases, with the same values."""
@@ -109,12 +112,15 @@ def word_of(value: Any) -> str | None:
     return None if is_missing(text) else text
 
 
-def people_of_groups(groups: Iterable[Any] | None, count: int) -> list[tuple[str, object]]:
+def people_of_groups(
+    groups: Iterable[Any] | None, count: int, role: str
+) -> list[tuple[str, str | int]]:
     """Return what photographs of one person share; one of nobody known is of a person of its own.
 
     Args:
         groups: N names or numbers of people, None or NaN where unknown; None knows of nobody.
         count: N.
+        role: what the photographs are, so that nobody known of two roles is not one person.
 
     Raises:
         ValueError: there are more or fewer.
@@ -123,7 +129,7 @@ def people_of_groups(groups: Iterable[Any] | None, count: int) -> list[tuple[str
     names = [known_identifier(word_of(each)) for each in given]
     if len(names) != count:
         raise ValueError(f"expected {count} groups, one for each vector, got {len(names)}")
-    return [("row", i) if name is None else ("group", name) for i, name in enumerate(names)]
+    return [(role, i) if name is None else ("group", name) for i, name in enumerate(names)]
 
 
 def _value_sets(labels: Any) -> tuple[bool, list[frozenset[str] | None]]:
