@@ -28,6 +28,8 @@ FINDINGS: Final = {
     "O": "other",
 }
 
+NO_DIAGNOSIS: Final = "Probabilities for whoever looks at the photographs; no diagnosis."
+
 
 def grade_word(grade: int | None) -> str:
     """Name of a grade: "moderate NPDR" for 2, "unlabelled" for None."""

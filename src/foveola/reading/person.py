@@ -1,7 +1,6 @@
 """Both eyes in, findings out: what a reader says of a person, with all that limits it.
 
-    reader = Reader.load()
-    reading = read_person(reader, left=Path("l.jpg"), right=Path("r.jpg"))
+    reading = read("l.jpg", "r.jpg")
     reading.probabilities, reading.found, reading.eyes["left"].evidence, reading.warnings
 
 Probabilities of findings for whoever looks at the photographs, never a diagnosis.
@@ -10,29 +9,39 @@ Probabilities of findings for whoever looks at the photographs, never a diagnosi
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from foveola.cases import Case, Eye
 from foveola.encoders.ahead import in_order
+from foveola.encoders.compiling import WAITED_FOR
 from foveola.encoders.encoder import UNUSABLE, Failed
 from foveola.encoders.reader import Reader
-from foveola.errors import ImageError, ManifestError
+from foveola.errors import FoveolaError, ImageError, ManifestError
+from foveola.evaluation.tables import Rows, aligned
 from foveola.images.decode import decode
 from foveola.images.fingerprint import mark, same_picture
 from foveola.images.given import File, Photograph, as_file
 from foveola.images.gradability import warning
-from foveola.looks import TWICE, Looker, left_out, refused
+from foveola.looks import TWICE, Looker, left_out, refused, shipped_looker
+from foveola.notebook import Picture, html_lines, html_table, to_frame
 from foveola.people import EYES, NORMAL, people_of
+from foveola.reading.shown import pictures
 from foveola.trust import Looks
+from foveola.words import NO_DIAGNOSIS, finding_word
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 Pixels = NDArray[np.uint8]
 
+COLUMNS = ("label", "finding", "probability", "threshold", "found")
 _AHEAD = 8  # people a core may be ahead of whoever takes the results
 
 
@@ -69,7 +78,7 @@ class EyeReading:
     gradability: float
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Reading:
     """What is said of one person.
 
@@ -83,6 +92,7 @@ class Reading:
         fingerprint: of the reader.
         milliseconds: from reading the files to the probabilities.
         refused: why nothing is said of an eye that was given; no retina is seen in its photograph.
+        photographs: of each eye as they were given, to be shown in a notebook; else none.
     """
 
     labels: tuple[str, ...]
@@ -94,6 +104,7 @@ class Reading:
     fingerprint: str
     milliseconds: float
     refused: Mapping[Eye, str] = field(default_factory=dict)
+    photographs: Mapping[Eye, Photograph] = field(default_factory=dict)
 
     @property
     def found(self) -> tuple[str, ...]:
@@ -120,6 +131,81 @@ class Reading:
             said.append("normal and a finding are both above their thresholds; look closely")
         return tuple(said)
 
+    def to_frame(self) -> "DataFrame":
+        """Return a DataFrame with a row for each label: its name, probability and threshold.
+
+        Raises:
+            MissingExtraError: pandas is not installed.
+        """
+        return to_frame((dict(zip(COLUMNS, row, strict=True)) for row in self._rows()), COLUMNS)
+
+    def __repr__(self) -> str:
+        return "\n".join([aligned(self._table()), "", NO_DIAGNOSIS, *self.warnings])
+
+    def _repr_html_(self) -> str:
+        images: list[list[object]] = []
+        with suppress(FoveolaError, OSError):  # a file that is not there any more is not shown
+            shown = {eye: decode(as_file(of).data) for eye, of in self.photographs.items()}
+            made = pictures(self, shown or None)
+            images = [["", *made.photographs]]
+            named = {"photograph": made.photographs} | made.evidence
+            images += [[finding_word(n), *map(Picture, of.values())] for n, of in named.items()]
+        table = html_table(images) if images else ""
+        return html_table(self._table()) + html_lines([NO_DIAGNOSIS, *self.warnings]) + table
+
+    def _rows(self) -> Iterator[tuple[str, str, float, float, bool]]:
+        for label, p, threshold in zip(
+            self.labels, self.probabilities.tolist(), self.thresholds, strict=True
+        ):
+            yield label, finding_word(label), p, threshold, p > threshold
+
+    def _table(self) -> Rows:
+        """Likeliest first."""
+        rows = sorted(self._rows(), key=lambda row: -row[2])
+        cells = [[word, f"{p:.3f}", f"{t:.3f}", "found" * f] for _, word, p, t, f in rows]
+        return [["finding", "probability", "threshold", ""], *cells]
+
+
+@cache
+def shipped_reader() -> Reader:
+    """Load the shipped reader, once."""
+    return Reader.load(together=WAITED_FOR)
+
+
+def read(
+    left: Photograph | None = None,
+    right: Photograph | None = None,
+    *,
+    model: Reader | str | Path | None = None,
+) -> Reading:
+    """Read both eyes of a person, or one: how probable findings are. No diagnosis.
+
+    Of two photographs of which one shows no retina, or too little of it, the other is read alone,
+    and the reading says so.
+
+    Args:
+        left: photograph of the left eye: the path of a file (text or Path), its bytes, pixels
+            (H, W, 3) uint8 RGB upright, or a PIL image; None where there is none.
+        right: of the right eye, likewise.
+        model: name of a shipped reader, the folder of one, or one that is loaded; None is the
+            shipped one, which is loaded once.
+
+    Returns:
+        The reading: `probabilities` (L,) float32 in [0, 1] of its `labels`, and what limits it.
+
+    Raises:
+        ImageError: a photograph can't be used, none shows a retina, or both are one picture.
+        EncoderError: the model can't be used.
+        ValueError: neither eye is given.
+    """
+    if isinstance(model, str | Path):
+        model = Reader.load(model, together=WAITED_FOR)
+    reading = read_person(model or shipped_reader(), left, right)
+    given = dict(zip(EYES, (left, right), strict=True))
+    return replace(
+        reading, photographs={eye: of for eye in reading.eyes if (of := given[eye]) is not None}
+    )
+
 
 def read_person(
     reader: Reader, left: Photograph | None, right: Photograph | None, looker: Looker | None = None
@@ -130,8 +216,8 @@ def read_person(
 
     Args:
         reader: loaded.
-        left: of the left eye: the path of a file, its bytes, or pixels (H, W, 3) uint8 RGB;
-            None where there is none.
+        left: of the left eye: the path of a file, its bytes, pixels (H, W, 3) uint8 RGB, or a PIL
+            image; None where there is none.
         right: likewise.
         looker: tells whether a photograph shows a retina; None takes the shipped one.
 
@@ -158,12 +244,6 @@ def prepare_eye(reader: Reader, pixels: Pixels, looker: Looker | None = None) ->
     squares = {eye: reader.prepare(pixels, eye) if turned else square for eye in EYES}
     seen, looks = (looker or shipped_looker()).look(pixels)
     return Prepared(squares, seen.gradability, looks)
-
-
-@cache
-def shipped_looker() -> Looker:
-    """Load what tells whether a photograph shows a retina, once."""
-    return Looker.shipped()
 
 
 def read_prepared(reader: Reader, eyes: Mapping[Eye, Prepared]) -> Reading:

@@ -1,7 +1,7 @@
 """What a report shows of a reading: the photographs, and where findings come from in them."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,9 @@ from foveola.images.decode import decode
 from foveola.images.fundus import Contract, prepare
 from foveola.images.overlay import jpeg, overlay, shares
 from foveola.people import NORMAL
-from foveola.reading.person import Reading
+
+if TYPE_CHECKING:
+    from foveola.reading.person import Reading
 
 PICTURED = 3  # findings, of those above their thresholds
 
@@ -32,7 +34,7 @@ class Pictures(NamedTuple):
     evidence: dict[str, dict[Eye, bytes]]
 
 
-def pictures(reading: Reading, photographs: Mapping[Eye, Pixels] | None = None) -> Pictures:
+def pictures(reading: "Reading", photographs: Mapping[Eye, Pixels] | None = None) -> Pictures:
     """The field of view of each eye, and where the likeliest findings come from in it.
 
     Both eyes of a finding are on one scale. Where nothing is above its threshold the likeliest
@@ -51,13 +53,13 @@ def pictures(reading: Reading, photographs: Mapping[Eye, Pixels] | None = None) 
     )
 
 
-def _pictured(reading: Reading) -> list[str]:
+def _pictured(reading: "Reading") -> list[str]:
     order = sorted(zip(reading.probabilities, reading.labels, strict=True), reverse=True)
     names = [label for _, label in order if label != NORMAL]
     return [label for label in names if label in reading.found][:PICTURED] or names[:1]
 
 
-def _evidence(reading: Reading, label: str, squares: Mapping[Eye, Pixels]) -> dict[Eye, bytes]:
+def _evidence(reading: "Reading", label: str, squares: Mapping[Eye, Pixels]) -> dict[Eye, bytes]:
     at = reading.labels.index(label)
     maps = {eye: of.evidence[at] for eye, of in reading.eyes.items()}
     most = max(0.0, *(float(values.max()) for values in maps.values()))
