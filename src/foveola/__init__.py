@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from foveola.images.fundus import Contract
     from foveola.index import Index, IndexResult
     from foveola.indexing import add_missing
+    from foveola.matching.pair import EyeMatch, match
     from foveola.people_search import PersonHit, PersonResult
+    from foveola.reading import Reading, read
     from foveola.retrieval import Hit, Retriever, SearchResult
 
 # Where each public name lives. Resolved on first use: `import foveola` must stay quick.
@@ -32,6 +34,7 @@ _HOME = {
     "Difference": "evaluation",
     "Encoder": "encoders.encoder",
     "Evaluation": "evaluation",
+    "EyeMatch": "matching.pair",
     "FoveolaError": "errors",
     "Hit": "retrieval",
     "Index": "index",
@@ -40,6 +43,7 @@ _HOME = {
     "Metric": "evaluation",
     "PersonHit": "people_search",
     "PersonResult": "people_search",
+    "Reading": "reading",
     "Retriever": "retrieval",
     "SearchResult": "retrieval",
     "add_missing": "indexing",
@@ -47,6 +51,8 @@ _HOME = {
     "decode": "images.decode",
     "compare": "evaluation",
     "evaluate": "evaluation",
+    "match": "matching.pair",
+    "read": "reading",
 }
 
 __all__ = [
@@ -56,6 +62,7 @@ __all__ = [
     "Difference",
     "Encoder",
     "Evaluation",
+    "EyeMatch",
     "FoveolaError",
     "Hit",
     "Index",
@@ -64,6 +71,7 @@ __all__ = [
     "Metric",
     "PersonHit",
     "PersonResult",
+    "Reading",
     "Retriever",
     "SearchResult",
     "add_missing",
@@ -71,6 +79,8 @@ __all__ = [
     "compare",
     "decode",
     "evaluate",
+    "match",
+    "read",
 ]
 
 
