@@ -10,7 +10,7 @@ archive. Nothing is written, so an index is gone with its process.
 Shapes: N vectors, D numbers each, k hits, Q queries.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from foveola.archive.search import Ordered, top_asked, top_k, units
 from foveola.encoders.encoder import Encoder
-from foveola.evaluation.tables import Rows, aligned
-from foveola.notebook import html_lines, html_table, to_frame
+from foveola.notebook import HitList, Rows, to_frame
 from foveola.relevance.labels import Bools, LabelTable, codes_of, people_of_groups
 from foveola.relevance.learn import learn
 from foveola.relevance.part import Part
@@ -65,7 +64,7 @@ class IndexHit:
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class IndexResult(Sequence[IndexHit]):
+class IndexResult(HitList[IndexHit]):
     """What a search in an index found: a sequence of hits, best first.
 
     Printed, and as a DataFrame, it shows no group: that may be a person's name.
@@ -87,15 +86,6 @@ class IndexResult(Sequence[IndexHit]):
     excluded: int
     suggestion: Suggestion | None
 
-    def __len__(self) -> int:
-        return len(self.hits)
-
-    def __getitem__(self, place: Any) -> Any:
-        return self.hits[place]
-
-    def __iter__(self) -> Iterator[IndexHit]:
-        return iter(self.hits)
-
     @property
     def rows(self) -> NDArray[np.int64]:
         """(k,) rows of the index, best first."""
@@ -116,13 +106,7 @@ class IndexResult(Sequence[IndexHit]):
         """
         return to_frame(({c: getattr(hit, c) for c in COLUMNS} for hit in self.hits), COLUMNS)
 
-    def __repr__(self) -> str:
-        return "\n".join([aligned(self._table()), "", *self.sentences])
-
-    def _repr_html_(self) -> str:
-        return html_table(self._table()) + html_lines(self.sentences)
-
-    def _table(self) -> Rows:
+    def _rows(self) -> Rows:
         rows = [
             [str(hit.rank), str(hit.row), f"{hit.similarity:+.4f}", f"{hit.score:+.4f}",
              str(hit.label)] for hit in self.hits

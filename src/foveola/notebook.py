@@ -1,13 +1,14 @@
-"""What results give to whoever works in Python: a DataFrame, and HTML for a notebook.
+"""What results give to whoever works in Python: a table, a DataFrame, and HTML for a notebook.
 
 Texts are escaped and pictures lie in the page itself, so a notebook that is passed on needs no
 file of the archive and runs nothing that a label or a name says.
 """
 
+from abc import abstractmethod
 from base64 import b64encode
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
 
 from foveola.errors import MissingExtraError
 
@@ -15,10 +16,61 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+Rows = list[list[str]]
+T = TypeVar("T")
+
+PICTURED = 20  # hits whose pictures are shown in a notebook
+
+
 class Picture(NamedTuple):
     """A cell with a picture: the bytes of a JPEG, or None where there is none to show."""
 
     jpeg: bytes | None
+
+
+class HitList(Sequence[T]):
+    """A result that is a sequence of its hits, prints as a table and shows pictures in a notebook.
+
+    Attributes:
+        hits: best first.
+    """
+
+    hits: tuple[T, ...]
+
+    def __len__(self) -> int:
+        return len(self.hits)
+
+    @overload
+    def __getitem__(self, place: int) -> T: ...
+    @overload
+    def __getitem__(self, place: slice) -> tuple[T, ...]: ...
+    def __getitem__(self, place: int | slice) -> T | tuple[T, ...]:
+        return self.hits[place]
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(self.hits)
+
+    @property
+    @abstractmethod
+    def sentences(self) -> list[str]:
+        """What a user must know of the answer."""
+
+    @abstractmethod
+    def _rows(self) -> Rows:
+        """A header row, and one for each hit."""
+
+    def _pictures(self, hit: T) -> list[Picture]:  # noqa: ARG002 - of what has none
+        return []
+
+    def __repr__(self) -> str:
+        return "\n".join([aligned(self._rows()), "", *self.sentences])
+
+    def _repr_html_(self) -> str:
+        head, *rows = self._rows()
+        table: list[list[object]] = [[*head]]
+        for at, (row, hit) in enumerate(zip(rows, self.hits, strict=True)):
+            table.append([*row, *(self._pictures(hit) if at < PICTURED else ())])
+        return html_lines(self.sentences) + html_table(table)
 
 
 def to_frame(
@@ -42,6 +94,15 @@ def to_frame(
         ) from error
     frame = pd.DataFrame(list(rows), columns=list(columns))
     return frame if index is None else frame.set_index(index)
+
+
+def aligned(rows: Rows) -> str:
+    """For a terminal: the first column to the left, numbers to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = (
+        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows
+    )
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def html_table(rows: Iterable[Sequence[object]]) -> str:

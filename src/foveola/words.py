@@ -53,6 +53,12 @@ def findings_of(case: Case) -> list[str] | None:
     return None if case.findings is None else sorted(map(finding_word, case.findings))
 
 
+def record_words(grade: int | None, findings: frozenset[str] | None) -> list[str]:
+    """Grade and findings in words; "none" of no finding, "-" where nobody looked."""
+    found = "-" if findings is None else ", ".join(sorted(map(finding_word, findings))) or "none"
+    return [grade_word(grade), found]
+
+
 def visit_word(visit: float | str | None) -> str | None:
     """When it was taken: "first visit" for 0, "month 12" for 12, a date as it is."""
     if visit is None or isinstance(visit, str):

@@ -4,12 +4,12 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from foveola.notebook import to_frame
+from foveola.notebook import Rows, aligned, to_frame
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Rows = list[list[str]]
+__all__ = ["Rows", "aligned", "metrics_frame", "number", "piped", "ranged"]
 
 
 def number(value: float | None, *, sign: bool = False) -> str:
@@ -23,15 +23,6 @@ def ranged(ends: tuple[float, float], *, sign: bool = False) -> str:
     """An interval; "-" where there is none."""
     low, high = (number(end, sign=sign) for end in ends)
     return "-" if math.isnan(ends[0]) else f"{low} to {high}"
-
-
-def aligned(rows: Rows) -> str:
-    """For a terminal: the first column to the left, numbers to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = (
-        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows
-    )
-    return "\n".join(line.rstrip() for line in lines)
 
 
 def piped(rows: Rows) -> str:

@@ -24,13 +24,12 @@ from foveola.encoders.compiling import WAITED_FOR
 from foveola.encoders.encoder import UNUSABLE, Failed
 from foveola.encoders.reader import Reader
 from foveola.errors import FoveolaError, ImageError, ManifestError
-from foveola.evaluation.tables import Rows, aligned
 from foveola.images.decode import decode
 from foveola.images.fingerprint import mark, same_picture
 from foveola.images.given import File, Photograph, as_file
 from foveola.images.gradability import warning
 from foveola.looks import TWICE, Looker, left_out, refused, shipped_looker
-from foveola.notebook import Picture, html_lines, html_table, to_frame
+from foveola.notebook import Picture, Rows, aligned, html_lines, html_table, to_frame
 from foveola.people import EYES, NORMAL, people_of
 from foveola.reading.shown import pictures
 from foveola.trust import Looks
