@@ -11,6 +11,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
 
 from foveola.errors import MissingExtraError
+from foveola.plain import plain_lines
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,7 +64,7 @@ class HitList(Sequence[T]):
         return []
 
     def __repr__(self) -> str:
-        return "\n".join([aligned(self._rows()), "", *self.sentences])
+        return plain_lines("\n".join([aligned(self._rows()), "", *self.sentences]))
 
     def _repr_html_(self) -> str:
         head, *rows = self._rows()

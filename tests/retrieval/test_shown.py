@@ -105,6 +105,14 @@ def test_text_of_a_manifest_is_escaped(result):
     assert "&lt;img src=x" in planted._repr_html_()
 
 
+def test_text_of_a_manifest_steers_no_terminal(result):
+    case = replace(result[0].case, findings=frozenset({"\x1b[2J"}))
+    planted = replace(result, hits=(replace(result[0], case=case),))
+    for shown in (repr(planted), repr(planted[0])):
+        assert "\x1b" not in shown
+        assert "[2J" in shown
+
+
 def test_people_print_as_a_table(people):
     lines = repr(people).splitlines()
     assert lines[0].split() == ["rank", "left", "right", "similarity", "grade", "findings"]
