@@ -1,9 +1,7 @@
 """Both eyes of a person in, probabilities of findings out."""
 
 from foveola.reading.person import (
-    EyeReading,
     Prepared,
-    Reading,
     ReadPerson,
     check_twice,
     prepare_eye,
@@ -12,7 +10,7 @@ from foveola.reading.person import (
     read_person,
     read_prepared,
 )
-from foveola.reading.shown import Pictures, pictures
+from foveola.reading.result import EyeReading, Pictures, Reading, pictures
 
 __all__ = [
     "EyeReading",
