@@ -24,7 +24,7 @@ from foveola.config import load_config
 from foveola.datasets.manifest import Manifest
 from foveola.encoders.encoder import Encoded, Encoder
 from foveola.encoders.release import DEFAULT
-from foveola.evaluation import Metric, evaluate
+from foveola.evaluation import Metric, evaluate_retrieval
 from foveola.training.config import TrainConfig
 from foveola.training.prepared import held_back
 
@@ -41,7 +41,7 @@ def untrained(cases: list, seed: int = 0) -> np.ndarray:
 
 def judged(rows: np.ndarray, cases: list, held: np.ndarray) -> Metric:
     sides = held_and_rest(rows, cases, held, "findings")
-    return evaluate(*sides, ks=(10,)).metrics["mAP@10"]
+    return evaluate_retrieval(*sides, ks=(10,)).metrics["mAP@10"]
 
 
 def main() -> None:

@@ -31,7 +31,7 @@ from foveola.evaluation.tables import piped
 from foveola.evaluation.verification import Pairs, verify
 from foveola.images.decode import decode
 from foveola.images.fundus import Contract, prepare
-from foveola.matching.match import FEATURES
+from foveola.matching.pair import FEATURES
 from foveola.matching.probability import Evidence, fit
 from foveola.training.evidence import read_descriptors, read_entries
 

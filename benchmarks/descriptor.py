@@ -24,7 +24,7 @@ from foveola.datasets.manifest import Manifest
 from foveola.encoders.card import render_card
 from foveola.encoders.encoder import Encoded, Encoder
 from foveola.encoders.release import DEFAULT, read_release, write_release
-from foveola.evaluation import Metric, evaluate
+from foveola.evaluation import Metric, evaluate_retrieval
 from foveola.images.decode import decode
 from foveola.images.fundus import Contract, prepare
 from foveola.models.descriptor import normalise
@@ -69,14 +69,14 @@ def judge(
 ) -> tuple[dict[str, object], list[dict[str, object]]]:
     """The figures of a data set, and those of the queries of each value of each column."""
     sides = held_and_rest(descriptors, cases, held, "grade", by)
-    done = evaluate(*sides, ks=(10,))
+    done = evaluate_retrieval(*sides, ks=(10,))
     groups = [
         {"column": column, "value": value} | figures(found["mAP@10"])
         for column, of in done.subgroups.items()
         for value, found in of.items()
         if found["mAP@10"].total >= LEAST_QUERIES
     ]
-    apart = figures(evaluate(sides[0], ks=(10,)).metrics["mAP@10"])
+    apart = figures(evaluate_retrieval(sides[0], ks=(10,)).metrics["mAP@10"])
     unseen = {"unseen": {k: apart[k] for k in ("macro_map10", "interval", "chance")}}
     return figures(done.metrics["mAP@10"]) | unseen, groups
 

@@ -24,7 +24,7 @@ from sides import held_and_rest
 
 from foveola.cases import Case
 from foveola.datasets.manifest import Manifest
-from foveola.evaluation import evaluate
+from foveola.evaluation import evaluate_retrieval
 from foveola.evaluation.estimates import Metric, PerQuery, summarise
 from foveola.evaluation.folds import paired, pooled
 from foveola.evaluation.settings import Settings
@@ -102,7 +102,7 @@ def by_set(rows: np.ndarray, fold: Fold, *, unseen: bool = False) -> dict[str, P
         of = np.array([c.collection == name and c.grade is not None for c in fold.cases])
         cases = [fold.cases[i] for i in np.flatnonzero(of)]
         sides = held_and_rest(rows[of], cases, fold.held[of], "grade")
-        asked = evaluate(*(sides[:1] if unseen else sides), ks=(10,), bootstrap=0)
+        asked = evaluate_retrieval(*(sides[:1] if unseen else sides), ks=(10,), bootstrap=0)
         found[name] = asked.per_query
     return found
 

@@ -24,8 +24,8 @@ from foveola.encoders.encoder import Encoder
 from foveola.evaluation.tables import piped
 from foveola.evaluation.uncertainty import means, subject_bootstrap
 from foveola.matching.calibrate import learn_sides
-from foveola.matching.gallery import SHIPPED
 from foveola.matching.laterality import LATERALITY, Laterality, Side, read_views
+from foveola.matching.pair import SHIPPED
 from foveola.training.config import TrainConfig
 from foveola.training.prepared import HELD, parted_cases
 from matching import write_card

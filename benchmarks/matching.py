@@ -33,8 +33,7 @@ from foveola.encoders.release import DEFAULT, Release, write_release
 from foveola.evaluation.identification import Identification, Known, identify
 from foveola.evaluation.tables import piped
 from foveola.matching.calibrate import Views, look
-from foveola.matching.gallery import SHIPPED
-from foveola.matching.match import compared
+from foveola.matching.pair import SHIPPED, compared
 from foveola.matching.probability import Evidence, fit
 
 CAPTION = (

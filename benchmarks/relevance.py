@@ -36,7 +36,7 @@ from foveola.datasets.manifest import Manifest
 from foveola.encoders.card import render_card
 from foveola.encoders.encoder import Encoded, Encoder
 from foveola.encoders.release import Release, write_release
-from foveola.evaluation import Evaluation, Side, difference, evaluate
+from foveola.evaluation import Evaluation, Side, compare, evaluate_retrieval
 from foveola.evaluation.tables import piped
 from foveola.images.decode import read_bytes
 from foveola.relevance.labels import LabelTable
@@ -79,14 +79,14 @@ def judge(
     side = Side.from_cases(vectors, gallery, label)
     asked = None if queries is None else Side.from_cases(asking, queries, label)
     sides = (side, None) if asked is None else (asked, side)
-    looks = evaluate(*sides, ks=(10,))
+    looks = evaluate_retrieval(*sides, ks=(10,))
     table = LabelTable.of(label, [label_values(case, label) for case in gallery])
     seen = None if known.seen is None else known.seen.among([digest(c) for c in gallery])
     try:
         scores = scores_of(side, table, asked, seen=seen, prior=known.priors.get(label))
     except TooFewError:
         return Judged(looks, None)
-    return Judged(looks, evaluate(*sides, ks=(10,), scores=scores))
+    return Judged(looks, evaluate_retrieval(*sides, ks=(10,), scores=scores))
 
 
 def digest(case: Case) -> bytes:
@@ -106,14 +106,14 @@ def row(found: Judged, naive: Judged | None) -> dict[str, object]:
     for name, of in (("looks", found.looks), ("learned", found.learned)):
         values[name] = None if of is None else figures(of.metrics[METRIC])
     if found.learned is not None:
-        values["gain"] = figures(difference(found.looks, found.learned).metrics[METRIC])
+        values["gain"] = figures(compare(found.looks, found.learned).metrics[METRIC])
         values["micro"] = [found.looks.metrics[METRIC].value.micro,
                            found.learned.metrics[METRIC].value.micro]  # fmt: skip
     if naive is not None:
         values["naive_looks"] = figures(naive.looks.metrics[METRIC])
         if naive.learned is not None and found.learned is not None:
             values["naive_learned"] = figures(naive.learned.metrics[METRIC])
-            beyond = difference(naive.learned, found.learned)
+            beyond = compare(naive.learned, found.learned)
             values["beyond_naive"] = figures(beyond.metrics[METRIC])
     return values
 

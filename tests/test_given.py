@@ -11,9 +11,11 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 import foveola
-from foveola import Archive, Manifest, Retriever, add_missing, decode
+from foveola import Manifest, Retriever, add_missing, decode
+from foveola.archive import Archive
 from foveola.client.client import Client
 from foveola.errors import FoveolaError, ImageError
 from foveola.images.decode import peek
@@ -41,7 +43,9 @@ FORMS = {
     "Path": Path,
     "bytes": Path.read_bytes,
     "pixels": lambda path: np.asarray(decode(path)),
+    "PIL": lambda path: Image.fromarray(decode(path)),
 }
+UNNAMED = ("bytes", "pixels", "PIL")
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -53,13 +57,13 @@ def test_a_search_takes_a_photograph_in_every_form(retriever, photographs, form)
     # a JPEG is decoded at a reduced scale where that will do, and pixels are not
     assert np.allclose([hit.similarity for hit in asked.hits],
                        [hit.similarity for hit in known.hits],
-                       atol=0.05 if form == "pixels" else 0)  # fmt: skip
+                       atol=0.05 if form in ("pixels", "PIL") else 0)  # fmt: skip
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_the_archive_knows_its_file_again_in_every_form_but_pixels(retriever, photographs, form):
     found = retriever.search(FORMS[form](photographs[0]))
-    assert found.in_archive == (form != "pixels")
+    assert found.in_archive == (form not in ("pixels", "PIL"))
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -74,7 +78,7 @@ def test_matching_takes_a_photograph_in_every_form(photographs, form):
     asked = SimpleNamespace(match_sent=lambda data, given, **_: (data, given))
     data, given = Matcher.match(asked, FORMS[form](photographs[0]))
     assert np.array_equal(decode(data), decode(photographs[0]))
-    assert given.path == (f"sent:{given.image}" if form in ("bytes", "pixels")
+    assert given.path == (f"sent:{given.image}" if form in UNNAMED
                           else str(photographs[0]))  # fmt: skip
 
 
@@ -88,7 +92,7 @@ def test_reading_takes_a_photograph_in_every_form(photographs, form, monkeypatch
     looker = SimpleNamespace(look=lambda pixels: (SimpleNamespace(gradability=1), None))
     paths, seen = read_person(reader, FORMS[form](photographs[0]), None, looker)
     assert np.array_equal(seen["left"].squares["left"], decode(photographs[0]))
-    named = form not in ("bytes", "pixels")
+    named = form not in UNNAMED
     assert paths == {"left": photographs[0] if named else Path("left eye")}
 
 
@@ -198,6 +202,7 @@ CALLS = {
     "Accounts": lambda f: foveola_accounts().create(f + "/archive").close(),
     "assess": lambda f: foveola.assess(f + "/archive"),
     "Archive.open": lambda f: Archive.open(f + "/archive").close(),
+    "foveola.Archive.open": lambda f: foveola.Archive.open(f + "/archive").close(),
     "Archive.create": lambda f: Archive.create(
         f + "/new", encoder="e", fingerprint="f", dimension=2
     ).close(),

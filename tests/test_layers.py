@@ -13,13 +13,13 @@ SOURCE = Path(__file__).parents[1] / "src"
 # what lies on a floor below it and what lies inside itself, never a neighbour.
 FLOORS = (
     ("errors", "cases", "resources", "plain", "spreadsheets"),
-    ("files",),
+    ("files", "notebook"),
     ("client",),
     ("models", "losses", "relevance"),
     ("images",),
     ("config", "datasets", "archive", "people", "words", "accounts", "audit_log"),
     ("evaluation", "phantom", "encoders", "overview", "people_search", "study", "trust"),
-    ("learned", "looks"),
+    ("learned", "looks", "index"),
     (
         "training",
         "indexing",

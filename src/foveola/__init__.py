@@ -1,8 +1,17 @@
 """Foveola: similar-case search for retinal photographs.
 
-    from foveola import Retriever
-    with Retriever.open(Path("archive")) as retriever:
-        for hit in retriever.search(Path("fundus.jpg")).hits: print(hit.similarity, hit.case.grade)
+    import foveola as fv
+
+    encoder = fv.Encoder.load()
+    vectors = encoder.encode(["a.jpg", "b.jpg"])              # or arrays, or PIL images
+    result = fv.evaluate(vectors, grades, groups=subjects)    # result["mAP@10"].macro
+    index = fv.Index(vectors, labels=grades, groups=subjects)
+    archive = fv.Archive.open("archive/")
+    archive.search("fundus.jpg", k=5, where="grade >= 2")
+    fv.read("left.jpg", "right.jpg").probabilities
+    fv.match("one.jpg", "other.jpg").probability
+
+`foveola.losses` and `foveola.models` need torch. docs/python.md tells the rest.
 
 It supports a clinician and never states a diagnosis.
 """
@@ -10,66 +19,101 @@ It supports a clinician and never states a diagnosis.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from foveola.archive import Archive
     from foveola.assessment import assess
     from foveola.cases import Case
     from foveola.datasets.manifest import Manifest
     from foveola.encoders.encoder import Encoder
     from foveola.errors import FoveolaError
-    from foveola.evaluation import Evaluation, evaluate
+    from foveola.evaluation import Difference, Evaluation, Metric, compare, evaluate
     from foveola.images.decode import decode
     from foveola.images.fundus import Contract
+    from foveola.index import Index, IndexResult
     from foveola.indexing import add_missing
+    from foveola.matching.pair import EyeMatch, match
     from foveola.people_search import PersonHit, PersonResult
+    from foveola.reading import Reading, read
     from foveola.retrieval import Hit, Retriever, SearchResult
+    from foveola.retrieval.opened import Archive
 
 # Where each public name lives. Resolved on first use: `import foveola` must stay quick.
 _HOME = {
-    "Archive": "archive",
+    "Archive": "retrieval.opened",
     "Case": "cases",
     "Contract": "images.fundus",
+    "Difference": "evaluation",
     "Encoder": "encoders.encoder",
     "Evaluation": "evaluation",
+    "EyeMatch": "matching.pair",
     "FoveolaError": "errors",
     "Hit": "retrieval",
+    "Index": "index",
+    "IndexResult": "index",
     "Manifest": "datasets.manifest",
+    "Metric": "evaluation",
     "PersonHit": "people_search",
     "PersonResult": "people_search",
+    "Reading": "reading",
     "Retriever": "retrieval",
     "SearchResult": "retrieval",
     "add_missing": "indexing",
     "assess": "assessment",
     "decode": "images.decode",
+    "compare": "evaluation",
     "evaluate": "evaluation",
+    "match": "matching.pair",
+    "read": "reading",
 }
 
 __all__ = [
     "Archive",
     "Case",
     "Contract",
+    "Difference",
     "Encoder",
     "Evaluation",
+    "EyeMatch",
     "FoveolaError",
     "Hit",
+    "Index",
+    "IndexResult",
     "Manifest",
+    "Metric",
     "PersonHit",
     "PersonResult",
+    "Reading",
     "Retriever",
     "SearchResult",
     "add_missing",
     "assess",
+    "compare",
     "decode",
     "evaluate",
+    "match",
+    "read",
 ]
 
 
+# Packages that are asked for as attributes; they need what `pip install 'foveola[train]'` brings.
+_TRAINING = ("losses", "models")
+
+
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'foveola' has no attribute {name!r}")
     import importlib
 
-    return getattr(importlib.import_module(f"foveola.{_HOME[name]}"), name)
+    if name in _HOME:
+        return getattr(importlib.import_module(f"foveola.{_HOME[name]}"), name)
+    if name not in _TRAINING:
+        raise AttributeError(f"module 'foveola' has no attribute {name!r}")
+    try:
+        return importlib.import_module(f"foveola.{name}")
+    except ModuleNotFoundError as error:
+        from foveola.errors import MissingExtraError
+
+        raise MissingExtraError(
+            f"foveola.{name} needs {error.name}, which is not installed. Run: pip install "
+            "'foveola[train]'"
+        ) from error
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return [*__all__, *_TRAINING]

@@ -16,7 +16,7 @@ from foveola.archive import Archive
 from foveola.cases import Case
 from foveola.encoders.encoder import Encoded, Encoder, Failed
 from foveola.errors import ArchiveError, FoveolaError, ImageError
-from foveola.evaluation import Difference, Evaluation, Exclude, Side, difference, evaluate
+from foveola.evaluation import Difference, Evaluation, Exclude, Side, compare, evaluate_retrieval
 from foveola.evaluation.sides import known_columns
 from foveola.relevance.crossfit import LearnedScores, cross_fitted, fitted_to_gallery
 from foveola.relevance.labels import LabelTable, codes_of
@@ -60,7 +60,7 @@ class Assessment:
     @property
     def gain(self) -> Difference | None:
         """Return what the learned order reaches beyond looks, query by query."""
-        return None if self.learned is None else difference(self.evaluation, self.learned)
+        return None if self.learned is None else compare(self.evaluation, self.learned)
 
 
 class Trained(NamedTuple):
@@ -147,7 +147,7 @@ def assess(
         sides = _Sides(gallery, stored.digests, stored.cases, phantom=_any_phantom(stored.cases))
 
     def judge(scores: LearnedScores | None = None) -> Evaluation:
-        return evaluate(
+        return evaluate_retrieval(
             sides.asked or sides.gallery, sides.gallery if sides.asked else None,
             ks=ks, exclude=exclude, bootstrap=bootstrap, scores=scores,
         )  # fmt: skip
@@ -181,7 +181,7 @@ def scores_of(
     seen: NDArray[np.bool_] | None = None,
     prior: Prior | None = None,
 ) -> LearnedScores:
-    """Return scores by learned relevance, for `foveola.evaluation.evaluate`.
+    """Return scores by learned relevance, for `foveola.evaluation.evaluate_retrieval`.
 
     Args:
         gallery: of N cases, which teach.
@@ -210,7 +210,7 @@ def contrast(first: Assessment, second: Assessment) -> Difference:
         FoveolaError: they were not asked the same queries in the same way.
     """
     try:
-        return difference(first.evaluation, second.evaluation)
+        return compare(first.evaluation, second.evaluation)
     except ValueError as error:
         raise FoveolaError(
             f"{error}; expected two archives of the same photographs with the same labels"

@@ -4,6 +4,7 @@ Every door asks here before anything is said of a picture: search, readers and t
 """
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Self
 
 import numpy as np
@@ -65,6 +66,30 @@ class Looker:
         return judge_picture(self._known, made.pooled, made.gradability).foreign
 
 
+@cache
+def shipped_looker() -> Looker:
+    """Load what tells whether a photograph shows a retina, once."""
+    return Looker.shipped()
+
+
+def check_retina(name: str, looks: Looks) -> None:
+    """Refuse a photograph that shows no retina, or too little of it.
+
+    Args:
+        name: what the sentence calls it.
+        looks: of the photograph, from `Looker.look`.
+
+    Raises:
+        ImageError: nothing can be said of it.
+    """
+    if not looks.comparable:
+        raise ImageError(_nothing(f"{name} {of_refused(looks)}"))
+
+
+def _nothing(why: str) -> str:
+    return f"{why}, so nothing is said of it; give a photograph of the retina"
+
+
 def refused(looks: Mapping[Eye, Looks]) -> dict[Eye, str]:
     """Say of which eyes nothing can be said, and why: the words follow "the photograph of it".
 
@@ -76,7 +101,7 @@ def refused(looks: Mapping[Eye, Looks]) -> dict[Eye, str]:
         said = " and ".join(
             f"the photograph of the {eye} eye {words}" for eye, words in why.items()
         )
-        raise ImageError(f"{said}, so nothing is said of it; give a photograph of the retina")
+        raise ImageError(_nothing(said))
     return why
 
 

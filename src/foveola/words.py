@@ -28,6 +28,8 @@ FINDINGS: Final = {
     "O": "other",
 }
 
+NO_DIAGNOSIS: Final = "Probabilities for whoever looks at the photographs; no diagnosis."
+
 
 def grade_word(grade: int | None) -> str:
     """Name of a grade: "moderate NPDR" for 2, "unlabelled" for None."""
@@ -49,6 +51,12 @@ def finding_word(finding: str) -> str:
 def findings_of(case: Case) -> list[str] | None:
     """Findings in words, sorted; None where nobody looked."""
     return None if case.findings is None else sorted(map(finding_word, case.findings))
+
+
+def record_words(grade: int | None, findings: frozenset[str] | None) -> list[str]:
+    """Grade and findings in words; "none" of no finding, "-" where nobody looked."""
+    found = "-" if findings is None else ", ".join(sorted(map(finding_word, findings))) or "none"
+    return [grade_word(grade), found]
 
 
 def visit_word(visit: float | str | None) -> str | None:

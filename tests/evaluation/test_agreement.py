@@ -10,7 +10,7 @@ import functools
 import numpy as np
 import pytest
 
-from foveola.evaluation import Side, evaluate
+from foveola.evaluation import Side, evaluate_retrieval
 from foveola.evaluation.settings import metric_names
 
 KS = (1, 5, 10, 70)  # the last is deeper than any gallery here
@@ -63,7 +63,9 @@ def case(seed, ties, findings):
         for span in ((8, 20), (2, 60))
     )
     queries, gallery = queries.labelled(), gallery.labelled()
-    found = evaluate(queries, gallery, ks=KS, exclude="none", bootstrap=0).per_query.values
+    found = evaluate_retrieval(
+        queries, gallery, ks=KS, exclude="none", bootstrap=0
+    ).per_query.values
     a, b = queries.labels, gallery.labels
     relevant = (a[:, None] & b).any(axis=2)
     gains = (a[:, None] & b).sum(axis=2) / (a[:, None] | b).sum(axis=2)
@@ -144,7 +146,7 @@ def test_negative_similarities_count_as_with_any_other():
         np.column_stack([np.cos(angles), np.sin(angles)]), np.array([1, 1, 0, 0]), "abcd"
     )
     query = Side(np.float32([[1, 0]]), np.array([1]), "q")
-    ours = evaluate(query, gallery, ks=(2,), bootstrap=0).metrics
+    ours = evaluate_retrieval(query, gallery, ks=(2,), bootstrap=0).metrics
     cosine, right = torch.tensor(np.cos(angles)), torch.tensor([True, True, False, False])
     for name, metric in (
         ("mHR@2", functools.partial(theirs.retrieval_precision, top_k=2)),
@@ -192,7 +194,9 @@ PML = {
 def test_five_metrics_are_those_of_pytorch_metric_learning(seed, ties, two_sided):
     generator = np.random.default_rng(100 + seed)
     side, gallery = (random_side(generator, n, ties=ties) for n in (40, 55))
-    got = evaluate(side, gallery if two_sided else None, ks=(1,), exclude="none", bootstrap=0)
+    got = evaluate_retrieval(
+        side, gallery if two_sided else None, ks=(1,), exclude="none", bootstrap=0
+    )
     sides = [side, gallery] if two_sided else [side]
     arguments = [
         array for s in sides for array in (s.descriptors.copy(), s.labels.argmax(axis=1).copy())

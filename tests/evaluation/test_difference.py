@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from foveola.evaluation import Side, difference, evaluate
+from foveola.evaluation import Side, compare, evaluate_retrieval
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +17,7 @@ def pair():
     noise = generator.normal(size=(300, 8)).astype(np.float32)
     signal = np.eye(3, 8, dtype=np.float32)[grades]
     poor, better = (
-        evaluate(Side(noise + part * signal, grades, people, label="grade"), ks=(5,))
+        evaluate_retrieval(Side(noise + part * signal, grades, people, label="grade"), ks=(5,))
         for part in (0.8, 1.2)
     )
     return poor, better
@@ -25,7 +25,7 @@ def pair():
 
 def test_differences_are_those_of_the_values(pair):
     poor, better = pair
-    got = difference(poor, better)
+    got = compare(poor, better)
     assert got.queries == 300
     for name, metric in got.metrics.items():
         for mean in ("micro", "macro"):
@@ -39,16 +39,16 @@ def test_differences_are_those_of_the_values(pair):
 
 def test_the_paired_interval_is_narrower_than_that_of_either(pair):
     poor, better = pair
-    low, high = difference(poor, better).metrics["mAP@5"].interval()
+    low, high = compare(poor, better).metrics["mAP@5"].interval()
     for one in pair:
         alone = one.metrics["mAP@5"].interval()
         assert high - low < alone[1] - alone[0]
-    swapped = difference(better, poor).metrics["mAP@5"].interval()
+    swapped = compare(better, poor).metrics["mAP@5"].interval()
     assert swapped == pytest.approx((-high, -low))
 
 
 def test_an_encoder_is_no_better_than_itself(pair):
-    got = difference(pair[0], pair[0])
+    got = compare(pair[0], pair[0])
     for metric in got.metrics.values():
         assert (metric.value.micro, *metric.interval(), metric.value.macro) == (0, 0, 0, 0)
     line = next(row for row in got.to_text().splitlines() if row.startswith("MRR"))
@@ -60,7 +60,7 @@ def test_an_encoder_is_no_better_than_itself(pair):
 def test_other_queries_or_settings_are_refused(pair):
     one = pair[0]
     with pytest.raises(ValueError, match="other settings or labels"):
-        difference(one, dataclasses.replace(one, label="findings"))
+        compare(one, dataclasses.replace(one, label="findings"))
     turned = dataclasses.replace(one.per_query, subjects=one.per_query.subjects[::-1])
     with pytest.raises(ValueError, match="asked other queries"):
-        difference(one, dataclasses.replace(one, per_query=turned))
+        compare(one, dataclasses.replace(one, per_query=turned))

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from foveola.evaluation import Side, evaluate
+from foveola.evaluation import Side, evaluate_retrieval
 from foveola.evaluation import chance as chance_levels
 
 PACKAGE = "foveola.evaluation"
@@ -50,7 +50,7 @@ def ask(relevant, *, degrees=None, k=1, chance=False):
     query = Side(at([0]), np.array([1]), ["q"], label="grade")
     rows = at(range(10, 10 * N + 10, 10) if degrees is None else degrees)
     gallery = Side(rows, np.array(relevant), list(range(N)), label="grade")
-    metrics = evaluate(query, gallery, ks=(k,), bootstrap=0).metrics
+    metrics = evaluate_retrieval(query, gallery, ks=(k,), bootstrap=0).metrics
     return {name: (m.chance if chance else m.value).micro for name, m in metrics.items()}
 
 
@@ -72,7 +72,7 @@ def family(exclude):
         at([10, 20, 30, 40, 50]), np.array([1, 1, 1, 1, 0]), ["p", "p", "p", "p", "q"],
         label="grade", eyes=["left", "left", "right", None, "left"], visits=[0, 6, 0, None, 0],
     )  # fmt: skip
-    metrics = evaluate(query, gallery, ks=(5,), exclude=exclude, bootstrap=0).metrics
+    metrics = evaluate_retrieval(query, gallery, ks=(5,), exclude=exclude, bootstrap=0).metrics
     return metrics["mHR@5"].value.micro
 
 
@@ -82,13 +82,15 @@ def own_chance(metric):
     gallery = Side(
         at([10, 20, 30, 40, 50]), np.array([1, 1, 0, 0, 0]), list("pabcd"), label="grade"
     )
-    return evaluate(query, gallery, ks=(2,), bootstrap=0).metrics[metric].chance.micro
+    return evaluate_retrieval(query, gallery, ks=(2,), bootstrap=0).metrics[metric].chance.micro
 
 
 def alone():
     """HR@1 of two images of different grades, each against all others: they meet, and miss."""
     side = Side(at([0, 90]), np.array([0, 1]), list("ab"), label="grade")
-    return evaluate(side, ks=(1,), exclude="none", bootstrap=0).metrics["mHR@1"].value.micro
+    return (
+        evaluate_retrieval(side, ks=(1,), exclude="none", bootstrap=0).metrics["mHR@1"].value.micro
+    )
 
 
 class Plant(NamedTuple):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from foveola.errors import FoveolaError, MissingExtraError
-from foveola.evaluation import Side, evaluate
+from foveola.evaluation import Side, evaluate_retrieval
 
 pytest.importorskip("matplotlib")
 
@@ -37,7 +37,7 @@ def side():
 
 @pytest.fixture(scope="module")
 def evaluation(side):
-    return evaluate(side, ks=(1, 5, 10), bootstrap=50)
+    return evaluate_retrieval(side, ks=(1, 5, 10), bootstrap=50)
 
 
 def lines(axes):
@@ -62,9 +62,9 @@ def test_precision_is_drawn_as_it_was_measured(evaluation):
 
 
 def test_two_evaluations_share_one_chance_line_if_their_gallery_is_one(side, evaluation):
-    other = evaluate(people(seed=1), ks=(1, 5, 10), bootstrap=0)
+    other = evaluate_retrieval(people(seed=1), ks=(1, 5, 10), bootstrap=0)
     turned = dataclasses.replace(side, descriptors=side.descriptors[:, ::-1])
-    same = evaluate(turned, ks=(1, 5, 10), bootstrap=0)
+    same = evaluate_retrieval(turned, ks=(1, 5, 10), bootstrap=0)
     assert list(lines(plot_precision({"A": evaluation, "B": same}).axes[0])) == ["A", "B", "chance"]
     apart = lines(plot_precision({"A": evaluation, "B": other}).axes[0])
     assert list(apart) == ["A", "B", "A, chance", "B, chance"]
@@ -90,7 +90,7 @@ def test_subject_means_by_hand():
         np.column_stack([np.cos(angles), np.sin(angles)]), np.array([1, 1, 0, 1]), "ppqr",
         label="grade",
     )  # fmt: skip
-    got = evaluate(four, ks=(1, 3), bootstrap=0)
+    got = evaluate_retrieval(four, ks=(1, 3), bootstrap=0)
     # p: 0 and 10 degrees meet 20 (wrong), then 90 (right), so HR@3 1/3. q: nothing of its grade.
     # r: 20 (wrong), 10, 0: 2/3. Chance: p has 1 of 2 in three ranks, 1/3; q 0; r 2 of 3.
     value, chance = subject_means(got, "mHR@3")

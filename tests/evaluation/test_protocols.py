@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 
 from foveola.cases import Case
 from foveola.errors import FoveolaError
-from foveola.evaluation import Side, evaluate
+from foveola.evaluation import Side, evaluate_retrieval
 
 KS = (1, 3, 7)
 
@@ -111,7 +111,7 @@ def sides(draw, names=("a", "b", "c")):
 @settings(deadline=None, max_examples=40)
 @given(side=sides(), out=st.sampled_from(["subject", "eye", "visit", "none"]))
 def test_leave_one_out_matches_slow_loops(side, out):
-    got = evaluate(side, ks=KS, exclude=out, bootstrap=0)
+    got = evaluate_retrieval(side, ks=KS, exclude=out, bootstrap=0)
     asked = side.labelled()
     check(got, asked, slow(asked, asked, out))
 
@@ -123,7 +123,7 @@ def test_leave_one_out_matches_slow_loops(side, out):
     out=st.sampled_from(["subject", "eye", "visit", "none"]),
 )
 def test_two_sides_with_differing_label_names_match_slow_loops(queries, gallery, out):
-    got = evaluate(queries, gallery, ks=KS, exclude=out, bootstrap=0)
+    got = evaluate_retrieval(queries, gallery, ks=KS, exclude=out, bootstrap=0)
     names = ("a", "b", "c", "d")
     wide = []
     for side in (queries.labelled(), gallery.labelled()):
@@ -152,7 +152,7 @@ def test_random_descriptors_reach_the_chance_level(crowd):
     for _ in range(30):
         rows = generator.normal(size=(400, 8)).astype(np.float32)
         side = dataclasses.replace(crowd, descriptors=rows)
-        got = evaluate(side, ks=(1, 10), bootstrap=0)
+        got = evaluate_retrieval(side, ks=(1, 10), bootstrap=0)
         for name, metric in got.metrics.items():
             totals.setdefault(name, []).append((metric.value.micro, metric.value.macro))
     for name, metric in got.metrics.items():
@@ -164,14 +164,14 @@ def test_random_descriptors_reach_the_chance_level(crowd):
 
 
 def test_the_block_size_does_not_change_results(crowd):
-    whole = evaluate(crowd, bootstrap=20)
+    whole = evaluate_retrieval(crowd, bootstrap=20)
     for block in (1, 7, 400):
-        assert evaluate(crowd, bootstrap=20, block=block) == whole
+        assert evaluate_retrieval(crowd, bootstrap=20, block=block) == whole
 
 
 def test_descriptors_that_are_the_labels_are_perfect(crowd):
     codes = crowd.labels.argmax(axis=1)
-    got = evaluate(
+    got = evaluate_retrieval(
         dataclasses.replace(crowd, descriptors=np.eye(5, dtype=np.float32)[codes]), ks=(5,)
     )
     assert [m.value.macro for m in got.metrics.values()] == pytest.approx([1] * 9)
@@ -181,8 +181,8 @@ def test_descriptors_that_are_the_labels_are_perfect(crowd):
 def test_results_depend_on_angles_only(crowd):
     scaled = crowd.descriptors * np.linspace(0.5, 9, 400, dtype=np.float32)[:, None]
     turned = scaled[:, ::-1]
-    got = evaluate(dataclasses.replace(crowd, descriptors=turned), bootstrap=0)
-    for name, metric in evaluate(crowd, bootstrap=0).metrics.items():
+    got = evaluate_retrieval(dataclasses.replace(crowd, descriptors=turned), bootstrap=0)
+    for name, metric in evaluate_retrieval(crowd, bootstrap=0).metrics.items():
         assert got.metrics[name].value.micro == pytest.approx(metric.value.micro, abs=1e-3)
 
 
@@ -195,27 +195,27 @@ def four(grades=(1, 1, 0, 1), people=("p", "p", "q", "r")):
 
 
 def test_the_same_subject_is_left_out_and_counted():
-    got = evaluate(four(), ks=(1,), bootstrap=0)
+    got = evaluate_retrieval(four(), ks=(1,), bootstrap=0)
     # 0 and 10 degrees may not see each other and meet 20 (wrong); 20 meets 10 (wrong); 90 meets 20.
     assert got.metrics["mHR@1"].value.micro == 0
     assert (got.excluded_pairs, got.queries_with_exclusions) == (2, 2)
 
 
 def test_the_same_subject_is_ranked_on_request_but_never_the_query_itself():
-    got = evaluate(four(), ks=(1,), bootstrap=0, exclude="none")
+    got = evaluate_retrieval(four(), ks=(1,), bootstrap=0, exclude="none")
     assert got.metrics["mHR@1"].value.micro == pytest.approx(2 / 4)  # 0 and 10 meet each other
     assert (got.excluded_pairs, got.queries_with_exclusions) == (0, 0)
     assert "NOT excluded" in got.to_text()
 
 
 def test_a_second_side_holding_the_query_itself_leaves_it_out_by_its_subject():
-    got = evaluate(four(), four(), ks=(1,), bootstrap=0)
+    got = evaluate_retrieval(four(), four(), ks=(1,), bootstrap=0)
     assert got.metrics["mHR@1"].value.micro == 0
     assert got.excluded_pairs == 2 + 2 + 1 + 1
 
 
 def test_queries_without_relevant_images_count_zero_and_are_left_out_of_map_at_r():
-    got = evaluate(four(), ks=(1, 3), bootstrap=0)
+    got = evaluate_retrieval(four(), ks=(1, 3), bootstrap=0)
     assert got.queries_without_relevant == 1  # the only grade 0
     assert got.metrics["mHR@3"].value.per_label["0"] == 0
     assert got.metrics["mHR@3"].queries == {"0": 1, "1": 3}
@@ -226,14 +226,14 @@ def test_queries_without_relevant_images_count_zero_and_are_left_out_of_map_at_r
 
 
 def test_unlabelled_images_are_neither_asked_nor_ranked():
-    got = evaluate(four(grades=(1, -1, 0, 1)), ks=(1,), bootstrap=0)
+    got = evaluate_retrieval(four(grades=(1, -1, 0, 1)), ks=(1,), bootstrap=0)
     assert (got.queries, got.gallery, got.unlabelled_queries, got.unlabelled_gallery) == (
         3,
         3,
         1,
         1,
     )
-    both = evaluate(four(grades=(1, -1, 0, 1)), four(people="abcd"), ks=(1,), bootstrap=0)
+    both = evaluate_retrieval(four(grades=(1, -1, 0, 1)), four(people="abcd"), ks=(1,), bootstrap=0)
     assert (both.queries, both.gallery, both.unlabelled_queries, both.unlabelled_gallery) == (
         3,
         4,
@@ -244,13 +244,13 @@ def test_unlabelled_images_are_neither_asked_nor_ranked():
 
 
 def test_a_gallery_smaller_than_k_is_divided_by_k():
-    got = evaluate(four(people="abcd"), ks=(10,), bootstrap=0)
+    got = evaluate_retrieval(four(people="abcd"), ks=(10,), bootstrap=0)
     assert got.metrics["mHR@10"].value.per_label["1"] == pytest.approx(2 / 10)
     assert got.metrics["mHR@10"].chance.per_label["1"] == pytest.approx(2 / 10)
 
 
 def test_a_hit_at_k_is_any_right_one():
-    got = evaluate(four(people="abcd"), ks=(1, 2, 3), bootstrap=0)
+    got = evaluate_retrieval(four(people="abcd"), ks=(1, 2, 3), bootstrap=0)
     # 0 and 10 degrees meet each other; 20, the only grade 0, never; 90 meets 20, then 10
     assert [got.metrics[f"hit@{k}"].value.micro for k in (1, 2, 3)] == [2 / 4, 3 / 4, 3 / 4]
     assert got.metrics["hit@3"].queries == {"0": 1, "1": 3}
@@ -269,7 +269,7 @@ def test_findings_are_relevant_when_they_share_one():
         for i, f in enumerate(found)
     ]
     side = Side.from_cases(np.vstack([rows, rows[:1]]), cases, "findings")
-    got = evaluate(side, ks=(1, 2), bootstrap=0)
+    got = evaluate_retrieval(side, ks=(1, 2), bootstrap=0)
     assert side.label_names == ("D", "G", "H")
     assert (got.queries, got.unlabelled_queries) == (3, 2)
     assert got.metrics["mHR@2"].value.per_label == pytest.approx({"D": 0.5, "G": 0, "H": 0.5})
@@ -322,24 +322,24 @@ def test_labels_that_do_not_fit_are_refused(labels, names, words):
 
 def test_descriptors_of_two_widths_are_refused():
     with pytest.raises(ValueError, match="of 2 numbers, the gallery of 3"):
-        evaluate(four(), Side(np.ones((1, 3)), np.zeros(1, int), "a", label="grade"))
+        evaluate_retrieval(four(), Side(np.ones((1, 3)), np.zeros(1, int), "a", label="grade"))
 
 
 def test_sides_labelled_by_different_things_are_refused():
     with pytest.raises(ValueError, match="labelled by 'grade', not by 'findings'"):
-        evaluate(four(), dataclasses.replace(four(), label="findings"))
+        evaluate_retrieval(four(), dataclasses.replace(four(), label="findings"))
 
 
 def test_queries_without_any_label_are_refused():
     with pytest.raises(FoveolaError, match="none of the 4 images has a grade as query"):
-        evaluate(four(grades=(-1, -1, -1, -1)))
+        evaluate_retrieval(four(grades=(-1, -1, -1, -1)))
 
 
 @pytest.mark.parametrize("count", [0, 4])
 def test_a_gallery_without_any_label_is_refused(count):
     gallery = Side(np.ones((count, 2)), np.full(count, -1), list(range(count)), label="grade")
     with pytest.raises(FoveolaError, match=f"none of the {count} images has a grade as gallery"):
-        evaluate(four(), gallery)
+        evaluate_retrieval(four(), gallery)
 
 
 @pytest.mark.parametrize(
@@ -355,7 +355,7 @@ def test_a_gallery_without_any_label_is_refused(count):
 )
 def test_arguments_out_of_range_are_refused(arguments, words):
     with pytest.raises(ValueError, match=words):
-        evaluate(four(), **arguments)
+        evaluate_retrieval(four(), **arguments)
 
 
 def test_grades_are_graded_by_their_distance_in_ndcg():
@@ -365,7 +365,7 @@ def test_grades_are_graded_by_their_distance_in_ndcg():
         np.column_stack([np.cos(angles), np.sin(angles)]), np.array([0, 1, 2]), "abc",
         ("1", "2", "4"), label="grade",
     )  # fmt: skip
-    got = evaluate(side, ks=(1, 2), bootstrap=0).metrics["nDCG@2"]
+    got = evaluate_retrieval(side, ks=(1, 2), bootstrap=0).metrics["nDCG@2"]
     assert got.value.per_label["1"] == 1
     # grade 4 finds 2, then 1: gains 1/2 and 1/4, again in the best order; grade 2, in the middle,
     # has a tie of which 1 comes first: 3/4 and 1/2
@@ -381,7 +381,7 @@ def test_subgroups_are_the_evaluation_of_their_queries():
         generator.normal(size=(60, 4)).astype(np.float32), generator.integers(2, size=60),
         generator.integers(30, size=60).tolist(), columns={"camera": cameras},
     )  # fmt: skip
-    got = evaluate(side, ks=(5,), bootstrap=100)
+    got = evaluate_retrieval(side, ks=(5,), bootstrap=100)
     assert list(got.subgroups["camera"]) == ["A", "unknown"]
     for value, name in (("A", "A"), (None, "unknown")):
         rows = np.array([camera == value for camera in cameras])
@@ -394,7 +394,7 @@ def test_subgroups_are_the_evaluation_of_their_queries():
 
 
 def test_what_was_found_is_told_by_label():
-    got = evaluate(four(people="abcd"), ks=(2,), bootstrap=0)
+    got = evaluate_retrieval(four(people="abcd"), ks=(2,), bootstrap=0)
     # 0 degrees finds 10 and 20 (1, 0), 10 finds 0 and 20 (1, 0), 90 finds 20 and 10 (0, 1);
     # 20, the only grade 0, finds 10 and 0
     assert got.retrieved == {"0": {"0": 0, "1": 1}, "1": {"0": 0.5, "1": 0.5}}
@@ -416,7 +416,7 @@ def test_columns_of_cases_are_kept_and_ages_banded():
 
 
 def test_ranks_are_sorted_and_counted_once():
-    assert list(evaluate(four(), ks=(5, 1, 5), bootstrap=0).metrics) == [
+    assert list(evaluate_retrieval(four(), ks=(5, 1, 5), bootstrap=0).metrics) == [
         *("mHR@1", "mHR@5", "hit@1", "hit@5"),
         *("mAP@1", "mAP@5", "mAP@1 per hit", "mAP@5 per hit"),
         *("nDCG@1", "nDCG@5", "mAP", "mAP@R", "R-precision", "MRR"),
@@ -424,13 +424,13 @@ def test_ranks_are_sorted_and_counted_once():
 
 
 def test_a_single_labelled_image_is_asked_and_finds_nothing():
-    got = evaluate(Side(np.ones((1, 2)), np.zeros(1, int), "a"), ks=(1,))
+    got = evaluate_retrieval(Side(np.ones((1, 2)), np.zeros(1, int), "a"), ks=(1,))
     assert got.metrics["mHR@1"].value.micro == 0
     assert got.metrics["mAP@R"].to_json("per_label")["micro"] is None
 
 
 def test_json_has_every_key_and_no_nan(crowd):
-    got = json.loads(json.dumps(evaluate(crowd, bootstrap=50).to_json(), allow_nan=False))
+    got = json.loads(json.dumps(evaluate_retrieval(crowd, bootstrap=50).to_json(), allow_nan=False))
     assert got["label"] == "grade"
     assert set(got["excluded_same_subject"]) == {"pairs", "queries"}
     at = ("mHR@{}", "hit@{}", "mAP@{}", "mAP@{} per hit", "nDCG@{}")
@@ -446,12 +446,12 @@ def test_json_has_every_key_and_no_nan(crowd):
 
 
 def test_no_interval_is_null_in_json(crowd):
-    got = evaluate(crowd, bootstrap=0).to_json()["metrics"]["mHR@5"]["interval"]
+    got = evaluate_retrieval(crowd, bootstrap=0).to_json()["metrics"]["mHR@5"]["interval"]
     assert got["micro"] is got["macro"] is got["per_grade"]["4"] is None
 
 
 def test_text_and_markdown_name_value_interval_and_chance(crowd):
-    got = evaluate(crowd, bootstrap=50)
+    got = evaluate_retrieval(crowd, bootstrap=50)
     metric = got.metrics["mAP@10"]
     low, high = metric.interval()
     cells = [f"{metric.value.micro:.3f}", f"{low:.3f} to {high:.3f}", f"{metric.chance.micro:.3f}"]

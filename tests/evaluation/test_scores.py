@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from foveola.evaluation import Side, difference, evaluate
+from foveola.evaluation import Side, compare, evaluate_retrieval
 
 EXCLUDE = st.sampled_from(["subject", "eye", "visit", "none"])
 BLOCK = st.sampled_from([1, 3, None])
@@ -61,10 +61,10 @@ def same(one, other):
 @settings(deadline=None, max_examples=40)
 @given(queries=sides(), gallery=st.none() | sides(), out=EXCLUDE, block=BLOCK)
 def test_the_cosine_as_a_score_changes_no_digit(queries, gallery, out, block):
-    plain = evaluate(queries, gallery, ks=(1, 3), exclude=out, bootstrap=20)
+    plain = evaluate_retrieval(queries, gallery, ks=(1, 3), exclude=out, bootstrap=20)
     same(
         plain,
-        evaluate(
+        evaluate_retrieval(
             queries, gallery, ks=(1, 3), exclude=out, bootstrap=20, block=block, scores=Cosine()
         ),
     )
@@ -84,11 +84,11 @@ def test_scores_by_other_descriptors_are_the_evaluation_of_those(
         side.descriptors / np.linalg.norm(side.descriptors.astype(float), axis=1, keepdims=True)
         for side in (other[0], other[1] or other[0])
     )
-    expected = evaluate(*other, ks=(1, 3), exclude=out, bootstrap=20)
+    expected = evaluate_retrieval(*other, ks=(1, 3), exclude=out, bootstrap=20)
     scores = Table(asked @ ranked.T)
     same(
         expected,
-        evaluate(
+        evaluate_retrieval(
             queries, gallery, ks=(1, 3), exclude=out, bootstrap=20, block=block, scores=scores
         ),
     )
@@ -99,7 +99,9 @@ def test_scores_by_other_descriptors_are_the_evaluation_of_those(
 def test_a_score_that_knows_what_is_right_is_perfect(queries, gallery, out, block):
     ranked = gallery or queries
     knows = Table((queries.labels @ ranked.labels.T).astype(float))
-    got = evaluate(queries, gallery, ks=(1, 3), exclude=out, block=block, bootstrap=0, scores=knows)
+    got = evaluate_retrieval(
+        queries, gallery, ks=(1, 3), exclude=out, block=block, bootstrap=0, scores=knows
+    )
     asked = got.queries - got.queries_without_relevant
     for name in ("mAP", "mAP@R", "R-precision", "MRR"):
         values = got.per_query.values[:, list(got.metrics).index(name)]
@@ -122,9 +124,9 @@ def test_the_gain_over_the_cosine_is_paired_by_query():
     generator = np.random.default_rng(8)
     right = (side.labels @ side.labels.T).astype(float)
     scores = Table(0.3 * right + 0.7 * generator.random((120, 120)))
-    cosine = evaluate(side, ks=(5,), bootstrap=200)
-    learned = evaluate(side, ks=(5,), bootstrap=200, scores=scores)
-    got = difference(cosine, learned)
+    cosine = evaluate_retrieval(side, ks=(5,), bootstrap=200)
+    learned = evaluate_retrieval(side, ks=(5,), bootstrap=200, scores=scores)
+    got = compare(cosine, learned)
     assert got.queries == 96
     for m, (name, metric) in enumerate(got.metrics.items()):
         gain = learned.per_query.values[:, m] - cosine.per_query.values[:, m]
@@ -145,8 +147,8 @@ def test_a_score_is_told_what_is_left_out():
 
     side = crowd()
     same(
-        evaluate(side, ks=(5,), bootstrap=0),
-        evaluate(side, ks=(5,), bootstrap=0, scores=Listening()),
+        evaluate_retrieval(side, ks=(5,), bootstrap=0),
+        evaluate_retrieval(side, ks=(5,), bootstrap=0, scores=Listening()),
     )
     people = np.array(side.labelled().identities)
     found = np.stack([told[q] for q in range(len(people))])
@@ -163,8 +165,8 @@ def test_rows_that_remain_are_told_once_by_their_place():
 
     queries = Side(np.ones((4, 2)), np.array([-1, 0, -1, 0]), "abcd")
     gallery = Side(np.ones((3, 2)), np.array([0, 0, -1]), "efg")
-    evaluate(queries, gallery, ks=(1,), bootstrap=0, block=1, scores=Listening())
-    evaluate(queries, ks=(1,), bootstrap=0, block=1, scores=Listening())
+    evaluate_retrieval(queries, gallery, ks=(1,), bootstrap=0, block=1, scores=Listening())
+    evaluate_retrieval(queries, ks=(1,), bootstrap=0, block=1, scores=Listening())
     assert asked == [([1, 3], [0, 1]), ([1, 3], [1, 3])]
 
 
@@ -184,7 +186,7 @@ def test_scores_that_cannot_be_ranked_are_refused(scores, words):
 
     side = Side(np.ones((3, 2)), np.zeros(3, int), "abc")
     with pytest.raises(ValueError, match=words):
-        evaluate(side, ks=(1,), bootstrap=0, scores=Wrong())
+        evaluate_retrieval(side, ks=(1,), bootstrap=0, scores=Wrong())
 
 
 def test_what_is_left_out_cannot_be_put_back():
@@ -194,4 +196,4 @@ def test_what_is_left_out_cannot_be_put_back():
             return cosines
 
     with pytest.raises(ValueError, match="read-only"):
-        evaluate(crowd(), ks=(1,), bootstrap=0, scores=Leaking())
+        evaluate_retrieval(crowd(), ks=(1,), bootstrap=0, scores=Leaking())

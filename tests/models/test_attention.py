@@ -262,3 +262,19 @@ def test_the_spatial_gate_by_hand():
 def test_wrong_settings_are_named(make, sentence):
     with pytest.raises(ValueError, match=sentence):
         make()
+
+
+@pytest.mark.parametrize("name", ATTENTIONS)
+def test_a_map_alone_gives_a_map_as_a_plain_layer_does(name):
+    block = opened(ATTENTIONS[name](C))
+    x = maps()[0]
+    alone = block(x)
+    assert alone.shape == x.shape
+    torch.testing.assert_close(alone, torch.stack(block(x, x.flip(-1), x.flip(-2))).mean(0))
+    assert torch.equal(torch.nn.Sequential(block)(x), alone)
+
+
+def test_one_mirror_without_the_other_is_told():
+    x = maps()[0]
+    with pytest.raises(ValueError, match="both mirrors, or the original alone"):
+        MirrorAttention(C)(x, x)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from foveola.assessment import scores_of
-from foveola.evaluation import Side, evaluate
+from foveola.evaluation import Side, evaluate_retrieval
 from foveola.relevance import crossfit, learn
 from foveola.relevance.labels import LabelTable
 from foveola.relevance.learn import TooFewError
@@ -45,7 +45,7 @@ def by_heart(monkeypatch):
 @pytest.mark.usefixtures("by_heart")
 def test_who_asks_taught_nothing_so_that_a_mark_of_a_person_finds_nothing():
     side, labels = sides(*marked())
-    learned, _ = macro(evaluate(side, ks=(10,), scores=scores_of(side, labels)))
+    learned, _ = macro(evaluate_retrieval(side, ks=(10,), scores=scores_of(side, labels)))
     # ten hits of one grade, which is the query's for one in three: what guessing reaches
     assert abs(learned - 1 / 3) < 0.12
 
@@ -67,7 +67,7 @@ def test_a_planted_leak_is_seen(monkeypatch):
             crossfit.targets_of(labels, labels.members), crossfit.codes_in(labels)
         ),
     )  # fmt: skip
-    learned, _ = macro(evaluate(side, ks=(10,), scores=scores_of(side, labels)))
+    learned, _ = macro(evaluate_retrieval(side, ks=(10,), scores=scores_of(side, labels)))
     assert learned > 0.8
 
 
@@ -82,8 +82,8 @@ def alike(seed=1, people=80):
 
 def test_what_is_learnt_finds_more_than_looks():
     side, labels = sides(*alike())
-    looks, _ = macro(evaluate(side, ks=(10,)))
-    learned, _ = macro(evaluate(side, ks=(10,), scores=scores_of(side, labels)))
+    looks, _ = macro(evaluate_retrieval(side, ks=(10,)))
+    learned, _ = macro(evaluate_retrieval(side, ks=(10,), scores=scores_of(side, labels)))
     assert learned > looks + 0.1
 
 

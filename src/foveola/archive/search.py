@@ -37,13 +37,26 @@ def unit(vector: NDArray[np.floating], dimension: int) -> NDArray[np.float32]:
     vector = np.asarray(vector)
     if vector.shape != (dimension,):
         raise ValueError(f"expected a descriptor of shape ({dimension},), got {vector.shape}")
-    wide = vector.astype(np.float64)
-    length = float(np.sqrt(np.sum(wide * wide)))
+    made, (length,) = units(vector[None])
     if not abs(length - 1) <= UNIT_TOLERANCE:  # also true for NaN and inf
         raise ValueError(f"expected a descriptor of length 1, got {length:.6g}")
-    if abs(length - 1) > _EXACT_LENGTH:
-        wide /= length
-    return wide.astype(np.float32)
+    first: NDArray[np.float32] = made[0]
+    return first
+
+
+def units(
+    rows: NDArray[np.floating],
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Bring each row to length 1: (N, D) -> (N, D) float32, and the lengths (N,) there were.
+
+    A length that is off by rounding only (1e-6) is left as it is, bit for bit. A row of zeros, or
+    of what is no number, is no direction; its length tells.
+    """
+    wide = rows.astype(np.float64)
+    lengths = np.sqrt(np.sum(wide * wide, axis=1))
+    off = (np.abs(lengths - 1) > _EXACT_LENGTH) & (lengths > 0) & (lengths < np.inf)
+    wide[off] /= lengths[off, None]
+    return wide.astype(np.float32), lengths
 
 
 def top_k(

@@ -17,6 +17,7 @@ from foveola.cli.output import (
     read_cases,
 )
 from foveola.cli.startup import import_openvino_runtime
+from foveola.words import NO_DIAGNOSIS
 
 if TYPE_CHECKING:
     from foveola.encoders.encoder import Failed
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from foveola.looks import Looker
     from foveola.people_search import PersonResult
     from foveola.reading import Reading, ReadPerson
-
-NOTE = "Probabilities for whoever looks at the photographs; no diagnosis."
 
 
 @click.command(epilog="Example: foveola read left.jpg right.jpg --archive archive/ --html r.html")
@@ -179,7 +178,7 @@ def _in_bulk(
     if as_json:
         click.echo("\n]")
     else:
-        click.echo(NOTE, err=True)
+        click.echo(NO_DIAGNOSIS, err=True)
     list_failed(failed)
     if failed:
         ctx.exit(PARTLY)
@@ -237,7 +236,7 @@ def _print(reading: "Reading", similar: "PersonResult | None") -> None:
         from foveola.report import among
 
         click.echo(f"similar people: {among(similar) or 'none whose findings are known'}")
-    click.echo(NOTE, err=True)
+    click.echo(NO_DIAGNOSIS, err=True)
 
 
 def _write(html: Path, reading: "Reading", similar: "PersonResult | None") -> None:

@@ -5,9 +5,13 @@ offers: a descriptor then depends on its photograph only, not on its neighbours 
 on where an interrupted run went on, and archives of two machines can be compared.
 """
 
+import os
+import shutil
+import tempfile
 import threading
+import weakref
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -24,10 +28,11 @@ from foveola.cases import Case, Eye
 from foveola.encoders.ahead import in_order
 from foveola.encoders.compiling import Cores, begun, compiled
 from foveola.encoders.release import DEFAULT, Release, read_release
-from foveola.errors import EncoderError, FoveolaError
+from foveola.errors import EncoderError, FoveolaError, ImageError
 from foveola.files import stamp_of
 from foveola.images.decode import at_hand, decode, naming
 from foveola.images.fundus import Contract, FieldOfView, find_field_of_view, prepare
+from foveola.images.given import Photograph, as_file, is_one
 from foveola.images.gradability import gradability
 
 Pixels = NDArray[np.uint8]
@@ -130,12 +135,35 @@ class Encoder:
     def load(
         cls, source: str | Path = DEFAULT, threads: int | None = None, together: int = 1
     ) -> "Encoder":
-        """Load a shipped encoder by name, or one from its folder; its first use waits for it.
+        """Load an encoder; its first use waits until it is compiled.
+
+        Args:
+            source: name of a shipped encoder, the folder of one, or an ONNX file (`*.onnx`) of a
+                network that takes an image of fixed size; `foveola encoder add` has more settings.
+            threads: processor cores to use; None takes all.
+            together: how many of them work on one photograph.
 
         Raises:
-            EncoderError: it is missing, damaged or made for another version.
+            EncoderError: it is missing, damaged or made for another version; or the file is no
+                network of one image that gives a vector.
         """
+        if Path(source).suffix.lower() == ".onnx" and not Path(source).is_dir():
+            return cls._of_onnx(Path(source), threads, together)
         return cls(read_release(source), threads, together)
+
+    @classmethod
+    def _of_onnx(cls, path: Path, threads: int | None, together: int) -> "Encoder":
+        """An encoder whose folder is temporary and goes with it."""
+        from foveola.encoders.add import add_onnx
+
+        home = tempfile.mkdtemp(prefix="foveola-")
+        try:
+            made = cls(add_onnx(path, Path(home) / "encoder"), threads, together)
+        except BaseException:
+            shutil.rmtree(home, ignore_errors=True)
+            raise
+        weakref.finalize(made, shutil.rmtree, home, ignore_errors=True)
+        return made
 
     @property
     def name(self) -> str:
@@ -157,12 +185,68 @@ class Encoder:
         """What is done to a photograph before it is encoded."""
         return self.release.contract
 
-    def encode(self, prepared: Pixels) -> Vectors:
-        """(B, S, S, 3) uint8 prepared images -> (B, D) float32 unit descriptors.
+    def encode(
+        self,
+        photographs: Photograph | Iterable[Photograph],
+        *,
+        eyes: Sequence[Eye | None] | None = None,
+    ) -> Vectors:
+        """Encode photographs into unit descriptors, on all cores.
+
+        Each photograph is decoded, cut to its field of view and encoded alone, so its descriptor
+        is that of an archive, whatever else is in the list.
+
+        Args:
+            photographs: a photograph or any list of them. A photograph is the path of a file (text
+                or Path), the bytes of a file, an array (H, W, 3) uint8 RGB upright, or a PIL image.
+                One array (B, S, S, 3) uint8 with S = contract.size holds prepared squares, which
+                are given to the network as they are; give photographs as a list.
+            eyes: "left", "right" or None for each photograph; only an encoder that mirrors left
+                eyes (`Contract.orient`) asks for it.
+
+        Returns:
+            float32 of unit length: (D,) for one photograph, (N, D) for a list, also of one or none.
 
         Raises:
-            ValueError: another shape or dtype.
+            ImageError: a photograph can't be used; the sentence begins with its place in the list.
+            ValueError: something is no photograph, or eyes are of another number.
         """
+        if isinstance(photographs, np.ndarray) and photographs.ndim == 4:
+            return self._encode_squares(photographs)
+        if is_one(photographs):
+            if eyes is not None and len(eyes) != 1:
+                raise ValueError(f"expected one eye for one photograph, got {len(eyes)}")
+            return self._encode_one(photographs, eyes[0] if eyes else None)
+        several: list[Photograph] = list(photographs)  # type: ignore[arg-type]  # not one
+        sides = eyes or [None] * len(several)
+        if len(sides) != len(several):
+            raise ValueError(f"expected {len(several)} eyes, got {len(sides)}")
+
+        def work(at: int) -> Vectors:
+            try:
+                return self._encode_one(several[at], sides[at])
+            except (ImageError, ValueError) as error:
+                kind = ImageError if isinstance(error, ImageError) else ValueError
+                raise kind(f"photographs[{at}]: {error}") from error
+
+        rows = list(in_order(work, range(len(several)), self.threads, AHEAD))
+        return np.stack(rows) if rows else np.empty((0, self.dimension), np.float32)
+
+    def _encode_one(self, photograph: Photograph, eye: Eye | None) -> Vectors:
+        """(D,) of a photograph in any form."""
+        if isinstance(photograph, str | os.PathLike) and (path := Path(photograph)).is_file():
+            with at_hand(path, self.contract.min_side) as data:
+                return self._encode_file(data, path.name, eye)
+        file = as_file(photograph)
+        return self._encode_file(file.data, file.name, eye)
+
+    def _encode_file(self, data: bytes, name: str, eye: Eye | None) -> Vectors:
+        image = decode(data, min_side=self.contract.min_side, name=name)
+        with naming(name):
+            return self.encode_photograph(image, eye)
+
+    def _encode_squares(self, prepared: Pixels) -> Vectors:
+        """(B, S, S, 3) uint8 -> (B, D)."""
         size = self.contract.size
         if prepared.dtype != np.uint8 or prepared.shape[1:] != (size, size, 3):
             raise ValueError(

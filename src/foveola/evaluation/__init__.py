@@ -1,8 +1,9 @@
 """How good a descriptor is: rankings judged, with chance level and intervals."""
 
-from foveola.evaluation.differences import Difference, difference
+from foveola.evaluation.arrays import evaluate
+from foveola.evaluation.differences import Difference, compare
 from foveola.evaluation.estimates import Estimate, Metric, PerQuery
-from foveola.evaluation.protocols import DEFAULT_KS, evaluate
+from foveola.evaluation.protocols import DEFAULT_KS, evaluate_retrieval
 from foveola.evaluation.result import Evaluation
 from foveola.evaluation.scores import Scores
 from foveola.evaluation.settings import Exclude, Settings
@@ -19,6 +20,7 @@ __all__ = [
     "Scores",
     "Settings",
     "Side",
-    "difference",
+    "compare",
     "evaluate",
+    "evaluate_retrieval",
 ]

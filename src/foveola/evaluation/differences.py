@@ -7,14 +7,19 @@ wanted: would other people have shown the same difference?
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from foveola.evaluation.estimates import Metric, summarise
+from foveola.evaluation.estimates import Metric, named, summarise
 from foveola.evaluation.folds import paired
 from foveola.evaluation.result import Evaluation
-from foveola.evaluation.tables import Rows, aligned, number, piped, ranged
+from foveola.evaluation.tables import Rows, aligned, metrics_frame, number, piped, ranged
+from foveola.notebook import html_lines, html_table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Difference:
     """What the second of two evaluations reaches beyond the first.
 
@@ -40,6 +45,25 @@ class Difference:
             "confidence": self.confidence,
             "metrics": {name: metric.to_json(key) for name, metric in self.metrics.items()},
         }
+
+    def __getitem__(self, metric: str) -> Metric:
+        """Return the difference in one metric, such as "mAP@10"."""
+        return named(self.metrics, metric)
+
+    def to_frame(self) -> "pd.DataFrame":
+        """Return a DataFrame: a row for each metric, with both means and their intervals.
+
+        Raises:
+            MissingExtraError: pandas is not installed.
+        """
+        frame = metrics_frame({name: of.to_row() for name, of in self.metrics.items()})
+        return frame.drop(columns=["macro_chance", "micro_chance"])
+
+    def __repr__(self) -> str:
+        return self.to_text()
+
+    def _repr_html_(self) -> str:
+        return html_lines([self._summary()]) + html_table(self.rows())
 
     def to_text(self) -> str:
         """A table for a terminal."""
@@ -68,10 +92,11 @@ class Difference:
         )
 
 
-def difference(first: Evaluation, second: Evaluation) -> Difference:
-    """The second's metrics less the first's, with intervals by a paired bootstrap of subjects.
+def compare(first: Evaluation, second: Evaluation) -> Difference:
+    """Compare two evaluations of the same queries: the second's metrics less the first's.
 
-    A query for which a metric is undefined in either is left out of that metric.
+    Intervals are of a paired bootstrap of subjects. A query for which a metric is undefined in
+    either is left out of that metric.
 
     Raises:
         ValueError: they were done in other ways, or asked other queries.

@@ -9,9 +9,11 @@ from numpy.typing import NDArray
 
 from foveola.evaluation.metrics import Bools, Floats
 from foveola.evaluation.settings import Settings, metric_names
+from foveola.evaluation.tables import number, ranged
 from foveola.evaluation.uncertainty import Means, means, subject_bootstrap
 
 Interval = tuple[float, float]
+MEANS = ("macro", "micro")
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +60,7 @@ class Estimate:
     per_label: Mapping[str, float]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Metric:
     """A metric with its chance level and interval.
 
@@ -110,6 +112,43 @@ class Metric:
         """Number of queries behind the micro mean, where each has one label value."""
         return sum(self.queries.values())
 
+    @property
+    def macro(self) -> float:
+        """The unweighted mean over label values, see `Estimate`."""
+        return self.value.macro
+
+    @property
+    def micro(self) -> float:
+        """The mean over queries."""
+        return self.value.micro
+
+    @property
+    def per_label(self) -> Mapping[str, float]:
+        """The mean over the queries of each label value."""
+        return self.value.per_label
+
+    @property
+    def macro_interval(self) -> Interval:
+        """Ends of the macro mean's interval; NaN where there is none."""
+        return self.low.macro, self.high.macro
+
+    @property
+    def micro_interval(self) -> Interval:
+        """Ends of the micro mean's interval; NaN where there is none."""
+        return self.interval()
+
+    def __repr__(self) -> str:
+        return (
+            f"macro {number(self.macro)} ({ranged(self.macro_interval)}), micro "
+            f"{number(self.micro)} ({ranged(self.micro_interval)}), chance macro "
+            f"{number(self.chance.macro)}, micro {number(self.chance.micro)}"
+        )
+
+    def to_row(self) -> dict[str, float]:
+        """Return means, ends of intervals and chance by column, for a DataFrame."""
+        ends = {"": self.value, "_low": self.low, "_high": self.high, "_chance": self.chance}
+        return {mean + end: getattr(of, mean) for mean in MEANS for end, of in ends.items()}
+
     def interval(self, label: str | None = None) -> Interval:
         """Interval of one label value, or of the micro mean."""
         if label is None:
@@ -129,6 +168,17 @@ class Metric:
             },
             "queries": dict(self.queries),
         }
+
+
+def named(metrics: Mapping[str, Metric], name: str) -> Metric:
+    """Return a metric by its name.
+
+    Raises:
+        KeyError: there is none of this name; the message lists those there are.
+    """
+    if name not in metrics:
+        raise KeyError(f"no metric {name!r}; expected one of {', '.join(metrics)}")
+    return metrics[name]
 
 
 def summarise(table: PerQuery, settings: Settings) -> dict[str, Metric]:

@@ -1,7 +1,7 @@
 """How a descriptor is judged: which images are asked, what is ranked, what counts as right.
 
     side = Side.from_cases(descriptors, cases, label="grade")
-    print(evaluate(side).to_text())
+    print(evaluate_retrieval(side).to_text())
 
 Letters: Q queries, N gallery images, L label values, M metrics.
 """
@@ -23,7 +23,7 @@ from foveola.evaluation.sides import Side
 DEFAULT_KS = (1, 5, 10, 20, 50)
 
 
-def evaluate(
+def evaluate_retrieval(
     queries: Side,
     gallery: Side | None = None,
     *,
@@ -57,7 +57,7 @@ def evaluate(
         block: queries at a time; chosen by memory when None. It does not change results.
         scores: what to rank by instead of the cosine, its rows those of queries and gallery as
             given here, unlabelled images and all. Two evaluations that differ in it alone can be
-            compared by `difference`.
+            compared by `compare`.
 
     Raises:
         FoveolaError: no query or no gallery image has a label.

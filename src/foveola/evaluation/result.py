@@ -2,13 +2,21 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Literal, get_args
 
-from foveola.evaluation.estimates import Metric, PerQuery
+from foveola.evaluation.estimates import Metric, PerQuery, named
 from foveola.evaluation.settings import Settings
-from foveola.evaluation.tables import Rows, aligned, number, piped, ranged
+from foveola.evaluation.tables import Rows, aligned, metrics_frame, number, piped, ranged
+from foveola.notebook import html_lines, html_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+Kind = Literal["precision", "retrieved", "subjects"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation:
     """The metrics of a set of queries against a gallery, and what was left out.
 
@@ -70,6 +78,45 @@ class Evaluation:
             },
             "retrieved": {"at": self.retrieved_at, "shares": self.retrieved},
         }
+
+    def __getitem__(self, metric: str) -> Metric:
+        """Return one metric, such as "mAP@10": its means, intervals and chance."""
+        return named(self.metrics, metric)
+
+    def to_frame(self) -> "pd.DataFrame":
+        """Return a DataFrame: a row for each metric, with both means, intervals and chance.
+
+        Raises:
+            MissingExtraError: pandas is not installed.
+        """
+        return metrics_frame({name: of.to_row() for name, of in self.metrics.items()})
+
+    def plot(self, kind: Kind = "precision", *, note: str = "") -> "Figure":
+        """Draw a figure, as in `foveola.evaluation.plots`, which draws several results together.
+
+        Args:
+            kind: "precision" at each K, what was "retrieved", or the spread over "subjects".
+            note: a line under the title.
+
+        Raises:
+            MissingExtraError: matplotlib is not installed.
+        """
+        from foveola.evaluation import plots
+
+        if kind not in get_args(Kind):
+            raise ValueError(f"kind is {kind!r}; expected one of {', '.join(get_args(Kind))}")
+        figure: Figure = getattr(plots, f"plot_{kind}")({self.label: self}, note=note)
+        return figure
+
+    def __repr__(self) -> str:
+        return f"{self.summary()}\n\n{aligned(self.mean_rows())}"
+
+    def _repr_html_(self) -> str:
+        by_label = f"By {self.label}, chance in brackets:"
+        return "".join(
+            [html_lines([self.summary()]), html_table(self.mean_rows()),
+             html_lines([by_label]), html_table(self.label_rows())]
+        )  # fmt: skip
 
     def to_text(self) -> str:
         """Tables for a terminal: means with interval and chance, by label value, by subgroup."""

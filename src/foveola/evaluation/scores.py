@@ -16,8 +16,8 @@ _MOST = 1 + 2**-30  # a cosine of two equal rows may end a last bit above 1
 class Scores(Protocol):
     """Scores of the gallery for each query, by which it is ranked; used from several threads.
 
-    Rows are those of the two sides given to `evaluate`. As it leaves unlabelled images out, it
-    asks for `restricted` once, and for the blocks of what that returns.
+    Rows are those of the two sides given to `evaluate_retrieval`. As that leaves unlabelled images
+    out, it asks for `restricted` once, and for the blocks of what that returns.
     """
 
     def restricted(self, queries: NDArray[np.int64], gallery: NDArray[np.int64]) -> "Scores":

@@ -16,7 +16,7 @@ def metric_names(ks: tuple[int, ...]) -> list[str]:
 
 @dataclass(frozen=True)
 class Settings:
-    """How it was evaluated; see `foveola.evaluation.evaluate`.
+    """How it was evaluated; see `foveola.evaluation.evaluate_retrieval`.
 
     Raises:
         ValueError: a setting is out of range.

@@ -1,8 +1,15 @@
-"""Tables of numbers as text and as Markdown: a header row, then rows of cells."""
+"""Tables of numbers as text, as Markdown and as a DataFrame: a header row, then rows of cells."""
 
 import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-Rows = list[list[str]]
+from foveola.notebook import Rows, aligned, to_frame
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Rows", "aligned", "metrics_frame", "number", "piped", "ranged"]
 
 
 def number(value: float | None, *, sign: bool = False) -> str:
@@ -18,17 +25,14 @@ def ranged(ends: tuple[float, float], *, sign: bool = False) -> str:
     return "-" if math.isnan(ends[0]) else f"{low} to {high}"
 
 
-def aligned(rows: Rows) -> str:
-    """For a terminal: the first column to the left, numbers to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = (
-        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows
-    )
-    return "\n".join(line.rstrip() for line in lines)
-
-
 def piped(rows: Rows) -> str:
     """Markdown."""
     cells = [[cell.replace("|", r"\|") for cell in row] for row in rows]
     rule = ["---"] + ["---:"] * (len(rows[0]) - 1)
     return "\n".join("| " + " | ".join(row) + " |" for row in [cells[0], rule, *cells[1:]])
+
+
+def metrics_frame(rows: Mapping[str, Mapping[str, float]]) -> "pd.DataFrame":
+    """A row for each metric, by its name."""
+    named = [{"metric": name, **row} for name, row in rows.items()]
+    return to_frame(named, list(named[0]), "metric")

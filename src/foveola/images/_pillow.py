@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import (
     BmpImagePlugin,
+    Image,
     ImageFile,
+    ImageOps,
     ImagePalette,
     JpegImagePlugin,
     PngImagePlugin,
@@ -61,6 +63,19 @@ def decode(data: bytes, header: Header, factor: int = 1) -> Pixels:
             image.draft(None, (-(-header.width // factor), -(-header.height // factor)))
             factor = 1
         return _assembled(_rows(data, header, image), image.height, image.width, factor)
+
+
+def pixels_of(image: Image.Image) -> Pixels:
+    """Return the (H, W, 3) uint8 sRGB pixels of an image that Pillow has opened, upright.
+
+    Raises:
+        ImageError: it is damaged, or of a kind that has no clear meaning in 8 bits.
+    """
+    try:
+        upright = ImageOps.exif_transpose(image)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise ImageError(f"the PIL image can't be loaded ({error}); open its file again") from error
+    return _assembled(to_rgb(upright), upright.height, upright.width, 1)
 
 
 def _rows(data: bytes, header: Header, image: ImageFile.ImageFile) -> Rows:

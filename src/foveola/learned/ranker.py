@@ -2,11 +2,9 @@
 
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
 import numpy as np
-from numpy.typing import NDArray
 
 from foveola.archive import Archive
 from foveola.archive.state import State
@@ -14,20 +12,10 @@ from foveola.errors import ArchiveError
 from foveola.learned.kept import RELEVANCE, Learned, label_table, load_learned
 from foveola.relevance.labels import Ids
 from foveola.relevance.linear import Vectors
-from foveola.relevance.order import Asked, codes_in
-from foveola.relevance.relevance import SHARES, Order, Relevance, targets_of
+from foveola.relevance.order import Asked
+from foveola.relevance.part import Part
+from foveola.relevance.relevance import Order, Relevance
 from foveola.relevance.suggestion import Suggestion
-
-_ROWS = 1 << 14  # cases whose logits are computed at once
-
-
-@dataclass(frozen=True, eq=False)
-class _Part:
-    """A label's part of a query, which needs one state of the archive."""
-
-    targets: Vectors
-    codes: Ids
-    fold: NDArray[np.int8]
 
 
 class Ranker:
@@ -43,7 +31,7 @@ class Ranker:
         self._kept: tuple[tuple[int, int] | None, Learned | None] = (None, None)
         self._ids: WeakKeyDictionary[Relevance, Ids] = WeakKeyDictionary()
         self._state: Ids | None = None  # the ids of the state of which the parts are
-        self._parts: WeakKeyDictionary[Relevance, _Part] = WeakKeyDictionary()
+        self._parts: WeakKeyDictionary[Relevance, Part] = WeakKeyDictionary()
 
     def learned(self) -> Learned | None:
         """Return what the archive learnt, read again when that changed; None where nothing is."""
@@ -98,12 +86,9 @@ class Ranker:
             id_: of the query, where it is a case of the archive.
             identity: of its person, whose fold is left out of the fit.
         """
-        if order == "looks":
+        if order == "looks":  # of which no part need be made
             return None
-        part = self._part(state, relevance)
-        fold = self._fold(state, part, id_, identity)
-        wanted = relevance.wanted(relevance.logits(descriptor[None], fold))[0]
-        return Asked(wanted, part.targets, part.codes, SHARES[order])
+        return self._part(state, relevance).asked(order, descriptor, _own(state, id_, identity))
 
     def suggestion(
         self,
@@ -114,15 +99,7 @@ class Ranker:
         identity: tuple[str, str] | None,
     ) -> Suggestion | None:
         """Return what the archive suggests of a query; None where it can't say how surely."""
-        fold = self._fold(state, self._part(state, relevance), id_, identity)
-        shares = relevance.told(relevance.logits(descriptor[None], fold)[0])
-        if not shares:
-            return None
-        told = relevance.calibrated
-        several = relevance.link == "sigmoid"
-        return Suggestion(
-            relevance.label, shares, several, told.people, told.new, relevance.unlearnt
-        )
+        return self._part(state, relevance).suggestion(descriptor, _own(state, id_, identity))
 
     def warm(self) -> None:
         """Make what the first search would wait for."""
@@ -131,14 +108,7 @@ class Ranker:
             for relevance in learned.labels.values() if learned else ():
                 self._part(state, relevance)
 
-    def _fold(
-        self, state: State, part: _Part, id_: int | None, identity: tuple[str, str] | None
-    ) -> NDArray[np.int8]:
-        """(1,) the fold that the query's own person is in; -1 for a person new to the archive."""
-        own = state.rows((*state.ids_of(identity), *(() if id_ is None else (id_,))))
-        return np.array([part.fold[own].max(initial=-1)], np.int8)
-
-    def _part(self, state: State, relevance: Relevance) -> _Part:
+    def _part(self, state: State, relevance: Relevance) -> Part:
         """Targets of every case of a state, made once for it and what was learnt."""
         with self._lock:
             if self._state is not state.ids:
@@ -149,18 +119,19 @@ class Ranker:
             return self._parts[relevance]
 
 
-def _made(state: State, relevance: Relevance, ids: Ids) -> _Part:
-    recorded = label_table(state, relevance.label, relevance.values).of_values(relevance.values)
+def _made(state: State, relevance: Relevance, ids: Ids) -> Part:
     fold = np.full(len(state.ids), -1, np.int8)
     at = np.searchsorted(ids, state.ids)
     there = at < len(ids)
     there[there] = ids[at[there]] == state.ids[there]
     fold[there] = relevance.fold[at[there]]
-    said = np.empty(recorded.members.shape)
-    for start in range(0, len(said), _ROWS):
-        rows = slice(start, start + _ROWS)
-        said[rows] = relevance.shares(relevance.logits(state.matrix[rows], fold[rows]))
-    return _Part(targets_of(recorded, said), codes_in(recorded), fold)
+    recorded = label_table(state, relevance.label, relevance.values)
+    return Part.of(relevance, recorded, state.matrix, fold)
+
+
+def _own(state: State, id_: int | None, identity: tuple[str, str] | None) -> Ids:
+    """Rows of the query's own person."""
+    return state.rows((*state.ids_of(identity), *(() if id_ is None else (id_,))))
 
 
 def _unlearnt(label: str | None, learned: Learned | None) -> str:

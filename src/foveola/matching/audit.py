@@ -27,7 +27,7 @@ from foveola.encoders.encoder import Encoder
 from foveola.matching.findings import KINDS, Audit, Finding
 from foveola.matching.labels import doubts
 from foveola.matching.laterality import Laterality, Side, read_views
-from foveola.matching.match import compared, local_features
+from foveola.matching.pair import compared, local_features
 from foveola.matching.pictures import read_square
 from foveola.matching.probability import Calibration, Evidence
 

@@ -21,7 +21,7 @@ from foveola.errors import MatchingError
 from foveola.images.decode import decode
 from foveola.matching.hard import harden
 from foveola.matching.laterality import Laterality, fit_laterality, read_views
-from foveola.matching.match import FEATURES, compared, local_features
+from foveola.matching.pair import FEATURES, compared, local_features
 from foveola.matching.probability import Calibration, Evidence, fit
 from foveola.matching.protocol import Protocol
 

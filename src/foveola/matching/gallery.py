@@ -14,10 +14,10 @@ from foveola.encoders.encoder import Encoder, Failed
 from foveola.encoders.release import read_release
 from foveola.errors import MatchingError
 from foveola.indexing import index_cases, open_archive
+from foveola.matching.pair import SHIPPED
 from foveola.matching.permission import Permission
 
 FOLDER = "matching"
-SHIPPED = "fundus-matching-1"
 
 
 def update(

@@ -10,7 +10,7 @@ calibration  turns both into a probability, among which is "none of these"
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
@@ -24,12 +24,13 @@ from numpy.typing import NDArray
 from foveola.archive import Archive
 from foveola.cases import Case
 from foveola.duplicates import registration
-from foveola.duplicates.agreement import Agreement, agree
+from foveola.duplicates.agreement import agree
 from foveola.duplicates.registration import Features
 from foveola.encoders.encoder import Encoder
 from foveola.images.decode import decode
 from foveola.images.given import Photograph, as_file
 from foveola.matching import gallery, permission
+from foveola.matching.pair import compared, local_features
 from foveola.matching.pictures import read_square
 from foveola.matching.probability import (
     CALIBRATION,
@@ -44,8 +45,6 @@ Pixels = NDArray[np.uint8]
 
 CANDIDATES = 20  # photographs whose features are compared
 ACCEPTED = 0.5  # probability from which a candidate is named a match
-FEATURES = 1500  # of each photograph: duplicates need fewer, hard second visits find more here
-_SEEN = 4  # features that agree, from which the pixels are compared too
 
 
 @dataclass(frozen=True)
@@ -267,21 +266,6 @@ class _Look:
             return Evidence(cosine), np.eye(2, 3, dtype=np.float32), True
         agreed = agree(self._features, local_features(other))
         return compared(cosine, agreed, lambda: (self._own, other)), agreed.affine, False
-
-
-def local_features(square: Pixels) -> Features:
-    """As many local features as matching compares, of a prepared field of view."""
-    return registration.features(square, FEATURES)
-
-
-def compared(
-    cosine: float, agreed: Agreement, squares: Callable[[], tuple[Pixels, Pixels]]
-) -> Evidence:
-    """The evidence of two photographs; their pixels are asked for only if features agree."""
-    if agreed.inliers < _SEEN:
-        return Evidence(cosine, agreed.inliers)
-    seen = registration.compare(*squares(), agreed.affine, light=False)
-    return Evidence(cosine, agreed.inliers, seen.correlation, seen.overlap)
 
 
 def months_between(earlier: float | str | None, later: float | str | None) -> float | None:

@@ -20,7 +20,7 @@ from foveola.matching.decisions import Decision, decisions
 from foveola.matching.findings import KINDS, Audit, Finding, Kind, involved, key
 from foveola.matching.kept import keep
 from foveola.matching.laterality import LATERALITY, Laterality
-from foveola.matching.match import local_features
+from foveola.matching.pair import local_features
 from foveola.matching.pictures import chessboard, read_square
 from foveola.matching.probability import CALIBRATION, Calibration
 from foveola.plain import plain

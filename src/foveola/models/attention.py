@@ -29,6 +29,32 @@ class Attention(nn.Module):
     outputs = 1
 
     def forward(
+        self, original: Tensor, left_right: Tensor | None = None, up_down: Tensor | None = None
+    ) -> Tensor | tuple[Tensor, ...]:
+        """Attend to a map, alone as a plain layer, or with the maps of its mirrors.
+
+        Args:
+            original: (B, C, h, w) of the image.
+            left_right: (B, C, h, w) of its left-right mirror; None attends to the original alone.
+            up_down: likewise.
+
+        Returns:
+            One map (B, C, h, w) of the original alone; else as many as `outputs` says.
+
+        Raises:
+            ValueError: one mirror is given without the other.
+        """
+        if left_right is None and up_down is None:
+            return self.attend(original)
+        if left_right is None or up_down is None:
+            raise ValueError("give the maps of both mirrors, or the original alone")
+        return self.both(original, left_right, up_down)
+
+    def attend(self, x: Tensor) -> Tensor:
+        """(B, C, h, w) -> (B, C, h, w)."""
+        return x
+
+    def both(
         self,
         original: Tensor,
         left_right: Tensor,  # noqa: ARG002
@@ -36,10 +62,6 @@ class Attention(nn.Module):
     ) -> tuple[Tensor, ...]:
         """(B, C, h, w) three times -> as many maps (B, C, h, w) as `outputs` says."""
         return (self.attend(original),)
-
-    def attend(self, x: Tensor) -> Tensor:
-        """(B, C, h, w) -> (B, C, h, w)."""
-        return x
 
 
 class MirrorAttention(Attention):
@@ -63,7 +85,8 @@ class MirrorAttention(Attention):
     loader flips each with probability 0.5, at test time too), and no branch is given the
     unmirrored map by mistake, as from bfca1ca on.
 
-    W_o starts at zero, so a new block is exactly the identity.
+    W_o starts at zero, so a new block is exactly the identity. Called with a map alone it is a
+    plain layer, which is ours: mirrors are flips of the map, and the mean of Y_h and Y_v is given.
 
     Memory: 2 B N^2 affinities and as many in the gradient. 512 px at stride 32 have N = 256,
     0.5 MB an image in float32; a map of 64 x 64 positions has 134 MB an image.
@@ -98,7 +121,12 @@ class MirrorAttention(Attention):
         self.out_left_right = _zero(_conv(middle, channels))
         self.out_up_down = _zero(_conv(middle, channels))
 
-    def forward(self, original: Tensor, left_right: Tensor, up_down: Tensor) -> tuple[Tensor, ...]:
+    def attend(self, x: Tensor) -> Tensor:
+        """(B, C, h, w) -> (B, C, h, w), the mean of Y_h and Y_v, mirrors being flips of the map."""
+        y_h, y_v = self.both(x, x.flip(-1), x.flip(-2))
+        return (y_h + y_v) / 2
+
+    def both(self, original: Tensor, left_right: Tensor, up_down: Tensor) -> tuple[Tensor, ...]:
         """(B, C, h, w) three times -> Y_h and Y_v, both (B, C, h, w)."""
         query = self.query(original)
         y_h = self._mixed(query, self.key(left_right), self.value_left_right(original))

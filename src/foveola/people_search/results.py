@@ -2,9 +2,21 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from foveola.cases import Case, Eye
 from foveola.images.gradability import warning
+from foveola.images.thumbnail import thumbnail
+from foveola.notebook import HitList, Picture, Rows, to_frame
+from foveola.people import EYES
+from foveola.words import record_words
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+COLUMNS = ("rank", "left", "right", "similarity", "grade", "findings")
+PICTURE = 160  # pixels a side, in a notebook
 
 
 @dataclass(frozen=True)
@@ -22,7 +34,7 @@ class EyePair:
     similarity: float
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class PersonHit:
     """One similar person, at one visit.
 
@@ -43,6 +55,13 @@ class PersonHit:
     ids: Mapping[Eye, int]
     grade: int | None
     findings: frozenset[str] | None
+
+    def __repr__(self) -> str:
+        grade, findings = record_words(self.grade, self.findings)
+        return (
+            f"PersonHit(rank={self.rank}, ids={dict(self.ids)}, "
+            f"similarity={self.similarity:.4f}, grade={grade!r}, findings={findings!r})"
+        )
 
     @property
     def subject(self) -> str | None:
@@ -78,9 +97,11 @@ class FoundPeople:
     unassigned: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class PersonResult:
-    """What a search for people found, and what it left out.
+@dataclass(frozen=True, kw_only=True, repr=False)
+class PersonResult(HitList[PersonHit]):
+    """What a search for people found, and what it left out: a sequence of hits, best first.
+
+    What is printed, shown in a notebook or made a DataFrame of names no person and no file.
 
     Attributes:
         query: the photograph of each eye asked about, one or two; its record is the archive's if
@@ -133,3 +154,41 @@ class PersonResult:
         """What a user must know before trusting it; empty where there is nothing."""
         doubts = ((eye, self.doubt(eye)) for eye in self.query)
         return tuple(f"the photograph of the {eye} eye {words}" for eye, words in doubts if words)
+
+    @property
+    def sentences(self) -> list[str]:
+        """What a user must know of the answer."""
+        said = [f"{each[:1].upper()}{each[1:]}." for each in self.warnings]
+        if self.considered is not None:
+            said.append(f"{self.considered:,} people compared.")
+        return said
+
+    def to_frame(self) -> "DataFrame":
+        """Return a DataFrame with a row for each hit: rank, ids of both eyes, similarity, labels.
+
+        Raises:
+            MissingExtraError: pandas is not installed.
+        """
+        return to_frame(map(_row, self.hits), COLUMNS)
+
+    def _rows(self) -> Rows:
+        return [list(COLUMNS), *(
+            [str(hit.rank), *(str(hit.ids.get(eye, "-")) for eye in EYES),
+             f"{hit.similarity:+.4f}", *record_words(hit.grade, hit.findings)]
+            for hit in self.hits
+        )]  # fmt: skip
+
+    def _pictures(self, hit: PersonHit) -> list[Picture]:
+        cases = (hit.cases.get(eye) for eye in EYES)
+        return [
+            Picture(None if case is None else thumbnail(Path(case.path), PICTURE, mask=True))
+            for case in cases
+        ]
+
+
+def _row(hit: PersonHit) -> dict[str, object]:
+    found = None if hit.findings is None else ";".join(sorted(hit.findings))
+    return {
+        "rank": hit.rank, **{eye: hit.ids.get(eye) for eye in EYES},
+        "similarity": hit.similarity, "grade": hit.grade, "findings": found,
+    }  # fmt: skip

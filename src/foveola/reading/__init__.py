@@ -1,17 +1,16 @@
 """Both eyes of a person in, probabilities of findings out."""
 
 from foveola.reading.person import (
-    EyeReading,
     Prepared,
-    Reading,
     ReadPerson,
     check_twice,
     prepare_eye,
+    read,
     read_people,
     read_person,
     read_prepared,
 )
-from foveola.reading.shown import Pictures, pictures
+from foveola.reading.result import EyeReading, Pictures, Reading, pictures
 
 __all__ = [
     "EyeReading",
@@ -22,6 +21,7 @@ __all__ = [
     "check_twice",
     "pictures",
     "prepare_eye",
+    "read",
     "read_people",
     "read_person",
     "read_prepared",

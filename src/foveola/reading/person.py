@@ -1,7 +1,6 @@
 """Both eyes in, findings out: what a reader says of a person, with all that limits it.
 
-    reader = Reader.load()
-    reading = read_person(reader, left=Path("l.jpg"), right=Path("r.jpg"))
+    reading = read("l.jpg", "r.jpg")
     reading.probabilities, reading.found, reading.eyes["left"].evidence, reading.warnings
 
 Probabilities of findings for whoever looks at the photographs, never a diagnosis.
@@ -10,7 +9,7 @@ Probabilities of findings for whoever looks at the photographs, never a diagnosi
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -20,15 +19,16 @@ from numpy.typing import NDArray
 
 from foveola.cases import Case, Eye
 from foveola.encoders.ahead import in_order
+from foveola.encoders.compiling import WAITED_FOR
 from foveola.encoders.encoder import UNUSABLE, Failed
 from foveola.encoders.reader import Reader
 from foveola.errors import ImageError, ManifestError
 from foveola.images.decode import decode
 from foveola.images.fingerprint import mark, same_picture
 from foveola.images.given import File, Photograph, as_file
-from foveola.images.gradability import warning
-from foveola.looks import TWICE, Looker, left_out, refused
-from foveola.people import EYES, NORMAL, people_of
+from foveola.looks import TWICE, Looker, refused, shipped_looker
+from foveola.people import EYES, people_of
+from foveola.reading.result import EyeReading, Reading
 from foveola.trust import Looks
 
 Pixels = NDArray[np.uint8]
@@ -50,75 +50,45 @@ class Prepared(NamedTuple):
     looks: Looks
 
 
-@dataclass(frozen=True, eq=False)
-class EyeReading:
-    """What is said of one eye.
+@cache
+def shipped_reader() -> Reader:
+    """Load the shipped reader, once."""
+    return Reader.load(together=WAITED_FOR)
 
-    Attributes:
-        image: name of the file.
-        path: of the file; of what has none, as bytes, which eye it is.
-        probabilities: (L,), of this eye by itself.
-        evidence: (L, h, w) what each position adds to the label's logit.
-        gradability: the chance that the photograph can be graded, 0 to 1.
+
+def read(
+    left: Photograph | None = None,
+    right: Photograph | None = None,
+    *,
+    model: Reader | str | Path | None = None,
+) -> Reading:
+    """Read both eyes of a person, or one: how probable findings are. No diagnosis.
+
+    Of two photographs of which one shows no retina, or too little of it, the other is read alone,
+    and the reading says so.
+
+    Args:
+        left: photograph of the left eye: the path of a file (text or Path), its bytes, pixels
+            (H, W, 3) uint8 RGB upright, or a PIL image; None where there is none.
+        right: of the right eye, likewise.
+        model: name of a shipped reader, the folder of one, or one that is loaded; None is the
+            shipped one, which is loaded once.
+
+    Returns:
+        The reading: `probabilities` (L,) float32 in [0, 1] of its `labels`, and what limits it.
+
+    Raises:
+        ImageError: a photograph can't be used, none shows a retina, or both are one picture.
+        EncoderError: the model can't be used.
+        ValueError: neither eye is given.
     """
-
-    image: str
-    path: Path
-    probabilities: NDArray[np.float32]
-    evidence: NDArray[np.float32]
-    gradability: float
-
-
-@dataclass(frozen=True, eq=False)
-class Reading:
-    """What is said of one person.
-
-    Attributes:
-        labels: L names.
-        probabilities: (L,), of the person by both eyes; of one alone as `encoders.reader.Said`.
-        thresholds: (L,), above which a label counts as found.
-        eyes: of each eye that was read.
-        feature: (F,), the fused feature.
-        reader: name of the reader.
-        fingerprint: of the reader.
-        milliseconds: from reading the files to the probabilities.
-        refused: why nothing is said of an eye that was given; no retina is seen in its photograph.
-    """
-
-    labels: tuple[str, ...]
-    probabilities: NDArray[np.float32]
-    thresholds: tuple[float, ...]
-    eyes: Mapping[Eye, EyeReading]
-    feature: NDArray[np.float32]
-    reader: str
-    fingerprint: str
-    milliseconds: float
-    refused: Mapping[Eye, str] = field(default_factory=dict)
-
-    @property
-    def found(self) -> tuple[str, ...]:
-        """Labels above their thresholds."""
-        at = zip(self.labels, self.probabilities, self.thresholds, strict=True)
-        return tuple(label for label, p, threshold in at if p > threshold)
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """What a user must know before trusting it; empty where there is nothing."""
-        said = left_out(self.refused)
-        if len(self.eyes) == 1:
-            only = next(iter(self.eyes))
-            how = "read" if self.refused else "given"
-            said.append(
-                f"only the {only} eye was {how}, so this says nothing of the other and is less "
-                "sure than with both"
-            )
-        for eye, of in self.eyes.items():
-            if (doubt := warning(of.gradability)) is not None:
-                said.append(f"the photograph of the {eye} eye {doubt}")
-        both = NORMAL in self.found and len(self.found) > 1
-        if both:
-            said.append("normal and a finding are both above their thresholds; look closely")
-        return tuple(said)
+    if isinstance(model, str | Path):
+        model = Reader.load(model, together=WAITED_FOR)
+    reading = read_person(model or shipped_reader(), left, right)
+    given = dict(zip(EYES, (left, right), strict=True))
+    return replace(
+        reading, photographs={eye: of for eye in reading.eyes if (of := given[eye]) is not None}
+    )
 
 
 def read_person(
@@ -130,8 +100,8 @@ def read_person(
 
     Args:
         reader: loaded.
-        left: of the left eye: the path of a file, its bytes, or pixels (H, W, 3) uint8 RGB;
-            None where there is none.
+        left: of the left eye: the path of a file, its bytes, pixels (H, W, 3) uint8 RGB, or a PIL
+            image; None where there is none.
         right: likewise.
         looker: tells whether a photograph shows a retina; None takes the shipped one.
 
@@ -158,12 +128,6 @@ def prepare_eye(reader: Reader, pixels: Pixels, looker: Looker | None = None) ->
     squares = {eye: reader.prepare(pixels, eye) if turned else square for eye in EYES}
     seen, looks = (looker or shipped_looker()).look(pixels)
     return Prepared(squares, seen.gradability, looks)
-
-
-@cache
-def shipped_looker() -> Looker:
-    """Load what tells whether a photograph shows a retina, once."""
-    return Looker.shipped()
 
 
 def read_prepared(reader: Reader, eyes: Mapping[Eye, Prepared]) -> Reading:

@@ -60,7 +60,7 @@ def evaluation_page(
     """The tables of an evaluation and its bars by label value.
 
     Args:
-        evaluation: from `foveola.evaluation.evaluate`, of the order by looks.
+        evaluation: from `foveola.evaluation.evaluate_retrieval`, of the order by looks.
         learned: of the order that the archive learnt from its labels.
         title: of the page.
         encoder_card: as for `search_page`.

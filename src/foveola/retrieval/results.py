@@ -1,18 +1,32 @@
-"""What is asked, and what a search gives."""
+"""What is asked, and what a search gives.
+
+What is printed, shown in a notebook or made a DataFrame of names no person and no file: cases
+have their ids, grades and findings. `hit.case` has the record.
+"""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from foveola.cases import Case
+from foveola.cases import RESERVED, Case
+from foveola.images.thumbnail import thumbnail
+from foveola.notebook import HitList, Picture, Rows, to_frame
 from foveola.relevance.relevance import Order
 from foveola.trust import HitTrust, Looks, QueryTrust
-from foveola.trust.sentences import of_person, of_quality, of_query
+from foveola.trust.sentences import of_hit, of_order, of_person, of_quality, of_query
+from foveola.words import record_words
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+COLUMNS = ("rank", "id", "similarity", "score", "grade", "findings")
+PICTURE = 160  # pixels a side, in a notebook
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Hit:
     """One similar case.
 
@@ -32,10 +46,17 @@ class Hit:
     id: int
     trust: HitTrust | None = None
 
+    def __repr__(self) -> str:
+        grade, findings = record_words(self.case.grade, self.case.findings)
+        return (
+            f"Hit(rank={self.rank}, id={self.id}, similarity={self.similarity:.4f}, "
+            f"grade={grade!r}, findings={findings!r})"
+        )
 
-@dataclass(frozen=True, kw_only=True)
-class SearchResult:
-    """What a search found, and what it left out.
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class SearchResult(HitList[Hit]):
+    """What a search found, and what it left out: a sequence of hits, best first.
 
     Attributes:
         query: the photograph asked about; its record is the archive's if it is in there.
@@ -78,6 +99,56 @@ class SearchResult:
         doubt = of_quality(self.trust.looks, self.gradability)
         said = of_query(self.trust, [hit.case for hit in self.hits])
         return [*said, *([] if doubt is None else [doubt]), f"Same person: {left_out}."]
+
+    def to_frame(self, *, records: bool = False) -> "DataFrame":
+        """Return a DataFrame with a row for each hit: rank, id, similarity, score and labels.
+
+        Args:
+            records: add the whole record of each case, its subject and file too.
+
+        Raises:
+            MissingExtraError: pandas is not installed.
+        """
+        rows = [_row(hit) for hit in self.hits]
+        further: list[str] = []
+        if records:
+            rows = [{**_record(hit.case), **row} for hit, row in zip(self.hits, rows, strict=True)]
+            every = dict.fromkeys([*RESERVED, *sorted({name for row in rows for name in row})])
+            further = [name for name in every if name not in COLUMNS]
+        return to_frame(rows, [*COLUMNS, *further])
+
+    def __repr__(self) -> str:
+        return f"{super().__repr__()}\n{self._compared()}"
+
+    def _repr_html_(self) -> str:
+        return f"{super()._repr_html_()}<p>{self._compared()}</p>"
+
+    def _compared(self) -> str:
+        count = "" if self.considered is None else f"{self.considered:,} cases compared; "
+        return f"{count}ordered {of_order(self.order, self.label)}."
+
+    def _rows(self) -> Rows:
+        head = ["rank", "id", "similarity", "grade", "findings", "how far to trust it"]
+        return [head, *(
+            [str(hit.rank), str(hit.id), f"{hit.similarity:+.4f}",
+             *record_words(hit.case.grade, hit.case.findings), of_hit(hit.trust) or ""]
+            for hit in self.hits
+        )]  # fmt: skip
+
+    def _pictures(self, hit: Hit) -> list[Picture]:
+        return [Picture(thumbnail(Path(hit.case.path), PICTURE, mask=True))]
+
+
+def _row(hit: Hit) -> dict[str, object]:
+    found = hit.case.findings
+    return {
+        "rank": hit.rank, "id": hit.id, "similarity": hit.similarity, "score": hit.score,
+        "grade": hit.case.grade, "findings": None if found is None else ";".join(sorted(found)),
+    }  # fmt: skip
+
+
+def _record(case: Case) -> dict[str, object]:
+    return {**case.extra, **{name: getattr(case, name) for name in RESERVED}}
 
 
 class Query(NamedTuple):

@@ -138,7 +138,8 @@ class Retriever(Closing):
 
         Args:
             image: the query: the path of a file, text or Path; the bytes of one; or pixels,
-                (H, W, 3) uint8 RGB upright, in which the archive can't know its own file again.
+                (H, W, 3) uint8 RGB upright or a PIL image, in which the archive can't know its own
+                file again.
             k: number of hits wanted.
             where: condition on the cases, see docs/archive.md.
             subject: pseudonym of the query's subject, whose images are left out.

@@ -15,8 +15,8 @@ from foveola.encoders.encoder import Encoder
 from foveola.errors import FoveolaError, ImageError
 from foveola.images.decode import decode
 from foveola.images.overlay import shares
-from foveola.matching.gallery import SHIPPED
 from foveola.matching.laterality import LATERALITY, Laterality, Side, four_views
+from foveola.matching.pair import SHIPPED
 from foveola.people import EYES
 from foveola.people_search import PersonResult
 from foveola.reading import Prepared, Reading, check_twice, prepare_eye, read_prepared

@@ -19,7 +19,7 @@ from foveola.datasets.manifest import Manifest
 from foveola.encoders.encoder import Encoded, Encoder
 from foveola.encoders.reader import read_reader
 from foveola.errors import ConfigError, ImageError
-from foveola.evaluation import Side, evaluate
+from foveola.evaluation import Side, evaluate_retrieval
 from foveola.resources import AnyPath, beside
 from foveola.spreadsheets import to_csv
 from foveola.training.chosen import Config, load_any
@@ -158,7 +158,9 @@ def held_out_scores(run: Path, label: str) -> dict[str, float]:
     descriptors = np.stack([item.descriptor for item in encoded])
     by_identity = label in ("subject", "eye")
     side = _side(descriptors, [item.case for item in encoded], label, by_identity=by_identity)
-    done = evaluate(side, ks=(1, 10), exclude="none" if by_identity else "subject", bootstrap=0)
+    done = evaluate_retrieval(
+        side, ks=(1, 10), exclude="none" if by_identity else "subject", bootstrap=0
+    )
     names = ("mAP@R", "mAP@10", "mHR@1")
     values = {name: done.metrics[name].value for name in names}
     return {name: v.micro if by_identity else v.macro for name, v in values.items()}

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from foveola.evaluation import Side, evaluate
+from foveola.evaluation import Side, evaluate_retrieval
 from foveola.training.augment import centre
 
 Pixels = NDArray[np.uint8]
@@ -58,7 +58,9 @@ def retrieval_map(
         0 to 1.
     """
     side = Side(descriptors, targets, subjects, _names(targets))
-    done = evaluate(side, ks=(K,), exclude="none" if by_identity else "subject", bootstrap=0)
+    done = evaluate_retrieval(
+        side, ks=(K,), exclude="none" if by_identity else "subject", bootstrap=0
+    )
     value = done.metrics["mAP@R" if by_identity else f"mAP@{K}"].value
     return value.micro if by_identity else value.macro
 

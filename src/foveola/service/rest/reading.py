@@ -13,8 +13,8 @@ from foveola.reading import EyeReading, Reading
 from foveola.service.api import FAULTS, CaseOut
 from foveola.service.pages import OnDesk, Whose
 from foveola.service.who import may_match
+from foveola.words import NO_DIAGNOSIS
 
-NOTE = "Probabilities for whoever looks at the photographs; no diagnosis."
 router = APIRouter(prefix="/api/v1", responses=FAULTS)
 Shares = dict[str, float]
 
@@ -91,7 +91,7 @@ class ReadOut(BaseModel):
     reader: str
     fingerprint: str = Field(description="of the reader")
     milliseconds: float
-    note: str = NOTE
+    note: str = NO_DIAGNOSIS
 
     @classmethod
     def of(cls, said: Reading, alike: PersonResult | None, missing: str | None) -> "ReadOut":
