@@ -4,6 +4,7 @@ Every door asks here before anything is said of a picture: search, readers and t
 """
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Self
 
 import numpy as np
@@ -16,6 +17,7 @@ from foveola.errors import ImageError
 from foveola.trust import Familiarity, Looks, judge_picture
 from foveola.trust.sentences import of_refused
 
+NOTHING = "so nothing is said of it; give a photograph of the retina"
 TWICE = "both eyes show the very same photograph; give each eye's own, or one eye alone"
 
 
@@ -59,6 +61,22 @@ class Looker:
         return seen, judge_picture(self._known, seen.pooled, seen.gradability, camera, side)
 
 
+@cache
+def shipped_looker() -> Looker:
+    """Load what tells whether a photograph shows a retina, once."""
+    return Looker.shipped()
+
+
+def check_retina(looks: Looks, name: str = "the photograph") -> None:
+    """Refuse a photograph of which nothing can be said.
+
+    Raises:
+        ImageError: it shows no retina, or too little of it.
+    """
+    if not looks.comparable:
+        raise ImageError(f"{name} {of_refused(looks)}, {NOTHING}")
+
+
 def refused(looks: Mapping[Eye, Looks]) -> dict[Eye, str]:
     """Say of which eyes nothing can be said, and why: the words follow "the photograph of it".
 
@@ -70,7 +88,7 @@ def refused(looks: Mapping[Eye, Looks]) -> dict[Eye, str]:
         said = " and ".join(
             f"the photograph of the {eye} eye {words}" for eye, words in why.items()
         )
-        raise ImageError(f"{said}, so nothing is said of it; give a photograph of the retina")
+        raise ImageError(f"{said}, {NOTHING}")
     return why
 
 

@@ -11,7 +11,6 @@ import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,7 +26,7 @@ from foveola.images.decode import decode
 from foveola.images.fingerprint import mark, same_picture
 from foveola.images.given import File, Photograph, as_file
 from foveola.images.gradability import warning
-from foveola.looks import TWICE, Looker, left_out, refused
+from foveola.looks import TWICE, Looker, left_out, refused, shipped_looker
 from foveola.people import EYES, NORMAL, people_of
 from foveola.trust import Looks
 
@@ -158,12 +157,6 @@ def prepare_eye(reader: Reader, pixels: Pixels, looker: Looker | None = None) ->
     squares = {eye: reader.prepare(pixels, eye) if turned else square for eye in EYES}
     seen, looks = (looker or shipped_looker()).look(pixels)
     return Prepared(squares, seen.gradability, looks)
-
-
-@cache
-def shipped_looker() -> Looker:
-    """Load what tells whether a photograph shows a retina, once."""
-    return Looker.shipped()
 
 
 def read_prepared(reader: Reader, eyes: Mapping[Eye, Prepared]) -> Reading:

@@ -90,7 +90,7 @@ class Models:
 
         Raises:
             MatchingError: matching is switched off, or the use can't be logged.
-            ImageError: it is no photograph that can be used.
+            ImageError: it is no photograph that can be used, or shows no retina.
         """
         given = Case(image=SENT, path=f"sent:{SENT}")
         matcher = self._opened()
@@ -105,7 +105,7 @@ class Models:
             now = _stamp(self._folder)
             if self._matcher is None or self._matcher[0] != now:
                 self.close()
-                self._matcher = now, Matcher.open(self._folder)
+                self._matcher = now, Matcher.open(self._folder, self._looker)
             return self._matcher[1]
 
     @cached_property
