@@ -21,11 +21,11 @@ from foveola.cases import Case
 from foveola.config import load_config
 from foveola.datasets.manifest import Manifest
 from foveola.encoders.encoder import Encoder
+from foveola.encoders.release import MATCHER
 from foveola.evaluation.tables import piped
 from foveola.evaluation.uncertainty import means, subject_bootstrap
+from foveola.laterality import LATERALITY, Laterality, Side, read_views
 from foveola.matching.calibrate import learn_sides
-from foveola.matching.gallery import SHIPPED
-from foveola.matching.laterality import LATERALITY, Laterality, Side, read_views
 from foveola.training.config import TrainConfig
 from foveola.training.prepared import HELD, parted_cases
 from matching import write_card
@@ -44,7 +44,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("recipe", type=Path)
     parser.add_argument("data", type=Path)
-    parser.add_argument("--encoder", default=SHIPPED)
+    parser.add_argument("--encoder", default=MATCHER)
     parser.add_argument("--write", action="store_true")
     arguments = parser.parse_args()
     encoder = Encoder.load(arguments.encoder)

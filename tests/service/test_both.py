@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from foveola.encoders.reader import Reader
-from foveola.matching.laterality import Side
+from foveola.laterality import Side
 from foveola.reading import read_person
 from foveola.retrieval import Retriever
 from foveola.words import percent

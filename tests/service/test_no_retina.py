@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import refused
-from foveola.matching.laterality import Side
+from foveola.laterality import Side
 from foveola.retrieval import Retriever
 
 WHY = re.compile("does not look like a colour photograph of the retina|shows too little of the")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import refused
-from foveola.matching.laterality import Side
+from foveola.laterality import Side
 from foveola.service import create_app
 from service.browsing import NEEDED, SHOTS, listening
 

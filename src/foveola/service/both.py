@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from foveola.cases import Eye
 from foveola.encoders.encoder import Encoder
+from foveola.encoders.release import MATCHER
 from foveola.errors import FoveolaError, ImageError
 from foveola.images.decode import decode
 from foveola.images.overlay import shares
-from foveola.matching.gallery import SHIPPED
-from foveola.matching.laterality import LATERALITY, Laterality, Side, four_views
+from foveola.laterality import LATERALITY, Laterality, Side, four_views
 from foveola.people import EYES
 from foveola.people_search import PersonResult
 from foveola.reading import Prepared, Reading, check_twice, prepare_eye, read_prepared
@@ -147,7 +147,7 @@ class Both:
 
     @cached_property
     def _sides(self) -> tuple[Encoder, Laterality]:
-        encoder = Encoder.load(SHIPPED)
+        encoder = Encoder.load(MATCHER)
         rule = Laterality.load(encoder.release.folder / LATERALITY, encoder.fingerprint)
         return encoder, rule
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from foveola.errors import MatchingError
-from foveola.matching.laterality import Laterality, fit_laterality
+from foveola.laterality import Laterality, fit_laterality
 
 # A descriptor of 4 numbers: the first says right, the second upright; the others say nothing.
 MIRROR, FLIP = np.array([-1, 1, 1, 1]), np.array([1, -1, 1, 1])

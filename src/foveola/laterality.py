@@ -30,7 +30,7 @@ from foveola.encoders.encoder import UNUSABLE, Encoder
 from foveola.errors import MatchingError
 from foveola.images.decode import decode
 from foveola.images.fundus import prepare
-from foveola.matching.logistic import logistic
+from foveola.relevance.logistic import logistic
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float64]
