@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import refused
-from foveola.laterality import Side
 from foveola.retrieval import Retriever
+from told import tell
 
 WHY = re.compile("does not look like a colour photograph of the retina|shows too little of the")
 SHARE = re.compile(r"\d ?%|no diagnosis")
@@ -90,27 +90,34 @@ def test_one_picture_twice_is_refused_when_it_is_sent(client, eyes, tmp_path):
 
 
 @pytest.fixture
-def sides(client, monkeypatch):
+def sides(eyes, monkeypatch):
     """Lets a test say what the rule tells of two photographs: eye and probability of each."""
-    both = client.app.state.both
-    monkeypatch.setattr("foveola.service.both.four_views", lambda *_: 0)
-
-    def tell(*told):
-        class Rule:
-            def of(self, _):
-                return [Side(*each) for each in told]
-
-        monkeypatch.setitem(both.__dict__, "_sides", (None, Rule()))
-
-    return tell
+    return lambda *told: tell(monkeypatch, dict(zip(eyes, told, strict=True)))
 
 
 def test_two_left_eyes_are_no_pair(client, eyes, sides):
     sides(("left", 0.99), ("left", 0.97))
-    answer = post(client, eyes)
-    assert answer.status_code == 422
-    assert "both photographs seem to show a left eye" in answer.text
-    assert post(client, eyes, eye="left").status_code == 303  # who says it knows better
+    said = rest(client, left=eyes[0], right=eyes[1])
+    assert list(said.json()) == ["detail"]
+    for answer in (post(client, eyes), post(client, eyes, eye="left"), said):
+        assert answer.status_code == 422  # whoever says which is which
+        assert "both photographs seem to show a left eye" in answer.text
+
+
+def test_two_that_seem_exchanged_are_said_to_be(client, eyes, sides):
+    right, left = eyes
+    sides(("right", 0.99), ("left", 0.97))
+    wrong = post(client, eyes, eye="left").headers["location"]
+    texts = [client.get(wrong, params={"show": show}).text for show in ("people", "reading")] + [
+        client.get(f"{wrong}/{of}report").text for of in ("", "reading/")
+    ]
+    for text in texts:
+        assert "eft and right seem to be exchanged" in text
+    assert rest(client, left=right, right=left).json()["warnings"][0].startswith("left and right")
+    mended = client.post(f"{wrong}/swap").headers["location"]
+    for show in ("people", "reading"):
+        assert "seem to be exchanged" not in client.get(mended, params={"show": show}).text
+    assert rest(client, left=left, right=right).json()["warnings"] == []
 
 
 @pytest.mark.parametrize("told", [

@@ -163,7 +163,7 @@ def _in_bulk(
     from foveola.reading import read_people
 
     failed: list[Failed] = []
-    count = 0
+    count = warned = 0
     if not as_json:
         click.echo("\t".join(("subject", "visit", "eyes", *reader.labels)))
     with progress("reading", None) as advance:
@@ -175,11 +175,15 @@ def _in_bulk(
             else:
                 click.echo(_row(person))
             count += 1
+            warned += bool(person.reading and person.reading.warnings)
             advance(1)
     if as_json:
         click.echo("\n]")
     else:
         click.echo(NOTE, err=True)
+        if warned:
+            who = "1 person has" if warned == 1 else f"{warned} people have"
+            click.echo(f"{who} warnings, which --json lists", err=True)
     list_failed(failed)
     if failed:
         ctx.exit(PARTLY)

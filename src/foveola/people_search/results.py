@@ -98,6 +98,7 @@ class PersonResult:
         milliseconds: from reading the files to the hits.
         gradability: of the query's photographs, from 0 to 1, see `foveola.images.gradability`.
         refused: why an eye of the query was not compared; no retina is seen in its photograph.
+        sides: that the two seem to be exchanged.
     """
 
     query: Mapping[Eye, Case]
@@ -112,6 +113,7 @@ class PersonResult:
     milliseconds: float
     gradability: Mapping[Eye, float]
     refused: Mapping[Eye, str] = field(default_factory=dict)
+    sides: tuple[str, ...] = ()
 
     @property
     def judged_by(self) -> tuple[Eye, ...]:
@@ -132,4 +134,5 @@ class PersonResult:
     def warnings(self) -> tuple[str, ...]:
         """What a user must know before trusting it; empty where there is nothing."""
         doubts = ((eye, self.doubt(eye)) for eye in self.query)
-        return tuple(f"the photograph of the {eye} eye {words}" for eye, words in doubts if words)
+        of_eyes = (f"the photograph of the {eye} eye {words}" for eye, words in doubts if words)
+        return (*self.sides, *of_eyes)

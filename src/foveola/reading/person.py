@@ -26,6 +26,7 @@ from foveola.images.decode import decode
 from foveola.images.fingerprint import mark, same_picture
 from foveola.images.given import File, Photograph, as_file
 from foveola.images.gradability import warning
+from foveola.laterality import Side, Sides, check_sides, shipped_sides
 from foveola.looks import TWICE, Looker, left_out, refused, shipped_looker
 from foveola.people import EYES, NORMAL, people_of
 from foveola.trust import Looks
@@ -42,11 +43,13 @@ class Prepared(NamedTuple):
         squares: (S, S, 3) uint8 by the eye it is read as.
         gradability: the chance that it can be graded, 0 to 1.
         looks: whether it shows a retina at all.
+        side: which eye it seems to show; None where there is no other to be taken for.
     """
 
     squares: Mapping[Eye, Pixels]
     gradability: float
     looks: Looks
+    side: Side | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +85,7 @@ class Reading:
         fingerprint: of the reader.
         milliseconds: from reading the files to the probabilities.
         refused: why nothing is said of an eye that was given; no retina is seen in its photograph.
+        sides: that the two seem to be exchanged.
     """
 
     labels: tuple[str, ...]
@@ -93,6 +97,7 @@ class Reading:
     fingerprint: str
     milliseconds: float
     refused: Mapping[Eye, str] = field(default_factory=dict)
+    sides: tuple[str, ...] = ()
 
     @property
     def found(self) -> tuple[str, ...]:
@@ -103,7 +108,7 @@ class Reading:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a user must know before trusting it; empty where there is nothing."""
-        said = left_out(self.refused)
+        said = [*left_out(self.refused), *self.sides]
         if len(self.eyes) == 1:
             only = next(iter(self.eyes))
             how = "read" if self.refused else "given"
@@ -136,7 +141,7 @@ def read_person(
 
     Raises:
         ImageError: a file is no photograph that can be used, none shows a retina, or both are one
-            picture.
+            picture or surely of one side.
         ValueError: neither is given.
     """
     start = time.perf_counter()
@@ -144,26 +149,29 @@ def read_person(
         eye: as_file(of) for eye, of in zip(EYES, (left, right), strict=True) if of is not None
     }
     with ThreadPoolExecutor(len(EYES)) as pool:  # somebody waits for this one person
-        found = pool.map(lambda eye: _prepared(reader, files[eye], looker), files)
+        sides = shipped_sides() if len(files) == len(EYES) else None
+        found = pool.map(lambda file: _prepared(reader, file, looker, sides), files.values())
         eyes = dict(zip(files, found, strict=True))
     paths = {eye: Path(file.path or f"{eye} eye") for eye, file in files.items()}
     return _read(reader, paths, eyes, start)
 
 
-def prepare_eye(reader: Reader, pixels: Pixels, looker: Looker | None = None) -> Prepared:
+def prepare_eye(
+    reader: Reader, pixels: Pixels, looker: Looker | None = None, sides: Sides | None = None
+) -> Prepared:
     """(H, W, 3) uint8 RGB as decoded -> what is kept of it to be read; see `read_person`."""
     square = reader.prepare(pixels)
     turned = reader.release.contract.orient
     squares = {eye: reader.prepare(pixels, eye) if turned else square for eye in EYES}
     seen, looks = (looker or shipped_looker()).look(pixels)
-    return Prepared(squares, seen.gradability, looks)
+    return Prepared(squares, seen.gradability, looks, sides and sides.of(pixels))
 
 
 def read_prepared(reader: Reader, eyes: Mapping[Eye, Prepared]) -> Reading:
     """Read photographs that have no files, as those sent over a network; see `read_person`.
 
     Raises:
-        ImageError: none shows a retina, or both are one picture.
+        ImageError: none shows a retina, or both are one picture or surely of one side.
         ValueError: neither is given.
     """
     start = time.perf_counter()
@@ -181,9 +189,9 @@ def check_twice(eyes: Collection[Prepared]) -> None:
         raise ImageError(TWICE)
 
 
-def _prepared(reader: Reader, file: File, looker: Looker | None) -> Prepared:
+def _prepared(reader: Reader, file: File, looker: Looker | None, sides: Sides | None) -> Prepared:
     pixels = decode(file.data, min_side=reader.release.contract.min_side, name=file.name)
-    return prepare_eye(reader, pixels, looker)
+    return prepare_eye(reader, pixels, looker, sides)
 
 
 def _read(
@@ -193,6 +201,7 @@ def _read(
         raise ValueError("neither eye is given; expected one or both")
     check_twice(eyes.values())
     why = refused({eye: of.looks for eye, of in eyes.items()})
+    exchanged = check_sides({eye: of.side for eye, of in eyes.items() if eye not in why})
     squares = {eye: of.squares[eye] for eye, of in eyes.items() if eye not in why}
     said = reader.read(squares.get("left"), squares.get("right"))
     read = {
@@ -206,6 +215,7 @@ def _read(
     return Reading(
         reader.labels, said.probabilities, said.thresholds, read, said.feature,
         reader.release.name, reader.release.fingerprint, (time.perf_counter() - start) * 1000, why,
+        exchanged,
     )  # fmt: skip
 
 
@@ -257,11 +267,12 @@ def read_people(
 def _read_one(reader: Reader, of: Mapping[Eye, Case], looker: Looker) -> ReadPerson:
     """Both eyes, or the one whose file can be used."""
     start, first = time.perf_counter(), next(iter(of.values()))
+    sides = shipped_sides() if len(of) == len(EYES) else None
     eyes: dict[Eye, Prepared] = {}
     failed = []
     for eye, case in of.items():
         try:
-            eyes[eye] = _prepared(reader, as_file(case.path), looker)
+            eyes[eye] = _prepared(reader, as_file(case.path), looker, sides)
         except UNUSABLE as error:
             failed.append(Failed.of(case, error))
     if not eyes:
@@ -269,7 +280,7 @@ def _read_one(reader: Reader, of: Mapping[Eye, Case], looker: Looker) -> ReadPer
     files = {eye: Path(case.path) for eye, case in of.items()}
     try:
         reading = _read(reader, files, eyes, start)
-    except ImageError as error:  # no retina in any, or one picture twice
+    except ImageError as error:  # no retina in any, or not two eyes
         failed += [Failed.of(of[eye], error) for eye in eyes]
         return ReadPerson(first, None, tuple(failed))
     failed += [

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveola.cases import Case
+from foveola.laterality import Side
 from foveola.relevance.relevance import Order
 from foveola.trust import HitTrust, Looks, QueryTrust
 from foveola.trust.sentences import of_person, of_quality, of_query
@@ -91,6 +92,8 @@ class Query(NamedTuple):
         gradability: from 0 to 1, see `foveola.images.gradability`.
         looks: whether it is a fundus photograph.
         mark: by which one picture in two files is told, see `foveola.images.fingerprint`.
+        side: which eye it seems to show, or does by the archive's record; None where there is no
+            other to be taken for.
     """
 
     case: Case
@@ -100,3 +103,4 @@ class Query(NamedTuple):
     gradability: float
     looks: Looks
     mark: NDArray[np.float32]
+    side: Side | None = None

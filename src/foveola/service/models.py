@@ -9,9 +9,11 @@ from foveola.cases import Case, Eye
 from foveola.encoders.compiling import WAITED_FOR
 from foveola.encoders.reader import Reader
 from foveola.images.decode import decode
+from foveola.laterality import shipped_sides
 from foveola.looks import Looker
 from foveola.matching import gallery, permission
 from foveola.matching.match import Matcher, MatchResult
+from foveola.people import EYES
 from foveola.people_search import PersonResult
 from foveola.reading import Reading, prepare_eye, read_prepared
 from foveola.retrieval import Retriever
@@ -56,14 +58,16 @@ class Models:
         """Read the photographs of one person.
 
         Raises:
-            ImageError: one is no photograph that can be used, none shows a retina, or both are one.
+            ImageError: one is no photograph that can be used, none shows a retina, or both are one
+                or surely of one side.
         """
         reader, looker = self.reader, self.looker
         side = reader.release.contract.min_side
         pixels = {eye: decode(data, min_side=side, name=name(eye))
                   for eye, data in photographs.items()}  # fmt: skip
+        sides = shipped_sides() if len(pixels) == len(EYES) else None
         return read_prepared(
-            reader, {eye: prepare_eye(reader, each, looker) for eye, each in pixels.items()}
+            reader, {eye: prepare_eye(reader, each, looker, sides) for eye, each in pixels.items()}
         )
 
     def similar(
