@@ -8,6 +8,8 @@ import pytest
 
 import refused
 from foveola.retrieval import Retriever
+from foveola.trust.familiarity import Familiarity
+from foveola.trust.sentences import UNLIKE
 from told import tell
 
 WHY = re.compile("does not look like a colour photograph of the retina|shows too little of the")
@@ -160,6 +162,26 @@ def test_people_and_hits_are_warned_of_a_photograph_that_may_not_be_graded(clien
     data = {"photograph": ("x.png", (folder / "doubtful.png").read_bytes(), "image/png")}
     said = client.post("/api/v1/search", files=data).json()["sentences"]
     assert any("may be too dark, blurred or hazy" in line for line in said)
+
+
+def test_every_page_says_of_an_unusual_photograph_what_a_search_says(
+    client, eyes, monkeypatch, tmp_path
+):
+    eyes = [refused.write(tmp_path / f"{eye.stem}.png", refused.read(eye)) for eye in eyes]
+    monkeypatch.setattr(Familiarity, "unlike", lambda *_: 0.995)
+    words = "is unlike the photographs that the encoder knows"
+    one, two = post(client, eyes[:1], eye="right"), post(client, eyes, eye="right")
+    one, two = (each.headers["location"] for each in (one, two))
+    shown = [one, f"{one}/report", f"{one}/reading", f"{one}/reading/report", two, f"{two}/report",
+             f"{two}?show=left", f"{two}?show=reading", f"{two}/reading/report"]  # fmt: skip
+    for address in shown:
+        assert words in client.get(address).text, address
+    reading = client.get(f"{two}?show=reading").text
+    assert reading.count(f"<b>{words}") == 2  # beside the map of each eye
+    said = rest(client, left=eyes[1], right=eyes[0]).json()["warnings"]
+    assert [line for line in said if words in line] == [
+        f"the photograph of the {eye} eye {UNLIKE}" for eye in ("left", "right")
+    ]
 
 
 def test_whose_photograph_it_is_is_said_and_can_be_given(client, served, photographs, tmp_path):

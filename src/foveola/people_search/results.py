@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from foveola.cases import Case, Eye
-from foveola.images.gradability import warning
 
 
 @dataclass(frozen=True)
@@ -99,6 +98,7 @@ class PersonResult:
         gradability: of the query's photographs, from 0 to 1, see `foveola.images.gradability`.
         refused: why an eye of the query was not compared; no retina is seen in its photograph.
         sides: that the two seem to be exchanged.
+        doubts: what is to be known of an eye's photograph, to follow its name.
     """
 
     query: Mapping[Eye, Case]
@@ -114,6 +114,7 @@ class PersonResult:
     gradability: Mapping[Eye, float]
     refused: Mapping[Eye, str] = field(default_factory=dict)
     sides: tuple[str, ...] = ()
+    doubts: Mapping[Eye, str] = field(default_factory=dict)
 
     @property
     def judged_by(self) -> tuple[Eye, ...]:
@@ -128,7 +129,7 @@ class PersonResult:
     def doubt(self, eye: Eye) -> str | None:
         """What is to be known of an eye of the query, to follow its name; None if all is well."""
         why = self.refused.get(eye)
-        return warning(self.gradability[eye]) if why is None else f"{why} and was left out"
+        return self.doubts.get(eye) if why is None else f"{why} and was left out"
 
     @property
     def warnings(self) -> tuple[str, ...]:

@@ -25,11 +25,11 @@ from foveola.errors import ImageError, ManifestError
 from foveola.images.decode import decode
 from foveola.images.fingerprint import mark, same_picture
 from foveola.images.given import File, Photograph, as_file
-from foveola.images.gradability import warning
 from foveola.laterality import Side, Sides, check_sides, shipped_sides
 from foveola.looks import TWICE, Looker, left_out, refused, shipped_looker
 from foveola.people import EYES, NORMAL, people_of
 from foveola.trust import Looks
+from foveola.trust.sentences import of_doubt
 
 Pixels = NDArray[np.uint8]
 
@@ -62,6 +62,7 @@ class EyeReading:
         probabilities: (L,), of this eye by itself.
         evidence: (L, h, w) what each position adds to the label's logit.
         gradability: the chance that the photograph can be graded, 0 to 1.
+        doubt: what is to be known of the photograph, to follow its name; None if all is well.
     """
 
     image: str
@@ -69,6 +70,7 @@ class EyeReading:
     probabilities: NDArray[np.float32]
     evidence: NDArray[np.float32]
     gradability: float
+    doubt: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,8 +119,8 @@ class Reading:
                 "sure than with both"
             )
         for eye, of in self.eyes.items():
-            if (doubt := warning(of.gradability)) is not None:
-                said.append(f"the photograph of the {eye} eye {doubt}")
+            if of.doubt is not None:
+                said.append(f"the photograph of the {eye} eye {of.doubt}")
         both = NORMAL in self.found and len(self.found) > 1
         if both:
             said.append("normal and a finding are both above their thresholds; look closely")
@@ -207,7 +209,7 @@ def _read(
     read = {
         eye: EyeReading(
             files[eye].name, files[eye], said.eyes[side], said.evidence[side],
-            eyes[eye].gradability,
+            eyes[eye].gradability, of_doubt(eyes[eye].looks, eyes[eye].gradability),
         )
         for side, eye in enumerate(EYES)
         if eye in squares

@@ -42,6 +42,7 @@ from foveola.trust import (
     load,
 )
 from foveola.trust.calibration import label_values
+from foveola.trust.sentences import of_doubt
 
 _NONE = Marks()
 CAMERA = "camera"  # the column that `foveola.pacs` fills from the headers
@@ -411,6 +412,11 @@ class Retriever(Closing):
             gradability={eye: one.gradability for eye, one in asked.items()},
             refused=why,
             sides=exchanged,
+            doubts={
+                eye: doubt
+                for eye, one in asked.items()
+                if (doubt := of_doubt(one.looks, one.gradability)) is not None
+            },
         )
 
     def _known(self) -> Calibration | None:
