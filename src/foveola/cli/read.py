@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from foveola.people_search import PersonResult
     from foveola.reading import Reading, ReadPerson
 
+# What a table's reader says of a person of whom nothing could be read.
+UNREAD: dict[str, Any] = {
+    "probabilities": None, "found": [], "eyes": {}, "refused": {}, "warnings": [],
+}  # fmt: skip
 NOTE = "Probabilities for whoever looks at the photographs; no diagnosis."
 
 
@@ -191,15 +195,14 @@ def _in_bulk(
 
 def _person_json(person: "ReadPerson") -> dict[str, Any]:
     case, reading = person.case, person.reading
-    values: dict[str, Any] = {"subject": case.subject}
-    if case.collection:
-        values["collection"] = case.collection
-    if case.visit is not None:
-        values["visit"] = case.visit
-    said = {"probabilities": None} if reading is None else reading_json(reading)
-    for repeated in ("thresholds", "reader", "fingerprint", "milliseconds"):
-        said.pop(repeated, None)
-    return values | said | {"failed": failed_json(person.failed)}
+    said = {} if reading is None else reading_json(reading)
+    return {
+        "subject": case.subject,
+        "collection": case.collection,
+        "visit": case.visit,
+        **{key: said.get(key, nothing) for key, nothing in UNREAD.items()},
+        "failed": failed_json(person.failed),
+    }
 
 
 def _row(person: "ReadPerson") -> str:
