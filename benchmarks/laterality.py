@@ -13,8 +13,10 @@ the encoder and the first table in its card.
 """
 
 import argparse
+import csv
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -64,7 +66,8 @@ def main() -> None:
         cases, views = looked_at(cases, encoder)
         rows.append(row(cases, views, name, rule))
         both.append(pairs(cases, views, name, rule))
-    print(piped(rows), piped(both), sep="\n\n")
+    one = one_eye(arguments.data / "tvhl", encoder, rule)
+    print(piped(rows), piped(both), one, sep="\n\n")
     if arguments.write:
         rule.save(encoder.release.folder / LATERALITY)
         write_card(encoder.release, CAPTION, rows)
@@ -111,13 +114,37 @@ def pairs(cases: list[Case], views: np.ndarray, name: str, rule: Laterality) -> 
     refused = exchanged = called = 0
     two = two[(two >= 0).all(axis=1)]
     for left, right in two.tolist():
-        one, other = (rule.of_upright(views[i, :2]) for i in (left, right))
-        try:
+        one, other = (side(views[i], rule) for i in (left, right))
+        refused += is_refused(one, other)
+        if not is_refused(one, other):
             exchanged += bool(check_sides({"left": one, "right": other}))
             called += bool(check_sides({"left": other, "right": one}))
-        except PairError:
-            refused += 1
     return [name, *map(str, (len(two), refused, exchanged, called))]
+
+
+def side(views: np.ndarray, rule: Laterality) -> Side:
+    """Which eye a photograph seems to show, by its views (4, D), as `Sides.of` tells it."""
+    return replace(rule.of_upright(views[:2]), descriptor=views[0])
+
+
+def is_refused(one: Side, other: Side) -> bool:
+    """Whether two photographs are refused as left and right."""
+    try:
+        check_sides({"left": one, "right": other})
+    except PairError:
+        return True
+    return False
+
+
+def one_eye(folder: Path, encoder: Encoder, rule: Laterality) -> str:
+    """How many of the verified pairs of one eye of tvhl are refused."""
+    with (folder / "same_eye_pairs.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["verified"] == "1"]
+    refused = 0
+    for row in rows:
+        seen = [read_views(encoder, folder / row[name]) for name in ("image1", "image2")]
+        refused += is_refused(*(side(views, rule) for views in seen if views is not None))
+    return f"of {len(rows)} pairs of one eye of tvhl {refused} are refused"
 
 
 def judged(sides: list[Side], cases: list[Case]) -> tuple[np.ndarray, np.ndarray]:

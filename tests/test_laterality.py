@@ -82,6 +82,19 @@ def test_what_is_said_of_two(left, right, said):
     assert check_sides({"left": left}) == ()
 
 
+def test_two_that_are_as_alike_as_one_eye_are_refused_whatever_side_they_show():
+    one, like, fellow = np.float32([[1, 0], [0.91, 0.4146], [0.89, 0.456]])
+    left = Side("left", 0.6, descriptor=one)
+    for other in (like, fellow):
+        given = {"left": left, "right": Side("right", 0.99, descriptor=other)}
+        if other is like:
+            with pytest.raises(PairError, match="the same photograph, or two of the same eye"):
+                check_sides(given)
+        else:
+            assert check_sides(given) == ()
+    assert check_sides({"left": left, "right": Side("right", 1.0)}) == ()  # the archive knows it
+
+
 @pytest.mark.parametrize("turned", [0.0, 0.1, 0.4])
 def test_the_share_that_is_upside_down_is_estimated_and_allowed_for(turned):
     rule = fit_laterality(*eyes(1000)[:2], "e")

@@ -18,7 +18,7 @@ below it.
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -39,6 +39,11 @@ Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float64]
 
 LATERALITY = "laterality.json"  # in the folder of an encoder
+TWICE = (
+    "both eyes show the same photograph, or two of the same eye; give each eye's own, or one eye "
+    "alone"
+)
+SAME_EYE = 0.9  # cosine from which two photographs show one eye; fellow eyes have up to .86
 SURE = 0.9  # probability below which nobody is told which eye it is, nor refused for it
 EXCHANGED = (
     "left and right seem to be exchanged: either photograph looks like one of the other eye; "
@@ -59,11 +64,13 @@ class Side:
         eye: the likelier.
         probability: of that, from 0.5 to 1.
         upside_down: probability that the photograph is.
+        descriptor: (D,) of the photograph, where it is to be compared with the other eye's.
     """
 
     eye: Eye
     probability: float
     upside_down: float = 0.0
+    descriptor: NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,7 +199,8 @@ class Sides(NamedTuple):
     def of(self, photograph: Pixels) -> Side:
         """(H, W, 3) uint8 RGB as decoded, taken to be upright -> which eye it seems to show."""
         plain = prepare(photograph, self.encoder.contract)
-        return self.rule.of_upright(self.encoder.encode(np.stack([plain, plain[:, ::-1]])))
+        views = self.encoder.encode(np.stack([plain, plain[:, ::-1]]))
+        return replace(self.rule.of_upright(views), descriptor=views[0])
 
 
 @cache
@@ -207,7 +215,7 @@ def shipped_sides() -> Sides | None:
 
 
 def check_sides(given: Mapping[Eye, Side | None]) -> tuple[str, ...]:
-    """Refuse two photographs that surely show one side; say where two are surely exchanged.
+    """Refuse two photographs that surely show one eye or side; say where two seem exchanged.
 
     Exchanged ones are no fault of whose camera mirrors them, or shows the retina as its lens does.
 
@@ -215,8 +223,12 @@ def check_sides(given: Mapping[Eye, Side | None]) -> tuple[str, ...]:
         given: of the photograph given as each eye which it seems to show; None is not known.
 
     Raises:
-        PairError: each of the two shows the same side, with a probability of SURE or more.
+        PairError: they show one eye, or each shows the same side with a probability of SURE or
+            more.
     """
+    seen = [side.descriptor for side in given.values() if side and side.descriptor is not None]
+    if len(seen) == 2 and float(seen[0] @ seen[1]) >= SAME_EYE:
+        raise PairError(TWICE)
     surely = {
         eye: side.eye
         for eye, side in given.items()

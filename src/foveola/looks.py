@@ -18,7 +18,6 @@ from foveola.trust import Familiarity, Looks, judge_picture
 from foveola.trust.sentences import of_refused
 
 NOTHING = "so nothing is said of it; give a photograph of the retina"
-TWICE = "both eyes show the very same photograph; give each eye's own, or one eye alone"
 
 
 class Looker:

@@ -88,7 +88,7 @@ def test_one_picture_twice_is_refused_when_it_is_sent(client, eyes, tmp_path):
         for fields in ({}, {"eye": "left"}):
             answer = post(client, [eyes[0], other], **fields)
             assert answer.status_code == 422
-            assert "very same photograph" in html.unescape(answer.text)
+            assert "same photograph, or two of the same eye" in html.unescape(answer.text)
 
 
 @pytest.fixture

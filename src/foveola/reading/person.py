@@ -21,12 +21,12 @@ from foveola.cases import Case, Eye
 from foveola.encoders.ahead import in_order
 from foveola.encoders.encoder import UNUSABLE, Failed
 from foveola.encoders.reader import Reader
-from foveola.errors import ImageError, ManifestError
+from foveola.errors import ImageError, ManifestError, PairError
 from foveola.images.decode import decode
 from foveola.images.fingerprint import mark, same_picture
 from foveola.images.given import File, Photograph, as_file
-from foveola.laterality import Side, Sides, check_sides, shipped_sides
-from foveola.looks import TWICE, Looker, left_out, refused, shipped_looker
+from foveola.laterality import TWICE, Side, Sides, check_sides, shipped_sides
+from foveola.looks import Looker, left_out, refused, shipped_looker
 from foveola.people import EYES, NORMAL, people_of
 from foveola.trust import Looks
 from foveola.trust.sentences import of_doubt
@@ -181,14 +181,14 @@ def read_prepared(reader: Reader, eyes: Mapping[Eye, Prepared]) -> Reading:
 
 
 def check_twice(eyes: Collection[Prepared]) -> None:
-    """Refuse one picture for both eyes, whatever file it is in.
+    """Refuse one picture for both eyes, whatever file it is in, and two that are as alike.
 
     Raises:
-        ImageError: they are one picture.
+        PairError: they are.
     """
     first, *more = [mark(of.squares["left"]) for of in eyes]
     if any(same_picture(first, other) for other in more):
-        raise ImageError(TWICE)
+        raise PairError(TWICE)
 
 
 def _prepared(reader: Reader, file: File, looker: Looker | None, sides: Sides | None) -> Prepared:

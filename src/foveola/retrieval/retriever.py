@@ -20,9 +20,9 @@ from foveola.errors import NoCaseError, PairError
 from foveola.images.decode import decode, naming, stated
 from foveola.images.fingerprint import mark, same_picture
 from foveola.images.given import Photograph, as_file
-from foveola.laterality import Side, Sides, check_sides, shipped_sides
+from foveola.laterality import TWICE, Side, Sides, check_sides, shipped_sides
 from foveola.learned import Ranker
-from foveola.looks import TWICE, Looker, refused
+from foveola.looks import Looker, refused
 from foveola.people import EYES
 from foveola.people_search import PeopleSearch, PersonResult
 from foveola.relevance.order import Asked
