@@ -32,7 +32,7 @@ from foveola.evaluation.verification import Rate
 from foveola.images.decode import decode
 from foveola.images.fundus import Contract, prepare
 from foveola.images.gradability import MEASURES, WARN_BELOW, WEIGHTS, Rule, measure
-from foveola.matching.logistic import logistic
+from foveola.relevance.logistic import logistic
 
 SOUND = ("idrid", "srahim", "chase_db1")  # fitted to as gradable, and spoilt
 OTHERS = ("odir", "tvhl")

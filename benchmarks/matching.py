@@ -29,11 +29,11 @@ from foveola.datasets.manifest import Manifest
 from foveola.duplicates.agreement import agree
 from foveola.encoders.card import render_card
 from foveola.encoders.encoder import Encoder
-from foveola.encoders.release import DEFAULT, Release, write_release
+from foveola.encoders.release import DEFAULT, MATCHER, Release, write_release
 from foveola.evaluation.identification import Identification, Known, identify
 from foveola.evaluation.tables import piped
 from foveola.matching.calibrate import Views, look
-from foveola.matching.pair import SHIPPED, compared
+from foveola.matching.pair import compared
 from foveola.matching.probability import Evidence, fit
 
 CAPTION = (
@@ -85,7 +85,7 @@ def main() -> None:
     parser.add_argument("--encoder", action="append", help="to compare; the last one is combined")
     parser.add_argument("--card", action="store_true", help="write the table into its card")
     arguments = parser.parse_args()
-    names = arguments.encoder or [DEFAULT, SHIPPED]
+    names = arguments.encoder or [DEFAULT, MATCHER]
     encoders = [Encoder.load(name) for name in names]
     cv2.setNumThreads(1)
     cases = list(Manifest.read(arguments.data / "tvhl/labels.csv", collection="tvhl").cases())

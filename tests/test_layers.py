@@ -19,7 +19,7 @@ FLOORS = (
     ("images",),
     ("config", "datasets", "archive", "people", "words", "accounts", "audit_log"),
     ("evaluation", "phantom", "encoders", "overview", "people_search", "study", "trust"),
-    ("learned", "looks", "index"),
+    ("learned", "looks", "laterality", "index"),
     (
         "training",
         "indexing",

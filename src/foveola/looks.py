@@ -17,7 +17,7 @@ from foveola.errors import ImageError
 from foveola.trust import Familiarity, Looks, judge_picture
 from foveola.trust.sentences import of_refused
 
-TWICE = "both eyes show the very same photograph; give each eye's own, or one eye alone"
+NOTHING = "so nothing is said of it; give a photograph of the retina"
 
 
 class Looker:
@@ -72,22 +72,14 @@ def shipped_looker() -> Looker:
     return Looker.shipped()
 
 
-def check_retina(name: str, looks: Looks) -> None:
-    """Refuse a photograph that shows no retina, or too little of it.
-
-    Args:
-        name: what the sentence calls it.
-        looks: of the photograph, from `Looker.look`.
+def check_retina(looks: Looks, name: str = "the photograph") -> None:
+    """Refuse a photograph of which nothing can be said.
 
     Raises:
-        ImageError: nothing can be said of it.
+        ImageError: it shows no retina, or too little of it.
     """
     if not looks.comparable:
-        raise ImageError(_nothing(f"{name} {of_refused(looks)}"))
-
-
-def _nothing(why: str) -> str:
-    return f"{why}, so nothing is said of it; give a photograph of the retina"
+        raise ImageError(f"{name} {of_refused(looks)}, {NOTHING}")
 
 
 def refused(looks: Mapping[Eye, Looks]) -> dict[Eye, str]:
@@ -101,7 +93,7 @@ def refused(looks: Mapping[Eye, Looks]) -> dict[Eye, str]:
         said = " and ".join(
             f"the photograph of the {eye} eye {words}" for eye, words in why.items()
         )
-        raise ImageError(_nothing(said))
+        raise ImageError(f"{said}, {NOTHING}")
     return why
 
 

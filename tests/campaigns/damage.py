@@ -31,9 +31,9 @@ from foveola.encoders.encoder import Encoder
 from foveola.encoders.release import read_release
 from foveola.errors import FoveolaError
 from foveola.indexing import add_missing
+from foveola.laterality import LATERALITY, Laterality
 from foveola.learned import advice, load_learned
 from foveola.matching import decisions, gallery, kept, permission
-from foveola.matching.laterality import LATERALITY, Laterality
 from foveola.matching.probability import CALIBRATION, Calibration
 from foveola.phantom import generate
 from foveola.regions import Box, RegionSearch, search, switch_on

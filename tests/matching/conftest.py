@@ -16,9 +16,9 @@ from foveola.encoders.encoder import Encoder
 from foveola.encoders.release import DEFAULT, find
 from foveola.images.decode import decode
 from foveola.indexing import add_missing
+from foveola.laterality import LATERALITY, fit_laterality, four_views
 from foveola.matching import gallery, permission
 from foveola.matching.calibrate import calibrate
-from foveola.matching.laterality import LATERALITY, fit_laterality, four_views
 from foveola.matching.probability import CALIBRATION
 from foveola.phantom.generating import generate
 

@@ -11,10 +11,13 @@ import cv2
 import numpy as np
 import pytest
 
+import refused
 from foveola.archive import Archive
+from foveola.cases import Case
 from foveola.datasets.manifest import Manifest
 from foveola.encoders.release import DEFAULT
 from foveola.errors import ImageError, MatchingError
+from foveola.indexing import add_missing
 from foveola.matching import gallery, permission
 from foveola.matching.match import Matcher, months_between
 from foveola.matching.present import to_json, to_page, to_text
@@ -48,8 +51,9 @@ def again(archive, tmp_path, write_jpeg):
 
 def test_later_visits_are_found_and_dated(archive, later):
     right = 0
+    drawn = [case for case in later if case.subject != "P00002"]  # taken for no retina
     with Matcher.open(archive) as matcher:
-        for case in later[:8]:
+        for case in drawn[:8]:
             result = matcher.match(Path(case.path), visit=12.0)
             first = result.candidates[0]
             right += (first.case.subject, first.case.eye) == (case.subject, case.eye)
@@ -75,6 +79,29 @@ def test_an_eye_that_is_not_there_is_no_match(archive, tmp_path, write_jpeg):
             assert result.none > 0.5
             assert to_text(result).startswith("No match: ")
             assert to_json(result)["match"] is False
+
+
+@pytest.mark.parametrize("name", ["chest", "cat", "black", "noise", "disc", "poor", "tiny"])
+def test_what_shows_no_retina_has_no_probability(archive, later, tmp_path, name):
+    made = refused.unreadable(refused.read(later[0].path))[name]
+    picture = refused.write(tmp_path / f"{name}.png", made)
+    why = "does not look like a colour photograph of the retina|shows too little of the retina"
+    with Matcher.open(archive) as matcher, pytest.raises(ImageError, match=why):
+        matcher.match(picture)
+    done = foveola("match", archive, picture, "--json", "--html", tmp_path / "match.html")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.search(f"^Error: the photograph ({why}), so nothing is said of it", done.stderr)
+    assert not (tmp_path / "match.html").exists()
+
+
+def test_what_shows_no_retina_is_no_candidate(archive, later, tmp_path):
+    chest = refused.write(tmp_path / "chest.png", refused.chest())
+    add_missing(archive, [Case(image="chest", path=str(chest), subject="x", eye="left")])
+    assert gallery.update(archive, permission.permission(archive)) == ()
+    with Matcher.open(archive) as matcher:
+        result = matcher.match(Path(later[0].path), candidates=1000)
+    assert len(result.candidates) == result.considered - 1
+    assert str(chest) not in {each.case.path for each in result.candidates}
 
 
 def test_the_file_itself_is_not_its_own_match(archive):
@@ -129,8 +156,6 @@ def test_a_candidate_whose_file_is_gone_is_counted_not_compared(archive, later, 
 
 def test_what_is_added_and_removed_is_followed(archive, phantoms):
     everyone = list(Manifest.read(phantoms / "manifest.csv", collection="p").cases())
-    from foveola.indexing import add_missing
-
     add_missing(archive, everyone)
     gallery.update(archive, permission.permission(archive))
     with Archive.open(archive / gallery.FOLDER, read_only=True) as inner:

@@ -12,9 +12,9 @@ import refused
 from foveola import decode, match
 from foveola.datasets.manifest import Manifest
 from foveola.encoders.encoder import Encoder
+from foveola.encoders.release import MATCHER
 from foveola.errors import ImageError, MatchingError
 from foveola.matching.match import Matcher
-from foveola.matching.pair import SHIPPED
 
 
 @pytest.fixture(scope="module")
@@ -46,13 +46,13 @@ def test_the_same_eye_is_told_from_another(first, turned, other):
     assert same.probability > 0.9
     assert two.probability < 0.5
     assert same.evidence.inliers > two.evidence.inliers
-    assert same.encoder == SHIPPED
+    assert same.encoder == MATCHER
 
 
 def test_evidence_and_probability_by_hand(first, turned):
     found = match(first.path, turned, prior=0.2)
     weights = found.evidence
-    encoder = Encoder.load(SHIPPED)
+    encoder = Encoder.load(MATCHER)
     vectors = [encoder.encode_photograph(image) for image in (decode(first.path), turned)]
     assert weights.cosine == pytest.approx(float(vectors[0] @ vectors[1]), abs=1e-5)
     # LR q / (LR q + 1 - q) with q = prior, as there is one candidate

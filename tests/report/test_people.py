@@ -73,7 +73,8 @@ def test_a_query_of_one_eye_says_so_and_what_a_manifest_says_is_escaped():
 
 def test_a_photograph_of_doubtful_quality_is_said_below_it():
     query = {"left": eye("ql.jpg"), "right": eye("qr.jpg")}
-    doubtful = replace(result(query), gradability={"left": 0.2, "right": 0.9})
+    doubt = "may be too dark, blurred or hazy to be graded"
+    doubtful = replace(result(query), doubts={"left": doubt})
     page = words(people_page(doubtful, images=lambda _: JPEG))
     assert "Left eye may be too dark, blurred or hazy to be graded" in page
     assert "Right eye may be" not in page

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from foveola.encoders.reader import Reader
-from foveola.matching.laterality import Side
 from foveola.reading import read_person
 from foveola.retrieval import Retriever
 from foveola.words import percent
+from told import tell
 
 
 @pytest.fixture(scope="module")
@@ -82,17 +82,9 @@ def test_left_and_right_can_be_exchanged(client, pair):
     assert shown(again) == shown(pair)
 
 
-class Brighter:
-    """A rule that is sure that the brighter of two photographs shows the right eye."""
-
-    def of(self, light):
-        return [Side("right" if each == light.max() else "left", 0.98) for each in light]
-
-
 def test_which_is_which_is_told_where_nobody_says(client, eyes, monkeypatch):
     # phantoms are not told surely, and are asked about
-    monkeypatch.setattr("foveola.service.both.four_views", lambda _, pixels: pixels.mean())
-    monkeypatch.setitem(client.app.state.both.__dict__, "_sides", (None, Brighter()))
+    tell(monkeypatch, dict(zip(eyes, (("right", 0.98), ("left", 0.98)), strict=True)))
     for files in (eyes, eyes[::-1]):
         address = sent(client, files)
         text = client.get(address).text
@@ -141,7 +133,7 @@ def test_three_photographs_or_one_twice_are_refused(client, eyes):
     assert client.post("/people", files=files).status_code == 422
     twice = client.post("/people", files=files[:2], data={"eye": "left"})
     assert twice.status_code == 422
-    assert "the very same photograph" in twice.text
+    assert "the same photograph, or two of the same eye" in twice.text
     assert client.post("/people", data={"eye": "left"}).status_code == 422
 
 

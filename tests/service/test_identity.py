@@ -11,6 +11,7 @@ import cv2
 import pytest
 from fastapi.testclient import TestClient
 
+import refused
 from foveola.archive import Archive
 from foveola.matching import gallery, kept, permission
 from foveola.matching.decisions import decisions
@@ -47,9 +48,9 @@ def look(client, data, **fields):
 def test_where_matching_is_off_the_pages_say_so_and_nothing_is_done(client, photographs):
     for address in ("/match", "/audit"):
         assert "foveola matching on" in client.get(address).text
-    for refused in (look(client, photographs[0].read_bytes()), client.post("/audit/run")):
-        assert refused.status_code == 403
-        assert "switched off" in refused.text
+    for answer in (look(client, photographs[0].read_bytes()), client.post("/audit/run")):
+        assert answer.status_code == 403
+        assert "switched off" in answer.text
 
 
 def test_the_same_eye_is_found_and_the_use_is_logged(allowed, matched, photographs):
@@ -84,14 +85,29 @@ def test_no_match_is_said_plainly(allowed, tmp_path):
     assert "Not shown to be the same" in text
 
 
+@pytest.mark.parametrize("name", ["chest", "black", "poor"])
+def test_of_what_shows_no_retina_page_and_rest_say_no_probability(
+    allowed, photographs, tmp_path, name
+):
+    made = refused.unreadable(refused.read(photographs[4]))[name]
+    data = refused.write(tmp_path / f"{name}.png", made).read_bytes()
+    files = {"photograph": ("x.png", data, "image/png")}
+    said = allowed.post("/api/v1/match", files=files)
+    assert list(said.json()) == ["detail"]
+    for answer in (look(allowed, data), said):
+        assert answer.status_code == 422
+        assert re.search("does not look like a colour|shows too little of the", answer.text)
+        assert not re.search(r"\d ?%", refused.words(answer.text))
+
+
 def test_an_answer_is_shown_no_more_once_matching_is_off(matched, photographs, tmp_path):
     shutil.copytree(matched, tmp_path / "A")
     with TestClient(create_app(tmp_path / "A"), follow_redirects=False) as client:
-        address = look(client, photographs[2].read_bytes()).headers["location"]
+        address = look(client, photographs[4].read_bytes()).headers["location"]
         assert client.get(address).status_code == 200
         permission.switch_off(tmp_path / "A")
         assert client.get(address).status_code == 410
-        assert look(client, photographs[2].read_bytes()).status_code == 403
+        assert look(client, photographs[4].read_bytes()).status_code == 403
 
 
 @pytest.fixture(scope="module")

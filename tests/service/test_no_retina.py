@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 import refused
-from foveola.matching.laterality import Side
 from foveola.retrieval import Retriever
+from foveola.trust.familiarity import Familiarity
+from foveola.trust.sentences import UNLIKE
+from told import tell
 
 WHY = re.compile("does not look like a colour photograph of the retina|shows too little of the")
 SHARE = re.compile(r"\d ?%|no diagnosis")
@@ -86,31 +88,38 @@ def test_one_picture_twice_is_refused_when_it_is_sent(client, eyes, tmp_path):
         for fields in ({}, {"eye": "left"}):
             answer = post(client, [eyes[0], other], **fields)
             assert answer.status_code == 422
-            assert "very same photograph" in html.unescape(answer.text)
+            assert "same photograph, or two of the same eye" in html.unescape(answer.text)
 
 
 @pytest.fixture
-def sides(client, monkeypatch):
+def sides(eyes, monkeypatch):
     """Lets a test say what the rule tells of two photographs: eye and probability of each."""
-    both = client.app.state.both
-    monkeypatch.setattr("foveola.service.both.four_views", lambda *_: 0)
-
-    def tell(*told):
-        class Rule:
-            def of(self, _):
-                return [Side(*each) for each in told]
-
-        monkeypatch.setitem(both.__dict__, "_sides", (None, Rule()))
-
-    return tell
+    return lambda *told: tell(monkeypatch, dict(zip(eyes, told, strict=True)))
 
 
 def test_two_left_eyes_are_no_pair(client, eyes, sides):
     sides(("left", 0.99), ("left", 0.97))
-    answer = post(client, eyes)
-    assert answer.status_code == 422
-    assert "both photographs seem to show a left eye" in answer.text
-    assert post(client, eyes, eye="left").status_code == 303  # who says it knows better
+    said = rest(client, left=eyes[0], right=eyes[1])
+    assert list(said.json()) == ["detail"]
+    for answer in (post(client, eyes), post(client, eyes, eye="left"), said):
+        assert answer.status_code == 422  # whoever says which is which
+        assert "both photographs seem to show a left eye" in answer.text
+
+
+def test_two_that_seem_exchanged_are_said_to_be(client, eyes, sides):
+    right, left = eyes
+    sides(("right", 0.99), ("left", 0.97))
+    wrong = post(client, eyes, eye="left").headers["location"]
+    texts = [client.get(wrong, params={"show": show}).text for show in ("people", "reading")] + [
+        client.get(f"{wrong}/{of}report").text for of in ("", "reading/")
+    ]
+    for text in texts:
+        assert "eft and right seem to be exchanged" in text
+    assert rest(client, left=right, right=left).json()["warnings"][0].startswith("left and right")
+    mended = client.post(f"{wrong}/swap").headers["location"]
+    for show in ("people", "reading"):
+        assert "seem to be exchanged" not in client.get(mended, params={"show": show}).text
+    assert rest(client, left=left, right=right).json()["warnings"] == []
 
 
 @pytest.mark.parametrize("told", [
@@ -153,6 +162,26 @@ def test_people_and_hits_are_warned_of_a_photograph_that_may_not_be_graded(clien
     data = {"photograph": ("x.png", (folder / "doubtful.png").read_bytes(), "image/png")}
     said = client.post("/api/v1/search", files=data).json()["sentences"]
     assert any("may be too dark, blurred or hazy" in line for line in said)
+
+
+def test_every_page_says_of_an_unusual_photograph_what_a_search_says(
+    client, eyes, monkeypatch, tmp_path
+):
+    eyes = [refused.write(tmp_path / f"{eye.stem}.png", refused.read(eye)) for eye in eyes]
+    monkeypatch.setattr(Familiarity, "unlike", lambda *_: 0.995)
+    words = "is unlike the photographs that the encoder knows"
+    one, two = post(client, eyes[:1], eye="right"), post(client, eyes, eye="right")
+    one, two = (each.headers["location"] for each in (one, two))
+    shown = [one, f"{one}/report", f"{one}/reading", f"{one}/reading/report", two, f"{two}/report",
+             f"{two}?show=left", f"{two}?show=reading", f"{two}/reading/report"]  # fmt: skip
+    for address in shown:
+        assert words in client.get(address).text, address
+    reading = client.get(f"{two}?show=reading").text
+    assert reading.count(f"<b>{words}") == 2  # beside the map of each eye
+    said = rest(client, left=eyes[1], right=eyes[0]).json()["warnings"]
+    assert [line for line in said if words in line] == [
+        f"the photograph of the {eye} eye {UNLIKE}" for eye in ("left", "right")
+    ]
 
 
 def test_whose_photograph_it_is_is_said_and_can_be_given(client, served, photographs, tmp_path):

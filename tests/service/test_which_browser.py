@@ -5,26 +5,18 @@ from pathlib import Path
 import pytest
 
 import refused
-from foveola.matching.laterality import Side
+from foveola.laterality import Side, Sides
 from foveola.service import create_app
 from service.browsing import NEEDED, SHOTS, listening
 
 pytestmark = NEEDED
 
 
-class Unsure:
-    """A rule that can't tell one side from the other."""
-
-    def of(self, _):
-        return [Side("left", 0.5), Side("right", 0.5)]
-
-
 @pytest.fixture
 def address(served, monkeypatch):
     app = create_app(served)
-    monkeypatch.setattr("foveola.service.both.four_views", lambda *_: 0)
+    monkeypatch.setattr(Sides, "of", lambda *_: Side("left", 0.5))
     with listening(app) as found:
-        app.state.both.__dict__["_sides"] = (None, Unsure())
         yield found
 
 

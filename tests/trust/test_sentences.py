@@ -9,8 +9,10 @@ from foveola.relevance.curve import Share
 from foveola.relevance.suggestion import LabelShare, Suggestion
 from foveola.trust.judged import HitTrust, Looks, QueryTrust
 from foveola.trust.sentences import (
+    of_doubt,
     of_hit,
     of_order,
+    of_quality,
     of_query,
     of_recorded,
     of_suggestion,
@@ -156,9 +158,10 @@ def test_a_poor_picture_is_not_compared():
 
 
 def test_an_unusual_picture_is_a_warning():
-    said = of_query(replace(QUERY, looks=Looks(0.995, foreign=False)))
-    assert said[1].startswith("Unlike the photographs that the encoder knows")
-    assert len(said) == 3
+    said = of_quality(Looks(0.995, foreign=False), 0.9)
+    assert said.startswith("The photograph is unlike the photographs that the encoder knows")
+    assert of_doubt(Looks(0.985, foreign=False), 0.9) is None
+    assert of_doubt(Looks(0.995, foreign=True), 0.9) is None  # worse is said already
 
 
 def test_a_camera_that_the_archive_does_not_know_is_named():

@@ -127,9 +127,9 @@ def calibrate(
     with the columns subject and eye, of people that the encoder was not trained on.
     """
     from foveola.encoders.encoder import Encoder
+    from foveola.laterality import LATERALITY
     from foveola.matching.calibrate import calibrate as fit
     from foveola.matching.calibrate import learn_sides
-    from foveola.matching.laterality import LATERALITY
     from foveola.matching.probability import CALIBRATION
 
     cases = [case for source in sources for case in read_cases([source], _collection(source))]

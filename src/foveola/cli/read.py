@@ -26,6 +26,11 @@ if TYPE_CHECKING:
     from foveola.people_search import PersonResult
     from foveola.reading import Reading, ReadPerson
 
+# What a table's reader says of a person of whom nothing could be read.
+UNREAD: dict[str, Any] = {
+    "probabilities": None, "found": [], "eyes": {}, "refused": {}, "warnings": [],
+}  # fmt: skip
+
 
 @click.command(epilog="Example: foveola read left.jpg right.jpg --archive archive/ --html r.html")
 @click.argument("left", required=False, type=click.Path(path_type=Path))
@@ -162,7 +167,7 @@ def _in_bulk(
     from foveola.reading import read_people
 
     failed: list[Failed] = []
-    count = 0
+    count = warned = 0
     if not as_json:
         click.echo("\t".join(("subject", "visit", "eyes", *reader.labels)))
     with progress("reading", None) as advance:
@@ -174,11 +179,15 @@ def _in_bulk(
             else:
                 click.echo(_row(person))
             count += 1
+            warned += bool(person.reading and person.reading.warnings)
             advance(1)
     if as_json:
         click.echo("\n]")
     else:
         click.echo(NO_DIAGNOSIS, err=True)
+        if warned:
+            who = "1 person has" if warned == 1 else f"{warned} people have"
+            click.echo(f"{who} warnings, which --json lists", err=True)
     list_failed(failed)
     if failed:
         ctx.exit(PARTLY)
@@ -186,15 +195,14 @@ def _in_bulk(
 
 def _person_json(person: "ReadPerson") -> dict[str, Any]:
     case, reading = person.case, person.reading
-    values: dict[str, Any] = {"subject": case.subject}
-    if case.collection:
-        values["collection"] = case.collection
-    if case.visit is not None:
-        values["visit"] = case.visit
-    said = {"probabilities": None} if reading is None else reading_json(reading)
-    for repeated in ("thresholds", "reader", "fingerprint", "milliseconds"):
-        said.pop(repeated, None)
-    return values | said | {"failed": failed_json(person.failed)}
+    said = {} if reading is None else reading_json(reading)
+    return {
+        "subject": case.subject,
+        "collection": case.collection,
+        "visit": case.visit,
+        **{key: said.get(key, nothing) for key, nothing in UNREAD.items()},
+        "failed": failed_json(person.failed),
+    }
 
 
 def _row(person: "ReadPerson") -> str:

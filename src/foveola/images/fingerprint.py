@@ -48,7 +48,7 @@ def mark(prepared: Pixels) -> Vectors:
 def same_picture(one: Vectors, other: Vectors) -> bool:
     """Whether two marks are of one picture, perhaps saved in another way or mirrored.
 
-    Fellow eyes differ far more, and two photographs of one eye do, too.
+    Fellow eyes differ far more. Two photographs of one eye that were taken at once may not.
     """
     return bool((one @ other[0]).max() > SAME)
 

@@ -19,8 +19,8 @@ from foveola.duplicates.find import FeatureStore
 from foveola.encoders.encoder import UNUSABLE, Encoder
 from foveola.errors import MatchingError
 from foveola.images.decode import decode
+from foveola.laterality import Laterality, fit_laterality, read_views
 from foveola.matching.hard import harden
-from foveola.matching.laterality import Laterality, fit_laterality, read_views
 from foveola.matching.pair import FEATURES, compared, local_features
 from foveola.matching.probability import Calibration, Evidence, fit
 from foveola.matching.protocol import Protocol

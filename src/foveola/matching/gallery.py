@@ -11,10 +11,9 @@ from pathlib import Path
 from foveola.archive import Archive
 from foveola.archive.database import FILE
 from foveola.encoders.encoder import Encoder, Failed
-from foveola.encoders.release import read_release
+from foveola.encoders.release import MATCHER, read_release
 from foveola.errors import MatchingError
 from foveola.indexing import index_cases, open_archive
-from foveola.matching.pair import SHIPPED
 from foveola.matching.permission import Permission
 
 FOLDER = "matching"
@@ -40,7 +39,7 @@ def update(
     with Archive.open(folder, read_only=True) as outer:
         cases = [case for _, case in outer.cases()]
     inner = folder / FOLDER
-    release = read_release(allowed.encoder or SHIPPED)
+    release = read_release(allowed.encoder or MATCHER)
     opened, own = open_archive(inner, None if (inner / FILE).exists() else release.folder)
     with opened:
         if opened.fingerprint != release.fingerprint:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from foveola.cases import Case
 from foveola.evaluation.ranking import query_blocks, unit_rows
-from foveola.matching.logistic import logistic
+from foveola.relevance.logistic import logistic
 
 Vectors = NDArray[np.float32]
 Unit = NDArray[np.float64]

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import date
 from hashlib import blake2b
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,8 @@ from foveola.duplicates.registration import Features
 from foveola.encoders.encoder import Encoder
 from foveola.images.decode import decode
 from foveola.images.given import Photograph, as_file
+from foveola.images.gradability import gradability
+from foveola.looks import Looker, check_retina, shipped_looker
 from foveola.matching import gallery, permission
 from foveola.matching.pair import compared, local_features
 from foveola.matching.pictures import read_square
@@ -77,7 +79,7 @@ class MatchResult:
     Attributes:
         query: the photograph.
         in_archive: whether the archive holds this very file.
-        candidates: all that were compared, likeliest first.
+        candidates: all that were compared, likeliest first; what shows no retina is left out.
         none: probability that the archive holds no other photograph of this eye.
         considered: photographs that were ranked.
         prior: chance, before looking, that there is one.
@@ -114,6 +116,7 @@ class Matcher(Closing):
         encoder: the inner one's.
         calibration: of that encoder.
         allowed: the permission.
+        looker: tells whether a photograph shows a retina.
     """
 
     def __init__(
@@ -123,13 +126,18 @@ class Matcher(Closing):
         encoder: Encoder,
         calibration: Calibration,
         allowed: permission.Permission,
+        looker: Looker,
     ) -> None:
         self.folder, self.archive, self.encoder = folder, archive, encoder
-        self.calibration, self.allowed = calibration, allowed
+        self.calibration, self.allowed, self.looker = calibration, allowed, looker
 
     @classmethod
-    def open(cls, folder: AnyPath) -> Self:
+    def open(cls, folder: AnyPath, looker: Looker | None = None) -> Self:
         """Open an archive for matching.
+
+        Args:
+            folder: the archive.
+            looker: tells whether a photograph shows a retina; None takes the shipped one.
 
         Raises:
             MatchingError: matching is switched off, or its encoder was not calibrated.
@@ -144,7 +152,7 @@ class Matcher(Closing):
         except BaseException:
             archive.close()
             raise
-        return cls(folder, archive, encoder, known, allowed)
+        return cls(folder, archive, encoder, known, allowed, looker or shipped_looker())
 
     def close(self) -> None:
         """Close the archive."""
@@ -169,7 +177,7 @@ class Matcher(Closing):
             prior: chance, before looking, that the archive holds another photograph of this eye.
 
         Raises:
-            ImageError: the file is no photograph that can be used.
+            ImageError: the file is no photograph that can be used, or shows no retina.
             MatchingError: the log can't be written.
         """
         data, name, path = as_file(image)
@@ -201,6 +209,7 @@ class Matcher(Closing):
             self.folder, "match", query=digest.hex()[:16], candidates=candidates, **facts
         )
         pixels = decode(data, min_side=registration.SIDE, name=given.image)
+        check_retina(self.looker.look(pixels)[1])
         gone = gallery.missing(self.folder, self.archive)
         known = self.archive.find(digest=digest)
         if known is not None and known[0] in gone:
@@ -214,8 +223,9 @@ class Matcher(Closing):
         own = registration.square(pixels)
         look = _Look(own, local_features(own))
         with ThreadPoolExecutor() as pool:
-            seen = list(pool.map(look, ranked.cases, ranked.similarities.tolist()))
-        evidence = [each[0] for each in seen]
+            looked = pool.map(look, ranked.ids.tolist(), ranked.cases, ranked.similarities.tolist())
+            seen = [each for each in looked if each is not None]
+        evidence = [each.evidence for each in seen]
         chances, none = posterior(
             self.calibration.log_ratio(evidence), max(ranked.considered, 1), prior,
             others=self._others(evidence),
@@ -228,8 +238,8 @@ class Matcher(Closing):
             in_archive=known is not None,
             candidates=tuple(
                 Candidate(
-                    rank, float(chances[i]), evidence[i], ranked.cases[i], int(ranked.ids[i]),
-                    seen[i][1], months_between(ranked.cases[i].visit, visit),
+                    rank, float(chances[i]), evidence[i], seen[i].case, seen[i].id, seen[i].affine,
+                    months_between(seen[i].case.visit, visit),
                 )
                 for rank, i in enumerate(order, start=1)
             ),
@@ -239,7 +249,7 @@ class Matcher(Closing):
             most=float(most[0]),
             purpose=self.allowed.purpose,
             encoder=self.encoder.name,
-            unread=sum(each[2] for each in seen),
+            unread=sum(each.unread for each in seen),
         )  # fmt: skip
 
     def _others(self, evidence: Sequence[Evidence]) -> float:
@@ -253,19 +263,32 @@ class Matcher(Closing):
         return min(0.0, float(self.calibration.log_ratio([last])[0]))
 
 
+class _Seen(NamedTuple):
+    """A case that was compared; `unread` where its file could not be."""
+
+    id: int
+    case: Case
+    evidence: Evidence
+    affine: NDArray[np.float32]
+    unread: bool
+
+
 class _Look:
     """Compares photographs with the query; safe to use from several threads."""
 
     def __init__(self, own: Pixels, features: Features) -> None:
         self._own, self._features = own, features
 
-    def __call__(self, case: Case, cosine: float) -> tuple[Evidence, NDArray[np.float32], bool]:
-        """The evidence, the map from the case's square to the query's, if it was unreadable."""
+    def __call__(self, id_: int, case: Case, cosine: float) -> _Seen | None:
+        """Compare with a case; None of what shows no field in colour, as a radiograph."""
         other = read_square(Path(case.path))
         if other is None:
-            return Evidence(cosine), np.eye(2, 3, dtype=np.float32), True
+            return _Seen(id_, case, Evidence(cosine), np.eye(2, 3, dtype=np.float32), True)
+        if gradability(other) == 0:
+            return None
         agreed = agree(self._features, local_features(other))
-        return compared(cosine, agreed, lambda: (self._own, other)), agreed.affine, False
+        evidence = compared(cosine, agreed, lambda: (self._own, other))
+        return _Seen(id_, case, evidence, agreed.affine, False)
 
 
 def months_between(earlier: float | str | None, later: float | str | None) -> float | None:

@@ -17,6 +17,7 @@ from foveola.duplicates import registration
 from foveola.duplicates.agreement import Agreement, agree
 from foveola.duplicates.registration import Features
 from foveola.encoders.encoder import Encoder
+from foveola.encoders.release import MATCHER
 from foveola.errors import ImageError
 from foveola.images.decode import decode, naming
 from foveola.images.fingerprint import mark, same_picture
@@ -30,7 +31,6 @@ from foveola.words import percent
 
 Pixels = NDArray[np.uint8]
 
-SHIPPED = "fundus-matching-1"
 FEATURES = 1500  # of each photograph: duplicates need fewer, hard second visits find more here
 _SEEN = 4  # features that agree, from which the pixels are compared too
 _PLACES = ("the first photograph", "the second photograph")
@@ -123,7 +123,7 @@ def match(
 
 @cache
 def _shipped() -> Encoder:
-    return Encoder.load(SHIPPED)
+    return Encoder.load(MATCHER)
 
 
 def _seen(
@@ -134,7 +134,7 @@ def _seen(
     pixels = decode(file.data, min_side=registration.SIDE, name=file.name)
     with naming(file.name):
         square = registration.square(pixels)
-        check_retina(place, shipped_looker().look(pixels)[1])
+        check_retina(shipped_looker().look(pixels)[1], place)
         return encoder.encode_photograph(pixels), square
 
 

@@ -14,12 +14,12 @@ from foveola.duplicates.agreement import agree
 from foveola.encoders.encoder import Encoder, Failed
 from foveola.images.overlay import jpeg
 from foveola.images.thumbnail import thumbnail
+from foveola.laterality import LATERALITY, Laterality
 from foveola.matching import gallery, permission
 from foveola.matching.audit import audit
 from foveola.matching.decisions import Decision, decisions
 from foveola.matching.findings import KINDS, Audit, Finding, Kind, involved, key
 from foveola.matching.kept import keep
-from foveola.matching.laterality import LATERALITY, Laterality
 from foveola.matching.pair import local_features
 from foveola.matching.pictures import chessboard, read_square
 from foveola.matching.probability import CALIBRATION, Calibration

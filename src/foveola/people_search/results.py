@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from foveola.cases import Case, Eye
-from foveola.images.gradability import warning
 from foveola.images.thumbnail import thumbnail
 from foveola.notebook import HitList, Picture, Rows, to_frame
 from foveola.people import EYES
@@ -119,6 +118,8 @@ class PersonResult(HitList[PersonHit]):
         milliseconds: from reading the files to the hits.
         gradability: of the query's photographs, from 0 to 1, see `foveola.images.gradability`.
         refused: why an eye of the query was not compared; no retina is seen in its photograph.
+        sides: that the two seem to be exchanged.
+        doubts: what is to be known of an eye's photograph, to follow its name.
     """
 
     query: Mapping[Eye, Case]
@@ -133,6 +134,8 @@ class PersonResult(HitList[PersonHit]):
     milliseconds: float
     gradability: Mapping[Eye, float]
     refused: Mapping[Eye, str] = field(default_factory=dict)
+    sides: tuple[str, ...] = ()
+    doubts: Mapping[Eye, str] = field(default_factory=dict)
 
     @property
     def judged_by(self) -> tuple[Eye, ...]:
@@ -147,13 +150,14 @@ class PersonResult(HitList[PersonHit]):
     def doubt(self, eye: Eye) -> str | None:
         """What is to be known of an eye of the query, to follow its name; None if all is well."""
         why = self.refused.get(eye)
-        return warning(self.gradability[eye]) if why is None else f"{why} and was left out"
+        return self.doubts.get(eye) if why is None else f"{why} and was left out"
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a user must know before trusting it; empty where there is nothing."""
         doubts = ((eye, self.doubt(eye)) for eye in self.query)
-        return tuple(f"the photograph of the {eye} eye {words}" for eye, words in doubts if words)
+        of_eyes = (f"the photograph of the {eye} eye {words}" for eye, words in doubts if words)
+        return (*self.sides, *of_eyes)
 
     @property
     def sentences(self) -> list[str]:

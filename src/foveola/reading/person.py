@@ -22,14 +22,16 @@ from foveola.encoders.ahead import in_order
 from foveola.encoders.compiling import WAITED_FOR
 from foveola.encoders.encoder import UNUSABLE, Failed
 from foveola.encoders.reader import Reader
-from foveola.errors import ImageError, ManifestError
+from foveola.errors import ImageError, ManifestError, PairError
 from foveola.images.decode import decode
 from foveola.images.fingerprint import mark, same_picture
 from foveola.images.given import File, Photograph, as_file
-from foveola.looks import TWICE, Looker, refused, shipped_looker
+from foveola.laterality import TWICE, Side, Sides, check_sides, shipped_sides
+from foveola.looks import Looker, refused, shipped_looker
 from foveola.people import EYES, people_of
 from foveola.reading.result import EyeReading, Reading
 from foveola.trust import Looks
+from foveola.trust.sentences import of_doubt
 
 Pixels = NDArray[np.uint8]
 
@@ -43,11 +45,13 @@ class Prepared(NamedTuple):
         squares: (S, S, 3) uint8 by the eye it is read as.
         gradability: the chance that it can be graded, 0 to 1.
         looks: whether it shows a retina at all.
+        side: which eye it seems to show; None where there is no other to be taken for.
     """
 
     squares: Mapping[Eye, Pixels]
     gradability: float
     looks: Looks
+    side: Side | None = None
 
 
 @cache
@@ -107,7 +111,7 @@ def read_person(
 
     Raises:
         ImageError: a file is no photograph that can be used, none shows a retina, or both are one
-            picture.
+            picture or surely of one side.
         ValueError: neither is given.
     """
     start = time.perf_counter()
@@ -115,26 +119,29 @@ def read_person(
         eye: as_file(of) for eye, of in zip(EYES, (left, right), strict=True) if of is not None
     }
     with ThreadPoolExecutor(len(EYES)) as pool:  # somebody waits for this one person
-        found = pool.map(lambda eye: _prepared(reader, files[eye], looker), files)
+        sides = shipped_sides() if len(files) == len(EYES) else None
+        found = pool.map(lambda file: _prepared(reader, file, looker, sides), files.values())
         eyes = dict(zip(files, found, strict=True))
     paths = {eye: Path(file.path or f"{eye} eye") for eye, file in files.items()}
     return _read(reader, paths, eyes, start)
 
 
-def prepare_eye(reader: Reader, pixels: Pixels, looker: Looker | None = None) -> Prepared:
+def prepare_eye(
+    reader: Reader, pixels: Pixels, looker: Looker | None = None, sides: Sides | None = None
+) -> Prepared:
     """(H, W, 3) uint8 RGB as decoded -> what is kept of it to be read; see `read_person`."""
     square = reader.prepare(pixels)
     turned = reader.release.contract.orient
     squares = {eye: reader.prepare(pixels, eye) if turned else square for eye in EYES}
     seen, looks = (looker or shipped_looker()).look(pixels)
-    return Prepared(squares, seen.gradability, looks)
+    return Prepared(squares, seen.gradability, looks, sides and sides.of(pixels))
 
 
 def read_prepared(reader: Reader, eyes: Mapping[Eye, Prepared]) -> Reading:
     """Read photographs that have no files, as those sent over a network; see `read_person`.
 
     Raises:
-        ImageError: none shows a retina, or both are one picture.
+        ImageError: none shows a retina, or both are one picture or surely of one side.
         ValueError: neither is given.
     """
     start = time.perf_counter()
@@ -142,19 +149,19 @@ def read_prepared(reader: Reader, eyes: Mapping[Eye, Prepared]) -> Reading:
 
 
 def check_twice(eyes: Collection[Prepared]) -> None:
-    """Refuse one picture for both eyes, whatever file it is in.
+    """Refuse one picture for both eyes, whatever file it is in, and two that are as alike.
 
     Raises:
-        ImageError: they are one picture.
+        PairError: they are.
     """
     first, *more = [mark(of.squares["left"]) for of in eyes]
     if any(same_picture(first, other) for other in more):
-        raise ImageError(TWICE)
+        raise PairError(TWICE)
 
 
-def _prepared(reader: Reader, file: File, looker: Looker | None) -> Prepared:
+def _prepared(reader: Reader, file: File, looker: Looker | None, sides: Sides | None) -> Prepared:
     pixels = decode(file.data, min_side=reader.release.contract.min_side, name=file.name)
-    return prepare_eye(reader, pixels, looker)
+    return prepare_eye(reader, pixels, looker, sides)
 
 
 def _read(
@@ -164,12 +171,13 @@ def _read(
         raise ValueError("neither eye is given; expected one or both")
     check_twice(eyes.values())
     why = refused({eye: of.looks for eye, of in eyes.items()})
+    exchanged = check_sides({eye: of.side for eye, of in eyes.items() if eye not in why})
     squares = {eye: of.squares[eye] for eye, of in eyes.items() if eye not in why}
     said = reader.read(squares.get("left"), squares.get("right"))
     read = {
         eye: EyeReading(
             files[eye].name, files[eye], said.eyes[side], said.evidence[side],
-            eyes[eye].gradability,
+            eyes[eye].gradability, of_doubt(eyes[eye].looks, eyes[eye].gradability),
         )
         for side, eye in enumerate(EYES)
         if eye in squares
@@ -177,6 +185,7 @@ def _read(
     return Reading(
         reader.labels, said.probabilities, said.thresholds, read, said.feature,
         reader.release.name, reader.release.fingerprint, (time.perf_counter() - start) * 1000, why,
+        exchanged,
     )  # fmt: skip
 
 
@@ -228,11 +237,12 @@ def read_people(
 def _read_one(reader: Reader, of: Mapping[Eye, Case], looker: Looker) -> ReadPerson:
     """Both eyes, or the one whose file can be used."""
     start, first = time.perf_counter(), next(iter(of.values()))
+    sides = shipped_sides() if len(of) == len(EYES) else None
     eyes: dict[Eye, Prepared] = {}
     failed = []
     for eye, case in of.items():
         try:
-            eyes[eye] = _prepared(reader, as_file(case.path), looker)
+            eyes[eye] = _prepared(reader, as_file(case.path), looker, sides)
         except UNUSABLE as error:
             failed.append(Failed.of(case, error))
     if not eyes:
@@ -240,7 +250,7 @@ def _read_one(reader: Reader, of: Mapping[Eye, Case], looker: Looker) -> ReadPer
     files = {eye: Path(case.path) for eye, case in of.items()}
     try:
         reading = _read(reader, files, eyes, start)
-    except ImageError as error:  # no retina in any, or one picture twice
+    except ImageError as error:  # no retina in any, or not two eyes
         failed += [Failed.of(of[eye], error) for eye in eyes]
         return ReadPerson(first, None, tuple(failed))
     failed += [

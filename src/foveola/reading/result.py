@@ -14,7 +14,6 @@ from foveola.errors import FoveolaError
 from foveola.images.decode import decode
 from foveola.images.fundus import Contract, prepare
 from foveola.images.given import Photograph, as_file
-from foveola.images.gradability import warning
 from foveola.images.overlay import jpeg, overlay, shares
 from foveola.looks import left_out
 from foveola.notebook import Picture, Rows, aligned, html_lines, html_table, to_frame
@@ -42,6 +41,7 @@ class EyeReading:
         probabilities: (L,), of this eye by itself.
         evidence: (L, h, w) what each position adds to the label's logit.
         gradability: the chance that the photograph can be graded, 0 to 1.
+        doubt: what is to be known of the photograph, to follow its name; None if all is well.
     """
 
     image: str = field(repr=False)
@@ -49,6 +49,7 @@ class EyeReading:
     probabilities: NDArray[np.float32]
     evidence: NDArray[np.float32]
     gradability: float
+    doubt: str | None = None
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -65,6 +66,7 @@ class Reading:
         fingerprint: of the reader.
         milliseconds: from reading the files to the probabilities.
         refused: why nothing is said of an eye that was given; no retina is seen in its photograph.
+        sides: that the two seem to be exchanged.
         photographs: of each eye as they were given, to be shown in a notebook; else none.
     """
 
@@ -77,6 +79,7 @@ class Reading:
     fingerprint: str
     milliseconds: float
     refused: Mapping[Eye, str] = field(default_factory=dict)
+    sides: tuple[str, ...] = ()
     photographs: Mapping[Eye, Photograph] = field(default_factory=dict)
 
     @property
@@ -88,7 +91,7 @@ class Reading:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a user must know before trusting it; empty where there is nothing."""
-        said = left_out(self.refused)
+        said = [*left_out(self.refused), *self.sides]
         if len(self.eyes) == 1:
             only = next(iter(self.eyes))
             how = "read" if self.refused else "given"
@@ -97,8 +100,8 @@ class Reading:
                 "sure than with both"
             )
         for eye, of in self.eyes.items():
-            if (doubt := warning(of.gradability)) is not None:
-                said.append(f"the photograph of the {eye} eye {doubt}")
+            if of.doubt is not None:
+                said.append(f"the photograph of the {eye} eye {of.doubt}")
         both = NORMAL in self.found and len(self.found) > 1
         if both:
             said.append("normal and a finding are both above their thresholds; look closely")

@@ -5,10 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from foveola.cases import Case
-from foveola.images.gradability import warning
 from foveola.report.answer import AnswerView, view_answer
 from foveola.report.shapes import HitShape, Images, SearchShape
-from foveola.trust.sentences import of_hit, unrecorded
+from foveola.trust.sentences import of_doubt, of_hit, unrecorded
 from foveola.words import findings_of, grade_word, is_phantom, visit_word
 
 _MAGIC = ((b"\xff\xd8\xff", "image/jpeg"), (b"\x89PNG\r\n\x1a\n", "image/png"))
@@ -78,7 +77,8 @@ def view_search(
 
 def _view_query(result: SearchShape, images: Images) -> CaseView:
     view = view_case(result.query, images, "Query")
-    return replace(view, facts={**view.facts, "Quality": warning(result.gradability)})
+    looks = None if result.trust is None else result.trust.looks
+    return replace(view, facts={**view.facts, "Quality": of_doubt(looks, result.gradability)})
 
 
 def card_rows(encoder_card: Mapping[str, object] | None) -> list[tuple[str, str]]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from foveola.cases import RESERVED, Case
 from foveola.images.thumbnail import thumbnail
+from foveola.laterality import Side
 from foveola.notebook import HitList, Picture, Rows, to_frame
 from foveola.relevance.relevance import Order
 from foveola.trust import HitTrust, Looks, QueryTrust
@@ -162,6 +163,8 @@ class Query(NamedTuple):
         gradability: from 0 to 1, see `foveola.images.gradability`.
         looks: whether it is a fundus photograph.
         mark: by which one picture in two files is told, see `foveola.images.fingerprint`.
+        side: which eye it seems to show, or does by the archive's record; None where there is no
+            other to be taken for.
     """
 
     case: Case
@@ -171,3 +174,4 @@ class Query(NamedTuple):
     gradability: float
     looks: Looks
     mark: NDArray[np.float32]
+    side: Side | None = None

@@ -20,8 +20,9 @@ from foveola.errors import NoCaseError, PairError
 from foveola.images.decode import decode, naming, stated
 from foveola.images.fingerprint import mark, same_picture
 from foveola.images.given import Photograph, as_file
+from foveola.laterality import TWICE, Side, Sides, check_sides, shipped_sides
 from foveola.learned import Ranker
-from foveola.looks import TWICE, Looker, refused
+from foveola.looks import Looker, refused
 from foveola.people import EYES
 from foveola.people_search import PeopleSearch, PersonResult
 from foveola.relevance.order import Asked
@@ -41,6 +42,7 @@ from foveola.trust import (
     load,
 )
 from foveola.trust.calibration import label_values
+from foveola.trust.sentences import of_doubt
 
 _NONE = Marks()
 CAMERA = "camera"  # the column that `foveola.pacs` fills from the headers
@@ -171,6 +173,7 @@ class Retriever(Closing):
         collection: str = "",
         eye: Eye | None = None,
         pixels: NDArray[np.uint8] | None = None,
+        sides: Sides | None = None,
     ) -> Query:
         """Read and encode a photograph, known again where the archive holds the file.
 
@@ -183,6 +186,7 @@ class Retriever(Closing):
             eye: which it shows, where that is known; a DICOM image may say so itself.
             pixels: (H, W, 3) uint8 RGB of the file, where it was decoded already with a min_side
                 that gives the same as the encoder's (`same_scale`).
+            sides: tells which eye it shows, where it is one of two.
 
         Raises:
             ImageError: it is no photograph that can be used.
@@ -200,10 +204,13 @@ class Retriever(Closing):
             pixels = decode(data, min_side=self.encoder.contract.min_side, name=name)
         with naming(name):
             seen, looks = self.looker.look(pixels, case.eye or eye, self._unknown(says.camera))
-        known_id = known[0] if known else None
+            side = sides and sides.of(pixels)
+        if side and known and known[1].eye and not self.doubts_subjects():
+            side = Side(known[1].eye, 1.0)
         return Query(
-            case, known_id, digest, seen.descriptor, seen.gradability, looks, mark(seen.prepared)
-        )
+            case, known[0] if known else None, digest, seen.descriptor, seen.gradability, looks,
+            mark(seen.prepared), side,
+        )  # fmt: skip
 
     def _unknown(self, camera: str | None) -> str | None:
         """A camera of which an archive that records cameras has no photograph."""
@@ -339,17 +346,17 @@ class Retriever(Closing):
 
         Raises:
             ImageError: a file is no photograph that can be used, none shows a retina, both are
-                one picture, or the archive says that the two are not the left and the right eye
-                of one person.
+                one picture or surely of one side, or the archive says that the two are not the left
+                and the right eye of one person.
             ArchiveError: the archive does not know which photographs are whose.
             FilterError: the condition can't be understood.
         """
         start = time.perf_counter()
         eyes: dict[Eye, Photograph | None] = {"left": left, "right": right}
+        given = {eye: image for eye, image in eyes.items() if image is not None}
+        sides = shipped_sides() if len(given) == len(EYES) else None
         asked = {
-            eye: self._ask(image, subject, collection, eye)
-            for eye, image in eyes.items()
-            if image is not None
+            eye: self._ask(image, subject, collection, eye, sides) for eye, image in given.items()
         }
         found = self.answer_person(asked, k, where=where, same_subject=same_subject)
         return replace(found, milliseconds=(time.perf_counter() - start) * 1000)
@@ -381,6 +388,7 @@ class Retriever(Closing):
         if not self.doubts_subjects():
             _check_person(asked)
         why = refused({eye: one.looks for eye, one in asked.items()})
+        exchanged = check_sides({eye: one.side for eye, one in asked.items() if eye not in why})
         ids = [one.id for one in asked.values() if one.id is not None]
         first = min(asked.values(), key=lambda one: (one.case.subject is None, one.id is None)).case
         found = self._people.search(
@@ -404,6 +412,12 @@ class Retriever(Closing):
             milliseconds=(time.perf_counter() - start) * 1000,
             gradability={eye: one.gradability for eye, one in asked.items()},
             refused=why,
+            sides=exchanged,
+            doubts={
+                eye: doubt
+                for eye, one in asked.items()
+                if (doubt := of_doubt(one.looks, one.gradability)) is not None
+            },
         )
 
     def _known(self) -> Calibration | None:
@@ -417,10 +431,13 @@ class Retriever(Closing):
         return self._calibration[1]
 
     def _ask(
-        self, image: Photograph, subject: str | None, collection: str, eye: Eye | None
-    ) -> Query:
+        self, image: Photograph, subject: str | None, collection: str, eye: Eye | None,
+        sides: Sides | None = None,
+    ) -> Query:  # fmt: skip
         data, name, path = as_file(image)
-        return self.read(data, name, path=path, subject=subject, collection=collection, eye=eye)
+        return self.read(
+            data, name, path=path, subject=subject, collection=collection, eye=eye, sides=sides
+        )
 
 
 def check_two(one: Query, other: Query) -> None:

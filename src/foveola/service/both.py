@@ -5,18 +5,14 @@ Which is which is told from the pictures where that is sure, and asked where it 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from foveola.cases import Eye
-from foveola.encoders.encoder import Encoder
-from foveola.errors import FoveolaError, ImageError
 from foveola.images.decode import decode
 from foveola.images.overlay import shares
-from foveola.matching.laterality import LATERALITY, Laterality, Side, four_views
-from foveola.matching.pair import SHIPPED
+from foveola.laterality import SURE, Side, Sides, check_sides, shipped_sides
 from foveola.people import EYES
 from foveola.people_search import PersonResult
 from foveola.reading import Prepared, Reading, check_twice, prepare_eye, read_prepared
@@ -24,12 +20,10 @@ from foveola.retrieval import check_two
 from foveola.service.desk import NAME, Desk
 from foveola.service.pictures import Kept, heat
 from foveola.service.queries import Sent
-from foveola.service.texts import texts
 from foveola.service.tokens import Tokens
 from foveola.service.who import discreet, saw
 
 OTHER: Mapping[Eye, Eye] = {"left": "right", "right": "left"}
-SURE = 0.9  # probability below which nobody is told which eye is which, but asked
 
 
 @dataclass(frozen=True)
@@ -72,8 +66,9 @@ class Both:
                 right eye of a person.
         """
         eyes = [first, None if first is None else OTHER[first]]
+        sides = shipped_sides() if len(files) == len(EYES) else None
         tokens = [
-            self._receive(data, eye, subject, collection)
+            self._receive(data, eye, subject, collection, sides)
             for data, eye in zip(files, eyes, strict=False)
         ]
         if len(tokens) == 1:
@@ -81,6 +76,8 @@ class Both:
         sent = [each for token in tokens if (each := self.desk.queries.get(token)) is not None]
         check_two(*(each.query for each in sent))
         check_twice([self._prepared(each) for each in sent])
+        retinas = [each.query.side for each in sent if each.query.looks.comparable]
+        check_sides(dict(zip(EYES, retinas, strict=False)))  # whichever is which
         if first is not None:
             return self._pair(tokens, first)
         told = self._first(sent)
@@ -145,47 +142,36 @@ class Both:
         most = max(0.0, *(float(values.max()) for values in maps.values()))
         return heat(shares(maps[eye], most))
 
-    @cached_property
-    def _sides(self) -> tuple[Encoder, Laterality]:
-        encoder = Encoder.load(SHIPPED)
-        rule = Laterality.load(encoder.release.folder / LATERALITY, encoder.fingerprint)
-        return encoder, rule
-
-    def _receive(self, data: bytes, eye: Eye | None, subject: str | None, collection: str) -> str:
-        token = self.desk.receive(data, eye, subject, collection)
+    def _receive(
+        self, data: bytes, eye: Eye | None, subject: str | None, collection: str,
+        sides: Sides | None,
+    ) -> str:  # fmt: skip
+        token = self.desk.receive(data, eye, subject, collection, sides)
         sent = self.desk.queries.get(token)
         if sent is not None:
             models = self.desk.models
             size = models.reader.release.contract.min_side
             pixels = decode(data, min_side=size, name=NAME)
-            sent.prepared.get(None, lambda: prepare_eye(models.reader, pixels, models.looker))
+            made = prepare_eye(models.reader, pixels, models.looker)._replace(side=sent.query.side)
+            sent.prepared.get(None, lambda: made)
         return token
 
     def _prepared(self, sent: Sent) -> Prepared:
         def make() -> Prepared:
             models = self.desk.models
-            return prepare_eye(models.reader, pixels(sent), models.looker)
+            made = prepare_eye(models.reader, pixels(sent), models.looker)
+            return made._replace(side=sent.query.side)
 
         return sent.prepared.get(None, make)
 
     def _first(self, sent: Sequence[Sent]) -> tuple[Eye, float | None] | None:
-        """Which eye the first one is, and how sure that is; None where it has to be asked.
-
-        Raises:
-            ImageError: both seem to be the same eye.
-        """
+        """Which eye the first one is, and how sure that is; None where it has to be asked."""
         known = [each.query.case.eye for each in sent]
-        try:
-            encoder, rule = self._sides
-            sides = rule.of(np.stack([four_views(encoder, pixels(each)) for each in sent]))
-        except FoveolaError:  # without the rule a person has to say it
-            sides = [Side("left", 0.5)] * 2
+        sides = [each.query.side or Side("left", 0.5) for each in sent]  # without the rule
         told = [side.eye if eye is None else eye for side, eye in zip(sides, known, strict=True)]
         chances = [side.probability if eye is None else 1.0
                    for side, eye in zip(sides, known, strict=True)]  # fmt: skip
         sure = chances[0] * chances[1]
-        if told[0] == told[1] and sure >= SURE:
-            raise ImageError(texts()("both.same_eye", eye=told[0]))
         first = known[0] or (None if known[1] is None else OTHER[known[1]])
         if first is not None:
             return first, None

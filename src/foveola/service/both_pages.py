@@ -9,7 +9,6 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 
 from foveola.cases import Eye
 from foveola.errors import FoveolaError
-from foveola.images.gradability import warning
 from foveola.people import NORMAL
 from foveola.reading import Reading
 from foveola.report.reading import SEEN, among
@@ -176,7 +175,7 @@ def reading_values(reading: Reading, label: str) -> dict[str, Any]:
     return {
         "reading": reading, "lines": lines,
         "label": label if label in reading.labels else likeliest,
-        "doubts": {eye: warning(of.gradability) for eye, of in reading.eyes.items()},
+        "doubts": {eye: of.doubt for eye, of in reading.eyes.items()},
     }  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from foveola.explain import removal_map
 from foveola.images.decode import decode, read_bytes, same_scale
 from foveola.images.overlay import shares
 from foveola.images.thumbnail import small
+from foveola.laterality import Sides
 from foveola.relevance.relevance import Order
 from foveola.retrieval import Marks, Query, Retriever, SearchResult
 from foveola.service.filters import Chosen
@@ -85,8 +86,9 @@ class Desk:
         return self.retriever.archive.info()
 
     def receive(
-        self, data: bytes, eye: Eye | None = None, subject: str | None = None, collection: str = ""
-    ) -> str:
+        self, data: bytes, eye: Eye | None = None, subject: str | None = None,
+        collection: str = "", sides: Sides | None = None,
+    ) -> str:  # fmt: skip
         """Read, encode and keep a photograph that was sent; returns its token.
 
         Args:
@@ -94,24 +96,26 @@ class Desk:
             eye: which it shows, where that is known.
             subject: pseudonym of whose it is, whose photographs are left out of what is found.
             collection: name space of that pseudonym.
+            sides: tells which eye it shows, where it is one of two.
 
         Raises:
             ImageError: it is no photograph that can be used.
         """
         pixels = decode(data, min_side=MOST, name=NAME)
         once = same_scale(data, MOST, self.retriever.encoder.contract.min_side)
-        query = self.read(data, eye, subject, collection, pixels if once else None)
+        query = self.read(data, eye, subject, collection, pixels if once else None, sides)
         return self.queries.put(query, pixels)
 
     def read(
         self, data: bytes, eye: Eye | None = None, subject: str | None = None,
-        collection: str = "", pixels: NDArray[np.uint8] | None = None,
+        collection: str = "", pixels: NDArray[np.uint8] | None = None, sides: Sides | None = None,
     ) -> Query:  # fmt: skip
         """The same without keeping it; `pixels` are given where they were decoded already."""
         with self.metrics.reading():
             return self.retriever.read(
-                data, NAME, subject=subject, collection=collection, eye=eye, pixels=pixels
-            )
+                data, NAME, subject=subject, collection=collection, eye=eye, pixels=pixels,
+                sides=sides,
+            )  # fmt: skip
 
     def receive_case(self, id_: int) -> str:
         """Ask about a case of the archive itself; returns a token.

@@ -78,7 +78,7 @@ class Identity:
 
         Raises:
             MatchingError: matching is switched off, or can't be logged.
-            ImageError: it is no photograph that can be used.
+            ImageError: it is no photograph that can be used, or shows no retina.
         """
         by = account() or "page"
         result = self.desk.models.match(data, CANDIDATES, visit, prior, by=by)

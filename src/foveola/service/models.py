@@ -9,9 +9,11 @@ from foveola.cases import Case, Eye
 from foveola.encoders.compiling import WAITED_FOR
 from foveola.encoders.reader import Reader
 from foveola.images.decode import decode
+from foveola.laterality import shipped_sides
 from foveola.looks import Looker
 from foveola.matching import gallery, permission
 from foveola.matching.match import Matcher, MatchResult
+from foveola.people import EYES
 from foveola.people_search import PersonResult
 from foveola.reading import Reading, prepare_eye, read_prepared
 from foveola.retrieval import Retriever
@@ -56,14 +58,16 @@ class Models:
         """Read the photographs of one person.
 
         Raises:
-            ImageError: one is no photograph that can be used, none shows a retina, or both are one.
+            ImageError: one is no photograph that can be used, none shows a retina, or both are one
+                or surely of one side.
         """
         reader, looker = self.reader, self.looker
         side = reader.release.contract.min_side
         pixels = {eye: decode(data, min_side=side, name=name(eye))
                   for eye, data in photographs.items()}  # fmt: skip
+        sides = shipped_sides() if len(pixels) == len(EYES) else None
         return read_prepared(
-            reader, {eye: prepare_eye(reader, each, looker) for eye, each in pixels.items()}
+            reader, {eye: prepare_eye(reader, each, looker, sides) for eye, each in pixels.items()}
         )
 
     def similar(
@@ -90,7 +94,7 @@ class Models:
 
         Raises:
             MatchingError: matching is switched off, or the use can't be logged.
-            ImageError: it is no photograph that can be used.
+            ImageError: it is no photograph that can be used, or shows no retina.
         """
         given = Case(image=SENT, path=f"sent:{SENT}")
         matcher = self._opened()
@@ -105,7 +109,7 @@ class Models:
             now = _stamp(self._folder)
             if self._matcher is None or self._matcher[0] != now:
                 self.close()
-                self._matcher = now, Matcher.open(self._folder)
+                self._matcher = now, Matcher.open(self._folder, self._looker)
             return self._matcher[1]
 
     @cached_property

@@ -22,6 +22,10 @@ FAR = "not sufficiently alike"
 _ONE = {GRADE: "grade", FINDINGS: "finding"}
 NAMED = 5  # values left out that are named
 NONE = "No sufficiently similar case"
+UNLIKE = (
+    "is unlike the photographs that the encoder knows: another camera, a rare disease, or no "
+    "fundus photograph"
+)
 
 
 def percent(share: Share) -> str:
@@ -59,10 +63,22 @@ def of_picture(trust: QueryTrust | None) -> list[str]:
     return [*_picture(trust), *_nearest(trust), *_camera(trust), *_trained(trust)]
 
 
-def of_quality(looks: Looks | None, gradability: float, name: str = "The photograph") -> str | None:
-    """A warning of what may not be gradable; None where all is well, or worse is said already."""
-    doubt = None if looks is not None and looks.foreign else warning(gradability)
-    return None if doubt is None else f"{name} {doubt}."
+def of_doubt(looks: Looks | None, gradability: float) -> str | None:
+    """What is to be known of a photograph of which something is said, to follow its name.
+
+    None where all is well, or worse is said already. The same for searches, readings and people.
+    """
+    if looks is not None and looks.foreign:
+        return None
+    if looks is not None and looks.unlike is not None and looks.unlike >= UNUSUAL:
+        return UNLIKE
+    return warning(gradability)
+
+
+def of_quality(looks: Looks | None, gradability: float) -> str | None:
+    """The same as a sentence, of the one photograph that was asked about."""
+    doubt = of_doubt(looks, gradability)
+    return None if doubt is None else f"The photograph {doubt}."
 
 
 def of_person(known: bool, left_out: int | None) -> str:
@@ -116,15 +132,7 @@ def of_refused(looks: Looks) -> str:
 
 
 def _picture(trust: QueryTrust) -> list[str]:
-    looks = trust.looks
-    if not looks.comparable:
-        return [f"{NONE}: this {of_refused(looks)}."]
-    if looks.unlike is not None and looks.unlike >= UNUSUAL:
-        return [
-            "Unlike the photographs that the encoder knows: another camera, a rare disease, or "
-            "no fundus photograph."
-        ]
-    return []
+    return [] if trust.looks.comparable else [f"{NONE}: this {of_refused(trust.looks)}."]
 
 
 def _nearest(trust: QueryTrust) -> list[str]:

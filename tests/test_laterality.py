@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from foveola.errors import MatchingError
-from foveola.matching.laterality import Laterality, fit_laterality
+from foveola.errors import MatchingError, PairError
+from foveola.laterality import EXCHANGED, Laterality, Side, check_sides, fit_laterality
 
 # A descriptor of 4 numbers: the first says right, the second upright; the others say nothing.
 MIRROR, FLIP = np.array([-1, 1, 1, 1]), np.array([1, -1, 1, 1])
@@ -53,6 +53,46 @@ def test_one_photograph_by_hand():
     (side,) = rule.of(views, 0.25)
     assert side.upside_down == pytest.approx(down)
     assert side.probability == pytest.approx((1 - down) * right + down * (1 - right))
+
+
+def test_one_that_is_upright_is_told_by_two_views_as_by_four():
+    views, sides, _ = eyes()
+    rule = fit_laterality(views, sides, "e")
+    for seen, wanted in zip(views, rule.of(views), strict=True):
+        said = rule.of_upright(seen[:2])
+        assert (said.eye, said.probability) == (wanted.eye, pytest.approx(wanted.probability))
+
+
+@pytest.mark.parametrize(("left", "right", "said"), [
+    (Side("left", 0.9), Side("right", 0.9), ()),
+    (Side("right", 0.9), Side("left", 0.9), (EXCHANGED,)),
+    (Side("right", 0.9), Side("left", 0.89), ()),
+    (Side("left", 0.89), Side("left", 1.0), ()),
+    (None, Side("left", 1.0), ()),
+    (Side("right", 0.9), Side("right", 0.9), "a right eye"),
+    (Side("left", 0.9), Side("left", 0.9), "a left eye"),
+])  # fmt: skip
+def test_what_is_said_of_two(left, right, said):
+    given = {"left": left, "right": right}
+    if isinstance(said, str):
+        with pytest.raises(PairError, match=f"both photographs seem to show {said}"):
+            check_sides(given)
+    else:
+        assert check_sides(given) == said
+    assert check_sides({"left": left}) == ()
+
+
+def test_two_that_are_as_alike_as_one_eye_are_refused_whatever_side_they_show():
+    one, like, fellow = np.float32([[1, 0], [0.91, 0.4146], [0.89, 0.456]])
+    left = Side("left", 0.6, descriptor=one)
+    for other in (like, fellow):
+        given = {"left": left, "right": Side("right", 0.99, descriptor=other)}
+        if other is like:
+            with pytest.raises(PairError, match="the same photograph, or two of the same eye"):
+                check_sides(given)
+        else:
+            assert check_sides(given) == ()
+    assert check_sides({"left": left, "right": Side("right", 1.0)}) == ()  # the archive knows it
 
 
 @pytest.mark.parametrize("turned", [0.0, 0.1, 0.4])

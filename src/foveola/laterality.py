@@ -17,9 +17,11 @@ below it.
 """
 
 import math
-from collections.abc import Hashable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -27,15 +29,26 @@ from numpy.typing import ArrayLike, NDArray
 from foveola import files
 from foveola.cases import Eye
 from foveola.encoders.encoder import UNUSABLE, Encoder
-from foveola.errors import MatchingError
+from foveola.encoders.release import MATCHER
+from foveola.errors import FoveolaError, MatchingError, PairError
 from foveola.images.decode import decode
 from foveola.images.fundus import prepare
-from foveola.matching.logistic import logistic
+from foveola.relevance.logistic import logistic
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float64]
 
 LATERALITY = "laterality.json"  # in the folder of an encoder
+TWICE = (
+    "both eyes show the same photograph, or two of the same eye; give each eye's own, or one eye "
+    "alone"
+)
+SAME_EYE = 0.9  # cosine from which two photographs show one eye; fellow eyes have up to .86
+SURE = 0.9  # probability below which nobody is told which eye it is, nor refused for it
+EXCHANGED = (
+    "left and right seem to be exchanged: either photograph looks like one of the other eye; "
+    "exchange them, unless the camera mirrors the retina or shows it upside down"
+)
 _PENALTY = 1e-3  # on the squared weights of the side, of the mean loss
 _UPRIGHT_PENALTY = 1e-5  # likewise; by cross-validation over the people that are trained on
 _SCALE_PENALTY = 1e-3  # of the one number; bounds it where no side is wrong
@@ -51,11 +64,13 @@ class Side:
         eye: the likelier.
         probability: of that, from 0.5 to 1.
         upside_down: probability that the photograph is.
+        descriptor: (D,) of the photograph, where it is to be compared with the other eye's.
     """
 
     eye: Eye
     probability: float
     upside_down: float = 0.0
+    descriptor: NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,10 +108,16 @@ class Laterality:
         odds, of = self._odds_down(views, visits)
         down = _updated(odds, upside_down)[of]
         chances = (1 - down) * right + down * (1 - right)
-        return [
-            Side("right", float(p), float(d)) if p >= 0.5 else Side("left", float(1 - p), float(d))
-            for p, d in zip(chances, down, strict=True)
-        ]
+        return [_side(float(p), float(d)) for p, d in zip(chances, down, strict=True)]
+
+    def of_upright(self, views: ArrayLike) -> Side:
+        """Of one photograph that is taken to be upright.
+
+        Args:
+            views: (2, D), descriptors of the photograph and of it mirrored.
+        """
+        plain, mirrored = np.asarray(views, dtype=np.float64)
+        return _side(float(_chance((plain - mirrored) @ np.array(self.right))))
 
     def left_first(self, first: ArrayLike, second: ArrayLike) -> float:
         """Probability that of two photographs of fellow eyes the first shows the left one.
@@ -169,6 +190,60 @@ class Laterality:
         return made
 
 
+class Sides(NamedTuple):
+    """An encoder with its rule, to tell which eye a photograph shows. Safe for several threads."""
+
+    encoder: Encoder
+    rule: Laterality
+
+    def of(self, photograph: Pixels) -> Side:
+        """(H, W, 3) uint8 RGB as decoded, taken to be upright -> which eye it seems to show."""
+        plain = prepare(photograph, self.encoder.contract)
+        views = self.encoder.encode(np.stack([plain, plain[:, ::-1]]))
+        return replace(self.rule.of_upright(views), descriptor=views[0])
+
+
+@cache
+def shipped_sides() -> Sides | None:
+    """Load what comes with Foveola, once; None where somebody took it out."""
+    try:
+        encoder = Encoder.load(MATCHER)
+        path = encoder.release.folder / LATERALITY
+        return Sides(encoder, Laterality.load(path, encoder.fingerprint))
+    except FoveolaError:
+        return None
+
+
+def check_sides(given: Mapping[Eye, Side | None]) -> tuple[str, ...]:
+    """Refuse two photographs that surely show one eye or side; say where two seem exchanged.
+
+    Exchanged ones are no fault of whose camera mirrors them, or shows the retina as its lens does.
+
+    Args:
+        given: of the photograph given as each eye which it seems to show; None is not known.
+
+    Raises:
+        PairError: they show one eye, or each shows the same side with a probability of SURE or
+            more.
+    """
+    seen = [side.descriptor for side in given.values() if side and side.descriptor is not None]
+    if len(seen) == 2 and float(seen[0] @ seen[1]) >= SAME_EYE:
+        raise PairError(TWICE)
+    surely = {
+        eye: side.eye
+        for eye, side in given.items()
+        if side is not None and side.probability >= SURE
+    }
+    if len(surely) < 2:
+        return ()
+    if surely["left"] == surely["right"]:
+        raise PairError(
+            f"both photographs seem to show a {surely['left']} eye; give one of each eye, or one "
+            "eye alone"
+        )
+    return () if surely["left"] == "left" else (EXCHANGED,)
+
+
 def four_views(encoder: Encoder, photograph: Pixels) -> NDArray[np.float32]:
     """(4, D): descriptors of a photograph, mirrored, mirrored from top to bottom, and both.
 
@@ -223,6 +298,12 @@ def _fit(changes: Floats, y: Floats, penalty: float) -> Floats:
     weights = logistic(changes, y, share, penalty)
     (scale,) = logistic((changes @ weights)[:, None], y, share, _SCALE_PENALTY)
     return np.asarray(weights * max(1.0, float(scale)))
+
+
+def _side(right: float, upside_down: float = 0.0) -> Side:
+    return (
+        Side("right", right, upside_down) if right >= 0.5 else Side("left", 1 - right, upside_down)
+    )
 
 
 def _checked(views: ArrayLike) -> Floats:
