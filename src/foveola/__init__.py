@@ -7,9 +7,10 @@
 It supports a clinician and never states a diagnosis.
 """
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # typing takes longer to import than all else that a command begins with
 if TYPE_CHECKING:
+    from typing import Any
+
     from foveola.archive import Archive
     from foveola.assessment import assess
     from foveola.cases import Case
@@ -63,7 +64,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     if name not in _HOME:
         raise AttributeError(f"module 'foveola' has no attribute {name!r}")
     import importlib
