@@ -42,3 +42,13 @@ def test_a_command_without_stderr_answers_and_has_its_code(tmp_path):
 def test_ctrl_c_while_it_is_imported_ends_it_without_a_word():
     done = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, b"", b"")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["adapt"], ["card", "-h"]])
+def test_a_stdout_without_room_is_told_by_its_name(arguments):
+    with open("/dev/full", "w") as full:  # noqa: PTH123 - it is no file
+        done = subprocess.run(
+            [sys.executable, "-m", "foveola", *arguments],
+            check=False, stdout=full, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+    assert (done.returncode, done.stderr) == (1, "Error: stdout: No space left on device\n")

@@ -17,6 +17,7 @@ ENCODER = "encoder"
 ENCODER_PARTIAL = "encoder.partial"  # a copy that a kill may have cut short
 BUSY_SECONDS = 5.0  # how long to wait for another process before giving up
 _BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+_UNSHARED = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)  # no shared-memory file
 _LOST = ("no such table", "no such column", "malformed")  # of a description that was damaged
 _NEW = ".archive.sqlite."  # a file being created; a killed process may leave one behind
 NEW = "new"  # what stands in the name of a whole archive being made within its folder
@@ -152,9 +153,10 @@ def _connect_read_only(folder: Path) -> sqlite3.Connection:
     """Open for reading, also where nothing can be written.
 
     A WAL database needs a shared-memory file beside it. Where none is there and none can be made,
-    on a read-only disc or in another user's folder, SQLite is told that the file stays as it is, as
-    long as no log has to be applied. Who may write can still begin to: `has_changed` tells, before
-    and after each reading. Then there is such a file, and SQLite reads beside the writer.
+    on a disc that is read-only or full, or in another user's folder, SQLite is told that the file
+    stays as it is, as long as no log has to be applied. Who may write can still begin to:
+    `has_changed` tells, before and after each reading. Then there is such a file, and SQLite reads
+    beside the writer.
     """
     db = _connect(folder / FILE, "ro")
     try:
@@ -162,7 +164,8 @@ def _connect_read_only(folder: Path) -> sqlite3.Connection:
     except sqlite3.OperationalError as error:
         db.close()
         log = folder / f"{FILE}-wal"
-        if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
+        code = error.sqlite_errorcode
+        if code & 0xFF not in _UNSHARED and code != sqlite3.SQLITE_IOERR_SHMSIZE:
             raise
         if log.exists() and log.stat().st_size:
             raise ArchiveError(

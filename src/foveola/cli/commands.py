@@ -68,6 +68,9 @@ class _Lazy(click.Group):
             return super().main(*args, **kwargs)
         except BrokenPipeError:  # of a fault that was to be told
             raise SystemExit(CLOSED) from None
+        except OSError as error:  # of a help text; what else there is a command tells itself
+            click.echo(f"Error: {error.filename or 'stdout'}: {error.strerror}", err=True)
+            raise SystemExit(1) from None
         except SystemExit:
             if sys.stdout is not out:  # click met it, has put a deaf one there, and ends with 1
                 raise SystemExit(CLOSED) from None
