@@ -34,6 +34,7 @@ from foveola.config import load_config
 from foveola.datasets.manifest import Manifest
 from foveola.encoders.ahead import in_order
 from foveola.encoders.encoder import Encoder
+from foveola.encoders.release import add_parts
 from foveola.errors import FoveolaError, ImageError
 from foveola.evaluation.tables import piped
 from foveola.images.decode import decode
@@ -81,6 +82,7 @@ def main() -> None:
     assert kept is not None
     if arguments.write:
         kept.save(encoder.release.folder / FAMILIARITY)
+        add_parts(encoder.release.folder, FAMILIARITY)
     rows = [["pictures", "number", "unusual by the plane", "foreign by plane and classifier",
              "no fundus photograph", "no sufficient case"]]  # fmt: skip
     for name, pictures in sets(held, data, rng).items():

@@ -19,11 +19,12 @@ import numpy as np
 from foveola.cases import Case
 from foveola.config import load_config
 from foveola.encoders.encoder import Encoder
+from foveola.encoders.release import add_parts
 from foveola.evaluation.tables import piped
 from foveola.training.config import TrainConfig
 from foveola.training.data import training_labels
 from foveola.training.prepared import HELD, TRAINED, parted_cases
-from foveola.trust import Seen
+from foveola.trust import SEEN, Seen
 
 
 def main() -> None:
@@ -48,6 +49,7 @@ def main() -> None:
         table.append([config.name, "of people held back", str(both), ""])
         if arguments.write:
             seen.save(release.folder)
+            add_parts(release.folder, SEEN)
     print(piped(table))
 
 

@@ -16,9 +16,10 @@
 It supports a clinician and never states a diagnosis.
 """
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # typing takes longer to import than all else that a command begins with
 if TYPE_CHECKING:
+    from typing import Any
+
     from foveola.assessment import assess
     from foveola.cases import Case
     from foveola.datasets.manifest import Manifest
@@ -97,7 +98,7 @@ __all__ = [
 _TRAINING = ("losses", "models")
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     import importlib
 
     if name in _HOME:

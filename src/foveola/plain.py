@@ -6,6 +6,8 @@ an escape that moves the cursor or changes a colour, a sign that turns the direc
 
 import re
 import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 _STEER = ("Cc", "Cf", "Cs", "Zl", "Zp")  # Unicode's categories: controls, formats, half pairs, ends
@@ -40,8 +42,23 @@ class PlainStream:
 
     def write(self, text: str) -> int:
         """Write it, plain."""
-        self._stream.write(plain_lines(text))
+        with self._named():
+            self._stream.write(plain_lines(text))
         return len(text)
+
+    def flush(self) -> None:
+        """Bring it to where it is read."""
+        with self._named():
+            self._stream.flush()
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """Say of what the system refuses which stream it was."""
+        try:
+            yield
+        except OSError as error:
+            error.filename = str(getattr(self._stream, "name", "output")).strip("<>")
+            raise
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)

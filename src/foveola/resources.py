@@ -1,8 +1,10 @@
 """What has to be given back: things to close, changes to a database, and what is half written."""
 
 import contextlib
+import errno
 import glob
 import os
+import re
 import secrets
 import shutil
 import sqlite3
@@ -46,14 +48,37 @@ def beside(path: Path) -> Iterator[Path]:
     """Give a name beside a file or a folder, to write under and then to rename into its place.
 
     No other process has it. What is still there at the end is removed, and so is what processes
-    left that were killed: a full disk, a fault or a kill leaves nothing half written.
+    left that were killed: a full disk, a fault or a kill leaves nothing half written. What the
+    system refuses is told of the path.
     """
     remove_leftovers(path)
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.{os.getpid()}")
     try:
-        yield partial
+        with told_of(path, partial):
+            yield partial
     finally:
         _remove(partial)
+
+
+@contextlib.contextmanager
+def told_of(path: AnyPath, partial: AnyPath | None = None) -> Iterator[None]:
+    """Give an OSError the path that it is about: a write to an open file, a full disk's, has none.
+
+    Args:
+        path: what is written.
+        partial: what it is called until then, which nobody shall be told.
+    """
+    try:
+        yield
+    except shutil.Error as error:  # of a folder that is copied: of its first file
+        *_, why = error.args[0][0]
+        found = re.match(r"\[Errno (\d+)\]", str(why))
+        number = int(found[1]) if found else errno.EIO
+        raise OSError(number, os.strerror(number), str(path)) from None
+    except OSError as error:
+        named = str(path if error.filename is None else error.filename)
+        error.filename = named if partial is None else named.replace(str(partial), str(path), 1)
+        raise
 
 
 def remove_leftovers(path: Path, ends: str = "*.*") -> None:

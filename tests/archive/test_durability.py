@@ -166,7 +166,7 @@ def test_a_full_disk_loses_the_batch_and_nothing_before_it(clinic, folder, vecto
     clinic._db.execute(f"PRAGMA max_page_count = {pages + 2}")
     v = vectors(8000, seed=1)
     stored = 0
-    message = r"disk of .* is full; the last batch was not stored"
+    message = r"disk of .* is full; the last change was not stored"
     with pytest.raises(ArchiveError, match=message):  # noqa: PT012 - it is full at some batch
         for stored in range(0, 8000, 100):
             before = dump(folder)

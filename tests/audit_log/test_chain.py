@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from commands import foveola
 from foveola.audit_log import FILE, Log, head, read, verify
 from foveola.audit_log.chain import FIRST
 from foveola.errors import AccessError
@@ -207,6 +208,30 @@ def test_reading_by_case_account_and_time(log, tmp_path):
     assert len(list(read(tmp_path, since=day, until=day))) == 5
     assert not list(read(tmp_path, since="9999"))
     assert not list(read(tmp_path, until="2000"))
+
+
+NO_TIMES = [
+    "", "nonsense", "yesterday", "31.11.2026", "2026-13", "2026-02-30", "2026-3", "26", "2026-03-",
+    "2026-03-01T", "2026-03-01T25", "2026-03-01 09:00", "2026-03-01T09:61", "20260301", "2026-W10",
+    "2026-03-01T09:30+01:00", "٢٠٢٦", "~",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", NO_TIMES)
+def test_what_is_no_time_is_refused_and_not_taken_for_none(log, tmp_path, text):
+    for name in ("since", "until"):
+        with pytest.raises(ValueError, match="is no time; expected one in UTC as 2026-03-01T09:30"):
+            list(read(tmp_path, **{name: text}))
+    if text:
+        done = foveola("audit-log", "show", tmp_path, "--since", text, code=2)
+        assert "is no time; expected one in UTC" in done.stderr
+
+
+def test_a_time_may_be_begun_and_may_end_in_z(log, tmp_path):
+    last = list(read(tmp_path))[-1].time
+    for end in (4, 7, 10, 13, 16, 19, 21, 23, None):
+        assert list(read(tmp_path, since=last[:end]))[-1].time == last
+        assert len(list(read(tmp_path, until=last[:end]))) == 5
 
 
 def test_long_lines_are_found_from_the_end(tmp_path):

@@ -10,6 +10,7 @@ from commands import foveola
 from foveola.archive import Archive, Entry
 from foveola.cases import Case
 from foveola.learned import RELEVANCE, load_learned
+from foveola.trust import TRUST
 
 D = 16
 
@@ -123,4 +124,9 @@ def test_a_damaged_file_is_told_with_what_to_do(archive):
     foveola("learn", archive)
     assert (archive / RELEVANCE).read_bytes() == kept
     (archive / RELEVANCE).unlink()
-    assert "is not there yet; run 'foveola learn'" in foveola("info", archive).stderr
+    lost = "is not there yet, or was lost; run 'foveola learn' with it once"
+    assert lost in foveola("info", archive).stderr
+    foveola("learn", archive)
+    assert not foveola("info", archive).stderr
+    (archive / TRUST).unlink()
+    assert f"What similarities are worth in this archive {lost}" in foveola("info", archive).stderr

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from foveola.archive import Archive
 from foveola.cli.commands import main
 from foveola.cli.startup import LEAST_MEMORY
 
@@ -101,6 +102,37 @@ def test_a_full_disk_is_a_sentence_and_leaves_nothing_half_written(place, monkey
     assert done.exception is None or isinstance(done.exception, SystemExit)
     new = {name for name in files(place) - before if name != "A/audit-log.jsonl"}
     assert new == set(), new
+    again = CliRunner().invoke(main, command, input="horse battery staple 1\n" * 2)
+    assert again.exit_code == 0, again.output
+
+
+NAMED = {
+    "N": (1000, ("index", "N", "new.png")),
+    "page.html": (5000, ("search", "A", "new.png", "--html", "page.html")),
+    "read.html": (5000, ("read", "--left", "new.png", "--html", "read.html")),
+    "all.html": (5000, ("evaluate", "A", "--bootstrap", "0", "--html", "all.html")),
+    "F/precision.png": (5000, ("evaluate", "A", "--bootstrap", "0", "--plots", "F")),
+    "S/study.json": (100, ("study", "new", "A", "S", "--queries", "3")),
+    "A/matching.toml": (10, ("matching", "on", "A", "--purpose", "a test")),
+    "A/regions/basis.npz": (10, ("regions", "on", "A")),
+    "A/accounts.sqlite": (1000, ("accounts", "add", "A", "anna", "--role", "viewer")),
+    "PP/phantom.json": (10, ("phantom", "PP", "--subjects", "1")),
+    "PP/images/P00000_R_m000.jpg": (1000, ("phantom", "PP", "--subjects", "1")),
+}
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_a_full_disk_is_told_with_what_could_not_be_written(place, monkeypatch, name):
+    """And the next try, on a disk that is still full, says the same; the one after is well."""
+    size, command = NAMED[name]
+    monkeypatch.chdir(place)
+    said = []
+    with Archive.open(place / "A"), full(size):  # so that SQLite needs no room to read it
+        for _ in range(2):
+            done = CliRunner().invoke(main, command, input="horse battery staple 1\n" * 2)
+            said.append(done.output.splitlines()[-1])
+    wanted = f"Error: {name} can't be written: " if name == "N" else f"Error: {name}: "
+    assert said == [f"{wanted}File too large"] * 2
     again = CliRunner().invoke(main, command, input="horse battery staple 1\n" * 2)
     assert again.exit_code == 0, again.output
 

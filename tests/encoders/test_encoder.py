@@ -11,7 +11,7 @@ import pytest
 from foveola.cases import Case
 from foveola.datasets.manifest import Manifest
 from foveola.encoders.encoder import AHEAD, Encoded, Encoder, Failed
-from foveola.encoders.release import DEFAULT, find, read_release
+from foveola.encoders.release import DEFAULT, RELEASED, add_parts, find, read_release
 from foveola.errors import EncoderError
 from foveola.files import read_json, write_json
 from foveola.images.decode import decode
@@ -231,3 +231,36 @@ def test_many_threads_share_a_few_requests_and_get_their_own_descriptors(cases):
         assert (each.descriptor == alone[i % 4].descriptor).all()
         assert (each.pooled == alone[i % 4].pooled).all()
     assert len(few._free) <= REQUESTS_PER_CORE
+
+
+PARTS = {
+    "fundus-similarity-3": ["familiarity.npz", "seen.npy"],
+    "fundus-similarity-5": ["classifier.npz", "familiarity.npz", "seen.npy"],
+    "fundus-matching-1": ["calibration.json", "laterality.json", "seen.npy"],
+}
+
+
+def test_shipped_encoders_list_all_that_lies_beside_them():
+    own = {"CARD.md", "encoder.json", "model.xml", "model.bin"}
+    for folder in RELEASED.iterdir():
+        if (folder / "encoder.json").exists():
+            assert sorted({path.name for path in folder.iterdir()} - own) == PARTS[folder.name]
+
+
+@pytest.mark.parametrize(("name", "part"), [(n, part) for n, of in PARTS.items() for part in of])
+def test_a_part_that_is_gone_is_told(name, part, tmp_path):
+    folder = Path(shutil.copytree(find(name), tmp_path / "encoder"))
+    (folder / part).unlink()
+    with pytest.raises(EncoderError, match=f"{part} is missing, which belongs to encoder '{name}'"):
+        read_release(folder)
+
+
+def test_an_older_encoder_lists_no_parts_and_is_read_as_before(copy):
+    values = read_json(copy / "encoder.json")
+    del values["parts"]
+    write_json(copy / "encoder.json", values)
+    (copy / "seen.npy").unlink()
+    assert read_release(copy).fingerprint == read_release(DEFAULT).fingerprint
+    (copy / "mine.json").write_text("{}")
+    add_parts(copy, "mine.json")
+    assert read_release(copy).parts == ("mine.json",)

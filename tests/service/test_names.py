@@ -116,10 +116,28 @@ def test_swapped_eyes_are_told_without_their_names(client, served, photographs):
         ("/import/muster/labels.csv, row 3: no such file", "a file, row 3: no such file"),
         ("unknown column 'x'; This archive has: eye", "unknown column 'x'; This archive has: eye"),
         ("visit: expected months, such as 6", "visit: expected months, such as 6"),
+        ("'foveola regions off /data/A', then 'foveola regions on /data/A'",
+         "'foveola regions off ARCHIVE', then 'foveola regions on ARCHIVE'"),
+        ("/data/A: /data/A is busy (/data/A)", "ARCHIVE: ARCHIVE is busy (ARCHIVE)"),
+        ("the spool /data/A.pacs/spool can't be written", "the spool a file can't be written"),
+        ("/data/AB/x.png and /old/data/A/x.png", "a file and a file"),
     ],
 )  # fmt: skip
 def test_a_sentence_for_who_asks_names_no_file(said, told):
     assert nameless(said, Path("/data/A")) == told
+
+
+@pytest.mark.parametrize("name", ["e", "photograph", "the", "no", "is"])
+def test_an_archive_s_name_garbles_no_sentence(served, monkeypatch, tmp_path, name):
+    (tmp_path / name).symlink_to(served)
+    monkeypatch.chdir(tmp_path)
+    with TestClient(create_app(Path(name))) as client:
+        refused = client.post("/api/v1/search", files={"photograph": ("x", b"no photograph")})
+        asked = client.get("/api/v1/cases/99999")
+        unmatched = client.post("/api/v1/match", files={"photograph": ("x", b"no")})
+    assert refused.json()["detail"].startswith("the photograph: this is a text file; expected")
+    assert asked.json()["detail"] == "the archive has no case with the id 99999"
+    assert unmatched.json()["detail"].endswith("foveola matching on ARCHIVE --purpose '...'")
 
 
 def test_a_fault_in_the_log_is_a_kind_and_a_place():

@@ -1,8 +1,11 @@
 """Who may not match people learns neither who somebody is nor whether they are there."""
 
+import re
 import shutil
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
@@ -125,3 +128,40 @@ def test_no_name_brings_back_whom_the_archive_leaves_out(programs, archive, role
     said = client.post("/api/v1/search", files=own(archive), data=sent).json()
     assert theirs
     assert bool(theirs & {hit["case"]["id"] for hit in said["hits"]}) is may
+
+
+def noise():
+    return cv2.imencode(".png", np.random.default_rng(5).integers(0, 256, (256, 256, 3)))[1]
+
+
+def told_of(client, way, photograph, name):
+    """The ids in the answer to a photograph of somebody so named."""
+    file, sent = ("x.png", photograph, "image/png"), {"k": 100, "subject": name, "collection": "p"}
+    if way == "page":
+        address = client.post("/people", files={"photograph": file}, data=sent).headers["location"]
+        return sorted(set(re.findall(r"/cases/(\d+)", client.get(f"{address}?k=100").text)))
+    if way == "read":
+        found = client.post("/api/v1/read", files={"left": file}, data=sent).json()
+        eyes = [hit[eye] for hit in found["similar"] for eye in ("left", "right")]
+        return [case["id"] for case in eyes if case is not None]
+    found = client.post("/api/v1/search", files={"photograph": file}, data=sent).json()
+    return [hit["case"]["id"] for hit in found["hits"]]
+
+
+@pytest.mark.parametrize("way", ["search", "noise", "read", "page"])
+@pytest.mark.parametrize("role", ROLES)
+def test_a_name_leaves_nobody_out_for_who_may_not_match(programs, role, way, eyes):
+    client, may = programs[role], role in ("matcher", "admin")
+    photograph = noise().tobytes() if way == "noise" else eyes[0].read_bytes()
+    named, nobody, unnamed = (
+        told_of(client, way, photograph, name) for name in (SUBJECT, "nobody", "")
+    )
+    assert named
+    assert (named != nobody) is may
+    assert (nobody == unnamed) or may
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_whose_it_is_is_asked_of_who_may_match(programs, role):
+    asked = 'name="subject"' in programs[role].get("/").text
+    assert asked is (role in ("matcher", "admin"))

@@ -12,7 +12,16 @@ from foveola.cases import Case
 from foveola.errors import ArchiveError
 from foveola.relevance.curve import Share
 from foveola.relevance.suggestion import LabelShare, Suggestion
-from foveola.trust import TRUST, Looks, calibrate, judge_answer, judge_hit, load, refresh
+from foveola.trust import (
+    TRUST,
+    Looks,
+    calibrate,
+    is_missing,
+    judge_answer,
+    judge_hit,
+    load,
+    refresh,
+)
 from foveola.trust.calibration import FALSE_REJECT, LEAST, label_of
 from foveola.trust.sample import NEIGHBOURS, REST
 
@@ -223,6 +232,16 @@ def test_few_people_say_nothing_and_an_old_calibration_goes(tmp_path):
         assert calibrate(archive) is None
         assert not (archive.folder / TRUST).exists()
         assert load(archive) is None
+
+
+@pytest.mark.parametrize("people", [LEAST - 1, LEAST])
+def test_a_calibration_that_is_gone_is_missed_where_one_was_made(tmp_path, people):
+    with Archive.create(tmp_path, encoder="toy", fingerprint="f00d", dimension=D) as opened:
+        opened.add(entries(people))
+        made = calibrate(opened)
+        assert not is_missing(opened)
+        (tmp_path / TRUST).unlink(missing_ok=True)
+        assert is_missing(opened) is (made is not None)
 
 
 def test_an_empty_archive_says_nothing(tmp_path):

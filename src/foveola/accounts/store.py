@@ -23,7 +23,7 @@ from typing import Any, Self
 from foveola.accounts import passwords
 from foveola.accounts.roles import ROLES, Role
 from foveola.errors import AccessError
-from foveola.resources import AnyPath, Closing, transaction
+from foveola.resources import AnyPath, Closing, told_of, transaction
 
 FILE = "accounts.sqlite"
 IDLE, ABSOLUTE = 3600.0, 12 * 3600.0  # seconds that a session lasts unused, and at all
@@ -148,7 +148,7 @@ class Accounts(Closing):
             partial = file.with_name(f".{FILE}.{secrets.token_hex(4)}")
             handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             try:
-                with os.fdopen(handle, "wb") as out:
+                with told_of(file, partial), os.fdopen(handle, "wb") as out:
                     out.write(data)
                     out.flush()
                     os.fsync(out.fileno())

@@ -6,6 +6,7 @@ import sqlite3
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 from foveola.archive import checks, formats, schema
 from foveola.errors import ArchiveError, BusyError
@@ -16,6 +17,7 @@ ENCODER = "encoder"
 ENCODER_PARTIAL = "encoder.partial"  # a copy that a kill may have cut short
 BUSY_SECONDS = 5.0  # how long to wait for another process before giving up
 _BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+_UNSHARED = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)  # no shared-memory file
 _LOST = ("no such table", "no such column", "malformed")  # of a description that was damaged
 _NEW = ".archive.sqlite."  # a file being created; a killed process may leave one behind
 NEW = "new"  # what stands in the name of a whole archive being made within its folder
@@ -101,7 +103,7 @@ def connect(folder: Path, *, read_only: bool) -> sqlite3.Connection:
         raise ArchiveError(f"{folder}: no such archive; make one with 'foveola index'")
     if not file.is_file():
         raise ArchiveError(f"{folder} is not an archive: it holds no {FILE}")
-    with faults(folder):
+    with faults(folder, writing=not read_only):
         db = _connect_read_only(folder) if read_only else _connect(file, "rw")
         try:
             _prepare(db, read_only)
@@ -114,9 +116,32 @@ def connect(folder: Path, *, read_only: bool) -> sqlite3.Connection:
     return db
 
 
-def _connect(file: Path, mode: str) -> sqlite3.Connection:
+class _Still(sqlite3.Connection):
+    """To a file that is taken to stay as it was when it was opened, as its `stamp` tells."""
+
+    stamp: tuple[int, ...] = ()
+
+
+def has_changed(folder: Path, db: sqlite3.Connection) -> bool:
+    """Whether a connection that SQLite keeps no watch of has to be made anew."""
+    return isinstance(db, _Still) and db.stamp != _stamp(folder)
+
+
+def _stamp(folder: Path) -> tuple[int, ...]:
+    file, log = folder / FILE, folder / f"{FILE}-wal"
+    if not file.exists():
+        return ()
+    found = file.stat()
+    written = log.stat().st_size if log.exists() else 0
+    return found.st_ino, found.st_size, found.st_mtime_ns, written
+
+
+def _connect(
+    file: Path, mode: str, kind: type[sqlite3.Connection] = sqlite3.Connection
+) -> sqlite3.Connection:
     return sqlite3.connect(
         f"{file.absolute().as_uri()}?mode={mode}",
+        factory=kind,
         uri=True,
         timeout=BUSY_SECONDS,
         isolation_level=None,  # transactions are begun by hand
@@ -125,10 +150,13 @@ def _connect(file: Path, mode: str) -> sqlite3.Connection:
 
 
 def _connect_read_only(folder: Path) -> sqlite3.Connection:
-    """Open for reading, also from a disc that can't be written.
+    """Open for reading, also where nothing can be written.
 
-    A WAL database needs a shared-memory file beside it. Where none can be made the file can't
-    change either, and SQLite may be told so, as long as no unfinished log has to be applied.
+    A WAL database needs a shared-memory file beside it. Where none is there and none can be made,
+    on a disc that is read-only or full, or in another user's folder, SQLite is told that the file
+    stays as it is, as long as no log has to be applied. Who may write can still begin to:
+    `has_changed` tells, before and after each reading. Then there is such a file, and SQLite reads
+    beside the writer.
     """
     db = _connect(folder / FILE, "ro")
     try:
@@ -136,14 +164,17 @@ def _connect_read_only(folder: Path) -> sqlite3.Connection:
     except sqlite3.OperationalError as error:
         db.close()
         log = folder / f"{FILE}-wal"
-        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_CANTOPEN:
+        code = error.sqlite_errorcode
+        if code & 0xFF not in _UNSHARED and code != sqlite3.SQLITE_IOERR_SHMSIZE:
             raise
         if log.exists() and log.stat().st_size:
             raise ArchiveError(
-                f"{folder} was not closed properly and can't be repaired where it can't be "
-                "written; open it once in a writable place"
+                f"{folder} was not closed properly, or another user is writing to it, and its log "
+                "can't be applied where it can't be written; open it once where it can"
             ) from None
-        db = _connect(folder / FILE, "ro&immutable=1")
+        stamp = _stamp(folder)
+        db = _connect(folder / FILE, "ro&immutable=1", _Still)
+        cast(_Still, db).stamp = stamp
     return db
 
 
@@ -179,8 +210,12 @@ def _damaged(folder: Path) -> str:
 
 
 @contextlib.contextmanager
-def faults(folder: Path) -> Iterator[None]:
+def faults(folder: Path, *, writing: bool = False) -> Iterator[None]:
     """Turn what SQLite says into what a user can do; programming errors pass unchanged.
+
+    Args:
+        folder: the archive.
+        writing: whether something was to be written.
 
     Raises:
         ArchiveError: the archive is damaged, busy, or on a disk that is full or read-only.
@@ -194,14 +229,14 @@ def faults(folder: Path) -> Iterator[None]:
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
         if code == sqlite3.SQLITE_ERROR and str(error).startswith(_LOST):
             code = sqlite3.SQLITE_CORRUPT
-        message = _explain(folder, code)
+        message = _explain(folder, code, writing=writing)
         if message is None:
             raise
         busy = getattr(error, "sqlite_errorcode", 0) & 0xFF in _BUSY
         raise (BusyError if busy else ArchiveError)(message) from error
 
 
-def _explain(folder: Path, code: int) -> str | None:
+def _explain(folder: Path, code: int, *, writing: bool) -> str | None:
     if code == sqlite3.SQLITE_IOERR_SHMSIZE:  # no room for the shared-memory file
         code = sqlite3.SQLITE_FULL
     match code & 0xFF:
@@ -209,7 +244,7 @@ def _explain(folder: Path, code: int) -> str | None:
             return f"{folder} is busy: another process is writing; try again when it has finished"
         case sqlite3.SQLITE_FULL:
             return (
-                f"the disk of {folder} is full; the last batch was not stored, everything "
+                f"the disk of {folder} is full; the last change was not stored, everything "
                 "before it was. Make room and run the same command again"
             )
         case sqlite3.SQLITE_READONLY:
@@ -217,7 +252,8 @@ def _explain(folder: Path, code: int) -> str | None:
         case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
             return _damaged(folder)
         case sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM | sqlite3.SQLITE_IOERR:
-            return f"{folder} can't be read; check the rights on it, and the disk"
+            done = "written" if writing else "read"
+            return f"{folder} can't be {done}; check the rights on it, and the disk"
         case sqlite3.SQLITE_AUTH:
             return f"{folder} can't be opened; check the rights on it"
     return None

@@ -26,7 +26,7 @@ from foveola.archive.removals import Removal
 from foveola.archive.search import Ordered, top_asked, top_k, unit
 from foveola.archive.state import State
 from foveola.cases import Case
-from foveola.errors import ArchiveError
+from foveola.errors import ArchiveError, BusyError
 from foveola.relevance.order import Asked
 from foveola.resources import AnyPath, Closing, transaction
 
@@ -489,18 +489,24 @@ class Archive(Closing):
     def _reading(self) -> Iterator[sqlite3.Connection]:
         """One state of the archive, however many queries are asked."""
         with self._lock, database.faults(self.folder):
+            if database.has_changed(self.folder, self._db):
+                self._db.close()
+                self._db = database.connect(self.folder, read_only=True)
+                self._cache, self._counts, self._sound = None, {}, None
             self._db.execute("BEGIN")
             try:
                 yield self._db
             finally:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
+                if database.has_changed(self.folder, self._db):
+                    raise BusyError(f"{self.folder} was changed meanwhile; ask again")
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
         if self.read_only:
             raise ArchiveError(f"{self.folder} was opened for reading only")
-        with self._lock, database.faults(self.folder):
+        with self._lock, database.faults(self.folder, writing=True):
             try:
                 with transaction(self._db):
                     yield self._db

@@ -6,13 +6,18 @@ still cut its end off, or make the whole chain anew: against that, keep a head s
 check with it.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from foveola.audit_log.chain import CUT, FILE, FIRST, Seen, digest, noted, parsed
 from foveola.errors import AccessError
 from foveola.resources import AnyPath
+
+_BEGUN = re.compile(r"\d{4}(-\d\d(-\d\d(T\d\d(:\d\d(:\d\d(\.\d{1,6})?)?)?)?)?)?", re.ASCII)
+_FIRST = "0001-01-01T00:00:00"  # completes what is begun
 
 
 @dataclass(frozen=True)
@@ -119,8 +124,8 @@ def read(
     *,
     case: int | None = None,
     account: str | None = None,
-    since: str = "",
-    until: str = "~",
+    since: str | None = None,
+    until: str | None = None,
 ) -> Iterator[Seen]:
     """The entries, oldest first; what a crash cut short is passed over.
 
@@ -133,18 +138,39 @@ def read(
 
     Raises:
         AccessError: there is no log.
+        ValueError: a time is none.
     """
     folder = Path(folder)
+    first = "" if since is None else time_of(since)
+    last = "~" if until is None else time_of(until)
     for line in _lines(folder):
         seen = parsed(line)
         if (
             seen is not None
             and (case is None or case in seen.cases)
             and account in (None, seen.account)
-            and since <= seen.time
-            and seen.time[: len(until)] <= until
+            and first <= seen.time
+            and seen.time[: len(last)] <= last
         ):
             yield seen
+
+
+def time_of(text: str) -> str:
+    """A time in UTC as the log writes it, or how one begins: 2026, 2026-03, 2026-03-01T09.
+
+    Raises:
+        ValueError: it is something else, or no day or time of day.
+    """
+    begun = text.removesuffix("Z")
+    try:
+        if _BEGUN.fullmatch(begun):
+            datetime.fromisoformat(begun + _FIRST[len(begun) :])
+            return begun
+    except ValueError:
+        pass
+    raise ValueError(
+        f"{text!r} is no time; expected one in UTC as 2026-03-01T09:30, or how it begins: 2026-03"
+    )
 
 
 def _lines(folder: Path) -> Iterator[bytes]:

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from foveola.cli.output import json_option, one_line_errors, print_json, say
+from foveola.plain import plain
 
 archive_argument = click.argument(
     "archive", type=click.Path(file_okay=False, exists=True, path_type=Path)
@@ -58,17 +59,27 @@ def head(archive: Path, as_json: bool) -> None:
     say({"archive": str(archive), "head": found}, found, as_json=as_json)
 
 
+def _time(_: click.Context, __: click.Parameter, text: str | None) -> str | None:
+    from foveola.audit_log import time_of
+
+    try:
+        return None if text is None else time_of(text)
+    except ValueError as error:
+        raise click.BadParameter(plain(str(error))) from None
+
+
 @audit_log.command(epilog="Example: foveola audit-log show archive/ --case 17 --since 2026-03")
 @archive_argument
 @click.option("--case", type=int, help="Only what showed the case of this id.")
 @click.option("--account", help="Only of this account.")
-@click.option("--since", default="", help="Earliest time in UTC, as 2026-03-01T09 begins one.")
-@click.option("--until", default="~", help="Latest time; 2026-03 takes all of March.")
+@click.option("--since", callback=_time, help="Earliest time in UTC; 2026-03-01T09 begins one.")
+@click.option("--until", callback=_time, help="Latest time; 2026-03 takes all of March.")
 @json_option
 @one_line_errors
 def show(
-    archive: Path, case: int | None, account: str | None, since: str, until: str, as_json: bool
-) -> None:
+    archive: Path, case: int | None, account: str | None, since: str | None, until: str | None,
+    as_json: bool,
+) -> None:  # fmt: skip
     """List what was seen, by whom and when, oldest first; with --json one object a line."""
     from foveola.audit_log import read
 

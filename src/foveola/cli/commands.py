@@ -56,13 +56,21 @@ class _Lazy(click.Group):
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run a command; one whose output nobody reads any longer ends as by SIGPIPE, silently.
 
-        The signal itself would also end a service whose client hangs up.
+        The signal itself would also end a service whose client hangs up. One whose stdout was
+        closed before it began does nothing: its answer would be lost, or end in a file that it
+        opens.
         """
+        if 1 in _opened_anew():
+            click.echo("Error: stdout is closed; give it a place, /dev/null say", err=True)
+            raise SystemExit(1)
         out = sys.stdout
         try:
             return super().main(*args, **kwargs)
         except BrokenPipeError:  # of a fault that was to be told
             raise SystemExit(CLOSED) from None
+        except OSError as error:  # of a help text; what else there is a command tells itself
+            click.echo(f"Error: {error.filename or 'stdout'}: {error.strerror}", err=True)
+            raise SystemExit(1) from None
         except SystemExit:
             if sys.stdout is not out:  # click met it, has put a deaf one there, and ends with 1
                 raise SystemExit(CLOSED) from None
@@ -81,6 +89,19 @@ class _Lazy(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in sorted(COMMANDS.items())])
+
+
+def _opened_anew() -> set[int]:
+    """Open stdin, stdout and stderr on nothing where they are closed; returns which these were."""
+    names = ("stdin", "stdout", "stderr")
+    closed = {number for number, name in enumerate(names) if getattr(sys, name) is None}
+    for number in sorted(closed):
+        nothing = os.open(os.devnull, os.O_RDWR)
+        os.dup2(nothing, number)  # so that no file gets a number that others write to
+        if nothing != number:
+            os.close(nothing)
+        setattr(sys, names[number], os.fdopen(number, "w" if number else "r", closefd=False))
+    return closed
 
 
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})

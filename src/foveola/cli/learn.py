@@ -28,8 +28,9 @@ def learn(ctx: click.Context, archive: Path, labels: tuple[str, ...], as_json: b
     A search then finds cases with the labels that the query is likely to have, and says how many of
     100 photographs like it have each. `foveola index` does this at its end for grade and findings;
     a column that was learnt once is learnt again whenever the archive changes. A label value that
-    fewer than 6 people have is not learnt.
+    fewer than 6 people have is not learnt. What similarities are worth is learnt anew, too.
     """
+    from foveola import trust
     from foveola.archive import Archive
     from foveola.errors import ArchiveError
     from foveola.learned import learn_archive, load_learned
@@ -42,6 +43,7 @@ def learn(ctx: click.Context, archive: Path, labels: tuple[str, ...], as_json: b
                 f"{', '.join(('grade', 'findings', *columns))}"
             )
         kept = load_learned(opened)
+        trust.refresh(opened)
         more = {*labels, *(kept.columns if kept else ())} - {"grade", "findings"}
         made = learn_archive(opened, more)
     if as_json:

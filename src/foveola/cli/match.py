@@ -127,6 +127,7 @@ def calibrate(
     with the columns subject and eye, of people that the encoder was not trained on.
     """
     from foveola.encoders.encoder import Encoder
+    from foveola.encoders.release import add_parts
     from foveola.laterality import LATERALITY
     from foveola.matching.calibrate import calibrate as fit
     from foveola.matching.calibrate import learn_sides
@@ -139,6 +140,7 @@ def calibrate(
     sides = learn_sides(loaded, cases)
     made.save(encoder / CALIBRATION)
     sides.save(encoder / LATERALITY)
+    add_parts(encoder, CALIBRATION, LATERALITY)
     say(
         {"encoder": str(encoder), "pairs": {"one eye": made.pairs[0], "two eyes": made.pairs[1]},
          "photographs": sides.photographs, "written": [CALIBRATION, LATERALITY]},

@@ -14,7 +14,7 @@ import json
 import select
 import sqlite3
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -47,6 +47,7 @@ def one_line_errors(command: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        _check_typed(kwargs)
         try:
             finish_what_was_begun(f"{command.__module__}.{command.__name__}", kwargs.get("archive"))
             return command(*args, **kwargs)
@@ -64,6 +65,16 @@ def one_line_errors(command: Callable[P, R]) -> Callable[P, R]:
             raise click.ClickException("not enough memory for this") from error
 
     return run
+
+
+def _check_typed(values: Mapping[str, Any]) -> None:
+    """Refuse a text of bytes that are not UTF-8: no name is such a text, but that of a file."""
+    context = click.get_current_context()
+    named = {param.name: param for param in context.command.params}
+    for name, value in values.items():
+        texts = value if isinstance(value, tuple) else (value,)
+        if not all(is_utf8(text) for text in texts if isinstance(text, str)):
+            raise click.BadParameter("expected a text in UTF-8", context, named.get(name))
 
 
 def nobody_reads() -> bool:

@@ -124,7 +124,7 @@ def search(
             image, k, where=where, subject=subject, collection=collection, eye=eye,
             same_subject=same_subject, by=by, label=label,
         )  # fmt: skip
-        advised = unlearnt(retriever.archive) if result.label is None else []
+        advised = unlearnt(retriever.archive)
     if html is not None:
         from foveola.report import write_page
 

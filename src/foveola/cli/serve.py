@@ -86,6 +86,7 @@ def serve(
 
     def make() -> "FastAPI":
         retriever = prepare_service(archive)
+        from foveola.learned import unlearnt
         from foveola.service import Settings, create_app
 
         settings = Settings(
@@ -96,6 +97,8 @@ def serve(
             archive, upload_mb=upload_mb, import_root=import_root, study=study, settings=settings,
             retriever=retriever,
         )  # fmt: skip
+        for line in unlearnt(retriever.archive):
+            click.echo(line, err=True)
         service_is_ready()
         return app
 

@@ -22,6 +22,7 @@ from foveola.cases import Case, Eye, identifier
 from foveola.datasets.faults import Faults, quoted
 from foveola.datasets.splits import split_by_subject
 from foveola.errors import ManifestError
+from foveola.files import write_whole
 from foveola.images.folders import SUFFIXES
 from foveola.resources import AnyPath
 
@@ -137,7 +138,7 @@ class SplitFiles:
                 " ".join([e.image, *("01"[e.grade == grade] for grade in range(_GRADES))])
                 for e in self.of([part])
             ]
-            (folder / f"{part}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+            write_whole(folder / f"{part}.txt", ("\n".join(lines) + "\n").encode())
 
     def find(self, cases: Sequence[Case]) -> dict[str, list[tuple[int, Case]]]:
         """The cases that the files name, by part and in the order of the files.

@@ -1,12 +1,14 @@
 """The folder of a released encoder, and the checks it must pass before it is run.
 
-    encoder.json   name, dimension, preprocessing contract, checksums, fingerprint, card
+    encoder.json   name, dimension, preprocessing contract, fingerprint, parts, card
     model.xml      OpenVINO IR: (1, S, S, 3) uint8 in, "descriptor" and "features" out
     model.bin      its weights
     CARD.md        what it was trained on and how good it is, for people
 
 The fingerprint is a hash of the weights, the graph and the contract. Two encoders whose
-descriptors could differ have different fingerprints; the card is not part of it.
+descriptors could differ have different fingerprints; card and parts are not in it. Parts are files
+beside these, each with a checksum of its own, without which something would not be looked at: a
+listed one that is missing is an error. Encoders from before list none.
 """
 
 import hashlib
@@ -40,6 +42,7 @@ class Release:
         contract: what is done to a photograph before it is encoded.
         fingerprint: 32 hexadecimal digits.
         card: what it was trained on and how good it is.
+        parts: names of the files that belong to it beside its network.
     """
 
     folder: Path
@@ -48,6 +51,7 @@ class Release:
     contract: Contract
     fingerprint: str
     card: Mapping[str, Any]
+    parts: tuple[str, ...] = ()
 
 
 def find(source: str | Path) -> Path:
@@ -92,6 +96,7 @@ def read_release(source: str | Path) -> Release:
         release = Release(
             folder, str(values["name"]), int(values["dimension"]), contract,
             str(values["fingerprint"]), dict(values["card"]),
+            tuple(map(str, values.get("parts", ()))),
         )  # fmt: skip
     except (KeyError, TypeError, ValueError) as error:
         raise EncoderError(f"{folder / 'encoder.json'} can't be used: {error}") from None
@@ -107,6 +112,11 @@ def read_release(source: str | Path) -> Release:
             f"the files of encoder {release.name!r} in {folder} are not those it was released "
             "with; copy the folder again"
         )
+    if gone := [part for part in release.parts if not (folder / part).is_file()]:
+        raise EncoderError(
+            f"{folder / gone[0]} is missing, which belongs to encoder {release.name!r}; copy it "
+            "again from where the encoder came from"
+        )
     return release
 
 
@@ -120,6 +130,19 @@ def write_release(
     return release
 
 
+def add_parts(folder: Path, *names: str) -> None:
+    """List files that were put beside an encoder as parts of it.
+
+    Raises:
+        EncoderError: encoder.json can't be read.
+        OSError: it can't be written.
+    """
+    path = folder / "encoder.json"
+    values = read_json(path, "an encoder")
+    values["parts"] = sorted({*values.get("parts", ()), *names})
+    files.write_json(path, values, indent=2)
+
+
 def write_description(folder: Path, release: Release) -> None:
     """Write encoder.json, from which `read_release` reads the release."""
     values = {
@@ -128,6 +151,7 @@ def write_description(folder: Path, release: Release) -> None:
         "dimension": release.dimension,
         "contract": release.contract.to_mapping(),
         "fingerprint": release.fingerprint,
+        "parts": list(release.parts),
         "card": dict(release.card),
     }
     files.write_json(folder / "encoder.json", values, indent=2)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from foveola.errors import MissingExtraError
+from foveola.resources import told_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -77,7 +78,8 @@ def finish(figure: "Figure", title: str, note: str = "") -> "Figure":
 
 def save(figure: "Figure", path: Path) -> Path:
     """Write a PNG without the time of writing, so that equal figures are equal files."""
-    figure.savefig(path, metadata={"Software": None})
+    with told_of(path):
+        figure.savefig(path, metadata={"Software": None})
     return path
 
 

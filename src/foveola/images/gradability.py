@@ -27,6 +27,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from foveola.files import write_whole
 from foveola.images.fundus import Contract, FieldOfView, prepare
 
 Pixels = NDArray[np.uint8]
@@ -86,7 +87,7 @@ class Rule:
 
     def save(self, path: Path) -> None:
         """Write as JSON."""
-        path.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+        write_whole(path, (json.dumps(asdict(self), indent=1) + "\n").encode())
 
     @classmethod
     def load(cls, path: Path) -> "Rule":

@@ -131,12 +131,21 @@ def is_current(kept: Learned | None, archive: Archive) -> bool:
 
 
 def unlearnt(archive: Archive) -> list[str]:
-    """Return what to do where an archive never learnt, or its file of that is damaged; else []."""
-    if not len(archive) or load_learned(archive) is not None:
+    """Return what to do where an archive never learnt, or its files of that are gone; else []."""
+    if not len(archive):
         return []
-    damaged = (archive.folder / RELEVANCE).exists()
-    why = "can't be read" if damaged else "is not there yet"
-    return [f"What this archive learns from its labels {why}; run 'foveola learn' with it once."]
+    said = []
+    if load_learned(archive) is None:
+        damaged = (archive.folder / RELEVANCE).exists()
+        said.append(f"What this archive learns from its labels {_why(damaged=damaged)}.")
+    if trust.is_missing(archive):
+        said.append(f"What similarities are worth in this archive {_why()}.")
+    return said
+
+
+def _why(*, damaged: bool = False) -> str:
+    why = "can't be read" if damaged else "is not there yet, or was lost"
+    return f"{why}; run 'foveola learn' with it once"
 
 
 def advice(archive: Archive) -> list[str]:

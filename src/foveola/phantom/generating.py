@@ -7,6 +7,7 @@ OUT/manifest.csv              written last, so its presence says that all is the
 """
 
 import csv
+import io
 import json
 import os
 import re
@@ -26,7 +27,7 @@ from foveola.errors import ConfigError, ImageError
 from foveola.phantom.anatomy import COURSE, Subject, make_eye, make_subject, stream
 from foveola.phantom.drawing import Bytes
 from foveola.phantom.rendering import KINDS, Phantom, paint_ground, render
-from foveola.resources import AnyPath
+from foveola.resources import AnyPath, told_of
 
 COMMENT: Final = "Foveola phantom - not a patient"
 COLUMNS: Final = (
@@ -183,20 +184,23 @@ def _encode_masks(masks: Mapping[str, NDArray[np.bool_]]) -> bytes:
 
 
 def _write_manifest(path: Path, rows: list[Row]) -> Path:
-    part = path.with_name(path.name + ".part")
-    with part.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    part.replace(path)
+    table = io.StringIO(newline="")
+    writer = csv.DictWriter(table, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    _replace(path, table.getvalue().encode())
     return path
 
 
 def _replace(path: Path, data: bytes) -> None:
     """Write so that the file is there whole or not at all."""
     part = path.with_name(path.name + ".part")
-    part.write_bytes(data)
-    part.replace(path)
+    try:
+        with told_of(path, part):
+            part.write_bytes(data)
+            part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _check(*, subjects: int, visits: int, seed: int, size: int, workers: int | None) -> None:
@@ -221,13 +225,14 @@ def _claim(out: Path, asked: dict[str, Any]) -> None:
             "name a new or an empty folder"
         )
     (out / "manifest.csv").unlink(missing_ok=True)
+    out.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({"made_by": "foveola phantom", "note": COMMENT, **asked}, indent=1)
+    _replace(out / _MARKER, text.encode() + b"\n")  # first: what follows is ours, also if it fails
     for folder in (out / "images", out / "masks"):
         folder.mkdir(parents=True, exist_ok=True)
         for path in folder.iterdir():
             if _NAME.fullmatch(path.name):
                 path.unlink()
-    text = json.dumps({"made_by": "foveola phantom", "note": COMMENT, **asked}, indent=1)
-    _replace(out / _MARKER, text.encode() + b"\n")
 
 
 @contextmanager

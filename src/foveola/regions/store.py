@@ -31,7 +31,7 @@ from foveola import files
 from foveola.errors import RegionError
 from foveola.regions.basis import Basis, Bytes, D, damaged
 from foveola.regions.box import Field
-from foveola.resources import AnyPath
+from foveola.resources import AnyPath, beside
 
 FOLDER = "regions"
 _META, _BASIS, _PLACES, _SLOTS, _LOCK = (
@@ -112,13 +112,14 @@ class Store:
     @classmethod
     def create(cls, folder: Path, fingerprint: str, basis: Basis) -> "Store":
         """Make an empty one; killed before its end it leaves nothing that counts."""
-        shutil.rmtree(folder / FOLDER, ignore_errors=True)
-        inner = folder / FOLDER
-        inner.mkdir()
-        basis.save(inner / _BASIS)
-        files.write_whole(inner / _PLACES, b"")
-        files.save_array(inner / _SLOTS, np.empty(0, SLOT))
-        _save_meta(inner, fingerprint)
+        with beside(folder / FOLDER) as inner:
+            inner.mkdir()
+            basis.save(inner / _BASIS)
+            files.write_whole(inner / _PLACES, b"")
+            files.save_array(inner / _SLOTS, np.empty(0, SLOT))
+            _save_meta(inner, fingerprint)
+            shutil.rmtree(folder / FOLDER, ignore_errors=True)  # what an older Foveola began
+            inner.rename(folder / FOLDER)
         return cls(folder, fingerprint)
 
     @property

@@ -58,8 +58,9 @@ class Retriever(Closing):
         encoder: the archive's own.
 
     Attributes:
-        doubts_subjects: whether whose photograph it is said to be is not believed at the moment;
-            a service sets it, as any name would do to find who is so alike (`too_alike`).
+        doubts_subjects: whether whose photograph it is said to be is not heard at the moment; a
+            service sets it, as any name would do to find who is so alike (`too_alike`), and what
+            a name leaves out tells whose it is.
     """
 
     def __init__(self, archive: Archive, encoder: Encoder) -> None:
@@ -181,7 +182,7 @@ class Retriever(Closing):
             data: the file.
             name: of the file, for messages and pages.
             path: of the file; None where it has none, as what was sent over a network.
-            subject: pseudonym of its subject.
+            subject: pseudonym of its subject; nobody's where `doubts_subjects`.
             collection: name space of that pseudonym.
             eye: which it shows, where that is known; a DICOM image may say so itself.
             pixels: (H, W, 3) uint8 RGB of the file, where it was decoded already with a min_side
@@ -471,14 +472,13 @@ def _check_person(asked: Mapping[Eye, Query]) -> None:
 def _merge(given: Case, known: Case | None, *, doubted: bool) -> Case:
     """The archive's record of the query if there is one, unless a subject was named.
 
-    Where that is doubted, the archive's subject alone is taken, so that its cases are left out and
-    no answer tells that the archive has the file.
+    Where that is doubted, no name is taken, or what it leaves out would tell whose it is; of what
+    the archive knows the subject alone is, and no answer tells that the archive has the file.
     """
-    if known is None:
-        return given
     if doubted:
-        return replace(given, subject=known.subject, collection=known.collection)
-    return given if given.subject is not None else known
+        whose = Case(image="", path="") if known is None else known
+        return replace(given, subject=whose.subject, collection=whose.collection)
+    return given if known is None or given.subject is not None else known
 
 
 def _nearest(

@@ -71,7 +71,8 @@ def create_app(
         import_root: folder on this computer that a job may import from; None forbids it.
         study: folder of a reader study to be answered; None for none.
         settings: how its doors stand; without, it answers to any host name.
-        retriever: of the archive, where it was opened already; the service closes it.
+        retriever: of the archive, where it was opened already, by an absolute path; the service
+            closes it.
 
     Raises:
         ArchiveError, EncoderError: the archive can't be opened.
@@ -79,8 +80,9 @@ def create_app(
         AccessError: it has accounts, and they can't be read or the audit log not written.
         ValueError: a route has no line in DOORS.
     """
-    sessions = None if study is None else study_pages.Sessions(open_study(study))
-    keeper = Keeper(Path(archive), settings or Settings())
+    archive = Path(archive).absolute()  # no other word of a refusal is it: `nameless`
+    sessions = None if study is None else study_pages.Sessions(open_study(Path(study).absolute()))
+    keeper = Keeper(archive, settings or Settings())
     metrics = Metrics()
     desk = Desk(retriever or Retriever.open(archive), metrics)
     if sessions is not None:

@@ -57,8 +57,9 @@ def nameless(sentence: str, folder: Path) -> str:
 
     Args:
         sentence: of an error, for whoever asked.
-        folder: of the archive; it is called ARCHIVE.
+        folder: of the archive, absolute; it is called ARCHIVE. Of a relative one the name could be
+            any word of the sentence.
     """
-    for own in (str(folder.absolute()), str(folder)):
-        sentence = sentence.replace(f"{own}/", "").replace(own, "ARCHIVE")
+    own = rf"(?<![^\s'\"(=:]){re.escape(str(folder))}(?:/(?=[^\s/])|(?=[\s:;,'\")]|/|\.?$))"
+    sentence = re.sub(own, lambda found: "" if found[0].endswith("/") else "ARCHIVE", sentence)
     return _NAMED.sub(" a file", _PATH.sub("a file", sentence)).strip()

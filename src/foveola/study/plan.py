@@ -129,10 +129,16 @@ def new_study(
         raise StudyError(f"{folder} holds a study already; give another folder")
     items = _draw(archive, queries, shown, round(controls * shown), seed, where)
     study = Study(folder, archive.fingerprint, seed, tuple(items))
+    new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     told = {"format": FORMAT, "fingerprint": study.fingerprint, "seed": seed,
             "items": [asdict(item) for item in items]}  # fmt: skip
-    files.write_json(folder / FILE, told, indent=1)
+    try:
+        files.write_json(folder / FILE, told, indent=1)
+    except OSError:
+        if new:
+            folder.rmdir()
+        raise
     return study
 
 

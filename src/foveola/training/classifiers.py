@@ -8,10 +8,11 @@ import numpy as np
 
 from foveola.cases import Case
 from foveola.encoders.encoder import Encoded, Encoder
+from foveola.encoders.release import add_parts
 from foveola.relevance.labels import FINDINGS, GRADE, LabelTable, codes_of
 from foveola.relevance.learn import Prior, TooFewError, learnable
 from foveola.relevance.linear import Vectors
-from foveola.relevance.prior import fit_prior, save_priors
+from foveola.relevance.prior import CLASSIFIER, fit_prior, save_priors
 from foveola.training.prepared import Prepared, Report
 
 
@@ -52,6 +53,7 @@ def add_classifiers(folder: Path, prepared: Prepared, report: Report) -> dict[st
         report(f"classifier of {label}: {len(values)} values, calibrated on "
                f"{prior.calibrated.people} people")  # fmt: skip
     save_priors(made, folder)
+    add_parts(folder, CLASSIFIER)
     return made
 
 

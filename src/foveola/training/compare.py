@@ -20,7 +20,8 @@ from foveola.encoders.encoder import Encoded, Encoder
 from foveola.encoders.reader import read_reader
 from foveola.errors import ConfigError, ImageError
 from foveola.evaluation import Side, evaluate_retrieval
-from foveola.resources import AnyPath, beside
+from foveola.files import write_whole
+from foveola.resources import AnyPath, beside, told_of
 from foveola.spreadsheets import to_csv
 from foveola.training.chosen import Config, load_any
 from foveola.training.config import DataConfig, TrainConfig
@@ -240,7 +241,7 @@ def _number(value: float) -> str:
 
 
 def _write(rows: Sequence[Row], out: Path) -> None:
-    (out / "comparison.md").write_text(to_markdown(rows), encoding="utf-8")
+    write_whole(out / "comparison.md", to_markdown(rows).encode())
     table = to_csv(
         ("metric", "configuration", "seed", "score"),
         (
@@ -249,7 +250,7 @@ def _write(rows: Sequence[Row], out: Path) -> None:
             for seed, score in enumerate(row.scores)
         ),
     )
-    (out / "comparison.csv").write_text(table, encoding="utf-8")
+    write_whole(out / "comparison.csv", table.encode())
     _plot(rows, out / "comparison.png")
 
 
@@ -275,4 +276,5 @@ def _plot(rows: Sequence[Row], path: Path) -> None:
     panels[0].set_ylim(len(names) - 0.5, -0.5)
     figure.supxlabel("mean over seeds with standard error; dots are seeds", fontsize=8)
     figure.tight_layout()
-    figure.savefig(path)
+    with told_of(path):
+        figure.savefig(path)

@@ -27,6 +27,7 @@ from safetensors.torch import save_file
 
 from foveola.config import from_mapping
 from foveola.errors import ConfigError
+from foveola.files import write_whole
 from foveola.models.descriptor import DescriptorModel
 from foveola.resources import beside
 from foveola.training.config import TrainConfig
@@ -147,7 +148,7 @@ def _keep(
         {"collection": case.collection, "image": case.image, "held": i in held}
         for i, case in enumerate(prepared.cases)
     ]
-    (folder / "cases.json").write_text(json.dumps(cases), encoding="utf-8")
+    write_whole(folder / "cases.json", json.dumps(cases).encode())
     with beside(folder / "descriptors.npy") as partial, partial.open("wb") as file:
         np.save(file, made.astype(np.float16))
         file.flush()

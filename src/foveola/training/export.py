@@ -13,13 +13,13 @@ from torch import Tensor, nn
 
 from foveola.encoders.card import render_card
 from foveola.encoders.encoder import Encoder
-from foveola.encoders.release import write_release
+from foveola.encoders.release import add_parts, write_release
 from foveola.errors import EncoderError
 from foveola.images.fundus import Contract
 from foveola.models.descriptor import DescriptorModel, normalise
 from foveola.resources import beside
 from foveola.training.config import TrainConfig
-from foveola.trust import Seen
+from foveola.trust import SEEN, Seen
 
 PARITY = 0.9999  # the least cosine between torch's descriptor and the released encoder's
 
@@ -104,6 +104,7 @@ def export_encoder(
         (partial / "CARD.md").write_text(render_card(release), encoding="utf-8")
         if seen is not None:
             seen.save(partial)
+            add_parts(partial, SEEN)
         shutil.rmtree(folder, ignore_errors=True)
         partial.rename(folder)
     return folder

@@ -21,6 +21,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from foveola.config import load_config, to_mapping
 from foveola.errors import ConfigError
+from foveola.files import write_whole
 from foveola.training.bar import Bar, is_watched
 from foveola.training.ranks import world
 from foveola.training.settings import Precision
@@ -89,7 +90,7 @@ def claim(out: Path, config: object) -> None:
             f"{out} holds a run of another configuration; choose another folder or delete it"
         )
     out.mkdir(parents=True, exist_ok=True)
-    kept.write_text(tomli_w.dumps(to_mapping(config)), encoding="utf-8")
+    write_whole(kept, tomli_w.dumps(to_mapping(config)).encode())
 
 
 def last_checkpoint(out: Path) -> str | None:

@@ -167,6 +167,14 @@ def refresh(archive: Archive, *, changed: bool = True) -> None:
         calibrate(archive)
 
 
+def is_missing(archive: Archive) -> bool:
+    """Whether nothing is kept of an archive that has people enough, as its file was lost, say."""
+    if len(archive) < LEAST or (archive.folder / TRUST).exists():
+        return False
+    with archive.state() as state:
+        return len(np.unique(state.people())) >= LEAST
+
+
 def load(archive: Archive) -> Calibration | None:
     """What was kept of an archive; None where nothing was, or not of this encoder.
 

@@ -14,6 +14,7 @@ from typing import Any
 from foveola.datasets.tables import read_table
 from foveola.errors import ManifestError, MissingExtraError
 from foveola.images.folders import SUFFIXES, PassedOver, photographs_in
+from foveola.resources import told_of
 
 Record = Mapping[str, Any]  # one row of the manifest; None or "" is an empty cell
 
@@ -187,8 +188,9 @@ class Layout:
             path.parent.mkdir(exist_ok=True)
             fresh = path.with_name(f".new.{path.name}")
             try:
-                fresh.write_bytes(data)
-                fresh.replace(path)
+                with told_of(path, fresh):
+                    fresh.write_bytes(data)
+                    fresh.replace(path)
             finally:
                 fresh.unlink(missing_ok=True)
         return Path(os.path.relpath(path, self.folder.resolve())).as_posix()
