@@ -40,6 +40,8 @@ def is_missing(text: str) -> bool:
 
 def known_identifier(text: str | None) -> str | None:
     """Return the normal form of an identifier that is told; None where it stands for unknown."""
+    if not isinstance(text, str | None):
+        raise TypeError(f"expected an identifier as text, got {text!r}")
     return None if text is None or is_missing(text) else identifier(text)
 
 
