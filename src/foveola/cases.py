@@ -21,6 +21,9 @@ _INVISIBLE = re.compile(
     "\U0001d173-\U0001d17a\U000e0000-\U000e0fff]+"
 )
 
+# Pattern of a name that an archive takes: no line end, escape or other control character.
+PLAIN = r"^[^\x00-\x1f\x7f-\x9f]*$"
+
 
 def identifier(text: str) -> str:
     """Return the one normal form of an identifier: what looks the same is the same.
