@@ -12,7 +12,7 @@ from foveola.cases import Case
 from foveola.datasets.manifest import read_sources
 from foveola.encoders.function import FunctionEncoder
 from foveola.images.fundus import Contract
-from foveola.indexing import add_missing
+from foveola.indexing import add_missing, index_cases
 
 SIZE = 64
 GOOD = 3
@@ -169,3 +169,34 @@ def test_a_time_beyond_64_bits_is_kept_and_known_again(folder, tmp_path, seconds
     assert add_missing(tmp_path / "A", read_sources([folder]), encoder).unchanged == GOOD
     with Archive.open(tmp_path / "A") as archive:
         assert len(archive) == GOOD
+
+
+STEERING = ["a\nb", "\x1b[2Ja", "a\x00b", "a\x7fb", "a\x9bb", "a\tb", "a\rb"]
+NAMES = {
+    "subject": lambda text: {"subject": text},
+    "collection": lambda text: {"collection": text},
+    "finding": lambda text: {"findings": frozenset({"D", text})},
+    "column": lambda text: {"extra": {text: 1}},
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("text", STEERING)
+def test_a_name_that_would_steer_a_terminal_costs_its_entry(folder, tmp_path, text, name):
+    cases = [
+        Case(image=path.name, path=str(path), **(NAMES[name](text) if i == 1 else {}))
+        for i, path in enumerate(sorted(folder.iterdir()))
+    ]
+    with Archive.create(
+        tmp_path / "A", encoder="toy", fingerprint=toy().fingerprint, dimension=192
+    ) as archive:
+        done = index_cases(archive, toy(), cases, weigh=False)
+        assert (done.added, len(done.failed)) == (2, 1)
+        assert "can't be kept: " in done.failed[0].reason
+        assert done.failed[0].reason.isprintable()
+        with pytest.raises(ValueError, match=r"control character|without NUL"):
+            archive.update_records([cases[1]])
+
+
+def toy():
+    return FunctionEncoder(looks, **ENCODER)

@@ -255,7 +255,9 @@ def test_the_client_sends_no_hole_of_a_table():
     assert _json({"age": float("nan"), "site": "N", "grade": 2.0}) == '{"site": "N", "grade": 2.0}'
 
 
-@pytest.mark.parametrize("subject", ["1.23457E+11", "2-Jan", "2026-03-31", "1234567890123456.0"])
+@pytest.mark.parametrize(
+    "subject", ["1.23457E+11", "2-Jan", "2026-03-31", "1234567890123456.0", "#REF!"]
+)
 def test_damage_of_a_spreadsheet_is_refused_when_sent(served, cases, subject):
     made = post(served, cases[12], subject=subject)
     assert made.status_code == 422

@@ -15,6 +15,7 @@ from foveola.datasets.split_files import SplitFiles
 from foveola.encoders.encoder import Encoder
 from foveola.encoders.release import DEFAULT, find, read_release, write_release
 from foveola.errors import ArchiveError, EncoderError, FilterError, ImageError
+from foveola.files import read_json, write_json
 from foveola.images.fundus import Contract
 from foveola.indexing import add_missing, index_cases, open_archive
 from foveola.retrieval import Retriever
@@ -226,6 +227,38 @@ def test_faults_of_a_search_are_named(retriever, cases, tmp_path):
         retriever.search(tmp_path / "x.jpg")
 
 
+@pytest.mark.parametrize(
+    ("given", "kind", "sentence"),
+    [
+        ({"by": "zz"}, ValueError, "expected the order as one of learned, both, looks, got 'zz'"),
+        ({"subject": 2626}, TypeError, "expected an identifier as text, got 2626"),
+        ({"where": 5}, TypeError, "expected the condition as text, got 5"),
+        ({"k": "3"}, TypeError, "expected k as a whole number, got '3'"),
+        ({"k": 1.5}, TypeError, "expected k as a whole number, got 1.5"),
+        ({"k": 0}, ValueError, "k must be at least 1, got 0"),
+        ({"eye": "middle"}, ValueError, "expected the eye as 'left' or 'right', got 'middle'"),
+    ],
+)
+def test_a_wrong_argument_is_told(retriever, cases, given, kind, sentence):
+    with pytest.raises(kind, match=sentence):
+        retriever.search(cases[0].path, **given)
+    if "eye" not in given and "by" not in given:
+        with pytest.raises(kind, match=sentence):
+            retriever.search_person(
+                **{"left": None, "right": None, cases[0].eye: cases[0].path}, **given
+            )
+
+
+def test_what_was_closed_says_so(archive, cases):
+    opened = Retriever.open(archive)
+    opened.close()
+    opened.close()
+    with pytest.raises(ValueError, match="was closed; open it again"):
+        opened.search(cases[0].path)
+    with pytest.raises(ValueError, match="was closed; open it again"):
+        len(opened.archive)
+
+
 def test_an_archive_can_be_searched_while_it_grows(cases, tmp_path):
     add_missing(tmp_path / "archive", cases[:8])
     with Retriever.open(tmp_path / "archive") as reader:
@@ -234,10 +267,19 @@ def test_an_archive_can_be_searched_while_it_grows(cases, tmp_path):
         assert reader.search(Path(cases[0].path), k=40, same_subject=True).considered == 31
 
 
+def older(archive, copy, *lacking):
+    """A copy whose encoder lists no parts, and lacks some."""
+    encoder = Path(shutil.copytree(archive, copy)) / "encoder"
+    told = read_json(encoder / "encoder.json")
+    del told["parts"]
+    write_json(encoder / "encoder.json", told)
+    for name in lacking:
+        (encoder / name).unlink()
+    return copy
+
+
 def test_an_older_archive_is_given_what_its_encoder_has_now(archive, cases, tmp_path):
-    copy = Path(shutil.copytree(archive, tmp_path / "copy"))
-    for name in (FAMILIARITY, SEEN):
-        (copy / "encoder" / name).unlink()
+    copy = older(archive, tmp_path / "copy", FAMILIARITY, SEEN)
     add_missing(copy, cases)
     for name in (FAMILIARITY, SEEN):
         assert (copy / "encoder" / name).read_bytes() == (find(DEFAULT) / name).read_bytes()
@@ -245,8 +287,7 @@ def test_an_older_archive_is_given_what_its_encoder_has_now(archive, cases, tmp_
 
 
 def test_a_full_disk_leaves_an_older_archive_as_it_was(archive, cases, tmp_path, monkeypatch):
-    copy = Path(shutil.copytree(archive, tmp_path / "copy"))
-    (copy / "encoder" / SEEN).unlink()
+    copy = older(archive, tmp_path / "copy", SEEN)
 
     def full(_, target):
         Path(target).write_bytes(b"half")

@@ -21,6 +21,9 @@ _INVISIBLE = re.compile(
     "\U0001d173-\U0001d17a\U000e0000-\U000e0fff]+"
 )
 
+# Pattern of a name that an archive takes: no line end, escape or other control character.
+PLAIN = r"^[^\x00-\x1f\x7f-\x9f]*$"
+
 
 def identifier(text: str) -> str:
     """Return the one normal form of an identifier: what looks the same is the same.
@@ -40,6 +43,8 @@ def is_missing(text: str) -> bool:
 
 def known_identifier(text: str | None) -> str | None:
     """Return the normal form of an identifier that is told; None where it stands for unknown."""
+    if not isinstance(text, str | None):
+        raise TypeError(f"expected an identifier as text, got {text!r}")
     return None if text is None or is_missing(text) else identifier(text)
 
 

@@ -133,10 +133,10 @@ def test_open_or_search_refuses_a_database_of_another_make(
         archive.search(vectors(1)[0], 1)
 
 
-def test_a_closed_archive_is_a_programming_error(clinic):
+def test_a_closed_archive_says_so(clinic):
     clinic.close()
     clinic.close()
-    with pytest.raises(sqlite3.ProgrammingError):
+    with pytest.raises(ValueError, match="was closed; open it again"):
         clinic.known()
 
 

@@ -2,6 +2,7 @@
 
 from typing import get_args
 
+import numpy as np
 import pytest
 import torch
 
@@ -58,6 +59,57 @@ def test_other_labels_that_compare_nothing_are_refused(name):
     ):
         with pytest.raises(ValueError, match=sentence):
             loss(DESCRIPTORS, *arguments)
+
+
+@pytest.mark.parametrize("name", [*FUNCTIONS, *MODULES, "AutoMargin"])
+def test_what_is_no_tensor_is_refused_by_name(name):
+    loss = (EVERY | WATCHED)[name]
+    for made in (list, np.array):
+        with pytest.raises(TypeError, match=r"expected labels as a torch\.Tensor, got"):
+            loss(DESCRIPTORS, made(LABELS.tolist()))
+        with pytest.raises(TypeError, match=r"expected embeddings as a torch\.Tensor, got"):
+            loss(made(DESCRIPTORS.tolist()), LABELS)
+        with pytest.raises(TypeError, match=r"expected ref_emb as a torch\.Tensor, got"):
+            loss(DESCRIPTORS, None, TRIPLETS, made(DESCRIPTORS.tolist()))
+
+
+@pytest.mark.parametrize("name", FINDINGS_LOSSES)
+def test_truth_that_is_no_tensor_is_refused(name):
+    with pytest.raises(TypeError, match=r"expected truth as a torch\.Tensor, got list"):
+        FINDINGS_LOSSES[name](DESCRIPTORS, DESCRIPTORS.tolist())
+
+
+@pytest.mark.parametrize("length", [1e-30, 1e-12, 1e12, 1e30])
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_any_length_will_do(name, length):
+    """A power of ten away from 1 the loss is the same, and its gradient so much greater or less."""
+    near, far = DESCRIPTORS.clone(), (DESCRIPTORS.double() * length).float()
+    found = []
+    for e in (near, far):
+        e.requires_grad_()
+        torch.manual_seed(0)  # fine triplets are drawn
+        loss = FUNCTIONS[name](e, LABELS)
+        loss.backward()
+        found.append((loss.item(), e.grad.double() * (length if e is far else 1)))
+    assert found[1][0] == pytest.approx(found[0][0], rel=1e-4)
+    assert found[0][0] > 0
+    torch.testing.assert_close(found[1][1], found[0][1], rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_descriptors_without_a_direction_are_told_where_none_has_one(name):
+    zeros = torch.zeros(12, 8, requires_grad=True)
+    for given in ((zeros, LABELS), (DESCRIPTORS, LABELS, None, zeros, LABELS)):
+        loss = FUNCTIONS[name](*given)
+        assert loss.isnan()
+        loss.backward()
+    some = DESCRIPTORS.clone()
+    some[3] = 0
+    some.requires_grad_()
+    loss = FUNCTIONS[name](some, LABELS)
+    loss.backward()
+    assert loss.isfinite()
+    assert some.grad.isfinite().all()
 
 
 @pytest.mark.parametrize("name", FINDINGS_LOSSES)

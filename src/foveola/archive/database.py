@@ -219,10 +219,13 @@ def faults(folder: Path, *, writing: bool = False) -> Iterator[None]:
 
     Raises:
         ArchiveError: the archive is damaged, busy, or on a disk that is full or read-only.
+        ValueError: it was closed.
     """
     try:
         yield
-    except sqlite3.ProgrammingError:  # a closed archive, say
+    except sqlite3.ProgrammingError as error:
+        if "closed" in str(error):
+            raise ValueError(f"{folder} was closed; open it again") from None
         raise
     except sqlite3.DatabaseError as error:
         # Text that is no UTF-8 comes without a code, and only a damaged file holds any.

@@ -180,6 +180,8 @@ def filtered(
     db: sqlite3.Connection, ids: NDArray[np.int64], where: str | None, hidden: Collection[str] = ()
 ) -> NDArray[np.int64] | None:
     """Rows of the matrix whose cases meet the condition, ascending; None means all."""
+    if not isinstance(where, str | None):
+        raise TypeError(f"expected the condition as text, got {where!r}")
     if where is None or not where.strip():
         return None
     sql, values = condition(db, where, hidden)

@@ -12,10 +12,11 @@ No row holds a time or a host, so two archives of the same files are equal.
 
 import json
 import math
+import re
 import sqlite3
 from typing import Any
 
-from foveola.cases import Case
+from foveola.cases import PLAIN, Case
 
 APPLICATION_ID = 0x464F5645  # "FOVE", marks the file as ours
 VERSION = 2  # formats.py brings older ones up to it
@@ -83,18 +84,18 @@ def record_of(case: Case) -> tuple[Any, ...]:
     if grade not in (None, 0, 1, 2, 3, 4) or case.eye not in (None, "left", "right"):
         raise ValueError(f"expected a grade of 0 to 4 and an eye left or right, got {grade} and "
                          f"{case.eye!r}")  # fmt: skip
-    extra = {_text(key): _scalar(value) for key, value in case.extra.items()}
+    extra = {_name(key): _scalar(value) for key, value in case.extra.items()}
     return (
         _text(case.path),
         _text(case.image),
-        None if case.subject is None else _text(case.subject),
+        None if case.subject is None else _name(case.subject),
         case.eye,
         None if case.visit is None else _scalar(case.visit),
         grade,
-        _text(case.collection),
+        _name(case.collection),
         int(case.findings is not None),
         json.dumps(extra, ensure_ascii=False, sort_keys=True),
-        json.dumps(sorted(map(_text, case.findings or ())), ensure_ascii=False),
+        json.dumps(sorted(map(_name, case.findings or ())), ensure_ascii=False),
     )
 
 
@@ -156,6 +157,16 @@ def rebuild_columns(db: sqlite3.Connection) -> None:
     """List the further columns anew, after a record was replaced or removed."""
     db.execute("DELETE FROM columns")
     db.execute(LIST_COLUMNS)
+
+
+def _name(value: str) -> str:
+    """A text by which somebody looks for cases."""
+    if not re.fullmatch(PLAIN, _text(value)) or value.endswith("\n"):
+        raise ValueError(
+            "a subject, collection, finding or name of a column holds a line end or another "
+            "control character; mend it where it comes from"
+        )
+    return value
 
 
 def _text(value: str) -> str:

@@ -9,6 +9,7 @@ candidates; the few that can be among the first k are scored again in float64.
 """
 
 import functools
+import operator
 import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
@@ -59,6 +60,21 @@ def units(
     return wide.astype(np.float32), lengths
 
 
+def check_count(k: int) -> None:
+    """Refuse what is no number of results.
+
+    Raises:
+        TypeError: it is no whole number.
+        ValueError: it is less than 1.
+    """
+    try:
+        wanted = operator.index(k)
+    except TypeError:
+        raise TypeError(f"expected k as a whole number, got {k!r}") from None
+    if wanted < 1:
+        raise ValueError(f"k must be at least 1, got {k}")
+
+
 def top_k(
     queries: NDArray[np.float32],
     matrix: NDArray[np.float32],
@@ -87,8 +103,7 @@ def top_k(
         raise ValueError(
             f"expected queries (Q, D) and matrix (N, D), got {queries.shape} and {matrix.shape}"
         )
-    if k < 1:
-        raise ValueError(f"k must be at least 1, got {k}")
+    check_count(k)
     count = len(matrix) if rows is None else len(rows)
     k = min(k, count)
     found = np.empty((len(queries), k), np.int64)

@@ -23,7 +23,7 @@ from foveola.archive.info import ArchiveInfo, describe
 from foveola.archive.queries import LITTLE, Vectors
 from foveola.archive.records import DIGEST_BYTES, Entry, Found
 from foveola.archive.removals import Removal
-from foveola.archive.search import Ordered, top_asked, top_k, unit
+from foveola.archive.search import Ordered, check_count, top_asked, top_k, unit
 from foveola.archive.state import State
 from foveola.cases import Case
 from foveola.errors import ArchiveError, BusyError
@@ -437,8 +437,7 @@ class Archive(Closing):
             ValueError: the query is no unit vector of D values, or k is less than 1.
         """
         query = unit(query, self.dimension)
-        if k < 1:
-            raise ValueError(f"k must be at least 1, got {k}")
+        check_count(k)
         with self._reading() as db:
             vectors = self._vectors(db)
             hidden = self.hidden()

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from foveola.images._sniff import is_dicom, readable_format
+from foveola.images._sniff import PICTURES, describe, is_dicom, readable_format
 
 # of photographs that `decode` reads
 SUFFIXES = frozenset({
@@ -91,4 +91,14 @@ def kind_of(path: Path) -> tuple[str, str] | None:
         return LOCKED
     if is_dicom(head):
         return DICOM
-    return OTHER if readable_format(head) is None else None
+    if readable_format(head) is not None:
+        return None
+    words = describe(head)
+    return _picture(words.partition(" ")[2]) if words in PICTURES else OTHER
+
+
+def _picture(name: str) -> tuple[str, str]:
+    """Of one that is none for us."""
+    how = "to be converted to PNG or JPEG"
+    one = name if name.endswith("file") else f"{name} file"
+    return f"{one}, {how}", f"{one}s, {how}"

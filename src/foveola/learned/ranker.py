@@ -57,7 +57,10 @@ class Ranker:
 
         Raises:
             ArchiveError: an order or a label is asked for that the archive did not learn.
+            ValueError: there is no such order.
         """
+        if order is not None and order not in SHARES:
+            raise ValueError(f"expected the order as one of {', '.join(SHARES)}, got {order!r}")
         learned = self.learned()
         labels: Mapping[str, Relevance] = learned.labels if learned else {}
         if label is not None and label not in labels:

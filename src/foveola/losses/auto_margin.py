@@ -14,6 +14,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from foveola.losses.pairs import Indices, Pairs, once, pairs_of
+from foveola.losses.precision import check_tensors
 
 Mode = Literal["mean", "Q1", "Q2"]
 
@@ -97,6 +98,7 @@ class AutoMargin(nn.Module):
         negatives, among the references where there are any. A pair with a descriptor that is
         not finite is passed over.
         """
+        check_tensors(embeddings=embeddings, labels=labels, ref_emb=ref_emb)
         if labels is not None:
             indices_tuple = ref_emb = None
         pairs = _finite(pairs_of(embeddings.detach(), labels, indices_tuple, ref_emb))

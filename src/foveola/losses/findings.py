@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, log_softmax, logsigmoid
 
-from foveola.losses.precision import wide
+from foveola.losses.precision import check_tensors, wide
 
 FindingsLoss = Callable[..., Tensor]
 
@@ -94,6 +94,7 @@ def class_balanced(positive: Tensor, beta: float = 0.999) -> Tensor:
 
 def _checked(logits: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
     """Both of one shape, else they would be compared each with each; and wide."""
+    check_tensors(logits=logits, truth=truth)
     if logits.shape != truth.shape:
         raise ValueError(
             f"expected logits and truth of one shape (B, L), got {tuple(logits.shape)} and "

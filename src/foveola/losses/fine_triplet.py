@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity, relu, softplus
 
 from foveola.losses.pairs import Indices, pair_loss, pairs_of
-from foveola.losses.precision import wide
+from foveola.losses.precision import near_one, wide
 from foveola.losses.triplet import hinge_mean
 
 LEAST_AGREEMENT = 0.05  # a degree is a ratio: an agreement near 0 would make it explode
@@ -99,7 +99,7 @@ def _agreement(embeddings: Tensor) -> Tensor:
         raise ValueError(
             f"expected two halves side by side, got {embeddings.shape[1]} columns, an odd number"
         )
-    a, b = wide(embeddings).chunk(2, dim=1)
+    a, b = map(near_one, wide(embeddings).chunk(2, dim=1))
     return cosine_similarity(a, b, dim=1).clamp(LEAST_AGREEMENT, 1)
 
 

@@ -15,7 +15,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from foveola.losses.precision import nan_unless_finite, wide, without_autocast
+from foveola.losses.precision import (
+    check_tensors,
+    nan_unless_finite,
+    near_one,
+    wide,
+    without_autocast,
+)
 
 P = ParamSpec("P")
 
@@ -71,7 +77,12 @@ def pairs_of(
 
 
 def pair_loss(function: Callable[P, Tensor]) -> Callable[P, Tensor]:
-    """Let a loss on pairs compute without autocast, and be NaN where a descriptor is not finite."""
+    """Let a loss on pairs compute without autocast, and be NaN of what says nothing.
+
+    That is a descriptor that is not finite, and descriptors that are all zero: no pair of them has
+    an angle, and the loss of hinges would be 0 with a gradient of 0. One zero among others has
+    cosine 0 with all of them, and its own gradient is 0.
+    """
 
     @wraps(function)
     def computed(
@@ -83,16 +94,20 @@ def pair_loss(function: Callable[P, Tensor]) -> Callable[P, Tensor]:
         **settings: Any,
     ) -> Tensor:
         every: Any = (embeddings, labels, indices_tuple, ref_emb, ref_labels)
+        check_tensors(embeddings=embeddings, labels=labels, ref_emb=ref_emb, ref_labels=ref_labels)
         with without_autocast(embeddings):
             loss = function(*every, **settings)
+        for some in (embeddings, ref_emb):
+            if some is not None and some.numel():
+                loss = loss * torch.where(some.detach().any(), 1.0, torch.nan)
         return nan_unless_finite(loss, embeddings, ref_emb)
 
     return cast(Callable[P, Tensor], computed)
 
 
 def unit(embeddings: Tensor) -> Tensor:
-    """(B, D) -> (B, D) of unit length, in float32 at least."""
-    return normalize(wide(embeddings), dim=1)
+    """(B, D) -> (B, D) of unit length, in float32 at least; zeros stay zeros."""
+    return normalize(near_one(wide(embeddings)), dim=1)
 
 
 def once(negative: Tensor) -> Tensor:
@@ -147,6 +162,7 @@ def check(
         ValueError: embeddings that are no matrix, labels for other images or of one column,
             sets that are not of 0 and 1, or references without labels.
     """
+    check_tensors(embeddings=embeddings, labels=labels, ref_emb=ref_emb, ref_labels=ref_labels)
     if embeddings.ndim != 2:
         raise ValueError(f"expected embeddings (B, D), got {tuple(embeddings.shape)}")
     if labels is None and indices is None:

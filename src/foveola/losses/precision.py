@@ -13,9 +13,34 @@ def wide(values: Tensor) -> Tensor:
     return values if values.dtype == torch.float64 else values.float()
 
 
+def near_one(rows: Tensor) -> Tensor:
+    """Return float (B, D) with each row's greatest value brought to 0.5 to 1 by a power of two.
+
+    No bit of an angle changes by it, but squares of 1e20 overflow in float32, and those of 1e-23
+    are nothing.
+    """
+    if not rows.numel():
+        return rows
+    return torch.ldexp(rows, -torch.frexp(rows.detach().abs().amax(1, keepdim=True)).exponent)
+
+
 def without_autocast(like: Tensor) -> torch.autocast:
     """Switch autocast off, as a context, on the device of a tensor."""
     return torch.autocast(like.device.type, enabled=False)
+
+
+def check_tensors(**given: object) -> None:
+    """Refuse what is no tensor, by name; None is left out.
+
+    Raises:
+        TypeError: one is something else.
+    """
+    for name, value in given.items():
+        if value is not None and not isinstance(value, Tensor):
+            raise TypeError(
+                f"expected {name} as a torch.Tensor, got {type(value).__name__}; torch.as_tensor "
+                "makes one of a list or an array"
+            )
 
 
 def nan_unless_finite(loss: Tensor, *given: Tensor | None) -> Tensor:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveola.archive import Archive, Photographed, State
-from foveola.archive.search import candidates, unit
+from foveola.archive.search import candidates, check_count, unit
 from foveola.cases import Eye
 from foveola.errors import ArchiveError
 from foveola.people import EYES, findings_of, grade_of, pair_eyes
@@ -83,8 +83,7 @@ class PeopleSearch:
         """
         if not query:
             raise ValueError("expected the descriptor of one eye or of both")
-        if k < 1:
-            raise ValueError(f"k must be at least 1, got {k}")
+        check_count(k)
         asked = {eye: unit(row, self._archive.dimension) for eye, row in query.items()}
         with self._archive.state() as state:
             self._pair(state)

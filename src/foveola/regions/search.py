@@ -11,6 +11,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from foveola.archive.search import check_count
 from foveola.archive.state import State
 from foveola.encoders.local import Local
 from foveola.errors import ArchiveError, RegionError
@@ -100,8 +101,7 @@ class RegionSearch(Closing):
             RegionError: the region lies outside the field of view.
             FilterError: the condition can't be understood.
         """
-        if k < 1:
-            raise ValueError(f"k must be at least 1, got {k}")
+        check_count(k)
         start = time.perf_counter()
         n = len(places.vectors)
         cells = places.field.cells(region.checked(), n)

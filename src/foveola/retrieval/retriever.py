@@ -157,7 +157,8 @@ class Retriever(Closing):
             ImageError: the file is no photograph that can be used.
             FilterError: the condition can't be understood.
             ArchiveError: the archive has not learnt what is asked for.
-            ValueError: the image is something else.
+            ValueError, TypeError: the image, or another argument, is something else, or the archive
+                was closed.
         """
         start = time.perf_counter()
         query = self._ask(image, subject, collection, eye)
@@ -192,6 +193,8 @@ class Retriever(Closing):
         Raises:
             ImageError: it is no photograph that can be used.
         """
+        if eye is not None and eye not in EYES:
+            raise ValueError(f"expected the eye as 'left' or 'right', got {eye!r}")
         says = stated(data)
         eye = eye or says.eye
         digest = blake2b(data, digest_size=16).digest()

@@ -6,10 +6,11 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Body, HTTPException, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from foveola.cases import PLAIN
 from foveola.service.api import FAULTS
 from foveola.service.jobs import Job, Kind, State
 from foveola.service.rest.cases import LARGEST, OnChanges
-from foveola.service.rest.records import LONGEST, PLAIN
+from foveola.service.rest.records import LONGEST
 
 router = APIRouter(prefix="/api/v1", responses=FAULTS)
 Name = Annotated[str, Field(max_length=LONGEST, pattern=PLAIN)]

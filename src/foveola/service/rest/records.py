@@ -6,13 +6,12 @@ from typing import Annotated, Any, Literal
 from fastapi import Form, HTTPException
 from pydantic import BeforeValidator, Field
 
-from foveola.cases import RESERVED, Case, Scalar, is_missing
+from foveola.cases import PLAIN, RESERVED, Case, Scalar, is_missing
 from foveola.datasets import cells
 from foveola.datasets.faults import Faults
 
 LONGEST = 200  # characters of a text
 MOST = 100  # further columns
-PLAIN = r"^[^\x00-\x1f\x7f]*$"  # no line ends and other invisible signs
 
 
 def _told(value: Any) -> Any:
@@ -62,9 +61,12 @@ def record_of(
 def _subject(text: str | None) -> str | None:
     faults = Faults()
     (subject,) = cells.identifiers("subject", [text or ""], [1], faults)
+    cells.check_broken("subject", [subject or ""], [1], faults)
     if faults:
         raise HTTPException(
-            422, "subject: a date, or a number that a spreadsheet rounded; send it as it was given"
+            422,
+            "subject: a date, a number that a spreadsheet rounded, or its error; send it as "
+            "it was given",
         )
     return subject
 
