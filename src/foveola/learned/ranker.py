@@ -14,7 +14,7 @@ from foveola.relevance.labels import Ids
 from foveola.relevance.linear import Vectors
 from foveola.relevance.order import Asked
 from foveola.relevance.part import Part
-from foveola.relevance.relevance import Order, Relevance
+from foveola.relevance.relevance import SHARES, Order, Relevance
 from foveola.relevance.suggestion import Suggestion
 
 
