@@ -97,6 +97,7 @@ def instead(patch):
     patch.setattr("foveola.matching.calibrate.learn_sides", lambda *_: calibration)
     patch.setattr("foveola.encoders.encoder.Encoder.load", _loaded(read_release(DEFAULT).folder))
     patch.setattr("foveola.encoders.add.add_onnx", lambda *_: read_release(DEFAULT))
+    patch.setattr("foveola.encoders.release.add_parts", lambda *_: None)  # of that empty folder
     patch.setattr("foveola.encoders.onnx_file.export_onnx", lambda *_: 1.0)
     start = SimpleNamespace(start=lambda config, base, out, report: Path(out) / "encoder")
     rows = SimpleNamespace(compare=lambda *_, **__: [], to_markdown=str)
