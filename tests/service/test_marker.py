@@ -138,7 +138,7 @@ def test_nothing_that_is_shown_has_the_mark(clinic, service):
     seen = {}
     first = sent(client, "/queries", files[:1], eye="left").headers["location"]
     both = sent(client, "/people", files[1:3], eye="right").headers["location"]
-    match = sent(client, "/match", files[3:4]).headers["location"]
+    match = sent(client, "/match", files[4:5]).headers["location"]
     assert client.post("/audit/run").status_code < 400
     for start in (first, f"{both}?show=people", match, "/", "/audit", "/overview",
                   "/api/openapi.json", "/api/v1/cases", "/api/v1/cases/1", "/api/v1/metrics",
