@@ -97,7 +97,7 @@ def test_what_the_archive_records_is_believed(archive, cases, monkeypatch):
     known = {c.eye: Path(c.path) for c in cases if (c.identity, c.visit) == whose}
     tell(monkeypatch, {known["left"]: ("left", 0.99), known["right"]: ("left", 0.99)})
     with Retriever.open(archive) as retriever:
-        assert retriever.search_person(known["left"], known["right"]).warnings == ()
+        assert retriever.search_person(known["left"], known["right"]).sides == ()
         retriever.doubts_subjects = lambda: True
         with pytest.raises(PairError, match=SAME):
             retriever.search_person(known["left"], known["right"])
