@@ -6,8 +6,6 @@ when it is whole and has been run, so a network that can't be used leaves nothin
 
 import hashlib
 import json
-import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,7 +30,7 @@ from foveola.encoders.graph import DESCRIPTOR, Pooling, input_of, last_line, rel
 from foveola.encoders.release import Release, checked_name, write_release
 from foveola.errors import EncoderError
 from foveola.images.fundus import Contract
-from foveola.resources import AnyPath
+from foveola.resources import AnyPath, beside
 
 PARITY = 0.9999  # the least cosine between a network's descriptor and that of another form of it
 METADATA = "foveola"  # key in an ONNX file under which `foveola encoder export` keeps the contract
@@ -132,27 +130,26 @@ def release_model(
     except _REFUSALS as error:
         raise EncoderError(f"the network can't be run: {last_line(error)}") from None
     card = {"task": "brought in", "origin": dict(origin), "licence": wanted.licence}
-    partial = out.with_name(f".{out.name}.{os.getpid()}")
     try:
-        partial.mkdir(parents=True)
-        for half in (True, False):
-            ov.save_model(graph, partial / "model.xml", compress_to_fp16=half)
-            release = write_release(
-                partial, name=name, dimension=expected.shape[1], contract=contract, card=card
-            )
-            if _least(release, expected) >= PARITY:
-                break
-        else:
-            raise EncoderError(
-                "the network gives other descriptors each time it is run; Foveola needs one that "
-                "gives the same for the same photograph"
-            )
-        (partial / "CARD.md").write_text(render_card(release), encoding="utf-8")
-        partial.rename(out)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with beside(out) as partial:
+            partial.mkdir()
+            for half in (True, False):
+                ov.save_model(graph, partial / "model.xml", compress_to_fp16=half)
+                release = write_release(
+                    partial, name=name, dimension=expected.shape[1], contract=contract, card=card
+                )
+                if _least(release, expected) >= PARITY:
+                    break
+            else:
+                raise EncoderError(
+                    "the network gives other descriptors each time it is run; Foveola needs one "
+                    "that gives the same for the same photograph"
+                )
+            (partial / "CARD.md").write_text(render_card(release), encoding="utf-8")
+            partial.rename(out)
     except OSError as error:
         raise EncoderError(f"{out} can't be written: {error.strerror}") from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return replace(release, folder=out)
 
 

@@ -5,7 +5,6 @@ are kept in. The file is run and compared before it is given its name.
 """
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from foveola.encoders.encoder import Encoder
 from foveola.encoders.graph import DESCRIPTOR, FEATURES, last_line
 from foveola.encoders.release import Release
 from foveola.errors import EncoderError, MissingExtraError
-from foveola.resources import AnyPath
+from foveola.resources import AnyPath, beside
 
 OPSET, IR_VERSION = 17, 8  # of 2022, which every runtime in use reads
 
@@ -59,15 +58,13 @@ def export_onnx(release: Release, out: AnyPath) -> float:
         raise EncoderError(f"{out} exists already; choose another file")
     graph = ov.Core().read_model(release.folder / "model.xml")
     written = _Written(graph, release)
-    partial = out.with_name(f".{out.name}.{os.getpid()}")
     try:
-        onnx.save(written.model(), partial)
-        least = _parity(release, partial)
-        partial.rename(out)
+        with beside(out) as partial:
+            onnx.save(written.model(), partial)
+            least = _parity(release, partial)
+            partial.rename(out)
     except OSError as error:
         raise EncoderError(f"{out} can't be written: {error.strerror}") from None
-    finally:
-        partial.unlink(missing_ok=True)
     return least
 
 
