@@ -87,15 +87,15 @@ class Familiarity:
         """(C,) -> share, from 0 to 1, of fundus photographs that are less unlike what it knows."""
         return percentile(float(self.distance(pooled)), self.quantiles)
 
-    def foreign(self, pooled: ArrayLike, *, doubtful: bool) -> bool:
+    def foreign(self, pooled: ArrayLike, off: float, *, doubtful: bool) -> bool:
         """(C,) -> whether a picture is taken for no fundus photograph.
 
         Args:
             pooled: features of the picture.
+            off: of it, from `unlike`.
             doubtful: whether it may not be gradable, which is another doubt. It counts in older
                 files alone: what is doubtful there is often a retina with a severe disease.
         """
-        off = self.unlike(pooled)
         if self.weights is None:
             return off >= (UNUSUAL if doubtful else FOREIGN)
         odds = float(_of_unit_length(pooled) @ self.weights + self.bias)

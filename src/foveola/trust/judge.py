@@ -34,9 +34,9 @@ def judge_picture(
         side: pixels of its shorter side, as decoded.
     """
     unlike = None if known is None else known.unlike(pooled)
-    foreign = gradability == 0 or (
-        known is not None and known.foreign(pooled, doubtful=gradability < WARN_BELOW)
-    )
+    foreign = gradability == 0
+    if known is not None and unlike is not None:
+        foreign |= known.foreign(pooled, unlike, doubtful=gradability < WARN_BELOW)
     return Looks(unlike, foreign, poor=gradability < POOR or side < LEAST, camera=camera)
 
 

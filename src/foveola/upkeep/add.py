@@ -53,6 +53,7 @@ def add_photograph(folder: Path, encoder: Encoder, data: bytes, record: Case) ->
         ValueError: the record has values that no case has.
     """
     digest = blake2b(data, digest_size=16).digest()
+    looker = Looker(encoder)  # first, so that a damaged encoder keeps nothing
     with Archive.open(folder, fingerprint=encoder.fingerprint) as archive:
         if (known := archive.find(digest=digest)) is not None:
             return _known(*known, record)
@@ -72,8 +73,7 @@ def add_photograph(folder: Path, encoder: Encoder, data: bytes, record: Case) ->
             raise
         found = archive.find(path=case.path)
         assert found is not None  # noqa: S101 - it was stored a moment ago
-        foreign = Looker(encoder).foreign(made)
-        return Added(*found, new=True, gradability=made.gradability, foreign=foreign)
+        return Added(*found, new=True, gradability=made.gradability, foreign=looker.foreign(made))
 
 
 def _known(id_: int, case: Case, record: Case) -> Added:
