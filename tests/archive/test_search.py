@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foveola.archive.search import _kth, _product, top_k, unit
+from foveola.archive.search import _kth, product, top_k, unit
 
 
 def slow_top_k(query, matrix, k):
@@ -147,7 +147,7 @@ def test_cores_that_share_a_large_matrix_find_what_one_finds(vectors, monkeypatc
     monkeypatch.setattr("foveola.archive.search._cores", lambda: cores)
     shared = top_k(query, matrix, 20)
     assert all((a == b).all() for a, b in zip(alone, shared, strict=True))
-    assert _product(matrix, query[0]) == pytest.approx(matrix @ query[0], abs=1e-5)
+    assert product(matrix, query[0]) == pytest.approx(matrix @ query[0], abs=1e-5)
 
 
 def test_the_kth_greatest_is_that_of_a_sorted_list():

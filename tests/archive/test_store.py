@@ -370,6 +370,31 @@ def test_the_query_itself_is_left_out_without_being_counted(clinic, vectors):
     assert (found.excluded_same_subject, found.considered) == (1, 4)
 
 
+@pytest.mark.parametrize("where", [None, "grade >= 2"])
+@pytest.mark.parametrize("moved", [False, True])
+def test_what_is_too_alike_is_left_out_and_counted_once(clinic, vectors, where, moved):
+    of = vectors(6)
+    near, query = of[0], of[5] if moved else of[0]
+    own = clinic.case(1).identity
+    for row in range(6):
+        least = float(near @ of[row]) - 1e-4
+        may = [i for i in range(1, 7) if where is None or (clinic.case(i).grade or 0) >= 2]
+        gone = [
+            i
+            for i in may
+            if i != 2 and (clinic.case(i).identity == own or near @ of[i - 1] >= least)
+        ]
+        stay = [i for i in may if i != 2 and i not in gone]
+        best_first = sorted(stay, key=lambda i: -float(query @ of[i - 1]))
+        for k in (1, 10):
+            found = clinic.search(
+                query, k, where=where, exclude_identity=own, exclude_ids=[2],
+                exclude_alike=(near, least),
+            )  # fmt: skip
+            assert found.ids.tolist() == best_first[:k]
+            assert (found.excluded_same_subject, found.considered) == (len(gone), len(stay))
+
+
 def test_an_image_without_a_subject_excludes_itself_only(clinic, vectors):
     found = clinic.search(vectors(6)[4], 10, exclude_identity=clinic.case(5).identity)
     assert (found.excluded_same_subject, found.considered) == (1, 5)

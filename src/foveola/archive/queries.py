@@ -208,17 +208,6 @@ def of_identity(db: sqlite3.Connection, identity: tuple[str, str] | None, odd: O
     return [row[0] for row in rows]
 
 
-def without(
-    rows: NDArray[np.int64] | None, ids: NDArray[np.int64], excluded: Collection[int]
-) -> tuple[NDArray[np.int64] | None, int]:
-    """Rows without those of the excluded ids, and how many that took away."""
-    if not len(excluded):
-        return rows, 0
-    rows = np.arange(len(ids), dtype=np.int64) if rows is None else rows
-    stay = ~np.isin(ids[rows], np.array(list(excluded), np.int64))
-    return rows[stay], int(len(rows) - stay.sum())
-
-
 def one_image(db: sqlite3.Connection, image: str, collection: str | None) -> int:
     """The id of the image with this path or, failing that, this name.
 

@@ -81,6 +81,7 @@ def top_k(
     k: int,
     *,
     rows: NDArray[np.int64] | None = None,
+    cosines: NDArray[np.float32] | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Find the k rows of the matrix most like each query, best first.
 
@@ -92,6 +93,7 @@ def top_k(
         matrix: (N, D) unit vectors, C-contiguous.
         k: how many results, at least 1; fewer come back where fewer rows are there.
         rows: (n,) the rows to search, ascending and without repeats; None searches all.
+        cosines: (N,) of one query and every row, where they were computed already by `product`.
 
     Returns:
         rows (Q, min(k, n)) int64 and their cosines (Q, min(k, n)) float32 in [-1, 1].
@@ -111,7 +113,7 @@ def top_k(
     step = max(1, _PRODUCT // max(1, len(matrix)))
     for start in range(0, len(queries) if k else 0, step):
         part = queries[start : start + step]
-        for i, scores in enumerate(_scores(part, matrix, rows), start):
+        for i, scores in enumerate(_scores(part, matrix, rows, cosines), start):
             best = candidates(scores, k, matrix.shape[1])
             best = best if rows is None else rows[best]
             found[i], similarities[i] = _ranked(queries[i], matrix, best, k)
@@ -142,6 +144,7 @@ def top_asked(
     asked: Asked,
     *,
     rows: NDArray[np.int64] | None = None,
+    cosines: NDArray[np.float32] | None = None,
 ) -> Ordered:
     """Find the k rows that a query of an archive's labels asks for, best first. Exact.
 
@@ -151,8 +154,9 @@ def top_asked(
         k: how many results, at least 1; fewer come back where fewer rows are there.
         asked: what they are ordered by beside the cosine.
         rows: (n,) the rows to search, ascending and without repeats; None searches all.
+        cosines: (N,) of every row, where they were computed already by `product`.
     """
-    looks = _scores(query[None], matrix, rows)[0]
+    looks = _scores(query[None], matrix, rows, cosines)[0]
     scores = _agreements(asked, rows)
     most = float(scores.max(initial=0.0))
     scores += looks * np.float32(1 - asked.share)
@@ -170,21 +174,21 @@ def top_asked(
         least = last - lost - 2 * _margin(width)
         near = np.union1d(near, _rivals(scores, asked.codes, rows, first, least, width))
     places = near if rows is None else rows[near]
-    cosines = _exact(query, matrix, places).astype(np.float64)
+    exactly = _exact(query, matrix, places).astype(np.float64)
     agreements = (asked.targets[places].astype(np.float64) * asked.wanted).sum(axis=1)
-    exact = scores_of(cosines, agreements, asked.share)
+    exact = scores_of(exactly, agreements, asked.share)
     order = np.lexsort((places, -exact))
     if spreads:
         begin = order[
             spread(
-                cosines[order], agreements[order], asked.codes[places][order], asked.share, first
+                exactly[order], agreements[order], asked.codes[places][order], asked.share, first
             )
         ]
         order = np.concatenate([begin, order[~np.isin(order, begin)]])
     order = order[:k]
     alike = np.flatnonzero(looks >= looks.max() - _margin(matrix.shape[1]))
     nearest = float(_exact(query, matrix, alike if rows is None else rows[alike]).max())
-    return Ordered(places[order], exact[order], cosines[order].astype(np.float32), nearest)
+    return Ordered(places[order], exact[order], exactly[order].astype(np.float32), nearest)
 
 
 def _agreements(asked: Asked, rows: NDArray[np.int64] | None) -> NDArray[np.float32]:
@@ -194,7 +198,7 @@ def _agreements(asked: Asked, rows: NDArray[np.int64] | None) -> NDArray[np.floa
         targets, rows = targets[rows], None
     scores = np.zeros(len(targets), np.float32)
     for column, wanted in zip(targets.T, (asked.share * asked.wanted).tolist(), strict=True):
-        scores += column * np.float32(wanted)  # without BLAS, see `_product`
+        scores += column * np.float32(wanted)  # without BLAS, see `product`
     return scores if rows is None else scores[rows]
 
 
@@ -215,25 +219,33 @@ def _rivals(
     of = codes[may if rows is None else rows[may]]
     pool = [np.empty(0, np.int64)]
     for value in range(int(of.max(initial=-1)) + 1):
-        some = may[of == value]
+        some = may[np.flatnonzero(of == value)]  # twice as fast as by the mask itself
         if len(some):
             pool.append(some[candidates(scores[some], min(first, len(some)), width)])
     return np.concatenate(pool)
 
 
 def _scores(
-    queries: NDArray[np.float32], matrix: NDArray[np.float32], rows: NDArray[np.int64] | None
+    queries: NDArray[np.float32],
+    matrix: NDArray[np.float32],
+    rows: NDArray[np.int64] | None,
+    cosines: NDArray[np.float32] | None,
 ) -> NDArray[np.float32]:
     """(Q, D), (N, D) -> (Q, n) float32, good to about D units in the last place."""
+    if cosines is not None:
+        return (cosines if rows is None else cosines[rows])[None]
     if rows is not None and len(rows) * 4 < len(matrix):  # copying a quarter costs less than all
         matrix, rows = matrix[rows], None
     scores: NDArray[np.float32]
-    scores = queries @ matrix.T if len(queries) > 1 else _product(matrix, queries[0])[None]
+    scores = queries @ matrix.T if len(queries) > 1 else product(matrix, queries[0])[None]
     return scores if rows is None else scores[:, rows]
 
 
-def _product(matrix: NDArray[np.float32], query: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(N, D), (D,) -> (N,) float32, on all cores; without BLAS, whose threads wait for cores."""
+def product(matrix: NDArray[np.float32], query: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Compute the cosines of one descriptor: (N, D), (D,) -> (N,) float32, on all cores.
+
+    Good to about D units in the last place. Without BLAS, whose threads wait for cores.
+    """
     scores = np.empty(len(matrix), np.float32)
     parts = min(_cores(), matrix.size // _ALONE)
 

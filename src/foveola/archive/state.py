@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from foveola.archive import queries
 from foveola.archive.queries import Vectors
 from foveola.archive.records import Photographed
+from foveola.archive.search import product
 from foveola.cases import Case
 from foveola.relevance.labels import codes_of
 
@@ -29,6 +30,7 @@ class State:
     ) -> None:
         self._db, self._odd, self._hidden = db, vectors.odd, hidden
         self.ids, self.matrix = vectors.ids, vectors.matrix
+        self._compared: tuple[Vector, Vector] | None = None
 
     def matching(self, where: str | None) -> Bools:
         """(N,) which photographs meet a condition, see docs/archive.md; all meet None.
@@ -37,16 +39,24 @@ class State:
             FilterError: the condition can't be understood.
         """
         rows = queries.filtered(self._db, self.ids, where, self._hidden)
-        if rows is None:
-            return np.ones(len(self.ids), bool)
-        return np.isin(np.arange(len(self.ids)), rows)
+        return np.ones(len(self.ids), bool) if rows is None else self._in_rows(rows)
 
     def alike(self, descriptors: Sequence[Vector], least: float | None) -> Bools:
         """(N,) which photographs have this cosine or more with one of (D,) each; None has none."""
         chosen = np.zeros(len(self.ids), bool)
-        for descriptor in () if least is None else descriptors:
-            chosen |= np.einsum("nd,d->n", self.matrix, descriptor) >= least
+        if least is not None:
+            for descriptor in descriptors:
+                chosen |= self.cosines(descriptor) >= least
         return chosen
+
+    def cosines(self, descriptor: Vector) -> Vector:
+        """(D,) -> (N,) float32 cosines, good to about D units in the last place.
+
+        Those of the last descriptor are kept: a search asks for them up to three times.
+        """
+        if self._compared is None or not np.array_equal(self._compared[0], descriptor):
+            self._compared = descriptor, product(self.matrix, descriptor)
+        return self._compared[1]
 
     def of_identity(self, identity: tuple[str, str] | None) -> Bools:
         """(N,) which photographs share a `Case.identity`; none shares None."""
@@ -66,11 +76,12 @@ class State:
 
     def of_ids(self, ids: Iterable[int]) -> Bools:
         """(N,) which photographs have one of these ids."""
-        wanted = np.array(list(ids), np.int64)
-        at = np.searchsorted(self.ids, wanted)
-        chosen = np.zeros(len(self.ids) + 1, bool)
-        chosen[at] = np.append(self.ids, -1)[at] == wanted
-        return chosen[:-1]
+        return self._in_rows(self.rows(ids))
+
+    def _in_rows(self, rows: NDArray[np.int64]) -> Bools:
+        chosen = np.zeros(len(self.ids), bool)
+        chosen[rows] = True
+        return chosen
 
     def photographed(self) -> list[Photographed]:
         """Whose eye each of the N photographs shows; much faster than their whole records."""

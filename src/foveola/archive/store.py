@@ -443,23 +443,21 @@ class Archive(Closing):
             hidden = self.hidden()
             rows = _filtered(db, vectors, where, hidden)
             state = State(db, vectors, hidden)
-            rows, _ = queries.without(rows, vectors.ids, exclude_ids)
-            rows, same = queries.without(
-                rows, vectors.ids, queries.of_identity(db, exclude_identity, vectors.odd)
-            )
+            same, cosines = state.of_identity(exclude_identity), None
             if exclude_alike is not None:
                 near, least = exclude_alike
-                rows, more = queries.without(
-                    rows, vectors.ids, vectors.ids[state.alike([near], least)]
-                )
-                same += more
+                same |= state.alike([near], least)
+                cosines = state.cosines(query)
+            rows, left_out = _without(rows, state.of_ids(exclude_ids), same)
             by = None if asked is None else asked(state)
             if by is None:
-                best, (similarities,) = top_k(query[None], vectors.matrix, k, rows=rows)
+                best, (similarities,) = top_k(
+                    query[None], vectors.matrix, k, rows=rows, cosines=cosines
+                )
                 nearest = float(similarities[0]) if len(similarities) else None
                 found = Ordered(best[0], similarities, similarities, nearest)
             else:
-                found = top_asked(query, vectors.matrix, k, by, rows=rows)
+                found = top_asked(query, vectors.matrix, k, by, rows=rows, cosines=cosines)
             ids = vectors.ids[found.rows]
             return Found(
                 ids=ids,
@@ -467,7 +465,7 @@ class Archive(Closing):
                 scores=found.scores,
                 nearest=found.nearest,
                 cases=tuple(queries.cases_of(db, ids.tolist())),
-                excluded_same_subject=same,
+                excluded_same_subject=left_out,
                 considered=len(vectors.ids) if rows is None else len(rows),
             )
 
@@ -558,6 +556,18 @@ def _chosen(
 def _version(db: sqlite3.Connection) -> int:
     """Changes when another connection has changed the archive."""
     return int(db.execute("PRAGMA data_version").fetchone()[0])
+
+
+def _without(
+    rows: NDArray[np.int64] | None, own: NDArray[np.bool_], same: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64] | None, int]:
+    """Rows that are neither the query's own nor its person's, and how many were its person's."""
+    away = own | same
+    if not away.any():
+        return rows, 0
+    if rows is None:
+        return np.flatnonzero(~away), int(np.count_nonzero(same & ~own))
+    return rows[~away[rows]], int(np.count_nonzero((same & ~own)[rows]))
 
 
 def _filtered(

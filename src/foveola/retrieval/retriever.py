@@ -492,7 +492,7 @@ def _nearest(
     own |= np.zeros(len(state.ids), bool) if query.id is None else state.ids == query.id
     if not same_subject:
         own |= state.of_identity(query.case.identity)
-    return None if own.all() else float((state.matrix @ query.descriptor)[~own].max())
+    return None if own.all() else float(state.cosines(query.descriptor)[~own].max())
 
 
 def _hits(found: Found, known: Calibration | None, trust: QueryTrust) -> tuple[Hit, ...]:
