@@ -1,7 +1,6 @@
 """Put photographs into an archive: resumable, and a bad file never stops the rest."""
 
 import contextlib
-import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from foveola.encoders.encoder import Encoded, Encoder, Failed
 from foveola.encoders.function import FunctionEncoder
 from foveola.encoders.release import DEFAULT, Release, read_release
 from foveola.errors import ArchiveError, EncoderError
-from foveola.files import stamp_of
+from foveola.files import stamp_of, write_whole
 from foveola.images.gradability import WARN_BELOW
 from foveola.learned import Learned, refresh
 from foveola.looks import Looker
@@ -113,17 +112,13 @@ def open_archive(
 def _complete(own: Path, release: Release) -> None:
     """Give an archive's copy of a shipped encoder what later versions put beside that encoder."""
     missing = [name for name in BESIDE if not (own / name).exists()]
-    partial = own / f".beside.{os.getpid()}"
-    try:
+    with contextlib.suppress(EncoderError, OSError):  # one's own, or a full disk: it can do without
         shipped = read_release(release.name) if missing else release
         if shipped.fingerprint != release.fingerprint:
             return
         for name in missing:
             if (shipped.folder / name).exists():
-                shutil.copyfile(shipped.folder / name, partial)
-                partial.replace(own / name)
-    except (EncoderError, OSError):  # an encoder of one's own, or a full disk: it can do without
-        partial.unlink(missing_ok=True)
+                write_whole(own / name, (shipped.folder / name).read_bytes())
 
 
 def _create(folder: Path, release: Release, function: FunctionEncoder | None) -> None:

@@ -9,7 +9,7 @@ import secrets
 import shutil
 import sqlite3
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Self
 
@@ -88,7 +88,12 @@ def remove_leftovers(path: Path, ends: str = "*.*") -> None:
         path: what they were making.
         ends: pattern of what follows its name; the last part is the number of the process.
     """
-    for left in path.parent.glob(f".{glob.escape(path.name)}.{ends}"):
+    remove_killed(path.parent.glob(f".{glob.escape(path.name)}.{ends}"))
+
+
+def remove_killed(partials: Iterable[Path]) -> None:
+    """Remove those of these files and folders whose process runs no more; its number ends them."""
+    for left in partials:
         try:
             os.kill(int(left.name.rpartition(".")[2]), 0)
         except ProcessLookupError:

@@ -23,7 +23,7 @@ from typing import Any, Self
 from foveola.accounts import passwords
 from foveola.accounts.roles import ROLES, Role
 from foveola.errors import AccessError
-from foveola.resources import AnyPath, Closing, told_of, transaction
+from foveola.resources import AnyPath, Closing, beside, transaction
 
 FILE = "accounts.sqlite"
 IDLE, ABSOLUTE = 3600.0, 12 * 3600.0  # seconds that a session lasts unused, and at all
@@ -145,17 +145,14 @@ class Accounts(Closing):
             with contextlib.closing(sqlite3.connect(":memory:")) as db:
                 db.executescript(_SCHEMA + f"PRAGMA user_version = {_VERSION};")
                 data = db.serialize()
-            partial = file.with_name(f".{FILE}.{secrets.token_hex(4)}")
-            handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            try:
-                with told_of(file, partial), os.fdopen(handle, "wb") as out:
+            with beside(file) as partial:
+                handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+                with os.fdopen(handle, "wb") as out:
                     out.write(data)
                     out.flush()
                     os.fsync(out.fileno())
                 with contextlib.suppress(FileExistsError):  # another process was first
                     os.link(partial, file)
-            finally:
-                partial.unlink()
         return cls(folder)
 
     def close(self) -> None:

@@ -6,7 +6,6 @@ A kill between two steps leaves an object that its sender sends again, as it was
 acknowledged; `recover` finishes what had reached the store. What `take` returned from is safe.
 """
 
-import os
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -20,20 +19,20 @@ from foveola.archive import Archive
 from foveola.cases import Case, Eye
 from foveola.encoders.encoder import Encoder, Failed
 from foveola.errors import ArchiveError, ImageError, PacsError
+from foveola.files import write_whole
 from foveola.images.decode import DEFAULT_LIMITS, Limits
 from foveola.images.dicom import decode_dicom, require_pydicom
 from foveola.images.limited import POOL
 from foveola.indexing import index_cases, open_archive
 from foveola.learned import refresh
 from foveola.pacs.pseudonyms import Identity, Names, Pseudonyms
-from foveola.resources import Closing
+from foveola.resources import Closing, remove_killed, sync_folder
 from foveola.trust import load
 
 COLLECTION = "pacs"
 TOGETHER = 32  # objects encoded in one go by `take_many`
 GROWTH = 1.02  # of the archive, after which similarities are weighed anew (foveola.trust)
 _CALLS = "foveola.pacs.deidentify"
-_PARTIAL = ".partial"
 _LOOKED = 512  # pixels of the smaller side that two pictures of one UID are compared at, for JPEG
 # Grey levels, on average: two decoders of one lossy stream differ by less, two photographs by more.
 _ALIKE = 3.0
@@ -188,9 +187,7 @@ class Intake(Closing):
         to the same end.
         """
         with self._lock:
-            for partial in self.store.glob(f"*/*{_PARTIAL}"):
-                if not _runs(partial.suffixes[-2][1:]):
-                    partial.unlink(missing_ok=True)
+            remove_killed(self.store.glob("*/.*.dcm.*"))
             begun = self.pseudonyms.unfinished()
             paths = [path for path in (self._path(*one) for one in begun) if path.exists()]
             return len(paths) - len(self._index(paths).failed)
@@ -250,15 +247,9 @@ class Intake(Closing):
         folder = next(iter(files)).parent
         if not folder.exists():
             folder.mkdir()
-            _sync(self.store)
+            sync_folder(self.store)
         for path, data in files.items():
-            partial = path.with_suffix(f".{os.getpid()}{_PARTIAL}")
-            with partial.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
-        _sync(folder)
+            write_whole(path, data)
 
     def _finish(self, batch: Sequence[_Staged | Refused]) -> list[Taken | Refused]:
         """Index what was staged, and say what became of each."""
@@ -342,22 +333,3 @@ def _parts(data: bytes, sizes: Sequence[int]) -> list[bytes]:
 def _reason(item: Failed) -> str:
     """Why a frame failed, without the name of its file, which the sender does not know."""
     return item.reason.removeprefix(f"{Path(item.case.path).name}: ")
-
-
-def _runs(process: str) -> bool:
-    """Whether the process with this number, which wrote a file, is still there."""
-    try:
-        os.kill(int(process), 0)
-    except (ValueError, ProcessLookupError):
-        return False
-    except PermissionError:
-        pass  # of another user
-    return True
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

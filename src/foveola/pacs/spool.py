@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from foveola.errors import PacsError
-from foveola.resources import Closing
+from foveola.resources import Closing, sync_folder
 
 NEW, REFUSED, LOCK = "new", "refused", "lock"
 PARTIAL = ".part"
@@ -77,7 +77,7 @@ class Spool(Closing):
         except BaseException:
             partial.unlink(missing_ok=True)
             raise
-        _sync_folder(self._new)
+        sync_folder(self._new)
         return path
 
     def waiting(self) -> list[Path]:
@@ -111,7 +111,7 @@ class Spool(Closing):
         note.unlink(missing_ok=True)  # of an attempt that was cut off
         _write(note, [reason.encode(), b"\n"])
         path.rename(self._refused / f"{stem}.dcm")
-        _sync_folder(self._refused)
+        sync_folder(self._refused)
 
 
 def replace_file(path: Path, data: bytes) -> None:
@@ -120,7 +120,7 @@ def replace_file(path: Path, data: bytes) -> None:
     partial.unlink(missing_ok=True)
     _write(partial, [data])
     partial.replace(path)
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def _count(path: Path) -> tuple[str, int]:
@@ -135,15 +135,6 @@ def _write(path: Path, parts: Iterable[bytes | memoryview]) -> None:
         file.writelines(parts)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    """A name is on the disk only when its folder is."""
-    number = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)
 
 
 __all__ = ["ATTEMPTS", "Spool", "replace_file"]

@@ -5,8 +5,8 @@ sentence. A job that was at work or waiting when the process ended is "interrupt
 one starts; what it had stored by then is stored, and asking for it again goes on from there.
 """
 
+import contextlib
 import json
-import os
 import queue
 import secrets
 import threading
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from foveola.errors import FoveolaError
+from foveola.files import write_whole
 from foveola.service.refusals import EndedError, NoJobError, QueueFullError, nameless
 
 State = Literal["queued", "running", "done", "failed", "cancelled", "interrupted"]
@@ -201,12 +202,9 @@ class Jobs:
         ended = [job for job in self._jobs.values() if job.state not in OPEN]
         for job in ended[: max(0, len(self._jobs) - KEPT)]:
             del self._jobs[job.id]
-        partial = self._file.with_name(f".{FILE}.{os.getpid()}")
-        try:
-            partial.write_text(json.dumps([_plain(job) for job in self._jobs.values()]))
-            partial.replace(self._file)
-        except OSError:
-            pass
+        said = json.dumps([_plain(job) for job in self._jobs.values()])
+        with contextlib.suppress(OSError):
+            write_whole(self._file, said.encode())
 
 
 def _plain(job: Job) -> dict[str, Any]:

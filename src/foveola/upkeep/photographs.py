@@ -7,7 +7,6 @@ A photograph is on the disk before its case is stored, and its case is gone befo
 kill leaves in between belongs to no case, and `sweep` removes it.
 """
 
-import contextlib
 import os
 import re
 import time
@@ -15,11 +14,12 @@ from pathlib import Path
 
 from foveola.archive import Archive
 from foveola.errors import ArchiveError
+from foveola.files import write_whole
 from foveola.images.decode import peek
+from foveola.resources import sync_folder
 
 FOLDER = "photographs"
 SETTLED = 3600.0  # seconds after which nobody is about to store the case of a photograph
-_PARTIAL = ".partial"
 _OWN = re.compile(r"/photographs/([0-9a-f]{2})/\1[0-9a-f]{30}\.[a-z]+$")
 
 
@@ -38,29 +38,14 @@ def keep(folder: Path, data: bytes, digest: bytes) -> Path:
     suffix = f".{peek(data).format.lower()}"
     name = digest.hex()
     path = folder.absolute() / FOLDER / name[:2] / f"{name}{suffix}"
-    partial = path.with_name(f".{path.name}.{os.getpid()}{_PARTIAL}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-        for changed in (path.parent, path.parent.parent, folder):
-            _sync(changed)
+        write_whole(path, data)
+        for changed in (path.parent.parent, folder):
+            sync_folder(changed)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
         raise ArchiveError(f"the photograph can't be kept: {error.strerror}") from None
     return path
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def discard(folder: Path, path: str | Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from foveola.datasets.tables import read_table
 from foveola.errors import ManifestError, MissingExtraError
 from foveola.images.folders import SUFFIXES, PassedOver, photographs_in
-from foveola.resources import told_of
+from foveola.resources import beside
 
 Record = Mapping[str, Any]  # one row of the manifest; None or "" is an empty cell
 
@@ -186,13 +186,9 @@ class Layout:
         path = (self.manifest.parent if self.manifest else self.folder).resolve() / name
         if not path.is_file() or path.stat().st_size != len(data):
             path.parent.mkdir(exist_ok=True)
-            fresh = path.with_name(f".new.{path.name}")
-            try:
-                with told_of(path, fresh):
-                    fresh.write_bytes(data)
-                    fresh.replace(path)
-            finally:
-                fresh.unlink(missing_ok=True)
+            with beside(path) as partial:
+                partial.write_bytes(data)
+                partial.replace(path)
         return Path(os.path.relpath(path, self.folder.resolve())).as_posix()
 
     def _find(self, name: str) -> Path | None:
