@@ -4,17 +4,20 @@ import json
 from pathlib import Path
 
 import pytest
+from fastapi.testclient import TestClient
 
 from commands import foveola
+from dicoms import to_bytes, with_pixels
 from foveola.cases import Case
 from foveola.datasets.manifest import Manifest
 from foveola.encoders.reader import Reader
-from foveola.errors import PairError
+from foveola.errors import ImageError, PairError
 from foveola.images.decode import decode
 from foveola.indexing import add_missing
 from foveola.laterality import TWICE, check_sides, shipped_sides
 from foveola.reading import read_people, read_person
 from foveola.retrieval import Retriever
+from foveola.service import create_app
 from told import tell
 
 SAME = "both photographs seem to show a (left|right) eye; give one of each eye, or one eye alone"
@@ -50,7 +53,7 @@ def bulk(reader, left, right):
     """Read as the only person of a table."""
     (person,) = read_people(reader, [
         Case(image=eye, path=str(path), subject="a", eye=eye)
-        for eye, path in (("left", left), ("right", right))
+        for eye, path in (("left", left), ("right", right)) if path is not None
     ])  # fmt: skip
     return person
 
@@ -162,3 +165,53 @@ def test_hardly_a_true_pair_is_refused(real):
         pair = {"left": f"{number}_OI_f_3", "right": f"{number}_OD_f_1"}
         told = {eye: shipped_sides().of(decode(real(name))) for eye, name in pair.items()}
         assert check_sides(told) == ()
+
+
+# What a file's header says
+
+
+@pytest.fixture(scope="module")
+def headed(eyes, tmp_path_factory):
+    """DICOM images of both eyes, whose headers say which they are."""
+    folder = tmp_path_factory.mktemp("headed")
+    for eye, path in eyes.items():
+        made = with_pixels(decode(path), ImageLaterality=eye[0].upper())
+        (folder / f"{eye}.dcm").write_bytes(to_bytes(made))
+    return {eye: folder / f"{eye}.dcm" for eye in eyes}
+
+
+def test_a_header_that_says_the_other_eye_is_heard(reader, archive, headed):
+    left, right = headed["left"], headed["right"]
+    said = "is given as the left eye, and its header says that it is the right one"
+    assert list(read_person(reader, left, right).eyes) == ["left", "right"]
+    with pytest.raises(ImageError, match=said):
+        read_person(reader, right, left)
+    assert said in bulk(reader, right, None).failed[0].reason
+    with Retriever.open(archive) as retriever:
+        assert len(retriever.search_person(left, right)) > 0
+        assert retriever.search(left, 1).query.eye == "left"
+        for door in (
+            lambda: retriever.search(right, 1, eye="left"),
+            lambda: retriever.search_person(right, left),
+        ):
+            with pytest.raises(ImageError, match=said):
+                door()
+    with TestClient(create_app(archive)) as client:
+        mixed = {"left": right.read_bytes(), "right": left.read_bytes()}
+        one = {"photograph": mixed["left"]}
+        for answer in (
+            client.post("/api/v1/read", files=mixed),
+            client.post("/api/v1/read", files={"left": mixed["left"]}, data={"k": 0}),
+            client.post("/api/v1/search", files=one, data={"eye": "left"}),
+            client.post("/queries", files=one, data={"eye": "left"}),
+        ):
+            assert (answer.status_code, said in answer.text) == (422, True), answer.text
+
+
+def test_a_curated_record_is_believed_before_a_header(cases, headed, tmp_path):
+    add_missing(tmp_path / "A", [*cases[:4], Case(
+        image="odd", path=str(headed["left"]), subject="odd", eye="right"
+    )])  # fmt: skip
+    with Retriever.open(tmp_path / "A") as retriever:
+        assert retriever.search(headed["left"], 1, eye="right").query.eye == "right"
+        assert retriever.search(headed["left"], 1).query.eye == "right"

@@ -30,8 +30,8 @@ from foveola import files
 from foveola.cases import Eye
 from foveola.encoders.encoder import UNUSABLE, Encoder
 from foveola.encoders.release import MATCHER
-from foveola.errors import FoveolaError, MatchingError, PairError
-from foveola.images.decode import decode
+from foveola.errors import FoveolaError, ImageError, MatchingError, PairError
+from foveola.images.decode import decode, stated
 from foveola.images.fundus import prepare
 from foveola.relevance.logistic import logistic
 
@@ -188,6 +188,25 @@ class Laterality:
         if made.encoder != encoder:
             raise MatchingError(f"the rule for sides {path.name} belongs to another encoder")
         return made
+
+
+def check_eye(data: bytes, eye: Eye, name: str) -> None:
+    """Refuse a photograph that is given as one eye and says in its header that it is the other.
+
+    Args:
+        data: the file; only a DICOM image says so.
+        eye: as which it is given.
+        name: of the file, for the message.
+
+    Raises:
+        ImageError: the two contradict each other.
+    """
+    if stated(data).eye not in (None, eye):
+        other = "left" if eye == "right" else "right"
+        raise ImageError(
+            f"{name} is given as the {eye} eye, and its header says that it is the {other} one; "
+            "exchange the two, or correct the header"
+        )
 
 
 class Sides(NamedTuple):

@@ -1,5 +1,7 @@
 """Matching is off until someone says what for, and every use is written down."""
 
+import errno
+
 import pytest
 
 from foveola.errors import MatchingError
@@ -29,6 +31,18 @@ def test_a_purpose_that_says_nothing_is_refused(tmp_path, purpose):
     with pytest.raises(MatchingError, match="expected a sentence"):
         permission.switch_on(tmp_path, purpose)
     assert not list(tmp_path.iterdir())
+
+
+def test_what_is_allowed_is_in_the_log_even_where_the_disk_fills_up(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(permission.files, "write_toml", full)
+    with pytest.raises(OSError, match="No space"):
+        permission.switch_on(tmp_path, "duplicates of registry R")
+    assert [use["action"] for use in permission.read_log(tmp_path)] == ["switched on"]
+    with pytest.raises(MatchingError, match="is switched off"):
+        permission.permission(tmp_path)
 
 
 def test_settings_that_were_tampered_with_are_no_permission(tmp_path):

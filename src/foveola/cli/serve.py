@@ -1,5 +1,6 @@
 """foveola serve."""
 
+import contextlib
 import ipaddress
 import socket
 import ssl
@@ -113,7 +114,8 @@ def serve(
 
     protocol = partial(_impatient, shares=Shares(EVERYBODY, connections), behind_proxy=behind_proxy)
     server = _server(Opening(make, told, own), protocol, certificate, key)
-    server.run(sockets=[listener])
+    with contextlib.suppress(KeyboardInterrupt):  # it has ended as it should, and raises it again
+        server.run(sockets=[listener])
     if faults:
         raise faults[0]
 

@@ -60,8 +60,8 @@ def switch_on(folder: Path, purpose: str, encoder: str = "") -> Permission:
         made = Permission(purpose=purpose, by=account(), since=now(), encoder=encoder)
     except ValueError as error:
         raise MatchingError(str(error)) from None
+    log_use(folder, "switched on", purpose=purpose)  # first: nothing is allowed without a line
     files.write_toml(folder / SETTINGS, tomli_w.dumps(to_mapping(made)))
-    log_use(folder, "switched on", purpose=purpose)
     return made
 
 

@@ -26,7 +26,7 @@ from foveola.errors import ImageError, ManifestError, PairError
 from foveola.images.decode import decode
 from foveola.images.fingerprint import mark, same_picture
 from foveola.images.given import File, Photograph, as_file
-from foveola.laterality import TWICE, Side, Sides, check_sides, shipped_sides
+from foveola.laterality import TWICE, Side, Sides, check_eye, check_sides, shipped_sides
 from foveola.looks import Looker, refused, shipped_looker
 from foveola.people import EYES, people_of
 from foveola.reading.result import EyeReading, Reading
@@ -120,7 +120,7 @@ def read_person(
     }
     with ThreadPoolExecutor(len(EYES)) as pool:  # somebody waits for this one person
         sides = shipped_sides() if len(files) == len(EYES) else None
-        found = pool.map(lambda file: _prepared(reader, file, looker, sides), files.values())
+        found = pool.map(lambda eye: _prepared(reader, eye, files[eye], looker, sides), files)
         eyes = dict(zip(files, found, strict=True))
     paths = {eye: Path(file.path or f"{eye} eye") for eye, file in files.items()}
     return _read(reader, paths, eyes, start)
@@ -159,7 +159,10 @@ def check_twice(eyes: Collection[Prepared]) -> None:
         raise PairError(TWICE)
 
 
-def _prepared(reader: Reader, file: File, looker: Looker | None, sides: Sides | None) -> Prepared:
+def _prepared(
+    reader: Reader, eye: Eye, file: File, looker: Looker | None, sides: Sides | None
+) -> Prepared:
+    check_eye(file.data, eye, file.name)
     pixels = decode(file.data, min_side=reader.release.contract.min_side, name=file.name)
     return prepare_eye(reader, pixels, looker, sides)
 
@@ -242,7 +245,7 @@ def _read_one(reader: Reader, of: Mapping[Eye, Case], looker: Looker) -> ReadPer
     failed = []
     for eye, case in of.items():
         try:
-            eyes[eye] = _prepared(reader, as_file(case.path), looker, sides)
+            eyes[eye] = _prepared(reader, eye, as_file(case.path), looker, sides)
         except UNUSABLE as error:
             failed.append(Failed.of(case, error))
     if not eyes:

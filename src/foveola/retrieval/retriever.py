@@ -20,7 +20,7 @@ from foveola.errors import NoCaseError, PairError
 from foveola.images.decode import decode, naming, stated
 from foveola.images.fingerprint import mark, same_picture
 from foveola.images.given import Photograph, as_file
-from foveola.laterality import TWICE, Side, Sides, check_sides, shipped_sides
+from foveola.laterality import TWICE, Side, Sides, check_eye, check_sides, shipped_sides
 from foveola.learned import Ranker
 from foveola.looks import Looker, refused
 from foveola.people import EYES
@@ -204,6 +204,8 @@ class Retriever(Closing):
             subject=known_identifier(subject), collection=collection, eye=eye,
         )  # fmt: skip
         case = _merge(given, known[1] if known else None, doubted=self.doubts_subjects())
+        if eye is not None and not (known and known[1].eye == eye):  # the archive knows better
+            check_eye(data, eye, name)
         if pixels is None:
             pixels = decode(data, min_side=self.encoder.contract.min_side, name=name)
         with naming(name):

@@ -9,7 +9,7 @@ from foveola.cases import Case, Eye
 from foveola.encoders.compiling import WAITED_FOR
 from foveola.encoders.reader import Reader
 from foveola.images.decode import decode
-from foveola.laterality import shipped_sides
+from foveola.laterality import check_eye, shipped_sides
 from foveola.looks import Looker
 from foveola.matching import gallery, permission
 from foveola.matching.match import Matcher, MatchResult
@@ -63,6 +63,8 @@ class Models:
         """
         reader, looker = self.reader, self.looker
         side = reader.release.contract.min_side
+        for eye, data in photographs.items():
+            check_eye(data, eye, name(eye))
         pixels = {eye: decode(data, min_side=side, name=name(eye))
                   for eye, data in photographs.items()}  # fmt: skip
         sides = shipped_sides() if len(pixels) == len(EYES) else None
