@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from foveola.audit_log import FILE, Log, verify
+from foveola.server.audit import FILE, Log, verify
 
 
 def main(lines: int = 2000) -> None:

@@ -36,8 +36,8 @@ SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 # The longest files, which stay on one worker each: begun first, none of them is waited for alone.
 LONGEST = ("training/test_run.py", "training/test_compare.py", "matching/test_match.py",
-           "training/test_reading_export.py", "cli/test_cli.py", "service/test_marker.py",
-           "service/test_guide.py", "pacs/test_orthanc.py")  # fmt: skip
+           "training/test_reading_export.py", "cli/test_cli.py", "server/test_marker.py",
+           "server/test_guide.py", "server/dicom/test_orthanc.py")  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

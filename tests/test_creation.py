@@ -9,12 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from foveola.archive import Archive, database
-from foveola.backup import backup
 from foveola.encoders.release import DEFAULT, find
 from foveola.errors import ArchiveError
 from foveola.indexing import open_archive
 from foveola.report.pages import write_page
 from foveola.resources import beside
+from foveola.server.maintenance.backup import backup
 
 MANY = 6
 

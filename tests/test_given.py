@@ -142,14 +142,14 @@ def test_too_small_an_array_is_told_like_too_small_a_file(retriever):
 
 # Paths
 
-PARTS = ("foveola", "foveola.accounts", "foveola.archive", "foveola.audit_log",
+PARTS = ("foveola", "foveola.server.auth", "foveola.archive", "foveola.server.audit",
          "foveola.phantom", "foveola.regions", "foveola.report", "foveola.retrieval")  # fmt: skip
 NAMED = {
     "foveola.datasets.adapters": ("adapt", "read_dataset"),
     "foveola.datasets.manifest": ("read_sources",),
     "foveola.datasets.split_files": ("SplitFiles",),
     "foveola.matching.match": ("Matcher",),
-    "foveola.study": ("new_study", "open_study"),
+    "foveola.server.study": ("new_study", "open_study"),
     "foveola.training.start": ("train",),
     "foveola.training.compare": ("compare",),
 }

@@ -21,11 +21,11 @@ from foveola.datasets.manifest import Manifest
 from foveola.datasets.split_files import Entry as Line
 from foveola.datasets.splits import split_by_subject
 from foveola.errors import NoCaseError
-from foveola.forget import commitment, forget
 from foveola.indexing import add_missing
 from foveola.retrieval import Retriever
-from foveola.service import create_app
-from foveola.upkeep import remove_cases
+from foveola.server import create_app
+from foveola.server.maintenance import remove_cases
+from foveola.server.maintenance.forget import commitment, forget
 
 PLAIN = "M\u00fcller 2042"
 SPELT = {

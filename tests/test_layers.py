@@ -17,8 +17,8 @@ FLOORS = (
     ("client",),
     ("models", "losses", "relevance"),
     ("images",),
-    ("config", "datasets", "archive", "people", "words", "accounts", "audit_log"),
-    ("evaluation", "phantom", "encoders", "overview", "people_search", "study", "trust"),
+    ("config", "datasets", "archive", "people", "words"),
+    ("evaluation", "phantom", "encoders", "overview", "people_search", "trust"),
     ("learned", "looks", "laterality", "index"),
     (
         "training",
@@ -30,9 +30,8 @@ FLOORS = (
         "explain",
         "report",
     ),
-    ("matching", "regions", "pacs"),
-    ("upkeep",),
-    ("service", "demo", "forget", "backup"),
+    ("matching", "regions"),
+    ("server", "demo"),  # all that needs a network, an account, an audit log or a PACS
     ("__init__",),  # the public names of `import foveola`
     ("cli",),
     ("__main__",),
@@ -161,6 +160,16 @@ def test_the_check_reads_the_whole_tree():
     ]
     assert "foveola.errors" in seen
     assert "torch" in seen
+
+
+def test_the_library_does_not_know_the_server():
+    named = {
+        path.relative_to(SOURCE).parts[1]
+        for path in (SOURCE / "foveola").rglob("*.py")
+        for used in _imports(path, path.relative_to(SOURCE), SOURCE)
+        if used.target.startswith("foveola.server")
+    }
+    assert named == {"server", "cli"}
 
 
 def test_no_part_stands_on_two_floors():

@@ -17,7 +17,7 @@ from foveola.indexing import add_missing
 from foveola.laterality import TWICE, check_sides, shipped_sides
 from foveola.reading import read_people, read_person
 from foveola.retrieval import Retriever
-from foveola.service import create_app
+from foveola.server import create_app
 from told import tell
 
 SAME = "both photographs seem to show a (left|right) eye; give one of each eye, or one eye alone"

@@ -25,11 +25,11 @@ from pathlib import Path
 import httpx
 import numpy as np
 
-from foveola.accounts import Accounts
-from foveola.audit_log import read
 from foveola.datasets.manifest import Manifest
 from foveola.indexing import add_missing
 from foveola.phantom import generate
+from foveola.server.audit import read
+from foveola.server.auth import Accounts
 
 MOST = 1_500_000_000  # bytes of resident memory
 SLOWEST = 30.0  # seconds that the member may have to wait

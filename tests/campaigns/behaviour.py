@@ -108,7 +108,7 @@ def rest(folder: Path) -> dict[str, Any]:
     from fastapi.testclient import TestClient
 
     import foveola.encoders
-    from foveola.service import create_app
+    from foveola.server import create_app
 
     files = {"photograph": (folder / IMAGE).read_bytes()}
     eyes = {"left": (folder / IMAGE).read_bytes(), "right": (folder / FELLOW).read_bytes()}

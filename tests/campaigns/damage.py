@@ -23,9 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from foveola import trust
-from foveola.accounts import Accounts
 from foveola.archive import Archive
-from foveola.audit_log import Log, read, verify
 from foveola.datasets.manifest import Manifest
 from foveola.encoders.encoder import Encoder
 from foveola.encoders.release import read_release
@@ -40,6 +38,8 @@ from foveola.regions import Box, RegionSearch, search, switch_on
 from foveola.regions.search import Local
 from foveola.relevance.prior import load_priors
 from foveola.retrieval import Query, Retriever
+from foveola.server.audit import Log, read, verify
+from foveola.server.auth import Accounts
 
 TELLING = (permission.UNREADABLE, permission.MISSING, "is damaged", "can't be read")
 REGION = Box(0.4, 0.4, 0.1, 0.1)

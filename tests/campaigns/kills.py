@@ -28,10 +28,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from click.testing import CliRunner
 
 from foveola.archive import Archive
-from foveola.audit_log import FILE, Log, read, verify
 from foveola.cli.commands import main as cli
 from foveola.matching import decisions, gallery, permission
-from foveola.pacs.spool import Spool
+from foveola.server.audit import FILE, Log, read, verify
+from foveola.server.dicom.spool import Spool
 
 TRAINING = """
 name = "tiny"
@@ -131,7 +131,7 @@ def appending(write: Callable[[Path, int], object]) -> Act:
 def _post(place: Path, say: Callable[[object], None]) -> int:
     from fastapi.testclient import TestClient
 
-    from foveola.service import Settings, create_app
+    from foveola.server import Settings, create_app
 
     client = TestClient(create_app(place / "A", settings=Settings(rate=1e6, burst=1e6)))
     for number, photograph in enumerate(sorted((place.parent / "new").iterdir())[:4]):

@@ -9,11 +9,11 @@ from click.testing import CliRunner
 
 from commands import foveola
 from foveola import accounts as part
-from foveola.accounts import Accounts
 from foveola.archive import Archive
-from foveola.audit_log import FILE, Log, head, read
 from foveola.cli import accounts as commands
 from foveola.cli.commands import main
+from foveola.server.audit import FILE, Log, head, read
+from foveola.server.auth import Accounts
 
 PASSWORD = "four plain words together"
 

@@ -9,7 +9,7 @@ from commands import foveola
 from foveola.archive import Archive
 from foveola.archive.records import Entry
 from foveola.cases import Case
-from foveola.study import Answer, Answers
+from foveola.server.study import Answer, Answers
 
 
 @pytest.fixture

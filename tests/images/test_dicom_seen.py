@@ -30,7 +30,7 @@ from foveola.errors import ImageError
 from foveola.images._dicom_frames import decode_frame
 from foveola.images._dicom_object import form_of, read_object
 from foveola.images.decode import Limits
-from foveola.pacs.deidentify import rewrite
+from foveola.server.dicom.deidentify import rewrite
 
 H = W = 64
 LIMITS = Limits()

@@ -3,7 +3,7 @@
 What is to go is written into the archive in the transaction that takes the cases from it, and
 stays there until it has gone from everywhere. So whatever comes in between, a kill or another
 process that is writing, the work can be finished by whoever opens the archive next
-(`foveola.upkeep.remove`).
+(`foveola.server.maintenance.remove`).
 """
 
 import contextlib

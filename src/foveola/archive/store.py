@@ -261,8 +261,8 @@ class Archive(Closing):
     ) -> Removal:
         """Take cases from the archive, and write down in the same transaction that they must go.
 
-        On return nothing finds them, and that is on the disk. `foveola.upkeep.remove` does the
-        rest. Errors as from `remove`.
+        On return nothing finds them, and that is on the disk. `foveola.server.maintenance.remove`
+        does the rest. Errors as from `remove`.
 
         Args:
             removal: how they are to go; its ids and rows are filled in.

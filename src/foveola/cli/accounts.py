@@ -10,9 +10,9 @@ import click
 from foveola.cli.output import json_option, one_line_errors, print_json, say
 
 if TYPE_CHECKING:
-    from foveola.accounts import Accounts, Role
+    from foveola.server.auth import Accounts, Role
 
-ROLES = ("viewer", "curator", "matcher", "admin")  # a test compares them with foveola.accounts
+ROLES = ("viewer", "curator", "matcher", "admin")  # a test compares them with foveola.server.auth
 archive_argument = click.argument(
     "archive", type=click.Path(file_okay=False, exists=True, path_type=Path)
 )
@@ -39,8 +39,8 @@ def add(archive: Path, name: str, role: "Role", as_json: bool) -> None:
 
     Its password is asked for, or read as a line from stdin where that is no terminal.
     """
-    from foveola.accounts import Accounts
     from foveola.archive import Archive
+    from foveola.server.auth import Accounts
 
     Archive.open(archive, read_only=True).close()  # accounts stand beside an archive only
     password = _password()
@@ -154,7 +154,7 @@ def revoke(archive: Path, number: int, as_json: bool) -> None:
 
 
 def _opened(archive: Path) -> "Accounts":
-    from foveola.accounts import Accounts
+    from foveola.server.auth import Accounts
 
     return Accounts(archive)
 
@@ -171,8 +171,8 @@ def _done(
     archive: Path, action: str, about: str, said: str, *, as_json: bool, **values: str | int
 ) -> None:
     """Log what was done, and say it."""
-    from foveola.audit_log import Log
-    from foveola.audit_log.chain import operator
+    from foveola.server.audit import Log
+    from foveola.server.audit.chain import operator
 
     Log(archive).append(operator(), action, about=about)
     say({"archive": str(archive), "done": action, **values}, said, as_json=as_json)

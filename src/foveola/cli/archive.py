@@ -133,7 +133,7 @@ def remove(
     The photographs themselves are not touched, but for those that the archive keeps itself
     because they were sent to its service.
     """
-    from foveola.upkeep import remove_cases
+    from foveola.server.maintenance import remove_cases
 
     if (image is None) == (subject is None):
         raise click.UsageError("give either --image or --subject")

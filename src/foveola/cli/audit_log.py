@@ -31,7 +31,7 @@ def verify(archive: Path, head: str | None, as_json: bool) -> None:
 
     What was cut off its end, or a log made anew, only shows against a head kept elsewhere.
     """
-    from foveola.audit_log import verify as check
+    from foveola.server.audit import verify as check
 
     found = check(archive, head)
     if as_json:
@@ -53,14 +53,14 @@ def verify(archive: Path, head: str | None, as_json: bool) -> None:
 @one_line_errors
 def head(archive: Path, as_json: bool) -> None:
     """Print the hash of the last line, to be kept where the archive's keepers can't change it."""
-    from foveola.audit_log import head as last
+    from foveola.server.audit import head as last
 
     found = last(archive)
     say({"archive": str(archive), "head": found}, found, as_json=as_json)
 
 
 def _time(_: click.Context, __: click.Parameter, text: str | None) -> str | None:
-    from foveola.audit_log import time_of
+    from foveola.server.audit import time_of
 
     try:
         return None if text is None else time_of(text)
@@ -81,7 +81,7 @@ def show(
     as_json: bool,
 ) -> None:  # fmt: skip
     """List what was seen, by whom and when, oldest first; with --json one object a line."""
-    from foveola.audit_log import read
+    from foveola.server.audit import read
 
     for seen in read(archive, case=case, account=account, since=since, until=until):
         if as_json:

@@ -107,7 +107,7 @@ def finish_what_was_begun(command: str, archive: object) -> None:
     if command in FINISHING:
         click.echo("A removal that was interrupted is finished first.", err=True)
         return
-    from foveola.upkeep import finish_removals
+    from foveola.server.maintenance import finish_removals
 
     with suppress(FoveolaError, OSError):
         if count := finish_removals(archive, wait=False):

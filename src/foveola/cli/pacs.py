@@ -33,7 +33,7 @@ from foveola.cli.startup import import_openvino_runtime
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from foveola.pacs.pull import New, Pulled
+    from foveola.server.dicom.pull import New, Pulled
 
 
 @click.group(epilog="Example: foveola pacs listen archive/ --allow ORTHANC")
@@ -87,9 +87,9 @@ def listen(
             "let the firewall through nobody else: an AE title is no password"
         )
     with quiet():
-        from foveola.pacs.node import SYNTAXES, Node, NodeSettings
-        from foveola.pacs.spool import Spool
-        from foveola.pacs.worker import Worker
+        from foveola.server.dicom.node import SYNTAXES, Node, NodeSettings
+        from foveola.server.dicom.spool import Spool
+        from foveola.server.dicom.worker import Worker
 
         settings = NodeSettings(
             host=host, port=port, ae_title=ae, allowed=allow, object_bytes=object_mb << 20,
@@ -166,8 +166,8 @@ def pull(
     How far the PACS was read is remembered, and no image is taken twice.
     """
     with quiet():
-        from foveola.pacs.pull import Point, by_changes, by_query, has_changes
-        from foveola.pacs.pull import pull as fetch
+        from foveola.server.dicom.pull import Point, by_changes, by_query, has_changes
+        from foveola.server.dicom.pull import pull as fetch
 
         service = web_service(url, credentials, ca, clear=clear, object_mb=object_mb)
         to = answer_to and receiver(
@@ -257,10 +257,10 @@ def answer(
         raise click.UsageError("give either --case or --sop")
     with quiet():
         import_openvino_runtime()
-        from foveola.pacs.answer import answer as reply
-        from foveola.pacs.answer import case_of
-        from foveola.pacs.pseudonyms import Pseudonyms
         from foveola.retrieval import Retriever
+        from foveola.server.dicom.pseudonyms import Pseudonyms
+        from foveola.server.dicom.report_sender import answer as reply
+        from foveola.server.dicom.report_sender import case_of
 
         receiving = receiver(to, ae, credentials, ca, clear=clear, object_mb=object_mb)
         names = pseudonyms_of(place_of(archive, folder), pseudonyms)

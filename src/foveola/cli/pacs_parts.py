@@ -18,11 +18,11 @@ from foveola.cli.startup import import_openvino_runtime
 from foveola.errors import FoveolaError, ImageError, MissingExtraError
 
 if TYPE_CHECKING:
-    from foveola.pacs.answer import Answered, Receiver
-    from foveola.pacs.answers import Answers
-    from foveola.pacs.intake import Intake, Taken
-    from foveola.pacs.pull import Pulled
-    from foveola.pacs.web import Pacs
+    from foveola.server.dicom.answers import Answers
+    from foveola.server.dicom.intake import Intake, Taken
+    from foveola.server.dicom.pull import Pulled
+    from foveola.server.dicom.report_sender import Answered, Receiver
+    from foveola.server.dicom.web import Pacs
 
 F = TypeVar("F", bound=Callable[..., Any])
 # Their messages quote what is in a tag.
@@ -85,14 +85,14 @@ def owed_answers(
     link: str | None,
 ) -> "Iterator[Answers]":
     """Which reports are to be sent; none where nobody is named to get them."""
-    from foveola.pacs.answers import Answers
+    from foveola.server.dicom.answers import Answers
 
     if to is None:
         yield Answers(place / "answers", None, complain)
         return
-    from foveola.pacs.answer import answer
-    from foveola.pacs.report import case_link
     from foveola.retrieval import Retriever
+    from foveola.server.dicom.report import case_link
+    from foveola.server.dicom.report_sender import answer
 
     case_link(link, 0)  # told now, not with the first photograph
     with Retriever.open(archive) as retriever:
@@ -102,14 +102,14 @@ def owed_answers(
 
 def place_of(archive: Path, folder: Path | None) -> Path:
     """Folder of what comes from a PACS and is not the archive."""
-    from foveola.pacs import place_of as usual
+    from foveola.server.dicom import place_of as usual
 
     return folder or usual(archive)
 
 
 def pseudonyms_of(folder: Path, file: Path | None) -> Path:
     """The file that knows who is who."""
-    from foveola.pacs import PSEUDONYMS
+    from foveola.server.dicom import PSEUDONYMS
 
     return file or folder / PSEUDONYMS
 
@@ -117,7 +117,7 @@ def pseudonyms_of(folder: Path, file: Path | None) -> Path:
 def open_intake(archive: Path, folder: Path, pseudonyms: Path | None) -> "Intake":
     """What takes objects into the archive."""
     import_openvino_runtime()
-    from foveola.pacs.intake import Intake
+    from foveola.server.dicom.intake import Intake
 
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     intake = Intake(archive, folder / "store", pseudonyms_of(folder, pseudonyms))
@@ -142,8 +142,8 @@ def web_service(
     url: str, credentials: Path | None, ca: Path | None, *, clear: bool, object_mb: int
 ) -> "Pacs":
     """The PACS by DICOMweb."""
-    from foveola.pacs.access import Credentials
-    from foveola.pacs.web import Pacs
+    from foveola.server.dicom.access import Credentials
+    from foveola.server.dicom.web import Pacs
 
     return Pacs(url, Credentials.load(credentials), authority=ca, clear=clear,
                 answer_bytes=object_mb << 20)  # fmt: skip
@@ -154,7 +154,7 @@ def receiver(
 ) -> "Receiver":
     """The PACS that gets a report, by DICOMweb or as a node."""
     if to.startswith("dicom://"):
-        from foveola.pacs.peer import Peer
+        from foveola.server.dicom.peer import Peer
 
         return Peer(to, ae)
     return web_service(to, credentials, ca, clear=clear, object_mb=object_mb)

@@ -13,8 +13,8 @@ import click
 
 from foveola.cli.output import json_option, one_line_errors, say
 from foveola.cli.startup import prepare_service, service_is_ready
-from foveola.service.limits import CONNECTIONS, EVERYBODY, Shares
-from foveola.service.opening import Opening
+from foveola.server.limits import CONNECTIONS, EVERYBODY, Shares
+from foveola.server.startup import Opening
 
 if TYPE_CHECKING:
     import uvicorn
@@ -88,7 +88,7 @@ def serve(
     def make() -> "FastAPI":
         retriever = prepare_service(archive)
         from foveola.learned import unlearnt
-        from foveola.service import Settings, create_app
+        from foveola.server import Settings, create_app
 
         settings = Settings(
             host_names=own, behind_proxy=behind_proxy, rate=rate, burst=15 * rate,
@@ -121,7 +121,7 @@ def serve(
 
 
 def _impatient(*arguments: Any, **named: Any) -> Any:
-    from foveola.service.patience import Impatient
+    from foveola.server.timeouts import Impatient
 
     return Impatient(*arguments, **named)
 
@@ -131,8 +131,8 @@ def _server(
 ) -> "uvicorn.Server":
     import uvicorn
 
-    from foveola.service.logs import LOGS
-    from foveola.service.patience import HEAD_BYTES
+    from foveola.server.logs import LOGS
+    from foveola.server.timeouts import HEAD_BYTES
 
     config = uvicorn.Config(
         app, log_level="warning", log_config=LOGS, http=protocol, ws="none", lifespan="on",
@@ -186,7 +186,7 @@ def _listening(host: str, port: int) -> socket.socket:
 
 def _refuse_open_doors(archive: Path, host: str) -> None:
     """Keep an archive without accounts on this computer, and one without any left shut."""
-    from foveola.accounts import FILE, Accounts
+    from foveola.server.auth import FILE, Accounts
 
     if not (archive / FILE).exists():
         if not is_loopback(host):

@@ -71,7 +71,7 @@ def prepare_service(archive: Path) -> "Retriever":
     import_openvino_runtime()
     from foveola.retrieval import Retriever
 
-    retriever = Retriever.open(archive.absolute())  # as `foveola.service.create_app` wants it
+    retriever = Retriever.open(archive.absolute())  # as `foveola.server.create_app` wants it
     threading.Thread(target=_warm, args=(retriever,), name="warming ahead").start()
     return retriever
 

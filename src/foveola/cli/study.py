@@ -34,7 +34,7 @@ def new(
 ) -> None:  # fmt: skip
     """Draw a study from ARCHIVE into FOLDER."""
     from foveola.archive import Archive
-    from foveola.study import new_study
+    from foveola.server.study import new_study
 
     with Archive.open(archive, read_only=True) as opened:
         made = new_study(opened, folder, queries=queries, shown=shown, controls=controls,
@@ -56,7 +56,7 @@ def new(
 @one_line_errors
 def export(folder: Path, out: Path | None, as_json: bool) -> None:
     """Write the answers as CSV for multi-reader multi-case analysis."""
-    from foveola.study import open_study, to_csv
+    from foveola.server.study import open_study, to_csv
 
     text = to_csv(open_study(folder))
     rows = list(csv.DictReader(io.StringIO(text)))

@@ -45,7 +45,7 @@ from foveola.trust.calibration import label_values
 from foveola.trust.sentences import of_doubt
 
 _NONE = Marks()
-CAMERA = "camera"  # the column that `foveola.pacs` fills from the headers
+CAMERA = "camera"  # the column that `foveola.server.dicom` fills from the headers
 MOST_CAMERAS = 10_000
 _SENT = "sent:"  # begins the path of a photograph that came without one
 

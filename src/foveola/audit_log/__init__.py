@@ -1,6 +1,0 @@
-"""The audit log of an archive: who saw which case, each line chained to the one before."""
-
-from foveola.audit_log.chain import FILE, Log, Seen
-from foveola.audit_log.check import Verified, head, read, time_of, verify
-
-__all__ = ["FILE", "Log", "Seen", "Verified", "head", "read", "time_of", "verify"]

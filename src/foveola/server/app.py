@@ -1,0 +1,167 @@
+"""The service as an ASGI application."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartParser
+
+from foveola.errors import FoveolaError
+from foveola.overview import Overviews
+from foveola.resources import AnyPath
+from foveola.retrieval import Retriever
+from foveola.server.api import cases as cases_api
+from foveola.server.api import jobs as jobs_api
+from foveola.server.api import matching as matching_api
+from foveola.server.api import metrics as metrics_api
+from foveola.server.api import reading as reading_api
+from foveola.server.api import search as search_api
+from foveola.server.audit.chain import operator
+from foveola.server.auth.middleware import Gate
+from foveola.server.auth.policies import Plan
+from foveola.server.auth.service import Keeper, Settings
+from foveola.server.errors import headers_of, nameless, status_of
+from foveola.server.guard import Next, with_headers
+from foveola.server.metrics import Measured, Metrics
+from foveola.server.services.changes import Changes
+from foveola.server.services.matching import Identity
+from foveola.server.services.reading import Both
+from foveola.server.services.search import Desk
+from foveola.server.study import open_study
+from foveola.server.web import (
+    exports,
+    login,
+    matching,
+    occlusion,
+    overview,
+    reading,
+    regions,
+    search,
+)
+from foveola.server.web import (
+    study as study_pages,
+)
+
+UPLOAD_MB = 64
+MultiPartParser.spool_max_size = 0  # a photograph that is sent stays in memory, however large
+STATIC = Path(__file__).with_name("web") / "static"
+# An agent of OpenTelemetry that happens to be on this computer is told no address of a page (it has
+# a case's number in it) and no fault's text. Older FastAPIs have no telemetry and ignore this.
+SILENT: Any = dict.fromkeys(
+    ("tracing", "metrics", "logs", "operation_spans", "auto_configure"), False
+)
+ROUTED = (
+    login,
+    search,
+    reading,
+    exports,
+    matching,
+    overview,
+    study_pages,
+    search_api,
+    cases_api,
+    jobs_api,
+    matching_api,
+    metrics_api,
+    reading_api,
+    regions,
+    occlusion,
+)
+
+
+def create_app(
+    archive: AnyPath,
+    *,
+    upload_mb: int = UPLOAD_MB,
+    import_root: AnyPath | None = None,
+    study: AnyPath | None = None,
+    settings: Settings | None = None,
+    retriever: Retriever | None = None,
+) -> FastAPI:
+    """The page and the interface on one archive.
+
+    Args:
+        archive: its folder; opened at once, so that a fault shows before anything listens.
+        upload_mb: largest photograph that may be sent, in megabytes.
+        import_root: folder on this computer that a job may import from; None forbids it.
+        study: folder of a reader study to be answered; None for none.
+        settings: how its doors stand; without, it answers to any host name.
+        retriever: of the archive, where it was opened already, by an absolute path; the service
+            closes it.
+
+    Raises:
+        ArchiveError, EncoderError: the archive can't be opened.
+        StudyError: the study can't be opened, or was made from the archive of another encoder.
+        AccessError: it has accounts, and they can't be read or the audit log not written.
+        ValueError: a route has no line in DOORS.
+    """
+    archive = Path(archive).absolute()  # no other word of a refusal is it: `nameless`
+    sessions = None if study is None else study_pages.Sessions(open_study(Path(study).absolute()))
+    keeper = Keeper(archive, settings or Settings())
+    metrics = Metrics()
+    desk = Desk(retriever or Retriever.open(archive), metrics)
+    if sessions is not None:
+        sessions.study.check(desk.retriever.archive)
+    changes = Changes(desk, None if import_root is None else Path(import_root))
+    metrics.watch(cases=lambda: len(desk.retriever.archive), jobs=changes.jobs.length)
+    if keeper.accounts is not None:
+        keeper.log.append(operator(), "serve")
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        changes.start()
+        yield
+        changes.close()
+        desk.close()
+        keeper.close()
+
+    app = FastAPI(
+        title="Foveola", summary="Similar-case search for retinal photographs",
+        version=search_api.VERSION, docs_url=None, redoc_url=None, openapi_url="/api/openapi.json",
+        lifespan=lifespan, telemetry=SILENT,
+    )  # fmt: skip
+    app.state.desk, app.state.keeper = desk, keeper
+    app.state.changes, app.state.metrics = changes, metrics
+    app.state.both, app.state.identity = Both(desk), Identity(desk)
+    app.state.study = sessions
+    app.state.overviews = Overviews(desk.retriever.archive)
+    for part in ROUTED:  # include_router would make each route a second time, a fifth of a start
+        app.router.routes.extend(part.router.routes)
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    app.add_exception_handler(FoveolaError, _explained)
+    app.add_exception_handler(HTTPException, _explained)
+    app.add_exception_handler(RequestValidationError, _explained)
+
+    app.add_middleware(Gate, keeper=keeper, plan=Plan(app), answer=answer, upload_mb=upload_mb)
+
+    @app.middleware("http")
+    async def guarded(request: Request, following: Next) -> Response:
+        return with_headers(request, await following(request))
+
+    app.add_middleware(Measured, metrics=metrics)
+    return app
+
+
+async def _explained(request: Request, error: Exception) -> Response:
+    """One sentence, as JSON to a program and as a page to a person."""
+    if isinstance(error, HTTPException):
+        return answer(request, error.status_code, str(error.detail))
+    if isinstance(error, RequestValidationError):
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"] if part not in ("body", "query"))
+        return answer(request, 422, f"{where}: {first['msg']}" if where else str(first["msg"]))
+    return answer(request, status_of(error), str(error))
+
+
+def answer(request: Request, status: int, sentence: str) -> Response:
+    """A refusal."""
+    sentence = nameless(sentence, request.app.state.desk.retriever.archive.folder)
+    if request.url.path.startswith("/api/"):
+        return JSONResponse({"detail": sentence}, status, headers_of(status))
+    return search.refusal(request, status, sentence)

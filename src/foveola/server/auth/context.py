@@ -1,0 +1,100 @@
+"""Who asks, and what is shown to them: one `Visit` for each request, known wherever it leads."""
+
+import hmac
+from collections.abc import Iterable
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from typing import Any
+
+from markupsafe import Markup
+
+from foveola.server.auth import Role, allowed
+
+FIELD, HEADER = "csrf", "x-csrf-token"
+NAMES = frozenset({"image", "path"})  # columns that nobody sees over a network
+NAMED, SMALL, LARGE = 0, 1, 2  # a case's number, its record and small picture, its whole picture
+
+
+@dataclass
+class Visit:
+    """One request.
+
+    Attributes:
+        account: name; empty where the archive has no accounts.
+        role: of the account; nobody is kept from anything where there are no accounts.
+        csrf: what a form of this session has to bring; empty without a session.
+        shown: the cases in the answer by their ids, in the order in which they were looked up,
+            and how each is shown: NAMED, SMALL or LARGE.
+    """
+
+    account: str = ""
+    role: Role = "admin"
+    csrf: str = ""
+    shown: dict[int, int] = field(default_factory=dict)
+
+
+_visit: ContextVar[Visit | None] = ContextVar("visit", default=None)
+
+
+def begin(visit: Visit) -> None:
+    """From here on this request is that visit."""
+    _visit.set(visit)
+
+
+def saw(ids: Iterable[int], size: int = SMALL) -> None:
+    """Note that the answer shows these cases, and how; the audit log will say so."""
+    if (visit := _visit.get()) is not None:
+        for id_ in map(int, ids):
+            visit.shown[id_] = max(size, visit.shown.get(id_, NAMED))
+
+
+def account() -> str:
+    """Who asks; empty where the archive has no accounts, or nobody logged in."""
+    visit = _visit.get()
+    return visit.account if visit else ""
+
+
+def may(role: Role) -> bool:
+    """Whether whoever asks may do what needs a role; for what a page offers."""
+    visit = _visit.get()
+    return visit is None or allowed(visit.role, role)
+
+
+def may_match() -> bool:
+    """Whether whoever asks may tell people apart: others learn nobody's pseudonym."""
+    return may("matcher")
+
+
+def hidden_columns() -> frozenset[str]:
+    """Columns that no condition of theirs may name; it would be answered letter by letter."""
+    return NAMES if may_match() else NAMES | {"subject"}
+
+
+def discreet(found: Any) -> Any:
+    """What was found, without what confirms a photograph or a person to who may not match."""
+    if may_match():
+        return found
+    held = () if isinstance(found.in_archive, tuple) else None
+    return replace(found, in_archive=held, excluded_same_subject=None, considered=None)
+
+
+def csrf_token() -> str:
+    """What a request of this session that changes something has to bring."""
+    visit = _visit.get()
+    return visit.csrf if visit else ""
+
+
+def csrf() -> Markup:
+    """The hidden field of a form; nothing where there is no session."""
+    token = csrf_token()
+    return (
+        Markup('<input type="hidden" name="{}" value="{}">').format(FIELD, token)
+        if token
+        else Markup()
+    )
+
+
+def csrf_of(secret: str) -> str:
+    """The token that belongs to a session; who lacks its cookie can't make it."""
+    return hmac.new(secret.encode(), b"csrf", sha256).hexdigest()

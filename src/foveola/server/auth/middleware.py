@@ -1,0 +1,234 @@
+"""What every request passes before any of its body is believed.
+
+Host name, origin, who asks, how often, whether they may, and the token of the form; then the
+audit log, before the first byte of the answer leaves.
+"""
+
+import math
+from collections.abc import Callable
+from hmac import compare_digest
+from urllib.parse import quote
+
+import anyio
+import anyio.to_thread
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from foveola.errors import AccessError
+from foveola.server.auth import allowed
+from foveola.server.auth.context import HEADER, Visit, begin
+from foveola.server.auth.policies import Door, Plan
+from foveola.server.auth.service import Keeper, bearer
+from foveola.server.body import Body
+from foveola.server.headers import host_name
+from foveola.server.limits import EVERYBODY, Buckets, Shares
+from foveola.server.web.texts import texts
+
+SAFE = ("GET", "HEAD", "OPTIONS")
+QUEUE, QUEUE_SECONDS = 64, 20.0  # searches that may wait for others, and how long
+LOG_IN_BYTES = 8_000  # that may be sent by who is not known yet
+CLOSE = {"Connection": "close"}  # of an answer to what is still being sent
+Answer = Callable[[Request, int, str], Response]
+
+
+class Gate:
+    """Middleware around the whole service.
+
+    Args:
+        app: what lies behind.
+        keeper: knows who asks.
+        plan: of the routes.
+        answer: makes a refusal of a request, a status and a sentence.
+        upload_mb: largest photograph that may be sent, in megabytes.
+    """
+
+    def __init__(
+        self, app: ASGIApp, keeper: Keeper, plan: Plan, answer: Answer, upload_mb: int
+    ) -> None:
+        self._app, self._keeper, self._plan, self._answer = app, keeper, plan, answer
+        settings, self._upload_mb = keeper.settings, upload_mb
+        self._buckets = Buckets(settings.rate, settings.burst)
+        most = max(settings.body_bytes, 4_000_000 * upload_mb)
+        self._bodies = Shares(most, most // 2)
+        self._inside = Shares(EVERYBODY, settings.connections)
+        self._slots = anyio.Semaphore(settings.searches)
+        self._waiting = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request pass, or answer it."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        if scope["type"] != "http":
+            raise HTTPException(403)  # there is no other kind of route
+        request = Request(scope)
+        begin(Visit(role="viewer"))
+        body = Body(request, receive, self._keeper.settings.body_seconds)
+        address = self._keeper.address(request)
+        known = self._inside.take(address)
+        try:
+            if not known:  # behind a proxy its connections can't be told apart, but these can
+                raise HTTPException(503, texts()("doors.full"), {"Retry-After": "5"})
+            await self._enter(request, body, send)
+        except HTTPException as error:
+            refusal = self._answer(request, error.status_code, error.detail)
+            refusal.headers.update(error.headers or {})
+            await refusal(scope, body, send)
+        except AccessError as error:
+            await self._answer(request, 503, str(error))(scope, body, send)
+        finally:
+            body.release()
+            if known:
+                self._inside.give(address)
+
+    async def _enter(self, request: Request, body: Body, send: Send) -> None:
+        keeper = self._keeper
+        self._check_host(request)
+        self._check_origin(request)
+        door = self._plan.find(request.method, request.scope["path"]) or Door()
+        self._check_size(request, door)
+        visit = await anyio.to_thread.run_sync(keeper.visit, request)
+        closed = keeper.accounts is not None
+        who = visit.account if visit and visit.account else keeper.address(request)
+        if closed:
+            self._check_rate(who)
+        body.charge(self._bodies, who)
+        if visit is None:
+            if door.role is not None:
+                await self._unknown(request)(request.scope, body, send)
+                return
+            visit = Visit(role="viewer")
+        begin(visit)
+        if closed and door.role is not None:
+            if not allowed(visit.role, door.role):
+                raise HTTPException(403, texts()("doors.may_not", role=door.role))
+            await self._check_form(request, visit, body)
+        logged = closed and door.action
+        behind = self._logged(request, visit, door, send) if logged else send
+        await self._pass(request.scope, body, behind, door)
+
+    def _check_host(self, request: Request) -> None:
+        """A page elsewhere whose name was pointed at this address must not speak to us."""
+        names = self._keeper.settings.host_names
+        if names is not None and host_name(request.headers.get("host", "")) not in names:
+            raise HTTPException(421, texts()("doors.host"))
+
+    def _check_origin(self, request: Request) -> None:
+        """Nothing is changed on behalf of another site's page; a program says no origin."""
+        if request.method in SAFE:
+            return
+        site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
+        host = request.headers.get("host", "").lower()
+        if site is not None:  # the browser's own word; sent over TLS and to this computer
+            foreign = site not in ("same-origin", "none")
+        else:
+            foreign = origin is not None and origin.lower().partition("://")[2] != host
+        if foreign:
+            raise HTTPException(403, texts()("doors.origin"))
+
+    def _check_size(self, request: Request, door: Door) -> None:
+        """What has a body says how long it is, before any of it is read."""
+        said = request.headers.get("content-length")
+        endless = "transfer-encoding" in request.headers
+        if request.method in (*SAFE, "DELETE"):
+            if endless or said not in (None, "0"):
+                raise HTTPException(400, texts()("error.no_body", method=request.method), CLOSE)
+            return
+        if endless or said is None or not said.isdecimal():
+            raise HTTPException(411, texts()("error.no_length"), CLOSE)
+        if door.role is None and int(said) > LOG_IN_BYTES:
+            raise HTTPException(413, texts()("error.long_form"))
+        if int(said) > self._upload_mb * 1_000_000 + 10_000:
+            raise HTTPException(413, texts()("error.too_large", limit=self._upload_mb))
+
+    def _check_rate(self, key: str) -> None:
+        if wait := self._buckets.take(key):
+            headers = {"Retry-After": str(math.ceil(wait))}
+            raise HTTPException(429, texts()("doors.often"), headers)
+
+    async def _check_form(self, request: Request, visit: Visit, body: Body) -> None:
+        if request.method in SAFE or bearer(request) is not None:
+            return
+        brought = request.headers.get(HEADER) or await body.token()
+        if not visit.csrf or not same(brought, visit.csrf):
+            raise HTTPException(403, texts()("doors.form"))
+
+    def _unknown(self, request: Request) -> Response:
+        """A browser is shown where to log in; a program, or a part of a page, is told."""
+        asks_page = "text/html" in request.headers.get("accept", "")
+        if request.method in SAFE and asks_page and "hx-request" not in request.headers:
+            asked = request.scope["path"] + ("?" + request.url.query if request.url.query else "")
+            where = "" if asked == "/" else "?next=" + quote(asked, safe="/")
+            return RedirectResponse("/login" + where, 303)
+        refusal = self._answer(request, 401, texts()("doors.unknown"))
+        refusal.headers["WWW-Authenticate"] = "Bearer"
+        if "hx-request" in request.headers:
+            refusal.headers["HX-Redirect"] = "/login"
+        return refusal
+
+    async def _pass(self, scope: Scope, body: Body, send: Send, door: Door) -> None:
+        if not door.heavy:
+            await self._app(scope, body, send)
+            return
+        await body.whole()  # who sends slowly keeps nobody from searching
+        release = await self._slot()
+
+        async def behind(message: Message) -> None:
+            release()  # made, and only to be sent
+            await send(message)
+
+        try:
+            await self._app(scope, body, behind)
+        finally:
+            release()
+
+    async def _slot(self) -> Callable[[], None]:
+        if self._waiting >= QUEUE:
+            raise HTTPException(503, texts()("doors.busy"), {"Retry-After": "2"})
+        self._waiting += 1
+        try:
+            with anyio.fail_after(QUEUE_SECONDS):
+                await self._slots.acquire()
+        except TimeoutError:
+            raise HTTPException(503, texts()("doors.busy"), {"Retry-After": "2"}) from None
+        finally:
+            self._waiting -= 1
+        held = [True]
+
+        def release() -> None:
+            if held:
+                held.clear()
+                self._slots.release()
+
+        return release
+
+    def _logged(self, request: Request, visit: Visit, door: Door, send: Send) -> Send:
+        """Send nothing of a case before the log says who sees it; and nothing if it can't."""
+        refused = False
+
+        async def behind(message: Message) -> None:
+            nonlocal refused
+            if message["type"] == "http.response.start" and message["status"] < 400:
+                try:
+                    await anyio.to_thread.run_sync(self._record, visit, door)
+                except AccessError as error:
+                    refused = True
+                    await self._answer(request, 503, str(error))(request.scope, _nothing, send)
+            if not refused:
+                await send(message)
+
+        return behind
+
+    def _record(self, visit: Visit, door: Door) -> None:
+        self._keeper.record(visit, door.action, part=door.part)
+
+
+def same(one: str, other: str) -> bool:
+    """Compared in a time that tells nothing."""
+    return compare_digest(one.encode(), other.encode())
+
+
+async def _nothing() -> Message:
+    return {"type": "http.disconnect"}

@@ -1,0 +1,1 @@
+"""What pages and the interface for programs answer with: one function an answer."""

@@ -1,0 +1,195 @@
+"""Both eyes of a person: which is which, the people most like them, and what a reader says.
+
+Which is which is told from the pictures where that is sure, and asked where it is not.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foveola.cases import Eye
+from foveola.images.decode import decode
+from foveola.images.overlay import shares
+from foveola.laterality import SURE, Side, Sides, check_sides, shipped_sides
+from foveola.people import EYES
+from foveola.people_search import PersonResult
+from foveola.reading import Prepared, Reading, check_twice, prepare_eye, read_prepared
+from foveola.retrieval import check_two
+from foveola.server.auth.context import discreet, saw
+from foveola.server.services.pictures import Kept, heat
+from foveola.server.services.queries import Sent
+from foveola.server.services.search import NAME, Desk
+from foveola.server.services.tokens import Tokens
+
+OTHER: Mapping[Eye, Eye] = {"left": "right", "right": "left"}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two photographs of one person.
+
+    Attributes:
+        tokens: of each eye's photograph.
+        sure: probability that left and right are told rightly; None where somebody said it.
+    """
+
+    tokens: Mapping[Eye, str]
+    sure: float | None = None
+
+
+class Both:
+    """What is asked about two eyes at once. Safe to use from several threads.
+
+    Args:
+        desk: of the archive.
+    """
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+        self.pairs: Tokens[Pair] = Tokens()
+        self.unsaid: Tokens[tuple[str, ...]] = Tokens()  # two photographs, by their own tokens
+        self._readings: Kept[Reading] = Kept(64)
+
+    def receive(
+        self, files: Sequence[bytes], first: Eye | None, subject: str | None = None,
+        collection: str = "",
+    ) -> str:  # fmt: skip
+        """Read and keep one photograph, or two of fellow eyes; returns where they are shown.
+
+        Where nobody says which eye the first one is, the archive may know, or it is told from the
+        pictures; where these are not sure, that is the address where it is asked.
+
+        Raises:
+            ImageError: one is no photograph that can be used, or the two are not the left and the
+                right eye of a person.
+        """
+        eyes = [first, None if first is None else OTHER[first]]
+        sides = shipped_sides() if len(files) == len(EYES) else None
+        tokens = [
+            self._receive(data, eye, subject, collection, sides)
+            for data, eye in zip(files, eyes, strict=False)
+        ]
+        if len(tokens) == 1:
+            return f"/queries/{tokens[0]}"
+        sent = [each for token in tokens if (each := self.desk.queries.get(token)) is not None]
+        check_two(*(each.query for each in sent))
+        check_twice([self._prepared(each) for each in sent])
+        retinas = [each.query.side for each in sent if each.query.looks.comparable]
+        check_sides(dict(zip(EYES, retinas, strict=False)))  # whichever is which
+        if first is not None:
+            return self._pair(tokens, first)
+        told = self._first(sent)
+        return (
+            f"/eyes/{self.unsaid.put(tuple(tokens))}" if told is None else self.say(tokens, *told)
+        )
+
+    def say(self, tokens: Sequence[str], first: Eye, sure: float | None = None) -> str:
+        """Note which eye the first of two photographs shows; returns where they are shown."""
+        self._say(tokens, first)
+        return self._pair(tokens, first, sure)
+
+    def _pair(self, tokens: Sequence[str], first: Eye, sure: float | None = None) -> str:
+        pair = Pair({first: tokens[0], OTHER[first]: tokens[1]}, sure)
+        return f"/people/{self.pairs.put(pair)}"
+
+    def swap(self, pair: Pair) -> str:
+        """The same two with left and right exchanged; returns where they are shown."""
+        return self.say([pair.tokens["right"], pair.tokens["left"]], "left")
+
+    def sent(self, pair: Pair) -> dict[Eye, Sent] | None:
+        """Both photographs; None where one is not kept any more."""
+        found = {eye: self.desk.queries.get(pair.tokens[eye]) for eye in EYES}
+        kept = {eye: sent for eye, sent in found.items() if sent is not None}
+        return kept if len(kept) == len(EYES) else None
+
+    def people(self, sent: Mapping[Eye, Sent], k: int, where: str | None) -> PersonResult:
+        """The people most like these eyes.
+
+        Raises:
+            ArchiveError, FilterError, ImageError: as `Retriever.search_person` does.
+        """
+        asked = {eye: of.query for eye, of in sent.items()}
+        result: PersonResult = discreet(self.desk.retriever.answer_person(asked, k, where=where))
+        saw(id_ for hit in result.hits for id_ in hit.ids.values())
+        return result
+
+    def reading(self, sent: Mapping[Eye, Sent]) -> Reading:
+        """What the reader says of these eyes, or of the one there is.
+
+        Raises:
+            EncoderError: there is no reader.
+            ImageError: none shows a retina, or both are one photograph.
+        """
+        key = tuple((eye, of.query.digest) for eye, of in sorted(sent.items()))
+
+        def make() -> Reading:
+            eyes = {eye: self._prepared(of) for eye, of in sent.items()}
+            return read_prepared(self.desk.models.reader, eyes)
+
+        return self._readings.get(key, make)
+
+    def evidence(self, sent: Mapping[Eye, Sent], label: str, eye: Eye) -> bytes | None:
+        """Where a finding comes from in an eye, as a PNG; both eyes are on one scale."""
+        if not sent:
+            return None
+        reading = self.reading(sent)
+        if label not in reading.labels or eye not in reading.eyes:
+            return None
+        at = reading.labels.index(label)
+        maps = {side: of.evidence[at] for side, of in reading.eyes.items()}
+        most = max(0.0, *(float(values.max()) for values in maps.values()))
+        return heat(shares(maps[eye], most))
+
+    def _receive(
+        self, data: bytes, eye: Eye | None, subject: str | None, collection: str,
+        sides: Sides | None,
+    ) -> str:  # fmt: skip
+        token = self.desk.receive(data, eye, subject, collection, sides)
+        sent = self.desk.queries.get(token)
+        if sent is not None:
+            models = self.desk.models
+            size = models.reader.release.contract.min_side
+            pixels = decode(data, min_side=size, name=NAME)
+            made = prepare_eye(models.reader, pixels, models.looker)._replace(side=sent.query.side)
+            sent.prepared.get(None, lambda: made)
+        return token
+
+    def _prepared(self, sent: Sent) -> Prepared:
+        def make() -> Prepared:
+            models = self.desk.models
+            made = prepare_eye(models.reader, pixels(sent), models.looker)
+            return made._replace(side=sent.query.side)
+
+        return sent.prepared.get(None, make)
+
+    def _first(self, sent: Sequence[Sent]) -> tuple[Eye, float | None] | None:
+        """Which eye the first one is, and how sure that is; None where it has to be asked."""
+        known = [each.query.case.eye for each in sent]
+        sides = [each.query.side or Side("left", 0.5) for each in sent]  # without the rule
+        told = [side.eye if eye is None else eye for side, eye in zip(sides, known, strict=True)]
+        chances = [side.probability if eye is None else 1.0
+                   for side, eye in zip(sides, known, strict=True)]  # fmt: skip
+        sure = chances[0] * chances[1]
+        first = known[0] or (None if known[1] is None else OTHER[known[1]])
+        if first is not None:
+            return first, None
+        return (told[0], sure) if told[0] != told[1] and sure >= SURE else None
+
+    def _say(self, tokens: Sequence[str], first: Eye) -> None:
+        """Note which eye each shows, and describe it anew where its encoder turns left eyes."""
+        for token, eye in zip(tokens, (first, OTHER[first]), strict=True):
+            sent = self.desk.queries.get(token)
+            if sent is None or sent.query.id is not None:  # the archive knows better
+                continue
+            query = sent.query._replace(case=replace(sent.query.case, eye=eye))
+            encoder = self.desk.retriever.encoder
+            if encoder.contract.orient:
+                query = query._replace(descriptor=encoder.encode_photograph(pixels(sent), eye))
+            self.desk.queries.change(token, query)
+
+
+def pixels(sent: Sent) -> NDArray[np.uint8]:
+    """(H, W, 3), of a photograph that was sent."""
+    return decode(sent.picture.jpeg, name=NAME)

@@ -1,0 +1,281 @@
+"""What the requests to a service share: one archive, opened for reading, and its encoder."""
+
+import threading
+from concurrent.futures import Future
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foveola.archive.info import ArchiveInfo
+from foveola.cases import Case, Eye
+from foveola.encoders.parts import Parts
+from foveola.errors import ImageError
+from foveola.explain import removal_map
+from foveola.images.decode import decode, read_bytes, same_scale
+from foveola.images.overlay import shares
+from foveola.images.thumbnail import small
+from foveola.laterality import Sides
+from foveola.relevance.relevance import Order
+from foveola.retrieval import Marks, Query, Retriever, SearchResult
+from foveola.server.auth.context import LARGE, discreet, hidden_columns, may_match, saw
+from foveola.server.metrics import Metrics
+from foveola.server.services.models import Models
+from foveola.server.services.pictures import MOST, Kept, Picture, heat, picture
+from foveola.server.services.queries import Queries, Sent
+from foveola.server.web.filters import Chosen
+
+NAME = "the photograph"  # stands for the name of a file, which may be a patient's
+THUMBNAILS, PICTURES, MAPS = 4096, 64, 64
+Maps = NDArray[np.float32]
+
+
+class Desk:
+    """An archive with what is looked at in it. Safe to use from several threads.
+
+    Args:
+        retriever: of the archive; closed with the desk.
+        metrics: that count what is asked; new ones if None.
+    """
+
+    def __init__(self, retriever: Retriever, metrics: Metrics | None = None) -> None:
+        self.retriever = retriever
+        retriever.archive.hidden = hidden_columns
+        retriever.doubts_subjects = lambda: not may_match()
+        self.models = Models(self.retriever)
+        self.metrics = metrics or Metrics()
+        self.queries = Queries()
+        self._thumbnails: Kept[bytes | None] = Kept(THUMBNAILS)
+        self._pictures: Kept[Picture] = Kept(PICTURES)
+        self._features: Kept[Maps] = Kept(MAPS)
+        self._ids: NDArray[np.int64] | None = None
+        self._parting = threading.Lock()  # one request at a time: a compiled part is not shared
+        self._warm: Future[None] = Future()
+        self._warming = threading.Thread(target=self._warm_up, name="warming")
+        self._warming.start()
+
+    def _warm_up(self) -> None:
+        try:
+            self.retriever.warm()
+        except Exception as error:
+            self._warm.set_exception(error)
+        else:
+            self._warm.set_result(None)
+
+    def ready(self, seconds: float) -> bool:
+        """Whether a search would be answered without delay; waits for that as long as told.
+
+        Raises:
+            ArchiveError, EncoderError: it would not be, and why.
+        """
+        try:
+            self._warm.result(seconds)
+        except TimeoutError:
+            return False
+        return True
+
+    def close(self) -> None:
+        """Close the archive."""
+        self._warming.join()
+        self.models.close()
+        self.retriever.close()
+
+    def info(self) -> ArchiveInfo:
+        """What the archive holds."""
+        return self.retriever.archive.info()
+
+    def receive(
+        self, data: bytes, eye: Eye | None = None, subject: str | None = None,
+        collection: str = "", sides: Sides | None = None,
+    ) -> str:  # fmt: skip
+        """Read, encode and keep a photograph that was sent; returns its token.
+
+        Args:
+            data: the file.
+            eye: which it shows, where that is known.
+            subject: pseudonym of whose it is, whose photographs are left out of what is found.
+            collection: name space of that pseudonym.
+            sides: tells which eye it shows, where it is one of two.
+
+        Raises:
+            ImageError: it is no photograph that can be used.
+        """
+        pixels = decode(data, min_side=MOST, name=NAME)
+        once = same_scale(data, MOST, self.retriever.encoder.contract.min_side)
+        query = self.read(data, eye, subject, collection, pixels if once else None, sides)
+        return self.queries.put(query, pixels)
+
+    def read(
+        self, data: bytes, eye: Eye | None = None, subject: str | None = None,
+        collection: str = "", pixels: NDArray[np.uint8] | None = None, sides: Sides | None = None,
+    ) -> Query:  # fmt: skip
+        """The same without keeping it; `pixels` are given where they were decoded already."""
+        with self.metrics.reading():
+            return self.retriever.read(
+                data, NAME, subject=subject, collection=collection, eye=eye, pixels=pixels,
+                sides=sides,
+            )  # fmt: skip
+
+    def receive_case(self, id_: int) -> str:
+        """Ask about a case of the archive itself; returns a token.
+
+        Raises:
+            ArchiveError: there is no such case.
+            ImageError: its file can't be read any more.
+        """
+        case = self.case(id_)
+        saw([id_], LARGE)  # its picture is that of the query from now on
+        try:
+            data = read_bytes(Path(case.path))
+        except ImageError:
+            raise _gone(id_) from None
+        return self.receive(data, case.eye)
+
+    def search(self, sent: Sent, chosen: Chosen) -> SearchResult:
+        """The cases most like a photograph that was sent, as it was ticked and marked.
+
+        Raises:
+            FilterError: the condition can't be understood.
+            ArchiveError: the archive has not learnt what it is to be ordered by.
+        """
+        return self.answer(
+            sent.query, chosen.count, chosen.condition(), chosen.marks,
+            by=chosen.order, label=chosen.label or None,
+        )  # fmt: skip
+
+    def answer(
+        self, query: Query, k: int, where: str | None = None, marks: Marks | None = None, *,
+        by: Order | None = None, label: str | None = None,
+    ) -> SearchResult:  # fmt: skip
+        """The cases most like a photograph that was read.
+
+        Raises:
+            FilterError: the condition can't be understood.
+            ArchiveError: the archive has not learnt what it is to be ordered by.
+        """
+        with self.metrics.searching():
+            result: SearchResult = discreet(
+                self.retriever.answer(
+                    query, k, where=where, marks=marks or Marks(), by=by, label=label
+                )
+            )
+        saw(hit.id for hit in result.hits)
+        return result
+
+    def case(self, id_: int) -> Case:
+        """A case.
+
+        Raises:
+            ArchiveError: there is none with this id.
+        """
+        case = self.retriever.archive.case(id_)
+        saw([id_])
+        return case
+
+    def visits(self, id_: int) -> list[tuple[int, Case]]:
+        """All photographs of a case's subject, by visit, this one among them."""
+        case = self.case(id_)
+        archive = self.retriever.archive
+        with archive.state() as state:
+            rows = np.flatnonzero(state.of_identity(case.identity)).tolist()
+            ids = state.ids[rows].tolist()
+            found = list(zip(ids, state.cases(rows), strict=True))
+        saw(ids)
+        return sorted(found, key=lambda pair: (*_when(pair[1]), pair[1].eye or "", pair[0]))
+
+    def similarity(self, sent: Sent, id_: int) -> float:
+        """Cosine of a photograph that was sent and a case."""
+        ids, matrix = self.retriever.archive.vectors()
+        row = int(np.searchsorted(ids, id_))
+        return float(matrix[row] @ sent.query.descriptor)
+
+    def thumbnail(self, id_: int) -> bytes | None:
+        """A small JPEG of a case's field of view; None where its file can't be read."""
+
+        def make() -> bytes | None:
+            try:
+                return small(self._pixels(id_))
+            except ImageError:
+                return None
+
+        return self._thumbnails.get(self._version(id_), make)
+
+    def picture(self, id_: int) -> Picture:
+        """A case's photograph.
+
+        Raises:
+            ArchiveError: there is no such case.
+            ImageError: its file can't be read.
+        """
+        saw([id_], LARGE)
+        return self._pictures.get(self._version(id_), lambda: picture(self._pixels(id_)))
+
+    def agreement(self, sent: Sent, id_: int) -> tuple[bytes, bytes]:
+        """What makes a photograph and a case alike: a map for each, as PNGs of their fields."""
+        version = self._version(id_)
+        saw([id_], LARGE)
+        return sent.maps.get(version, lambda: self._agreement(sent, id_, version))
+
+    def _agreement(self, sent: Sent, id_: int, version: object) -> tuple[bytes, bytes]:
+        own = sent.features.get(None, lambda: self._map(decode(sent.picture.jpeg, name=NAME)))
+        other = self._features.get(version, lambda: self._map(self._pixels(id_)))
+        pooling = self._parts.pooling
+        pooled = [pooling.root(pooling.powers(m).mean(axis=(1, 2))) for m in (own, other)]
+        with self._parting:
+            first, second = self._parts.descriptors(np.stack(pooled))
+            maps = (removal_map(own, second, self._parts), removal_map(other, first, self._parts))
+        one, two = (heat(shares(each.contributions)) for each in maps)
+        return one, two
+
+    def _map(self, pixels: NDArray[np.uint8]) -> Maps:
+        with self._parting:
+            return self._parts.features(pixels)
+
+    def let_go(self) -> None:
+        """Drop from memory what was made of cases that are no longer in the archive."""
+        ids, _ = self.retriever.archive.vectors()
+        if ids is self._ids:  # the same array as long as the archive stays the same
+            return
+        self._ids, kept = ids, set(ids.tolist())
+
+        def gone(version: object) -> bool:
+            return isinstance(version, tuple) and version[0] not in kept
+
+        for things in (self._thumbnails, self._pictures, self._features):
+            things.drop(gone)
+        self.queries.keep_only(kept)
+
+    def _version(self, id_: int) -> object:
+        """Of a case's photograph, to keep what was made of it by.
+
+        A case that was removed has none (ArchiveError), and a file that changed has another.
+        """
+        self.let_go()
+        try:
+            return id_, Path(self.case(id_).path).stat().st_mtime_ns
+        except OSError:
+            return id_, None
+
+    @cached_property
+    def _parts(self) -> Parts:
+        encoder = self.retriever.encoder
+        return Parts(encoder.release, encoder.threads)
+
+    def _pixels(self, id_: int) -> NDArray[np.uint8]:
+        case = self.case(id_)
+        try:
+            return decode(Path(case.path), min_side=MOST)
+        except (ImageError, OSError):
+            raise _gone(id_) from None
+
+
+def _gone(id_: int) -> ImageError:
+    return ImageError(f"the photograph of case {id_} can't be read any more")
+
+
+def _when(case: Case) -> tuple[int, float, str]:
+    """Visits in order: months before dates, and what is unknown last."""
+    if case.visit is None:
+        return 2, 0.0, ""
+    return (1, 0.0, case.visit) if isinstance(case.visit, str) else (0, float(case.visit), "")

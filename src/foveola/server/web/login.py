@@ -1,0 +1,78 @@
+"""Logging in and out."""
+
+import math
+import re
+from typing import Annotated
+
+from fastapi import APIRouter, Form, Query, Request
+from fastapi.responses import RedirectResponse, Response
+
+from foveola.server.auth.context import account
+from foveola.server.auth.service import Keeper
+from foveola.server.auth.store import ABSOLUTE
+from foveola.server.web.search import page
+from foveola.server.web.texts import texts
+
+router = APIRouter(include_in_schema=False)
+Next = Annotated[str, Query(alias="next")]
+
+
+def keeper_of(request: Request) -> Keeper:
+    """Who knows the accounts."""
+    keeper: Keeper = request.app.state.keeper
+    return keeper
+
+
+@router.get("/login")
+def form(request: Request, after: Next = "/") -> Response:
+    """Where name and password are asked for; nothing where there are no accounts."""
+    if keeper_of(request).accounts is None or account():
+        return RedirectResponse(local(after), 303)
+    return page("login.html", after=local(after), sentence="")
+
+
+@router.post("/login")
+def log_in(
+    request: Request,
+    name: Annotated[str, Form(max_length=200)] = "",
+    password: Annotated[str, Form(max_length=2000)] = "",
+    after: Next = "/",
+) -> Response:
+    """Begin a session."""
+    keeper = keeper_of(request)
+    session, wait = keeper.log_in(request, name, password)
+    if session is None:
+        sentence = (
+            texts()("login.wait", seconds=math.ceil(wait)) if wait else texts()("login.wrong")
+        )
+        refusal = page("login.html", 429 if wait else 401, after=local(after), sentence=sentence)
+        if wait:
+            refusal.headers["Retry-After"] = str(math.ceil(wait))
+        return refusal
+    answer = RedirectResponse(local(after), 303)
+    answer.set_cookie(
+        keeper.cookie(request), session.secret, max_age=int(ABSOLUTE), path="/", httponly=True,
+        samesite="strict", secure=keeper.is_secure(request),
+    )  # fmt: skip
+    return answer
+
+
+@router.post("/logout")
+def log_out(request: Request) -> Response:
+    """End the session, and let the browser forget what it was shown."""
+    keeper = keeper_of(request)
+    keeper.log_out(request, account())
+    answer = RedirectResponse("/login", 303)
+    answer.delete_cookie(
+        keeper.cookie(request), path="/", httponly=True, samesite="strict",
+        secure=keeper.is_secure(request),
+    )  # fmt: skip
+    answer.headers["Clear-Site-Data"] = '"cache"'
+    return answer
+
+
+def local(address: str) -> str:
+    """An address of this service to go to; the start where it is another's."""
+    return (
+        address if re.fullmatch(r"/(?![/\\])[\x21-\x7e]*", address) and "\\" not in address else "/"
+    )

@@ -1,0 +1,63 @@
+"""The pages that show an archive as a whole: numbers, a map, the card of its encoder."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, HTTPException, Request, Response
+from fastapi.responses import HTMLResponse
+
+from foveola.overview import Overviews
+from foveola.report.markdown import blocks
+from foveola.server.auth.context import NAMED, may, saw
+from foveola.server.web.filters import camera_columns
+from foveola.server.web.matching import OnIdentity
+from foveola.server.web.search import OnDesk, page
+from foveola.server.web.texts import texts
+from foveola.words import GRADES
+
+router = APIRouter(include_in_schema=False)
+LONGEST = 500_000  # bytes of a card
+
+
+def overviews_of(request: Request) -> Overviews:
+    """The map of the archive."""
+    overviews: Overviews = request.app.state.overviews
+    return overviews
+
+
+OnOverviews = Annotated[Overviews, Depends(overviews_of)]
+
+
+@router.get("/overview")
+def overview(request: Request, desk: OnDesk, drawn: OnOverviews, who: OnIdentity) -> HTMLResponse:
+    """The archive in numbers and as a map."""
+    archive = desk.retriever.archive
+    info = archive.info()
+    cameras: dict[str, int] = {}
+    for column in camera_columns(info):
+        cameras |= archive.values(column)
+    outcomes = archive.values("outcome") if "outcome" in info.columns else {}
+    return page(
+        "overview.html", info=info, cameras=cameras, outcomes=outcomes, drawn=drawn.get(),
+        grades=sorted(GRADES), matching=who.allowed() is not None and may("matcher"),
+        study=request.app.state.study is not None,
+    )  # fmt: skip
+
+
+@router.get("/overview/points")
+def points(drawn: OnOverviews) -> Response:
+    """The points of the map, packed as `Overview.packed` says."""
+    made = drawn.get()
+    saw(made.ids.tolist(), NAMED)
+    return Response(made.packed(), media_type="application/octet-stream")
+
+
+@router.get("/card")
+def card(desk: OnDesk) -> HTMLResponse:
+    """What the archive's encoder was trained on, and how good it is."""
+    path = desk.retriever.encoder.release.folder / "CARD.md"
+    try:
+        with path.open("rb") as file:
+            text = file.read(LONGEST).decode("utf-8", errors="replace")
+    except OSError:
+        raise HTTPException(404, texts()("overview.no_card")) from None
+    return page("card.html", blocks=blocks(text))

@@ -1,0 +1,197 @@
+"""The pages of both eyes: photographs in, alike people, hits of each eye, and the reading out."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, File, Form, HTTPException, Request, Response
+from fastapi import UploadFile as Upload
+from fastapi.responses import HTMLResponse, RedirectResponse
+
+from foveola.cases import Eye
+from foveola.errors import FoveolaError
+from foveola.people import NORMAL
+from foveola.reading import Reading
+from foveola.report.reading import SEEN, among
+from foveola.server.errors import nameless
+from foveola.server.services.queries import Sent
+from foveola.server.services.reading import Both, Pair
+from foveola.server.web.filters import offered
+from foveola.server.web.search import Asked, OnDesk, Ticked, Whose, hit_values, page
+from foveola.server.web.texts import texts
+from foveola.trust.sentences import of_person
+from foveola.words import finding_word, is_phantom
+
+router = APIRouter(include_in_schema=False)
+SHOWS = ("people", "right", "left", "reading")
+
+
+def both_of(request: Request) -> Both:
+    """What is asked about two eyes."""
+    both: Both = request.app.state.both
+    return both
+
+
+OnBoth = Annotated[Both, Depends(both_of)]
+
+
+def pair_of(token: str, both: OnBoth) -> tuple[Pair, dict[Eye, Sent]]:
+    """Two photographs that are still kept.
+
+    Raises:
+        HTTPException: they are not.
+    """
+    pair = both.pairs.get(token)
+    sent = None if pair is None else both.sent(pair)
+    if pair is None or sent is None:
+        raise HTTPException(410, texts()("query.gone"))
+    return pair, sent
+
+
+Paired = Annotated[tuple[Pair, dict[Eye, Sent]], Depends(pair_of)]
+
+
+@router.post("/people")
+def send(
+    both: OnBoth,
+    whose: Whose,
+    photograph: Annotated[list[Upload] | None, File()] = None,
+    eye: Annotated[str, Form()] = "",
+) -> Response:
+    """Take one photograph or two, and go to what is found."""
+    files = [data for each in photograph or [] if (data := each.file.read())]
+    if not files:
+        raise HTTPException(422, texts()("error.no_file"))
+    if len(files) > len(SEEN):
+        raise HTTPException(422, texts()("both.too_many", count=len(files)))
+    shown: Eye | None = "left" if eye == "left" else "right" if eye == "right" else None
+    return RedirectResponse(both.receive(files, shown, *whose), 303)
+
+
+def unsaid_of(token: str, both: OnBoth) -> tuple[str, ...]:
+    """Two photographs of which nobody said which is which.
+
+    Raises:
+        HTTPException: they are not kept any more.
+    """
+    tokens = both.unsaid.get(token)
+    if tokens is None or any(both.desk.queries.get(each) is None for each in tokens):
+        raise HTTPException(410, texts()("query.gone"))
+    return tokens
+
+
+Unsaid = Annotated[tuple[str, ...], Depends(unsaid_of)]
+
+
+@router.get("/eyes/{token}")
+def which(token: str, tokens: Unsaid) -> HTMLResponse:
+    """Where it is asked which eye the first of two photographs shows."""
+    return page("which.html", token=token, tokens=tokens)
+
+
+@router.post("/eyes/{token}")
+def say(both: OnBoth, tokens: Unsaid, eye: Annotated[Eye, Form()]) -> Response:
+    """Take the answer, and go to what is found."""
+    return RedirectResponse(both.say(tokens, eye), 303)
+
+
+@router.post("/people/{token}/swap")
+def swap(both: OnBoth, paired: Paired) -> Response:
+    """Exchange left and right."""
+    return RedirectResponse(both.swap(paired[0]), 303)
+
+
+@router.get("/people/{token}")
+def people(
+    token: str, request: Request, desk: OnDesk, both: OnBoth, paired: Paired, chosen: Ticked,
+    show: str = "people", finding_map: str = "",
+) -> HTMLResponse:  # fmt: skip
+    """What is found for two eyes: alike people, the hits of one eye, or the reading."""
+    pair, sent = paired
+    whole = not request.headers.get("HX-Request")
+    show = show if show in SHOWS else "people"
+    values: dict[str, Any] = {
+        "token": token, "pair": pair, "sent": sent, "seen": SEEN, "chosen": chosen, "show": show,
+        "action": f"/people/{token}", "offered": offered(desk.retriever) if whole else None,
+    }  # fmt: skip
+    try:
+        values |= _shown(show, desk, both, pair, sent, chosen, finding_map)
+    except FoveolaError as error:  # said where it is asked; the photographs can still be swapped
+        values |= {"show": "fault", "asked_for": show}
+        values["sentence"] = nameless(str(error), desk.retriever.archive.folder)
+    return page("both.html" if whole else "both_found.html", **values)
+
+
+def _shown(
+    show: str, desk: OnDesk, both: Both, pair: Pair, sent: Mapping[Eye, Sent], chosen: Ticked,
+    label: str,
+) -> dict[str, Any]:  # fmt: skip
+    if show == "reading":
+        return reading_values(both.reading(sent), label)
+    if show == "people":
+        found = both.people(sent, chosen.count, chosen.condition())
+        cases = [case for hit in found.hits for case in hit.cases.values()]
+        return {
+            "found": found, "among": among(found), "phantoms": any(map(is_phantom, cases)),
+            "person": of_person(found.subject_known, found.excluded_same_subject),
+        }  # fmt: skip
+    eye: Eye = "left" if show == "left" else "right"
+    return hit_values(desk, pair.tokens[eye], sent[eye], chosen) | {"eye": eye}
+
+
+@router.get("/queries/{token}/reading")
+def read_one(token: str, both: OnBoth, sent: Asked, finding_map: str = "") -> HTMLResponse:
+    """What the reader says of one eye."""
+    eye = one_eye(sent)
+    values = reading_values(both.reading({eye: sent}), finding_map)
+    return page("reading_page.html", token=token, eye=eye, seen=SEEN,
+                action=f"/queries/{token}/reading", **values)  # fmt: skip
+
+
+def one_eye(sent: Sent) -> Eye:
+    """Which eye a photograph shows.
+
+    Raises:
+        HTTPException: nobody said.
+    """
+    if sent.query.case.eye is None:
+        raise HTTPException(422, texts()("reading.which_eye"))
+    return sent.query.case.eye
+
+
+def reading_values(reading: Reading, label: str) -> dict[str, Any]:
+    """What a page says of a reading, and of which finding it shows the evidence."""
+    order = sorted(zip(reading.probabilities.tolist(), reading.labels, strict=True), reverse=True)
+    likeliest = next(name for _, name in order if name != NORMAL)
+    lines = [
+        {
+            "label": name, "word": finding_word(name), "chance": chance,
+            "threshold": threshold, "found": name in reading.found,
+            "eyes": {eye: float(of.probabilities[i]) for eye, of in reading.eyes.items()},
+        }
+        for i, (name, chance, threshold) in enumerate(
+            zip(reading.labels, reading.probabilities.tolist(), reading.thresholds, strict=True)
+        )
+    ]  # fmt: skip
+    return {
+        "reading": reading, "lines": lines,
+        "label": label if label in reading.labels else likeliest,
+        "doubts": {eye: of.doubt for eye, of in reading.eyes.items()},
+    }  # fmt: skip
+
+
+@router.get("/people/{token}/evidence/{label}/{eye}")
+def evidence_of_pair(label: str, eye: Eye, both: OnBoth, paired: Paired) -> Response:
+    """Where a finding comes from in one of two eyes."""
+    return _png(both.evidence(paired[1], label, eye))
+
+
+@router.get("/queries/{token}/reading/evidence/{label}/{eye}")
+def evidence_of_one(label: str, eye: Eye, both: OnBoth, sent: Asked) -> Response:
+    """Where a finding comes from in the one eye there is."""
+    return _png(both.evidence({eye: sent} if sent.query.case.eye == eye else {}, label, eye))
+
+
+def _png(data: bytes | None) -> Response:
+    if data is None:
+        raise HTTPException(404, texts()("reading.no_map"))
+    return Response(data, media_type="image/png")

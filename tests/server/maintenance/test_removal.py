@@ -1,0 +1,211 @@
+"""A removal is whole, whatever comes in between: a kill, a locked part, a disc, a reader."""
+
+import fcntl
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from upkeep.toy_archive import GONE, found_of, made_up, make, state
+
+from foveola.archive import Archive, database
+from foveola.archive.removals import are_pending
+from foveola.errors import ArchiveError, NoCaseError
+from foveola.server.maintenance import finish_removals, remove_cases, settle, traces
+from foveola.server.maintenance.forget import forget
+
+NAME = b"subject-P1"
+KILLED = Path(__file__).with_name("killed_removal.py")
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory) -> Path:
+    return make(tmp_path_factory.mktemp("toy") / "A").parent
+
+
+@pytest.fixture
+def folder(kept, tmp_path):
+    """A copy where the one that was made stood: the paths in it hold."""
+    shutil.copytree(kept, tmp_path / "aside")
+    yield kept / "A"
+    shutil.rmtree(kept)
+    shutil.copytree(tmp_path / "aside", kept)
+
+
+def traces_of(folder, what=NAME):
+    return [str(p.relative_to(folder)) for p in folder.rglob("*")
+            if p.is_file() and what in p.read_bytes()]  # fmt: skip
+
+
+def removed(folder):
+    assert remove_cases(folder, subject="subject-P1", learn=True) == 5
+
+
+def forgotten(folder):
+    receipt = forget(folder, "subject-P1")
+    assert receipt.cases == GONE
+    assert (receipt.matching, receipt.elsewhere["places"]) == (5, 5)
+    assert (receipt.photographs, receipt.left, receipt.copies) == (1, 4, 0)
+    assert (receipt.decisions, receipt.uses, receipt.elsewhere["marks of training"]) == (5, 5, 10)
+
+
+WAYS = {"remove": removed, "forget": forgotten}
+
+
+@pytest.fixture(params=WAYS)
+def way(request):
+    return WAYS[request.param]
+
+
+def test_undisturbed_it_takes_all_that_it_should(folder, way):
+    before = state(folder)
+    way(folder)
+    after = state(folder)
+    assert found_of(folder) == []
+    assert after["A cases"].count("subject-P") == after["matching cases"].count("subject-P") == 4
+    assert after["places"] == [3, 5, 7, 9]
+    assert after["A removals"] == "[]"
+    assert len(before["photographs"]) - len(after["photographs"]) == 1
+    assert after["outside"] == before["outside"]
+    assert traces_of(folder) == []
+    with pytest.raises(NoCaseError if way is removed else ArchiveError, match="no case of this"):
+        way(folder)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_killed_at_any_step_nothing_is_found_and_a_repeat_ends_the_same(kept, tmp_path, way):
+    """Steps are what opens, renames or deletes a file, and every statement of the archive."""
+    done = subprocess.run(
+        [sys.executable, KILLED, kept, tmp_path, way, "17"],
+        check=False, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert int(done.stdout.split()[0]) >= 5
+
+
+PARTS = [part.__name__ for part in (*traces.ELSEWHERE, *traces.USED)]
+
+
+@pytest.mark.parametrize("stage", ["counting", "wiping"])
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_that_can_not_be_wiped_is_told_and_a_repeat_finishes(
+    folder, monkeypatch, part, stage
+):
+    def refused(*_):
+        if stage == "wiping":
+            yield {}
+        raise OSError(13, "Permission denied", "a name")
+
+    for group in ("USED", "ELSEWHERE"):
+        parts = tuple(refused if each.__name__ == part else each for each in getattr(traces, group))
+        monkeypatch.setattr(f"foveola.server.maintenance.remove.{group}", parts)
+    with pytest.raises(ArchiveError, match=r"traces stay.*Permission denied.*not found any more"):
+        forget(folder, "subject-P1")
+    assert found_of(folder) == []
+    assert are_pending(folder)
+    monkeypatch.undo()
+    receipt = forget(folder, "subject-P1")
+    assert receipt.cases == GONE
+    assert traces_of(folder) == []
+    assert not are_pending(folder)
+
+
+def locked_matching(folder):
+    db = sqlite3.connect(folder / "matching" / "archive.sqlite", isolation_level=None)
+    db.execute("BEGIN IMMEDIATE")
+    return db.close
+
+
+def locked_places(folder):
+    file = (folder / "regions" / "lock").open("ab")
+    fcntl.flock(file, fcntl.LOCK_EX)
+    return file.close
+
+
+def reader(folder):
+    db = sqlite3.connect(folder / "archive.sqlite", isolation_level=None)
+    db.execute("BEGIN")
+    db.execute("SELECT count(*) FROM cases").fetchone()
+    return db.close
+
+
+def in_the_way(folder):
+    path = folder / "trust.json"
+    path.unlink(missing_ok=True)
+    (path / "in the way").mkdir(parents=True)
+    return lambda: shutil.rmtree(path)
+
+
+@pytest.mark.parametrize("disturb", [locked_matching, locked_places, reader, in_the_way])
+def test_what_is_disturbed_is_finished_by_a_repeat(folder, way, monkeypatch, disturb):
+    monkeypatch.setattr(database, "BUSY_SECONDS", 0.05)
+    release = disturb(folder)
+    with pytest.raises(ArchiveError, match="removed, but traces stay for now"):
+        way(folder)
+    assert found_of(folder) == []
+    with pytest.raises(ArchiveError, match="removed, but traces stay for now"):
+        way(folder)  # still the same
+    release()
+    way(folder)
+    assert traces_of(folder) == []
+    assert state(folder)["A removals"] == "[]"
+
+
+def test_the_one_who_comes_next_finishes_and_the_receipt_waits(folder, monkeypatch):
+    monkeypatch.setattr(database, "BUSY_SECONDS", 0.05)
+    release = locked_matching(folder)
+    with pytest.raises(ArchiveError, match="is busy"):
+        forget(folder, "subject-P1")
+    with pytest.raises(ArchiveError, match="is busy"):
+        settle(folder)  # as a service does now and then
+    release()
+    assert finish_removals(folder) == 5
+    assert traces_of(folder) == []
+    assert finish_removals(folder) == 0
+    forgotten(folder)
+    assert state(folder)["A removals"] == "[]"
+
+
+def test_what_was_added_again_meanwhile_is_kept(folder, monkeypatch):
+    monkeypatch.setattr(database, "BUSY_SECONDS", 0.05)
+    entry = made_up(folder, 6)  # a file of the archive's own
+    release = locked_matching(folder)
+    with pytest.raises(ArchiveError):
+        remove_cases(folder, ids=[6])
+    with Archive.open(folder) as archive:
+        archive.add([made_up(folder, 6)])  # which writes the file anew
+    release()
+    finish_removals(folder)
+    assert Path(entry.case.path).exists()
+    assert "search" not in found_of(folder, (6,))  # it has another id now
+    assert not are_pending(folder)
+
+
+def test_two_do_not_finish_at_once(folder, monkeypatch):
+    monkeypatch.setattr(database, "BUSY_SECONDS", 0.05)
+    release = locked_matching(folder)
+    with pytest.raises(ArchiveError):
+        removed(folder)
+    release()
+    handle = os.open(folder, os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    assert finish_removals(folder, wait=False) == 0
+    assert are_pending(folder)
+    os.close(handle)
+    assert finish_removals(folder, wait=False) == 5
+
+
+def test_other_requests_are_not_answered_by_what_was_begun(folder, monkeypatch):
+    monkeypatch.setattr(database, "BUSY_SECONDS", 0.05)
+    release = locked_matching(folder)
+    with pytest.raises(ArchiveError):
+        removed(folder)
+    with pytest.raises(NoCaseError):
+        remove_cases(folder, subject="nobody")
+    with pytest.raises(ArchiveError, match="is busy"):
+        remove_cases(folder, ids=[2])  # one of them: still on its way
+    release()
+    assert remove_cases(folder, ids=[2]) == 5
