@@ -135,9 +135,8 @@ def two_eyes_one_id(planted: Planted, made: Path, rng: np.random.Generator) -> N
     for n, (i, j) in enumerate(pairs[:ERRORS]):
         keeper = planted.cases[i]
         visit = second_visit(
-            planted.cases[j], made, f"other-{n}", 2000 + n, subject=keeper.subject,
-            collection=keeper.collection,
-        )  # fmt: skip
+            planted.cases[j], made, f"other-{n}", 2000 + n, subject=keeper.subject, collection=keeper.collection
+        )
         # the eye's own first photograph leaves, so that nothing else tells
         planted.cases[j] = replace(planted.cases[j], subject=None, eye=None)
         planted.cases.append(visit)
@@ -206,18 +205,24 @@ def counted(planted: Planted, work: Worklist) -> list[list[str]]:
     everything = set().union(*(of for errors in planted.wrong.values() for of in errors))
     for kind in KINDS:
         findings = [f for _, f in work.open if f.kind == kind]
-        shown = [{work.cases[i].path for i in (f.cases[:1] if kind == "label" else f.cases)}
-                 for f in findings]  # fmt: skip
+        shown = [{work.cases[i].path for i in (f.cases[:1] if kind == "label" else f.cases)} for f in findings]
         errors = planted.wrong[kind]
         wrong, named = set().union(*errors), set().union(*shown)
         good = sum(bool(paths & wrong) for paths in shown)
         other = sum(bool(paths & everything) for paths in shown)
         found = sum(bool(of & named) for of in errors)
         ratio = f"{good / len(shown):.2f}" if shown else "-"
-        rows.append([
-            kind, str(len(errors)), str(found), f"{found / max(1, len(errors)):.2f}",
-            str(len(shown)), ratio, f"{other / len(shown):.2f}" if shown else "-",
-        ])  # fmt: skip
+        rows.append(
+            [
+                kind,
+                str(len(errors)),
+                str(found),
+                f"{found / max(1, len(errors)):.2f}",
+                str(len(shown)),
+                ratio,
+                f"{other / len(shown):.2f}" if shown else "-",
+            ]
+        )
     return rows
 
 

@@ -55,9 +55,7 @@ def main() -> None:
         path = arguments.data / folder / "labels.csv"
         known = {case.image: case for case in Manifest.read(path, collection=folder).cases()}
         runs = [trained(arguments.out, name, row) for row in arguments.row or ["contrastive"]]
-        compared = [
-            inliers(run, known, folder, arguments.impostors, n) for n, run in enumerate(runs[0])
-        ]
+        compared = [inliers(run, known, folder, arguments.impostors, n) for n, run in enumerate(runs[0])]
         for folds in runs:
             parts = [judged(*each) for each in zip(folds, compared, strict=True)]
             rows += table(SETS[name].title, folds[0].parent.name, parts)
@@ -88,9 +86,7 @@ class Compared(NamedTuple):
     inliers: list[int]
 
 
-def inliers(
-    run: Path, known: dict[str, Case], collection: str, impostors: int, seed: int
-) -> Compared:
+def inliers(run: Path, known: dict[str, Case], collection: str, impostors: int, seed: int) -> Compared:
     """All pairs of one person and random pairs of two, with the features that agree."""
     entries = read_entries(run)
     held = [i for i, (of, _, away) in enumerate(entries) if away and of == collection]
@@ -124,10 +120,7 @@ def count(pair: tuple[int, int]) -> int:
 def judged(run: Path, of: Compared) -> tuple[list[Evidence], np.ndarray, np.ndarray]:
     """Evidence of each pair, whether it is of one person, and who asks."""
     rows = read_descriptors(run, of.entries)
-    evidence = [
-        Evidence(float(rows[i] @ rows[j]), agreed)
-        for (i, j), agreed in zip(of.pairs, of.inliers, strict=True)
-    ]
+    evidence = [Evidence(float(rows[i] @ rows[j]), agreed) for (i, j), agreed in zip(of.pairs, of.inliers, strict=True)]
     return evidence, of.same, of.asking
 
 
@@ -164,11 +157,15 @@ def table(title: str, row: str, parts: list) -> list[list[str]]:
         seen = verify(Pairs.from_scores(each[same], each[~same], who[same], who[~same]))
         auc, eer = seen.auc, seen.eer
         by = way if way == "features" else f"{way}, {row}"
-        lines.append([
-            title, by, f"{same.sum():,}",
-            f"{auc.value:.3f} ({auc.low:.3f} to {auc.high:.3f})",
-            f"{100 * eer.value:.1f} ({100 * eer.low:.1f} to {100 * eer.high:.1f})",
-        ])  # fmt: skip
+        lines.append(
+            [
+                title,
+                by,
+                f"{same.sum():,}",
+                f"{auc.value:.3f} ({auc.low:.3f} to {auc.high:.3f})",
+                f"{100 * eer.value:.1f} ({100 * eer.low:.1f} to {100 * eer.high:.1f})",
+            ]
+        )
     return lines
 
 

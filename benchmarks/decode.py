@@ -56,9 +56,7 @@ def common() -> None:
             repeats = 20 if width < 2000 else 3
             full = best(lambda data=data: decode(data), repeats)
             less = best(lambda data=data: decode(data, min_side=300), repeats)
-            pillow = best(
-                lambda data=data: np.asarray(Image.open(io.BytesIO(data)).convert("RGB")), repeats
-            )
+            pillow = best(lambda data=data: np.asarray(Image.open(io.BytesIO(data)).convert("RGB")), repeats)
             buffer = np.frombuffer(data, np.uint8)
             opencv = best(lambda b=buffer: cv2.imdecode(b, cv2.IMREAD_COLOR_RGB), repeats)
             name = f"{form} {width} x {height}"
@@ -109,10 +107,7 @@ def worst() -> None:
         seconds = time.process_time() - start
         estimate = estimated_seconds(read_header(data))
         each = seconds / side**2 * 1e9
-        print(
-            f"{name:26}{seconds:9.2f}{estimate:10.2f}{each:10.1f}{len(data) / 2**20:7.0f}",
-            flush=True,
-        )
+        print(f"{name:26}{seconds:9.2f}{estimate:10.2f}{each:10.1f}{len(data) / 2**20:7.0f}", flush=True)
 
 
 def main() -> None:

@@ -54,10 +54,7 @@ def pooled_features(cases: list[Case], weights: Path) -> np.ndarray:
     mean, std = torch.tensor(contract.mean), torch.tensor(contract.std)
     rows = []
     for start in range(0, len(cases), 32):
-        batch = [
-            prepare(decode(Path(case.path), min_side=224), contract)
-            for case in cases[start : start + 32]
-        ]
+        batch = [prepare(decode(Path(case.path), min_side=224), contract) for case in cases[start : start + 32]]
         with torch.inference_mode():
             x = normalise(torch.from_numpy(np.stack(batch)), mean, std)
             rows.append(model(x.contiguous(memory_format=torch.channels_last)).numpy())
@@ -96,9 +93,7 @@ def figures(found: Metric) -> dict[str, object]:
 def columns(cases: list[Case]) -> tuple[str, ...]:
     """Those of COLUMNS that the data set has."""
     return tuple(
-        name
-        for name in COLUMNS
-        if any((case.eye if name == "eye" else case.extra.get(name)) for case in cases)
+        name for name in COLUMNS if any((case.eye if name == "eye" else case.extra.get(name)) for case in cases)
     )
 
 
@@ -157,19 +152,10 @@ def main() -> None:
         command = f"python benchmarks/descriptor.py {options.recipe}{naive}"
         card = {
             **release.card,
-            "evaluation": {
-                "protocol": PROTOCOL,
-                "rows": rows,
-                "subgroups": subgroups,
-                "command": command,
-            },
+            "evaluation": {"protocol": PROTOCOL, "rows": rows, "subgroups": subgroups, "command": command},
         }
         written = write_release(
-            release.folder,
-            name=release.name,
-            dimension=release.dimension,
-            contract=release.contract,
-            card=card,
+            release.folder, name=release.name, dimension=release.dimension, contract=release.contract, card=card
         )
         (release.folder / "CARD.md").write_text(render_card(written), encoding="utf-8")
 

@@ -86,10 +86,7 @@ def gather(
     cases = [case for case in cases if case.image in wanted]
     copies = {}
     for name in ("odir", "idrid"):
-        chosen = rng.sample(
-            list(Manifest.read(data / name / "labels.csv", collection=name).cases()),
-            altered + OTHERS,
-        )
+        chosen = rng.sample(list(Manifest.read(data / name / "labels.csv", collection=name).cases()), altered + OTHERS)
         at = len(cases)
         cases += chosen
         for i, case in enumerate(chosen[:altered]):
@@ -138,10 +135,7 @@ def print_same_eyes(found: Found, known: set[tuple[int, int]]) -> None:
 
 
 def alarms(
-    cases: Sequence[Case],
-    found: Found,
-    copies: dict[tuple[int, int], tuple[str, str]],
-    known: set[tuple[int, int]],
+    cases: Sequence[Case], found: Found, copies: dict[tuple[int, int], tuple[str, str]], known: set[tuple[int, int]]
 ) -> None:
     """Pairs found beyond those that are true by construction."""
     root = {copy: original for original, copy in copies}

@@ -35,9 +35,7 @@ def ours(count: int, bootstrap: int) -> tuple[float, float, float]:
     rows, grades, subjects = made_up(count)
     begin = time.perf_counter()
     exclude = "subject" if bootstrap else "none"
-    done = evaluate_retrieval(
-        Side(rows, grades, subjects, label="grade"), exclude=exclude, bootstrap=bootstrap
-    )
+    done = evaluate_retrieval(Side(rows, grades, subjects, label="grade"), exclude=exclude, bootstrap=bootstrap)
     return time.perf_counter() - begin, peak(), done.metrics["mAP@R"].value.micro
 
 
@@ -49,10 +47,16 @@ def theirs(count: int) -> tuple[float, float, float]:
 
     rows, grades, _ = made_up(count)
     calculator = AccuracyCalculator(
-        include=("precision_at_1", "r_precision", "mean_average_precision_at_r",
-                 "mean_average_precision", "mean_reciprocal_rank"),
-        k="max_bin_count", knn_func=CustomKNN(CosineSimilarity(), batch_size=500),
-    )  # fmt: skip
+        include=(
+            "precision_at_1",
+            "r_precision",
+            "mean_average_precision_at_r",
+            "mean_average_precision",
+            "mean_reciprocal_rank",
+        ),
+        k="max_bin_count",
+        knn_func=CustomKNN(CosineSimilarity(), batch_size=500),
+    )
     begin = time.perf_counter()
     found = calculator.get_accuracy(torch.from_numpy(rows), torch.from_numpy(grades))
     return time.perf_counter() - begin, peak(), found["mean_average_precision_at_r"]

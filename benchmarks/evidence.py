@@ -28,14 +28,7 @@ from foveola.evaluation import evaluate_retrieval
 from foveola.evaluation.estimates import Metric, PerQuery, summarise
 from foveola.evaluation.folds import paired, pooled
 from foveola.evaluation.settings import Settings
-from foveola.training.evidence import (
-    Row,
-    folder_of,
-    read_descriptors,
-    read_entries,
-    read_rows,
-    train_rows,
-)
+from foveola.training.evidence import Row, folder_of, read_descriptors, read_entries, read_rows, train_rows
 
 METRIC = "mAP@10"
 SETTINGS = Settings((10,), "subject", False, 1000, 0.95, 0)
@@ -186,10 +179,9 @@ def pair_table(judged: dict[str, Judged]) -> list[str]:
 
 def camera_table(judged: Sequence[Judged], folds: Sequence[Fold]) -> list[str]:
     """ODIR by camera-like group of the query."""
-    asked = np.concatenate([
-        fold.group[[i for i, c in enumerate(fold.cases) if fold.held[i] and c.collection == "odir"]]
-        for fold in folds
-    ])  # fmt: skip
+    asked = np.concatenate(
+        [fold.group[[i for i, c in enumerate(fold.cases) if fold.held[i] and c.collection == "odir"]] for fold in folds]
+    )
     kept = [g for g in np.unique(asked) if (asked == g).sum() >= 30]
     counts = [f"group {g + 1} ({(asked == g).sum()} queries)" for g in kept]
     lines = [f"| descriptor | {' | '.join(counts)} |", "|---" * (len(kept) + 1) + "|"]
@@ -215,19 +207,12 @@ def as_json(judged: dict[str, Judged]) -> dict[str, object]:
 
 
 def complete(rows: Sequence[Row], out: Path, folds: int) -> list[Row]:
-    return [
-        row
-        for row in rows
-        if all((folder_of(out, row, f) / "descriptors.npy").exists() for f in range(folds))
-    ]
+    return [row for row in rows if all((folder_of(out, row, f) / "descriptors.npy").exists() for f in range(folds))]
 
 
 def loaded(out: Path, row: Row, first: Row, count: int) -> list[np.ndarray]:
     """Its descriptors, fold by fold, in the order of the first row."""
-    return [
-        read_descriptors(folder_of(out, row, f), read_entries(folder_of(out, first, f)))
-        for f in range(count)
-    ]
+    return [read_descriptors(folder_of(out, row, f), read_entries(folder_of(out, first, f))) for f in range(count)]
 
 
 def write(rows: Sequence[Row], base: Path, out: Path, count: int, page: Path | None = None) -> None:

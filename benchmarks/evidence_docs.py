@@ -40,8 +40,6 @@ def forest(path: Path, rows: Mapping[str, Any], sets: Sequence[str]) -> None:
         axis.spines[["top", "right"]].set_visible(False)
     axes[0].set_yticks(range(len(rows)), [row["title"] for row in rows.values()], fontsize=8)
     axes[0].set_ylim(len(rows) - 0.4, -0.6)
-    figure.supxlabel(
-        "macro mAP@10 of the grade, 95 % interval over subjects; dotted: chance", fontsize=8.5
-    )
+    figure.supxlabel("macro mAP@10 of the grade, 95 % interval over subjects; dotted: chance", fontsize=8.5)
     figure.tight_layout()
     figure.savefig(path)

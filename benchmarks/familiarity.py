@@ -83,8 +83,16 @@ def main() -> None:
     if arguments.write:
         kept.save(encoder.release.folder / FAMILIARITY)
         add_parts(encoder.release.folder, FAMILIARITY)
-    rows = [["pictures", "number", "unusual by the plane", "foreign by plane and classifier",
-             "no fundus photograph", "no sufficient case"]]  # fmt: skip
+    rows = [
+        [
+            "pictures",
+            "number",
+            "unusual by the plane",
+            "foreign by plane and classifier",
+            "no fundus photograph",
+            "no sufficient case",
+        ]
+    ]
     for name, pictures in sets(held, data, rng).items():
         rows.append(row(name, see(encoder, pictures), kept))
     print(piped(rows))
@@ -139,9 +147,7 @@ def parted(config: TrainConfig, base: Path) -> tuple[list[Case], dict[str, list[
     return trained, {name: parts[HELD] for name, parts in every.items()}
 
 
-def sets(
-    held: dict[str, list[Case]], data: Path, rng: np.random.Generator
-) -> dict[str, Iterator[Pixels]]:
+def sets(held: dict[str, list[Case]], data: Path, rng: np.random.Generator) -> dict[str, Iterator[Pixels]]:
     """What is judged, by name."""
     found = {f"{name}, people held back": read(cases) for name, cases in held.items()}
     for name in ("tvhl", "chase_db1", "grape"):
@@ -170,11 +176,7 @@ def row(name: str, seen: list[Seen], made: Familiarity) -> list[str]:
     refused = [each.foreign or each.poor for each in looks]
     of = (unlike >= UNUSUAL, by_plane, [each.foreign for each in looks], refused)
     shares = [wilson(float(np.sum(each)), len(seen)) for each in of]
-    return [
-        name,
-        f"{len(seen):,}",
-        *(f"{s.value:.3f} ({s.low:.3f} to {s.high:.3f})" for s in shares),
-    ]
+    return [name, f"{len(seen):,}", *(f"{s.value:.3f} ({s.low:.3f} to {s.high:.3f})" for s in shares)]
 
 
 def see(encoder: Encoder, pictures: Iterator[Pixels]) -> list[Seen]:
@@ -223,14 +225,12 @@ def others(data: Path, rng: np.random.Generator, *, judged: bool) -> dict[str, I
         "natural photographs, tinted, in a disc": (in_disc(tinted(p, rng)) for p in scenes),
         "coloured textures": (texture(rng, colour=True) for _ in range(MADE)),
         "grey textures": (texture(rng, colour=False) for _ in range(MADE)),
-        "textures, tinted, in a disc": (in_disc(tinted(texture(rng, colour=False), rng))
-                                        for _ in range(2 * MADE)),
+        "textures, tinted, in a disc": (in_disc(tinted(texture(rng, colour=False), rng)) for _ in range(2 * MADE)),
         "discs with spots": (spots(rng) for _ in range(4 * MADE)),
         "noise": (rng.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8) for _ in range(MADE)),
-        "one colour": (np.full((SIDE, SIDE, 3), rng.integers(0, 256, 3), np.uint8)
-                       for _ in range(MADE)),
+        "one colour": (np.full((SIDE, SIDE, 3), rng.integers(0, 256, 3), np.uint8) for _ in range(MADE)),
         "pages of text": (page(rng) for _ in range(MADE)),
-    }  # fmt: skip
+    }
 
 
 def spoilt(cases: list[Case], rng: np.random.Generator) -> dict[str, Iterator[Pixels]]:
@@ -262,8 +262,7 @@ def more_scenes() -> list[Pixels]:
     except ImportError:
         return []
     folder = Path(skimage.__file__).parent / "data"
-    return [cv2.imread(str(folder / f"{name}.png"))[..., ::-1]
-            for name in SCENES]  # fmt: skip
+    return [cv2.imread(str(folder / f"{name}.png"))[..., ::-1] for name in SCENES]
 
 
 def natural(photographs: Iterable[Pixels]) -> Iterator[Pixels]:
@@ -314,8 +313,7 @@ def page(rng: np.random.Generator) -> Pixels:
     paper = np.full((SIDE, SIDE, 3), rng.integers(200, 256, 3), np.uint8)
     for line in range(30, SIDE, int(rng.integers(20, 60))):
         text = "".join(chr(c) for c in rng.integers(48, 123, 40))
-        cv2.putText(paper, text, (10, line), cv2.FONT_HERSHEY_SIMPLEX, rng.uniform(0.4, 1),
-                    (20, 20, 20), 1)  # fmt: skip
+        cv2.putText(paper, text, (10, line), cv2.FONT_HERSHEY_SIMPLEX, rng.uniform(0.4, 1), (20, 20, 20), 1)
     return paper
 
 

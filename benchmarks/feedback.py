@@ -56,15 +56,16 @@ def main() -> None:
         _, matrix = archive.vectors()
         cases = [case for _, case in archive.cases()]
     answers = [answer for query in queries if (answer := ask(query, matrix, cases)) is not None]
-    print(f"{len(queries):,} photographs ask {len(cases):,}; {len(answers):,} of them have "
-          f"{MARKED} right hits and {MARKED} wrong ones among {SEEN}\n")  # fmt: skip
+    print(
+        f"{len(queries):,} photographs ask {len(cases):,}; {len(answers):,} of them have "
+        f"{MARKED} right hits and {MARKED} wrong ones among {SEEN}\n"
+    )
     whose = [who for who, _ in answers]
     rows = [["marked +, weight", "marked -, weight", f"P@{K} before", f"P@{K} after", "difference"]]
     for place, (many, few, towards, away) in enumerate(ROWS):
         before, after = np.array([found[place] for _, found in answers]).T
         marked = [f"{n}, {weight:g}" if n else "" for n, weight in ((many, towards), (few, away))]
-        rows.append([*marked, f"{before.mean():.3f}", f"{after.mean():.3f}",
-                     difference(after - before, whose)])  # fmt: skip
+        rows.append([*marked, f"{before.mean():.3f}", f"{after.mean():.3f}", difference(after - before, whose)])
     print(piped(rows))
 
 
@@ -76,13 +77,10 @@ def people(config: TrainConfig, base: Path) -> tuple[list[Case], list[Case]]:
     whose = sorted({case.identity for case in held})
     drawn = np.random.default_rng(0).permutation(len(whose))
     first = {whose[i] for i in drawn[: len(whose) // 2]}
-    return ([case for case in held if case.identity in first],
-            [case for case in held if case.identity not in first])  # fmt: skip
+    return ([case for case in held if case.identity in first], [case for case in held if case.identity not in first])
 
 
-def ask(
-    query: Encoded, matrix: np.ndarray, cases: list[Case]
-) -> tuple[object, list[tuple[float, float]]] | None:
+def ask(query: Encoded, matrix: np.ndarray, cases: list[Case]) -> tuple[object, list[tuple[float, float]]] | None:
     """Of each row precision before and after; None where there is too little to mark."""
     right = np.array([agree(query.case, case) for case in cases])
     order = np.argsort(-(matrix @ query.descriptor), kind="stable")
@@ -93,8 +91,7 @@ def ask(
     found = []
     for many, few, towards, away in ROWS:
         marked = [*good[:many], *bad[:few]]
-        again = moved(query.descriptor, matrix[good[:many]], matrix[bad[:few]],
-                      towards=towards, away=away)  # fmt: skip
+        again = moved(query.descriptor, matrix[good[:many]], matrix[bad[:few]], towards=towards, away=away)
         new = np.argsort(-(matrix @ again), kind="stable")
         found.append((precision(order, right, marked), precision(new, right, marked)))
     return query.case.identity, found

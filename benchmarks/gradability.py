@@ -84,10 +84,7 @@ class Set:
         r = np.random.default_rng(seed)
         chosen = r.permutation(len(self.cases))[:COPIES]
         squares = [square(self.cases[i]) for i in chosen]
-        return {
-            how: np.stack([known(spoil(x, do, r)) for x in squares])
-            for how, do in SPOILERS.items()
-        }  # fmt: skip
+        return {how: np.stack([known(spoil(x, do, r)) for x in squares]) for how, do in SPOILERS.items()}
 
 
 def people(cases: list[Case]) -> np.ndarray:
@@ -140,10 +137,15 @@ def fit(eyeq: tuple[np.ndarray, np.ndarray], sound: np.ndarray, spoilt: np.ndarr
     found = logistic(x, 1 - y, share, np.r_[0, np.full(len(MEASURES), PENALTY)])
     row = [tuple(np.round(v, 4).tolist()) for v in (found[1:], mean, deviation, low, high)]
     return Rule(
-        constant=round(float(found[0]), 4), weights=row[0], mean=row[1], deviation=row[2],
-        low=row[3], high=row[4], data=DATA_TERMS,
+        constant=round(float(found[0]), 4),
+        weights=row[0],
+        mean=row[1],
+        deviation=row[2],
+        low=row[3],
+        high=row[4],
+        data=DATA_TERMS,
         command="python benchmarks/gradability.py DATA --write",
-    )  # fmt: skip
+    )
 
 
 def rated(rule: Rule, measures: np.ndarray) -> np.ndarray:
@@ -232,8 +234,7 @@ def eyeq_table(study: Study, encoder: Encoder | None) -> str:
         cells = [rate(lambda w, v=value: auc(-v, study.bad, w), study.people)]
         cells.append(rate(lambda w, a=low: sensitivity(a, study.bad, w), study.people))
         for kind in ("usable", "good"):
-            cells.append(rate(lambda w, a=low, k=study.quality == kind: sensitivity(a, k, w),
-                              study.people))  # fmt: skip
+            cells.append(rate(lambda w, a=low, k=study.quality == kind: sensitivity(a, k, w), study.people))
         rows.append([name, *map(told, cells)])
     if len(answers) == 2:
         a, b = answers.values()
@@ -249,8 +250,7 @@ def others_table(study: Study) -> str:
         one, rule = study.sets[name], study.fit(without=name)
         warned = (rated(rule, one.measures) < WARN_BELOW).astype(float)
         spoilt = [np.mean(rated(rule, x) < WARN_BELOW) for x in study.spoilt[name].values()]
-        rows.append([name, f"{len(warned):,}", told(rate(mean(warned), one.people)),
-                     *(f"{x:.2f}" for x in spoilt)])  # fmt: skip
+        rows.append([name, f"{len(warned):,}", told(rate(mean(warned), one.people)), *(f"{x:.2f}" for x in spoilt)])
     return piped(rows)
 
 
@@ -264,8 +264,7 @@ def keywords_table(study: Study, rule: Rule) -> str:
         here = np.array([word in each for each in words]) if word != "normal fundus" else normal
         warned = rate(mean((value[here] < WARN_BELOW).astype(float)), renumbered(odir.people[here]))
         both = here | normal
-        against = rate(lambda w, b=both, h=here: auc(-value[b], h[b], w),
-                       renumbered(odir.people[both]))  # fmt: skip
+        against = rate(lambda w, b=both, h=here: auc(-value[b], h[b], w), renumbered(odir.people[both]))
         last = "" if word == "normal fundus" else told(against)
         rows.append([word, f"{here.sum():,}", told(warned), last])
     return piped(rows)

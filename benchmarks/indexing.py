@@ -28,9 +28,11 @@ def foveola(*arguments: object, cores: set[int]) -> tuple[float, dict]:
     begin = time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-m", "foveola", *map(str, arguments), "--json"],
-        check=True, capture_output=True, text=True,
+        check=True,
+        capture_output=True,
+        text=True,
         preexec_fn=lambda: os.sched_setaffinity(0, cores),
-    )  # fmt: skip
+    )
     return time.perf_counter() - begin, json.loads(done.stdout)
 
 
@@ -57,10 +59,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         part = Path(folder) / "part.csv"
         Manifest(table, manifest.root, "benchmark").write(part)
-        rates = [
-            index(Path(folder) / f"archive{len(cores)}", part, cores)
-            for cores in (every, {min(every)})
-        ]
+        rates = [index(Path(folder) / f"archive{len(cores)}", part, cores) for cores in (every, {min(every)})]
         print(f"ratio {rates[0] / rates[1]:.2f}")
         archive = Path(folder) / f"archive{len(every)}"
         cases = list(Manifest.read(part).cases())

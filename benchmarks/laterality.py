@@ -103,9 +103,14 @@ def row(cases: list[Case], views: np.ndarray, name: str, rule: Laterality) -> li
     plain, _ = judged(rule.of(views), cases)
     right, sure = judged(rule.of(views, share, visits), cases)
     return [
-        name, f"{len(cases):,}", f"{share:.3f}", interval(plain, people), interval(right, people),
-        f"{sure.mean():.3f}", f"{right[sure].mean():.4f}" if sure.any() else "-",
-    ]  # fmt: skip
+        name,
+        f"{len(cases):,}",
+        f"{share:.3f}",
+        interval(plain, people),
+        interval(right, people),
+        f"{sure.mean():.3f}",
+        f"{right[sure].mean():.4f}" if sure.any() else "-",
+    ]
 
 
 def pairs(cases: list[Case], views: np.ndarray, name: str, rule: Laterality) -> list[str]:

@@ -109,13 +109,9 @@ def trained_on(photos: Sequence[Photo], manifests: Sequence[Path], run: Path) ->
         for path in sorted((run / "held_out").glob("*.csv"))
         for case in Manifest.read(path).cases()
     }
-    every = [
-        Path(case.path).resolve() for path in manifests for case in Manifest.read(path).cases()
-    ]
+    every = [Path(case.path).resolve() for path in manifests for case in Manifest.read(path).cases()]
     seen = [path for path in every if path not in held]
-    return (
-        [bool(row.any()) for row in same_pictures(photos, seen)] if seen else [False] * len(photos)
-    )
+    return [bool(row.any()) for row in same_pictures(photos, seen)] if seen else [False] * len(photos)
 
 
 def baselines(photo: Photo, grid: tuple[int, int]) -> dict[str, Floats]:
@@ -179,8 +175,9 @@ def coloured(heat: Floats, photo: Photo) -> NDArray[np.uint8]:
 def _text(text: str) -> NDArray[np.uint8]:
     cell = np.full((SIDE, 240, 3), 255, np.uint8)
     for i, line in enumerate(text.split("\n")):
-        cv2.putText(cell, line, (8, SIDE // 2 - 18 + 22 * i), cv2.FONT_HERSHEY_SIMPLEX, 0.45,
-                    (40, 40, 40), 1, cv2.LINE_AA)  # fmt: skip
+        cv2.putText(
+            cell, line, (8, SIDE // 2 - 18 + 22 * i), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (40, 40, 40), 1, cv2.LINE_AA
+        )
     return cell
 
 

@@ -19,17 +19,7 @@ from typing import Any
 
 import numpy as np
 from lesion_models import Floats, Gallery, check_released, model_maps, states
-from lesion_photos import (
-    KINDS,
-    TOLERANCE,
-    Photo,
-    baselines,
-    figure,
-    prepared,
-    read_photos,
-    same_pictures,
-    trained_on,
-)
+from lesion_photos import KINDS, TOLERANCE, Photo, baselines, figure, prepared, read_photos, same_pictures, trained_on
 from numpy.typing import NDArray
 
 from foveola.config import load_config
@@ -96,9 +86,7 @@ def label_of(config: TrainConfig) -> str:
     return f"mirror ({config.model.views})" if attention == "mirror" else attention
 
 
-def rows_of(
-    name: str, group: Group, plain: Group | None, centre: Floats | None
-) -> list[dict[str, Any]]:
+def rows_of(name: str, group: Group, plain: Group | None, centre: Floats | None) -> list[dict[str, Any]]:
     """One entry for each state and map, over all photographs and over the unseen ones.
 
     Trained models are compared with their rivals, with the one without attention and with the
@@ -229,10 +217,7 @@ def main() -> None:
     parser.add_argument("--photographs", type=Path, default=DATA / "idrid_lesions", metavar="DIR")
     parser.add_argument("--gallery", type=Path, default=DATA / "idrid" / "labels.csv")
     parser.add_argument(
-        "--base",
-        type=Path,
-        default=ROOT / "recipes",
-        help="folder that the paths in each config.toml are relative to",
+        "--base", type=Path, default=ROOT / "recipes", help="folder that the paths in each config.toml are relative to"
     )
     parser.add_argument("--json", type=Path, help="write the figures here")
     parser.add_argument("--figure", type=Path, help="draw maps here; outside this repository")
@@ -250,9 +235,7 @@ def main() -> None:
     print(f"{len(photos)} photographs; the hits are among {len(paths)}")
     for name, run in results["runs"].items():
         seeds = ", ".join(map(str, run["seeds"]))
-        print(
-            f"{name}, seeds {seeds}: trained on {run['trained_on']} of the {run['of']} photographs"
-        )
+        print(f"{name}, seeds {seeds}: trained on {run['trained_on']} of the {run['of']} photographs")
     print(f"\n{table(results)}")
     if options.figure:
         maps = {

@@ -67,10 +67,7 @@ def row(cells: list[str] | tuple[str, ...]) -> str:
 def batch(setting: str, size: int) -> tuple[Tensor, Tensor]:
     """(B, D) descriptors and (B,) labels, the same in each process."""
     rng = np.random.default_rng(0)
-    if setting == "grades":
-        labels = rng.choice(len(GRADES), size, p=GRADES)
-    else:
-        labels = np.arange(size) // PER_SUBJECT
+    labels = rng.choice(len(GRADES), size, p=GRADES) if setting == "grades" else np.arange(size) // PER_SUBJECT
     descriptors = rng.normal(size=(size, D)).astype(np.float32)
     return torch.from_numpy(descriptors).requires_grad_(), torch.from_numpy(labels)
 
@@ -93,9 +90,7 @@ def measure(setting: str, size: int, name: str, clock: Callable[[], float]) -> l
     return [*cells, "yes" if same else f"no: {expected:.6f}"]
 
 
-def median_seconds(
-    loss: Loss, e: Tensor, labels: Tensor, clock: Callable[[], float]
-) -> tuple[float, float]:
+def median_seconds(loss: Loss, e: Tensor, labels: Tensor, clock: Callable[[], float]) -> tuple[float, float]:
     """Median time of a pass forth and back after one that does not count, and the loss."""
     value, times = step(loss, e, labels), []
     while len(times) < LEAST or (len(times) < MOST and sum(times) < ENOUGH):

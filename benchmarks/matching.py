@@ -118,9 +118,8 @@ def write_card(release: Release, caption: str, rows: list[list[str]]) -> None:
     kept = [t for t in release.card.get("tables", []) if t["caption"][:20] != caption[:20]]
     card = dict(release.card) | {"tables": [*kept, {"caption": caption, "rows": rows}]}
     made = write_release(
-        release.folder, name=release.name, dimension=release.dimension,
-        contract=release.contract, card=card,
-    )  # fmt: skip
+        release.folder, name=release.name, dimension=release.dimension, contract=release.contract, card=card
+    )
     (release.folder / "CARD.md").write_text(render_card(made), encoding="utf-8")
 
 
@@ -176,9 +175,7 @@ def among_first(pairs: Pairs, cosines: np.ndarray) -> str:
     return ", ".join(found)
 
 
-def cross_fitted(
-    sides: dict[str, Pairs], seen: dict[str, list[list[Evidence]]], encoder: str
-) -> dict[str, np.ndarray]:
+def cross_fitted(sides: dict[str, Pairs], seen: dict[str, list[list[Evidence]]], encoder: str) -> dict[str, np.ndarray]:
     """Similarity by both kinds of evidence, fitted on the other half of the subjects."""
     scores = {name: np.zeros(pairs.same.shape) for name, pairs in sides.items()}
     for fold in (0, 1):

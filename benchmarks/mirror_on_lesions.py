@@ -52,28 +52,20 @@ def drawn(folder: Path, subjects: int, seed: int) -> Set:
         pixels.append(prepare(image, CONTRACT, view=view))
         lesions.append(prepare(np.repeat(sick[..., None], 3, 2), CONTRACT, view=view)[..., 0] > 0)
         grades.append(case.grade)
-    return Set(
-        torch.from_numpy(np.stack(pixels)),
-        torch.tensor(grades),
-        torch.from_numpy(np.stack(lesions)),
-    )
+    return Set(torch.from_numpy(np.stack(pixels)), torch.tensor(grades), torch.from_numpy(np.stack(lesions)))
 
 
 def model(aggregate: str, seed: int = 0) -> DescriptorModel:
     torch.manual_seed(seed)
     block = MirrorAttention(1280, aggregate=aggregate)
-    return DescriptorModel(
-        "mobilenetv2_050", 64, attention=block, views="feature", grades=5, output_stride=16
-    )
+    return DescriptorModel("mobilenetv2_050", 64, attention=block, views="feature", grades=5, output_stride=16)
 
 
 def network_input(pixels: Tensor) -> Tensor:
     return normalise(pixels, torch.tensor(CONTRACT.mean), torch.tensor(CONTRACT.std))
 
 
-def trained(
-    data: Set, steps: int, aggregate: str, seed: int = 0, batch: int = 20
-) -> DescriptorModel:
+def trained(data: Set, steps: int, aggregate: str, seed: int = 0, batch: int = 20) -> DescriptorModel:
     """Fine triplet loss with the grade head beside it, on batches that hold all grades alike."""
     made = model(aggregate, seed).train()
     optimizer = torch.optim.AdamW(made.parameters(), lr=2e-3, weight_decay=0.01)
@@ -99,10 +91,7 @@ def received(made: DescriptorModel, data: Set) -> Tensor:
     """(B, h, w) attention that positions receive, mean of both mirrors; 1 on average."""
     block = made.attention
     assert isinstance(block, MirrorAttention)
-    parts = [
-        torch.stack(block.received(*made.maps(network_input(part)))).mean(0)
-        for part in data.pixels.split(16)
-    ]
+    parts = [torch.stack(block.received(*made.maps(network_input(part)))).mean(0) for part in data.pixels.split(16)]
     return torch.cat(parts)
 
 
@@ -137,10 +126,9 @@ def untrained_block(made: DescriptorModel, seed: int) -> DescriptorModel:
 def figure(path: Path, data: Set, before: Tensor, after: Tensor) -> None:
     """Rows of phantom, lesions, attention of the untrained and of the trained block."""
     columns = [
-        np.vstack([data.pixels[i].numpy(), _outlined(data, i), _heat(data, before, i),
-                   _heat(data, after, i)])
+        np.vstack([data.pixels[i].numpy(), _outlined(data, i), _heat(data, before, i), _heat(data, after, i)])
         for i in np.argsort(-data.lesions.sum((1, 2)).numpy())[[2, 8, 14, 20, 26]]
-    ]  # fmt: skip
+    ]
     sheet = cv2.resize(np.hstack(columns), None, fx=1.5, fy=1.5, interpolation=cv2.INTER_CUBIC)
     labels = ("phantom", "its lesions", "untrained block", "trained block")
     bar = np.full((sheet.shape[0], 150, 3), 255, np.uint8)

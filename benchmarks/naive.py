@@ -54,9 +54,7 @@ def main() -> None:
     parameters = [*model.parameters(), *head.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=RATE, weight_decay=0.05)
     steps = EPOCHS * len(loader)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda i: 0.5 * (1 + math.cos(math.pi * i / steps))
-    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda i: 0.5 * (1 + math.cos(math.pi * i / steps)))
     contract = Contract(size=SIZE)
     mean, std = torch.tensor(contract.mean), torch.tensor(contract.std)
     for epoch in range(EPOCHS):

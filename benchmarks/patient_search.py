@@ -67,9 +67,7 @@ def read(data: Path, name: str, config: TrainConfig, encoder: Encoder) -> tuple[
     places = people.photographs[chosen]
     rows = np.full((len(cases), 2, encoder.dimension), np.nan, np.float32)
     with ThreadPoolExecutor() as pool:
-        rows[places.ravel()] = list(
-            pool.map(lambda i: both_ways(encoder, cases[i]), places.ravel())
-        )
+        rows[places.ravel()] = list(pool.map(lambda i: both_ways(encoder, cases[i]), places.ravel()))
     every = Persons(rows[places, 0], rows[places, 1], labels[chosen], LABELS[name])
     asked = held[places[:, 0]]
     return every.of(asked), every.of(~asked)
@@ -108,9 +106,7 @@ RULES: dict[str, Rule] = {
     BASE: lambda c, _m: [straight(c)],
     "both eyes, crosswise": lambda c, _m: [crossed(c)],
     "both eyes, crosswise, the query mirrored": lambda _c, m: [crossed(m)],
-    "both eyes, the better pairing, crosswise mirrored": lambda c, m: [
-        np.maximum(straight(c), crossed(m))
-    ],
+    "both eyes, the better pairing, crosswise mirrored": lambda c, m: [np.maximum(straight(c), crossed(m))],
     SHIPPED: lambda c, _m: [person_similarity(c)],
 }
 
@@ -127,11 +123,13 @@ def judge(scores: list[np.ndarray], asked: Persons, gallery: Persons, apart: boo
     for score in scores:
         found = rank(score.astype(np.float64), right, out, first=10)
         gained = gains.of_block(slice(0, len(right)), found.first, out)
-        values.append([
-            metrics.average_precision_author(found.relevance, 10),
-            metrics.average_precision_at_r(found.relevance, R),
-            metrics.ndcg(gained.first, gained.ideal, 10),
-        ])  # fmt: skip
+        values.append(
+            [
+                metrics.average_precision_author(found.relevance, 10),
+                metrics.average_precision_at_r(found.relevance, R),
+                metrics.ndcg(gained.first, gained.ideal, 10),
+            ]
+        )
     expected = [
         chance.expected_average_precision_author(R, N, 10),
         chance.expected_average_precision_at_r(R, N),
@@ -163,11 +161,7 @@ def compare(title: str, asked: Persons, gallery: Persons, rules: list[str], apar
     judged = {name: judge(RULES[name](c, m), asked, gallery, apart) for name in rules}
     head = ["people compared by", *NAMES, "mAP@R beyond one photograph", "beyond its own side"]
     rows = [
-        [
-            name,
-            *cells(t),
-            *("" if name == than else gained(t, judged[than]) for than in (ONE, BASE)),
-        ]
+        [name, *cells(t), *("" if name == than else gained(t, judged[than]) for than in (ONE, BASE))]
         for name, t in judged.items()
     ]
     by_chance = [number(m.chance.macro) for m in summary(judged[BASE]).values()]
@@ -180,9 +174,7 @@ LACKING: dict[str, Rule] = {
     "the same side alone": lambda _both, one: [one[2]],
     "the better of the query's eyes": lambda _both, one: [one[:2].max(0)],
     "the better of the query's eyes, less .05": lambda _both, one: [one[:2].max(0) - 0.05],
-    "the same side, drawn to the query's mean by a fifth": lambda both, one: [
-        shrunk(one[2], both, 0.8)
-    ],
+    "the same side, drawn to the query's mean by a fifth": lambda both, one: [shrunk(one[2], both, 0.8)],
     "the mean of the query's eyes (shipped)": lambda _both, one: [one[:2].mean(0)],
 }
 
@@ -238,10 +230,9 @@ def by_one_eye(title: str, asked: Persons, gallery: Persons, apart: bool) -> Non
     judged = {name: judge(scores, asked, gallery, apart) for name, scores in rules.items()}
     base = next(iter(judged.values()))
     rows = [
-        [name, *cells(t), "" if t is base else gained(t, base),
-         "" if t is base else even_handed(c, rules[name], apart)]
+        [name, *cells(t), "" if t is base else gained(t, base), "" if t is base else even_handed(c, rules[name], apart)]
         for name, t in judged.items()
-    ]  # fmt: skip
+    ]
     head = ["compared by", *NAMES, "mAP@R beyond the same side", "share of one-eyed people"]
     print(f"### {title}: the query has one eye\n\n{piped([head, *rows])}\n")
 
@@ -252,8 +243,7 @@ def even_handed(c: np.ndarray, scores: list[np.ndarray], apart: bool) -> str:
     for seed in range(DRAWS):
         lacks, _, eyes = take_eyes(c, seed)
         shares += [
-            among_first(np.where(lacks, eye, score), lacks, apart)
-            for eye, score in zip(eyes, scores, strict=True)
+            among_first(np.where(lacks, eye, score), lacks, apart) for eye, score in zip(eyes, scores, strict=True)
         ]
     return f"{np.mean(shares):.2f}"
 

@@ -57,17 +57,14 @@ def main() -> None:
     rows = read_rows(arguments.rows, ReadingConfig)
     names = {row.name for row in rows}
     if unknown := {*arguments.row, *arguments.once} - names:
-        parser.error(f"{arguments.rows} has no row {', '.join(sorted(unknown))}; it has "
-                     f"{', '.join(sorted(names))}")  # fmt: skip
+        parser.error(f"{arguments.rows} has no row {', '.join(sorted(unknown))}; it has {', '.join(sorted(names))}")
     wanted = [] if arguments.beside else arguments.row or names
     said: dict[str, list[Arrays]] = {}
     for seed in range(arguments.seeds):  # all rows once, then again: a table is there early
         for row in rows:
             if row.name in wanted and not (seed and row.name in arguments.once):
                 folder = arguments.out / row.name / f"seed-{seed}"
-                said.setdefault(row.title, []).append(
-                    kept(row, seed, arguments.rows.parent, folder)
-                )
+                said.setdefault(row.title, []).append(kept(row, seed, arguments.rows.parent, folder))
     if arguments.card:
         alone_again(rows[0].config.data, arguments.rows.parent, arguments.out / "beside")
         (arguments.out / "shipped.npz").unlink(missing_ok=True)
@@ -129,13 +126,14 @@ def spoken(run: ReaderRun) -> Arrays:
         "right": np.column_stack([missing, pairs[:, 1]]),
         "exchanged": pairs[:, ::-1],
     }
-    found = {
-        name: run.say(replace(people, photographs=of)).probabilities for name, of in seen.items()
-    }
+    found = {name: run.say(replace(people, photographs=of)).probabilities for name, of in seen.items()}
     return found | {
-        "truth": people.truth, "present": people.present, "thresholds": run.thresholds,
-        "validation": run.validation.probabilities, "validation_truth": run.validation.people.truth,
-    }  # fmt: skip
+        "truth": people.truth,
+        "present": people.present,
+        "thresholds": run.thresholds,
+        "validation": run.validation.probabilities,
+        "validation_truth": run.validation.people.truth,
+    }
 
 
 def judged(
@@ -152,10 +150,7 @@ def compared(said: dict[str, list[Arrays]]) -> list[list[str]]:
     for title, runs in said.items():
         plain = [judged(run, bootstrap=0) for run in runs]
         chosen = [
-            evaluate_reading(
-                run["truth"] > 0, run["both"], thresholds=run["thresholds"], bootstrap=0
-            )
-            for run in runs
+            evaluate_reading(run["truth"] > 0, run["both"], thresholds=run["thresholds"], bootstrap=0) for run in runs
         ]
         cells = [spread([e.overall[name].value for e in plain], 3) for name in FIGURES]
         cells += [spread([e.overall[name].value for e in chosen], 3) for name in CHOSEN]
@@ -169,8 +164,7 @@ def compared(said: dict[str, list[Arrays]]) -> list[list[str]]:
 
 def views(said: dict[str, list[Arrays]]) -> list[list[str]]:
     """Of people who have both eyes: with both, one, and the two exchanged."""
-    names = {"both": "both eyes", "left": "left alone", "right": "right alone",
-             "exchanged": "exchanged"}  # fmt: skip
+    names = {"both": "both eyes", "left": "left alone", "right": "right alone", "exchanged": "exchanged"}
     head = [f"{name}: {figure}" for name in names.values() for figure in ("final", "macro-AUC")]
     table = [["reader", *head, "exchanging moves a probability by"]]
     for title, runs in said.items():
@@ -179,10 +173,7 @@ def views(said: dict[str, list[Arrays]]) -> list[list[str]]:
         for view in names:
             of = [judged(run, view, at, 0).overall for run, at in zip(runs, pairs, strict=True)]
             cells += [spread([e[figure].value for e in of], 3) for figure in ("final", "macro-AUC")]
-        moved = [
-            np.abs(run["both"] - run["exchanged"])[at].mean()
-            for run, at in zip(runs, pairs, strict=True)
-        ]
+        moved = [np.abs(run["both"] - run["exchanged"])[at].mean() for run, at in zip(runs, pairs, strict=True)]
         table.append([title, *cells, spread(moved, 3)])
     return table
 
@@ -193,8 +184,7 @@ def by_label(found: ReadingEvaluation) -> list[list[str]]:
     for label, rates in found.by_label.items():
         cells = [f"{r.value:.3f} ({r.low:.3f} to {r.high:.3f})" for r in rates.values()]
         table.append([label, str(found.positive[label]), *cells])
-    overall = [f"{name} {r.value:.3f} ({r.low:.3f} to {r.high:.3f})"
-               for name, r in found.overall.items()]  # fmt: skip
+    overall = [f"{name} {r.value:.3f} ({r.low:.3f} to {r.high:.3f})" for name, r in found.overall.items()]
     return [*table, ["all", str(found.rows), "; ".join(overall), *[""] * 5]]
 
 

@@ -9,13 +9,7 @@ from numpy.typing import NDArray
 
 from foveola.cases import Case
 from foveola.datasets.summary import mark
-from foveola.encoders.reader import (
-    DEFAULT_READER,
-    Reader,
-    ReaderRelease,
-    read_reader,
-    write_reader,
-)
+from foveola.encoders.reader import DEFAULT_READER, Reader, ReaderRelease, read_reader, write_reader
 from foveola.encoders.reader_card import render_reader_card
 from foveola.errors import ImageError
 from foveola.evaluation.reading import ODIR, THRESHOLD, evaluate_reading
@@ -46,10 +40,7 @@ def shipped(config: PeopleConfig, base: Path, out: Path) -> dict[str, Arrays]:
     people = people.of(np.flatnonzero(~np.isnan(people.truth).any(axis=1)))
     with ThreadPoolExecutor(reader.threads) as pool:
         eyes = list(pool.map(lambda pair: seen(reader, cases, pair), people.photographs.tolist()))
-    known = {
-        "truth": people.truth, "present": people.present,
-        "thresholds": np.array(reader.release.thresholds),
-    }  # fmt: skip
+    known = {"truth": people.truth, "present": people.present, "thresholds": np.array(reader.release.thresholds)}
     fused = Reader(replace(reader.release, alone=None))
     return {"shipped": viewed(reader, eyes) | known, "fused": viewed(fused, eyes) | known}
 
@@ -63,10 +54,7 @@ def viewed(reader: Reader, eyes: list[tuple[Prepared, Prepared]]) -> Arrays:
         "exchanged": [(right, left) for left, right in eyes],
     }
     with ThreadPoolExecutor(reader.threads) as pool:
-        return {
-            name: np.array(list(pool.map(lambda pair: said(reader, *pair), pairs)))
-            for name, pairs in of.items()
-        }
+        return {name: np.array(list(pool.map(lambda pair: said(reader, *pair), pairs))) for name, pairs in of.items()}
 
 
 def single(config: PeopleConfig, base: Path, out: Path) -> tuple[int, float, float]:
@@ -99,11 +87,9 @@ def write_card(found: Arrays) -> None:
     truth, said_of_both = found["truth"] > 0, found["both"]
     ways = {"official": THRESHOLD, "chosen": np.array(release.thresholds)}
     evaluation = {
-        name: evaluate_reading(
-            truth, said_of_both, labels=release.labels, thresholds=thresholds
-        ).to_json()
+        name: evaluate_reading(truth, said_of_both, labels=release.labels, thresholds=thresholds).to_json()
         for name, thresholds in ways.items()
-    }  # fmt: skip
+    }
     made = written(replace(release, card=dict(release.card) | {"evaluation": evaluation}))
     (release.folder / "CARD.md").write_text(render_reader_card(made), encoding="utf-8")
 
@@ -111,17 +97,20 @@ def write_card(found: Arrays) -> None:
 def written(release: ReaderRelease) -> ReaderRelease:
     """Beside the network that is there already, with the fingerprint it then has."""
     return write_reader(
-        release.folder, name=release.name, labels=release.labels, thresholds=release.thresholds,
-        contract=release.contract, enhance=release.enhance, alone=release.alone, card=release.card,
-    )  # fmt: skip
+        release.folder,
+        name=release.name,
+        labels=release.labels,
+        thresholds=release.thresholds,
+        contract=release.contract,
+        enhance=release.enhance,
+        alone=release.alone,
+        card=release.card,
+    )
 
 
 def seen(reader: Reader, cases: list[Case], pair: list[int]) -> tuple[Prepared, Prepared]:
     """The photographs of a person as the network sees them."""
-    left, right = (
-        prepared(reader, cases[i], eye) if i >= 0 else None
-        for eye, i in zip(EYES, pair, strict=True)
-    )
+    left, right = (prepared(reader, cases[i], eye) if i >= 0 else None for eye, i in zip(EYES, pair, strict=True))
     return left, right
 
 

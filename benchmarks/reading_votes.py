@@ -39,10 +39,7 @@ def by_descriptor(config: PeopleConfig, base: Path, out: Path) -> dict[str, Arra
         for part, of in parted.items():
             cases[part] += of
     trained, judged, held = (Described(cases[part], config.labels) for part in cases)
-    ways: dict[str, Ask] = {
-        "votes": lambda people, view: people.ask(trained, view),
-        "regression": regression(trained),
-    }
+    ways: dict[str, Ask] = {"votes": lambda people, view: people.ask(trained, view), "regression": regression(trained)}
     return {name: said(ask, judged, held) for name, ask in ways.items()}
 
 
@@ -50,9 +47,7 @@ def said(ask: Ask, judged: "Described", held: "Described") -> Arrays:
     """As a run of `reading.py` keeps it."""
     chosen = choose_thresholds(judged.truth > 0, ask(judged, "both"))
     views = {view: ask(held, view) for view in ("both", "left", "right", "exchanged")}
-    return views | {
-        "truth": held.truth, "present": held.people.present, "thresholds": chosen,
-    }  # fmt: skip
+    return views | {"truth": held.truth, "present": held.people.present, "thresholds": chosen}
 
 
 def regression(trained: "Described") -> Ask:
@@ -61,19 +56,12 @@ def regression(trained: "Described") -> Ask:
         make_pipeline(
             StandardScaler(),
             LogisticRegressionCV(
-                Cs=STRENGTHS,
-                l1_ratios=(0,),
-                cv=5,
-                scoring="neg_log_loss",
-                max_iter=3000,
-                use_legacy_attributes=False,
+                Cs=STRENGTHS, l1_ratios=(0,), cv=5, scoring="neg_log_loss", max_iter=3000, use_legacy_attributes=False
             ),
         ).fit(trained.features("both"), label > 0)
         for label in trained.truth.T
     ]
-    return lambda people, view: np.stack(
-        [each.predict_proba(people.features(view))[:, 1] for each in of], 1
-    )
+    return lambda people, view: np.stack([each.predict_proba(people.features(view))[:, 1] for each in of], 1)
 
 
 class Described:

@@ -39,12 +39,7 @@ from foveola.images.fundus import prepare
 DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data"
 Floats = NDArray[np.float64]
 Pixels = NDArray[np.uint8]
-MAP, COVERED, RANDOM, EXCHANGED = (
-    "map",
-    "occlusion",
-    "map, random weights",
-    "map, channels exchanged",
-)
+MAP, COVERED, RANDOM, EXCHANGED = ("map", "occlusion", "map, random weights", "map, channels exchanged")
 
 
 class Exchanged:
@@ -104,9 +99,7 @@ def main() -> None:
     print(f"\n{loop()}")
 
 
-def all_maps(
-    photo: Photo, hit: Path, encoder: Encoder, right: Parts, wrong: Parts, clock: Clock
-) -> dict[str, Floats]:
+def all_maps(photo: Photo, hit: Path, encoder: Encoder, right: Parts, wrong: Parts, clock: Clock) -> dict[str, Floats]:
     """Each map of one photograph, (h, w)."""
     own, other = decode(photo.path), decode(hit)
     features = [right.features(image) for image in (own, other)]
@@ -117,14 +110,14 @@ def all_maps(
         return explained(maps[0], maps[1], right)
 
     found = {MAP: clock("both maps, with the network's passes", both)}
-    clock("both maps, features kept", lambda: [
-        explained(features[0], features[1], right), explained(features[1], features[0], right),
-    ])  # fmt: skip
+    clock(
+        "both maps, features kept",
+        lambda: [explained(features[0], features[1], right), explained(features[1], features[0], right)],
+    )
     target = encoder.encode_photograph(other)
     prepared = prepare(own, encoder.contract)
     found[COVERED] = clock(
-        "occlusion of one photograph",
-        lambda: occlusion_map(prepared, target, encoder.encode).contributions,
+        "occlusion of one photograph", lambda: occlusion_map(prepared, target, encoder.encode).contributions
     )
     spoilt = [wrong.features(image) for image in (own, other)]
     found[RANDOM] = explained(spoilt[0], spoilt[1], wrong)
@@ -148,9 +141,7 @@ def nearest(photos: list[Photo], encoder: Encoder, gallery: Path) -> list[Path]:
     return found
 
 
-def explained(
-    own: NDArray[np.float32], other: NDArray[np.float32], by: Parts | Exchanged
-) -> Floats:
+def explained(own: NDArray[np.float32], other: NDArray[np.float32], by: Parts | Exchanged) -> Floats:
     """(h, w) what each position of the one adds to its likeness to the other."""
     pooled = by.pooling.root(by.pooling.powers(other).mean(axis=(1, 2)))
     return removal_map(own, by.descriptors(pooled[None])[0], by).contributions
@@ -159,9 +150,11 @@ def explained(
 def aucs(heats: list[Floats], photos: list[Photo]) -> list[str]:
     """Mean over the photographs that have a kind, with its interval."""
     values = np.array(
-        [[point.auc for point in point_many(heat, list(photo.targets))]
-         for heat, photo in zip(heats, photos, strict=True)]
-    )  # fmt: skip
+        [
+            [point.auc for point in point_many(heat, list(photo.targets))]
+            for heat, photo in zip(heats, photos, strict=True)
+        ]
+    )
     return [f"{mean:.3f} ({low:.3f} to {high:.3f})" for mean, low, high in summary(values)]
 
 

@@ -94,10 +94,7 @@ def real(folder: Path, healthy: Path, encoder: Encoder, local: Local) -> Iterato
     for row in pd.read_csv(folder / "labels.csv").to_dict("records"):
         names = [row.get(f"mask_{kind}") for kind in REAL]
         image = decode(folder / str(row["image"]))
-        masks = [
-            cv2.imread(str(folder / name), 0) > 127 if isinstance(name, str) else None
-            for name in names
-        ]
+        masks = [cv2.imread(str(folder / name), 0) > 127 if isinstance(name, str) else None for name in names]
         yield photograph(image, masks, encoder, local, str(row["image"]))
     table = pd.read_csv(healthy)
     for row in table[table["grade"] == 0].to_dict("records"):
@@ -116,17 +113,11 @@ def phantoms(folder: Path, people: int, encoder: Encoder, local: Local) -> Itera
 
 
 def photograph(
-    image: NDArray[np.uint8],
-    masks: Sequence[Masks | None],
-    encoder: Encoder,
-    local: Local,
-    person: str,
+    image: NDArray[np.uint8], masks: Sequence[Masks | None], encoder: Encoder, local: Local, person: str
 ) -> Photograph:
     """As the search sees it, and its masks on the same square."""
     view = find_field_of_view(image)
-    cut = [
-        np.zeros((PIXELS, PIXELS), bool) if mask is None else square(mask, view) for mask in masks
-    ]
+    cut = [np.zeros((PIXELS, PIXELS), bool) if mask is None else square(mask, view) for mask in masks]
     maps = local.describe(image, None, view).astype(np.float32)
     field = Field.of(view, *image.shape[:2])
     return Photograph(maps, field, encoder.encode_photograph(image), np.stack(cut), person)
@@ -177,10 +168,8 @@ def table(gallery: list[Photograph], kinds: Sequence[str], grid: int) -> str:
     rivals: dict[str, Callable[[Question], tuple[NDArray[np.float32], NDArray[np.int64]]]] = {
         "region": lambda q: region(q, small, places, cells_of(q.box, grid)),
         "a box anywhere": lambda q: region(q, small, places, anywhere(q, insides, grid, rng)),
-        "whole photograph": lambda q: (
-            descriptors @ descriptors[q.photograph], np.zeros((len(gallery), 2), np.int64)
-        ),
-    }  # fmt: skip
+        "whole photograph": lambda q: (descriptors @ descriptors[q.photograph], np.zeros((len(gallery), 2), np.int64)),
+    }
     rows = [["search", "", *kinds]]
     for name, search in rivals.items():
         found: dict[int, list[tuple[int, float, float, float, float]]] = {}
@@ -192,10 +181,15 @@ def table(gallery: list[Photograph], kinds: Sequence[str], grid: int) -> str:
             shown = order[:FIRST]
             touched = [touches(gallery[i].masks[q.kind], grid, cells, tuple(at[i])) for i in shown]
             chance = [share(gallery[i].masks[q.kind], grid, cells) for i in shown]
-            found.setdefault(q.kind, []).append((
-                q.photograph, precision(has[order, q.kind]), float(has[shown, q.kind].mean()),
-                float(np.mean(touched)), float(np.mean(chance)),
-            ))  # fmt: skip
+            found.setdefault(q.kind, []).append(
+                (
+                    q.photograph,
+                    precision(has[order, q.kind]),
+                    float(has[shown, q.kind].mean()),
+                    float(np.mean(touched)),
+                    float(np.mean(chance)),
+                )
+            )
         what = ["average precision", "of the first ten, have it", "of the first ten boxes, touch"]
         for column, title in enumerate(what, 1):
             if name == "whole photograph" and column == 3:
@@ -288,8 +282,11 @@ def speed(cases: int) -> str:
             processor = time.process_time()
             best_boxes(places, np.arange(cases), asked, (3, 3))
             seconds.append((time.perf_counter() - start_at, time.process_time() - processor))
-    peak = max(int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines()
-               if line.startswith("RssAnon"))  # fmt: skip
+    peak = max(
+        int(line.split()[1])
+        for line in Path("/proc/self/status").read_text().splitlines()
+        if line.startswith("RssAnon")
+    )
     wall, busy = (min(values) for values in zip(*seconds, strict=True))
     return (
         f"{cases:,} cases, {places.nbytes / 1e6:,.0f} MB mapped: first {seconds[0][0]:.2f} s, best "

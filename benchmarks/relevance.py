@@ -72,9 +72,13 @@ class Known:
 
 
 def judge(
-    label: str, gallery: list[Case], vectors: Vectors, known: Known,
-    queries: list[Case] | None = None, asking: Vectors | None = None,
-) -> Judged:  # fmt: skip
+    label: str,
+    gallery: list[Case],
+    vectors: Vectors,
+    known: Known,
+    queries: list[Case] | None = None,
+    asking: Vectors | None = None,
+) -> Judged:
     """Judge one gallery; without queries its cases ask each other."""
     side = Side.from_cases(vectors, gallery, label)
     asked = None if queries is None else Side.from_cases(asking, queries, label)
@@ -107,8 +111,7 @@ def row(found: Judged, naive: Judged | None) -> dict[str, object]:
         values[name] = None if of is None else figures(of.metrics[METRIC])
     if found.learned is not None:
         values["gain"] = figures(compare(found.looks, found.learned).metrics[METRIC])
-        values["micro"] = [found.looks.metrics[METRIC].value.micro,
-                           found.learned.metrics[METRIC].value.micro]  # fmt: skip
+        values["micro"] = [found.looks.metrics[METRIC].value.micro, found.learned.metrics[METRIC].value.micro]
     if naive is not None:
         values["naive_looks"] = figures(naive.looks.metrics[METRIC])
         if naive.learned is not None and found.learned is not None:
@@ -121,8 +124,13 @@ def row(found: Judged, naive: Judged | None) -> dict[str, object]:
 def figures(metric: object) -> dict[str, float]:
     value = metric.to_json("per_label")  # type: ignore[attr-defined]
     low, high = value["interval"]["macro"]
-    return {"macro": value["macro"], "low": low, "high": high, "chance": value["chance"]["macro"],
-            "per_label": value["per_label"]}  # fmt: skip
+    return {
+        "macro": value["macro"],
+        "low": low,
+        "high": high,
+        "chance": value["chance"]["macro"],
+        "per_label": value["per_label"],
+    }
 
 
 def shown(values: dict[str, float] | None, sign: str = "") -> str:
@@ -133,13 +141,29 @@ def shown(values: dict[str, float] | None, sign: str = "") -> str:
 
 def main_table(rows: dict[str, dict[str, object]]) -> list[list[str]]:
     """Each line of what was measured, for people."""
-    table = [["gallery", "queries", "chance", "by looks", "learned", "gain",
-              "classifier by looks", "classifier learned", "ours beyond it"]]  # fmt: skip
+    table = [
+        [
+            "gallery",
+            "queries",
+            "chance",
+            "by looks",
+            "learned",
+            "gain",
+            "classifier by looks",
+            "classifier learned",
+            "ours beyond it",
+        ]
+    ]
     for name, values in rows.items():
         looks = values["looks"]
         cells = [name, str(values["queries"]), f"{looks['chance']:.3f}", shown(looks)]  # type: ignore[index]
-        for key, sign in (("learned", ""), ("gain", "+"), ("naive_looks", ""),
-                          ("naive_learned", ""), ("beyond_naive", "+")):  # fmt: skip
+        for key, sign in (
+            ("learned", ""),
+            ("gain", "+"),
+            ("naive_looks", ""),
+            ("naive_learned", ""),
+            ("beyond_naive", "+"),
+        ):
             cells.append(shown(values[key], sign) if key in values else "-")
         table.append(cells)
     return table
@@ -168,14 +192,16 @@ def write_card(release: Release, tables: list[list[list[str]]]) -> None:
         "whoever asks. The classifier is a plain one (benchmarks/naive.py). Reproduce: "
         f"`python benchmarks/relevance.py recipes/{release.name}.toml`, see there."
     )
-    card = {**release.card, "tables": [
-        {"caption": caption, "rows": table}
-        for caption, table in zip((measured, "Of each label value."), tables, strict=True)
-    ]}  # fmt: skip
+    card = {
+        **release.card,
+        "tables": [
+            {"caption": caption, "rows": table}
+            for caption, table in zip((measured, "Of each label value."), tables, strict=True)
+        ],
+    }
     written = write_release(
-        release.folder, name=release.name, dimension=release.dimension,
-        contract=release.contract, card=card,
-    )  # fmt: skip
+        release.folder, name=release.name, dimension=release.dimension, contract=release.contract, card=card
+    )
     (release.folder / "CARD.md").write_text(render_card(written), encoding="utf-8")
 
 
@@ -199,8 +225,14 @@ def main() -> None:
         values = rows[name] = row(found, naive)
         chance = found.looks.metrics[METRIC].chance.macro
         parts = [f"{name:34} {values['queries']:5} chance {chance:.3f}"]
-        for key, sign in (("looks", ""), ("learned", ""), ("gain", "+"), ("naive_looks", ""),
-                          ("naive_learned", ""), ("beyond_naive", "+")):  # fmt: skip
+        for key, sign in (
+            ("looks", ""),
+            ("learned", ""),
+            ("gain", "+"),
+            ("naive_looks", ""),
+            ("naive_learned", ""),
+            ("beyond_naive", "+"),
+        ):
             if key in values:
                 parts.append(f"{key} {shown(values[key], sign)}")
         line = "  ".join(parts)
@@ -223,16 +255,8 @@ def main() -> None:
                 naive = None
                 if plain is not None:
                     unsure = Known(known.seen, {})
-                    naive = (
-                        judge(*args, plain[0], unsure)
-                        if new
-                        else judge(*args, plain[1], unsure, held, plain[0])
-                    )
-                found = (
-                    judge(*args, asking, known)
-                    if new
-                    else judge(*args, vectors, known, held, asking)
-                )
+                    naive = judge(*args, plain[0], unsure) if new else judge(*args, plain[1], unsure, held, plain[0])
+                found = judge(*args, asking, known) if new else judge(*args, vectors, known, held, asking)
                 show(f"{collection} {label}, {kind} gallery", found, naive)
     if options.left_out:
         other = Encoder.load(options.left_out)
@@ -243,8 +267,7 @@ def main() -> None:
             if collection in trained:
                 continue
             cases = list(Manifest.read(path, collection=collection).cases())
-            show(f"{collection} grade, whole set left out",
-                 judge("grade", cases, encoded(other, cases), of_other))  # fmt: skip
+            show(f"{collection} grade, whole set left out", judge("grade", cases, encoded(other, cases), of_other))
     tables = [main_table(rows), label_table(rows)]
     for table in tables:
         print(f"\n{piped(table)}")

@@ -50,14 +50,20 @@ def entries(cases: int, width: int, seed: int = 0) -> Iterator[list[Entry]]:
         yield [
             Entry(
                 case=Case(
-                    image=f"{row}.jpg", path=f"/{row}.jpg", subject=str(row // 2),
-                    eye=("left", "right")[row % 2], grade=int(grade[i]),
+                    image=f"{row}.jpg",
+                    path=f"/{row}.jpg",
+                    subject=str(row // 2),
+                    eye=("left", "right")[row % 2],
+                    grade=int(grade[i]),
                     findings=frozenset(f for f, h in zip(FINDINGS, has[i], strict=True) if h),
                 ),
-                descriptor=vector, digest=int(row).to_bytes(16, "big"), size=1, mtime_ns=1,
+                descriptor=vector,
+                digest=int(row).to_bytes(16, "big"),
+                size=1,
+                mtime_ns=1,
             )
             for row, i, vector in zip(rows.tolist(), at, x.astype(np.float32), strict=True)
-        ]  # fmt: skip
+        ]
 
 
 def peak() -> float:
@@ -80,16 +86,16 @@ def searches(archive: Archive, ranker: Ranker, order: Order, label: str) -> Call
         of = matrix[row], int(ids[row]), ("subject", f"\0{row // 2}")
         found, relevance = ranker.choose(order, label)
 
-        def asked(state: State, relevance: Relevance, of: tuple[NDArray[np.float32], int,
-                  tuple[str, str]]) -> Asked | None:  # fmt: skip
+        def asked(
+            state: State, relevance: Relevance, of: tuple[NDArray[np.float32], int, tuple[str, str]]
+        ) -> Asked | None:
             ranker.suggestion(state, relevance, *of)
             return ranker.asked(state, relevance, found, *of)
 
         by = None if relevance is None else partial(asked, relevance=relevance, of=of)
         return archive.search(
-            of[0], 12, exclude_identity=of[2], exclude_ids=[of[1]],
-            asked=None if order == "looks" else by,
-        )  # fmt: skip
+            of[0], 12, exclude_identity=of[2], exclude_ids=[of[1]], asked=None if order == "looks" else by
+        )
 
     return search
 
@@ -98,9 +104,7 @@ def main() -> None:
     said = [int(word) for word in sys.argv[1:]]
     cases, width = [*said, *(100_000, 256)[len(said) :]]
     with tempfile.TemporaryDirectory() as folder:
-        archive = Archive.create(
-            Path(folder) / "A", encoder="made", fingerprint="f", dimension=width
-        )
+        archive = Archive.create(Path(folder) / "A", encoder="made", fingerprint="f", dimension=width)
         for batch in entries(cases, width):
             archive.add(batch)
         archive.vectors()
@@ -116,9 +120,7 @@ def main() -> None:
             looks = searches(archive, ranker, "looks", label)
             learned = searches(archive, ranker, "learned", label)
             each = [(*timed(partial(looks, r)), *timed(partial(learned, r))) for r in rows]
-            a, a_used, b, b_used = (
-                1000 * statistics.median(col) for col in zip(*each, strict=True)
-            )
+            a, a_used, b, b_used = (1000 * statistics.median(col) for col in zip(*each, strict=True))
             pairs = statistics.median(row[2] / row[0] for row in each)
             used = f"of the processors {a_used:.1f} and {b_used:.1f} ms"
             what = f"{label}: by looks {a:.1f} ms, learned {b:.1f} ms, ratio of pairs {pairs:.2f}"

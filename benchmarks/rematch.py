@@ -21,13 +21,7 @@ from foveola.evaluation.tables import piped
 from foveola.matching import MatchingEvaluation, Protocol, evaluate_matching
 from foveola.matching.evaluation import published_table
 from foveola.training.config import TrainConfig
-from foveola.training.evidence import (
-    Row,
-    read_descriptors,
-    read_entries,
-    read_rows,
-    train_row,
-)
+from foveola.training.evidence import Row, read_descriptors, read_entries, read_rows, train_row
 from foveola.training.prepared import collections_of
 
 DATA = "../../shared/data"
@@ -47,23 +41,30 @@ class Photographs:
 SETS = {
     "phantoms": Photographs("phantoms, 8 yearly visits", Protocol()),
     "tvhl": Photographs(
-        "TVHL, fundus photographs of one visit", Protocol(gallery="others"),
-        (f"{DATA}/tvhl/labels.csv",),
+        "TVHL, fundus photographs of one visit", Protocol(gallery="others"), (f"{DATA}/tvhl/labels.csv",)
     ),
     "kermany": Photographs(
-        "Kermany, chest X-rays of one episode", Protocol(identity="subject", gallery="others"),
-        (f"{DATA}/kermany_cxr/labels.csv",), "subject", True,
+        "Kermany, chest X-rays of one episode",
+        Protocol(identity="subject", gallery="others"),
+        (f"{DATA}/kermany_cxr/labels.csv",),
+        "subject",
+        True,
     ),
     "hannover": Photographs(
         "Hannover, chest X-rays with follow-ups",
         Protocol(identity="subject", time="admission_offset", unit="days", edges=(3, 7, 30)),
-        (f"{DATA}/hannover_cxr/labels.csv",), "subject", True,
+        (f"{DATA}/hannover_cxr/labels.csv",),
+        "subject",
+        True,
     ),
     "chest": Photographs(
-        "chest X-rays of both sets", Protocol(identity="subject", gallery="others"),
-        (f"{DATA}/kermany_cxr/labels.csv", f"{DATA}/hannover_cxr/labels.csv"), "subject", True,
+        "chest X-rays of both sets",
+        Protocol(identity="subject", gallery="others"),
+        (f"{DATA}/kermany_cxr/labels.csv", f"{DATA}/hannover_cxr/labels.csv"),
+        "subject",
+        True,
     ),
-}  # fmt: skip
+}
 
 
 def main() -> None:
@@ -79,11 +80,7 @@ def main() -> None:
     for name in arguments.sets or SETS:
         of, out = SETS[name], arguments.out / name
         results: dict[str, list[MatchingEvaluation]] = {}
-        rows = [
-            row
-            for row in read_rows(arguments.rows)
-            if not arguments.row or row.name in arguments.row
-        ]
+        rows = [row for row in read_rows(arguments.rows) if not arguments.row or row.name in arguments.row]
         for row in (changed(row, of) for row in rows):
             for fold in range(arguments.folds):
                 folder = train_row(row, fold, base, out, print)

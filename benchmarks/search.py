@@ -69,15 +69,11 @@ def fill(folder: Path, vectors: NDArray[np.float32]) -> None:
 
 
 def made_up(i: int, vector: NDArray[np.float32]) -> Entry:
-    case = Case(
-        image=f"{i}.jpg", path=f"/data/{i}.jpg", subject=str(i // 2), grade=i % 5, eye=EYES[i % 2]
-    )
+    case = Case(image=f"{i}.jpg", path=f"/data/{i}.jpg", subject=str(i // 2), grade=i % 5, eye=EYES[i % 2])
     return Entry(case=case, descriptor=vector, digest=bytes(16), size=0, mtime_ns=0)
 
 
-def asked(
-    people: PeopleSearch, query: NDArray[np.float32], vectors: NDArray[np.float32]
-) -> NDArray[np.int64]:
+def asked(people: PeopleSearch, query: NDArray[np.float32], vectors: NDArray[np.float32]) -> NDArray[np.int64]:
     found = people.search({"left": query, "right": vectors[0]}, K)
     return np.array([hit.ids["left"] for hit in found.hits])
 

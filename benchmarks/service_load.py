@@ -91,9 +91,7 @@ def build(folder: Path, count: int) -> None:
     archive, own = open_archive(folder / "archive")
     with archive:
         encoder = Encoder.load(own)
-        real = [
-            encoder.encode_photograph(decode(f, min_side=encoder.contract.min_side)) for f in files
-        ]
+        real = [encoder.encode_photograph(decode(f, min_side=encoder.contract.min_side)) for f in files]
         rng = np.random.default_rng(0)
         for start in range(0, count, BATCH):
             rows = range(start, min(start + BATCH, count))
@@ -111,10 +109,16 @@ def entry(i: int, files: list[Path], links: Path, real: list, rng: np.random.Gen
     vector = (vector / np.linalg.norm(vector)).astype(np.float32)
     findings = frozenset(f for f in FINDINGS if rng.random() < 0.15)
     case = Case(
-        image=path.name, path=str(path), subject=f"s{i // 4}", eye=EYES[i % 2], visit=6.0 * (i % 3),
-        grade=int(rng.integers(5)), findings=findings if i % 3 else None, collection="made",
+        image=path.name,
+        path=str(path),
+        subject=f"s{i // 4}",
+        eye=EYES[i % 2],
+        visit=6.0 * (i % 3),
+        grade=int(rng.integers(5)),
+        findings=findings if i % 3 else None,
+        collection="made",
         extra={"age": int(rng.integers(30, 80)), "camera": f"C{i % 5}"},
-    )  # fmt: skip
+    )
     digest = i.to_bytes(16, "big")
     return Entry(case=case, descriptor=vector, digest=digest, size=path.stat().st_size, mtime_ns=i)
 
@@ -191,9 +195,7 @@ class Talk:
     def __exit__(self, *_: object) -> None:
         self._connection.close()
 
-    def ask(
-        self, method: str, path: str, body: bytes = b"", kind: str = ""
-    ) -> tuple[int, bytes, str]:
+    def ask(self, method: str, path: str, body: bytes = b"", kind: str = "") -> tuple[int, bytes, str]:
         """Status, body and where it leads."""
         headers = {"Content-Type": kind} if kind else {}
         self._connection.request(method, path, body, headers)
@@ -248,9 +250,7 @@ def spent(process: psutil.Process) -> float:
     return 1000 * (times.user + times.system)
 
 
-def measure_latency(
-    port: int, process: psutil.Process, photographs: list[bytes], count: int
-) -> None:
+def measure_latency(port: int, process: psutil.Process, photographs: list[bytes], count: int) -> None:
     kinds: dict[str, Callable[[Talk, bytes], None]] = {
         "search": search,
         "page": partial(page, thumbnails=False),
@@ -266,11 +266,7 @@ def measure_latency(
             times = [timed(work, photograph) for photograph in _round(photographs, count)]
             own = (spent(process) - before) / count
         p50, p95 = np.percentile(times, (50, 95))
-        print(
-            f"{name:22} p50 {p50:7.1f} ms   p95 {p95:7.1f} ms   processor {own:6.1f} ms"
-            f"   {machine}",
-            flush=True,
-        )
+        print(f"{name:22} p50 {p50:7.1f} ms   p95 {p95:7.1f} ms   processor {own:6.1f} ms   {machine}", flush=True)
 
 
 def _round(photographs: list[bytes], count: int) -> list[bytes]:
@@ -322,10 +318,7 @@ def measure_throughput(port: int, photographs: list[bytes], seconds: float) -> N
             thread.join()
         rate = len(times) / (time.perf_counter() - begin)
         p50, p95 = np.percentile(times, (50, 95))
-        print(
-            f"{users:3} users: {rate:6.1f} searches/s   p50 {p50:7.1f} ms   p95 {p95:7.1f} ms"
-            f"   {machine}"
-        )
+        print(f"{users:3} users: {rate:6.1f} searches/s   p50 {p50:7.1f} ms   p95 {p95:7.1f} ms   {machine}")
 
 
 class Machine:

@@ -9,15 +9,8 @@ from foveola.evaluation import Side
 
 
 def held_and_rest(
-    rows: np.ndarray,
-    cases: Sequence[Case],
-    held: np.ndarray,
-    label: str,
-    by: tuple[str, ...] = (),
+    rows: np.ndarray, cases: Sequence[Case], held: np.ndarray, label: str, by: tuple[str, ...] = ()
 ) -> tuple[Side, Side]:
     """The held-out photographs, then all others: descriptors (N, D), cases, (N,) bool."""
-    first, second = (
-        Side.from_cases(rows[m], [cases[i] for i in np.flatnonzero(m)], label, by)
-        for m in (held, ~held)
-    )
+    first, second = (Side.from_cases(rows[m], [cases[i] for i in np.flatnonzero(m)], label, by) for m in (held, ~held))
     return first, second

@@ -52,10 +52,9 @@ class Gallery(NamedTuple):
     def others(self, at: int) -> NDArray[np.bool_]:
         """(N,) whether each is another photograph, of another person, than the one at `at`."""
         own = self.cases[at]
-        return np.array([
-            i != at and (case.identity is None or case.identity != own.identity)
-            for i, case in enumerate(self.cases)
-        ])  # fmt: skip
+        return np.array(
+            [i != at and (case.identity is None or case.identity != own.identity) for i, case in enumerate(self.cases)]
+        )
 
 
 class Answer(NamedTuple):
@@ -95,9 +94,12 @@ def by_learned(gallery: Gallery) -> Ask:
         case = gallery.cases[at]
         of = (descriptor, ids[case.path], case.identity)
         found = archive.search(
-            descriptor, K, exclude_identity=case.identity, exclude_ids=[of[1]],
+            descriptor,
+            K,
+            exclude_identity=case.identity,
+            exclude_ids=[of[1]],
             asked=lambda state: ranker.asked(state, relevance, "learned", *of),
-        )  # fmt: skip
+        )
         with archive.state() as state:
             said = ranker.suggestion(state, relevance, *of)
         likely = None if said is None else int(said.shares[0].value)
@@ -147,11 +149,7 @@ class Moved(NamedTuple):
 def gallery_of(encoder: Encoder, data: Path) -> Gallery:
     cases = list(Manifest.read(data / "labels.csv", collection=data.resolve().name).cases())
     found = [one for one in encoder.encode_cases(cases) if isinstance(one, Encoded)]
-    return Gallery(
-        [one.case for one in found],
-        np.stack([one.descriptor for one in found]),
-        encoder.release.folder,
-    )
+    return Gallery([one.case for one in found], np.stack([one.descriptor for one in found]), encoder.release.folder)
 
 
 def moved(encoder: Encoder, gallery: Gallery, ask: Ask, at: int) -> dict[str, Moved]:
@@ -179,10 +177,7 @@ def moved(encoder: Encoder, gallery: Gallery, ask: Ask, at: int) -> dict[str, Mo
 
 
 def table(rows: Sequence[dict[str, Moved]]) -> str:
-    lines = [
-        f"{'':26}{f'first {K} kept':>18}{'grade changes':>16}{'cosine (least)':>20}"
-        f"{'pixels (most)':>18}"
-    ]
+    lines = [f"{'':26}{f'first {K} kept':>18}{'grade changes':>16}{'cosine (least)':>20}{'pixels (most)':>18}"]
     for name in FORMS:
         kept, grade, cosine, pixels = np.array([row[name] for row in rows], float).T
         half = 1.96 * kept.std() / len(rows) ** 0.5
@@ -196,9 +191,7 @@ def table(rows: Sequence[dict[str, Moved]]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="folder of a data set, with its labels.csv")
     parser.add_argument("--encoder", default=DEFAULT, help="name or folder (%(default)s)")
     parser.add_argument("--photographs", type=int, default=60, help="to ask (%(default)s)")

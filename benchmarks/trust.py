@@ -81,8 +81,7 @@ def main() -> None:
     arguments = parser.parse_args()
     config = load_config(arguments.recipe, TrainConfig)
     galleries, queries = people(config, arguments.recipe.parent)
-    described = [e for e in Encoder.load(config.name).encode_cases(queries)
-                 if isinstance(e, Encoded)]  # fmt: skip
+    described = [e for e in Encoder.load(config.name).encode_cases(queries) if isinstance(e, Encoded)]
     told = {}
     for name in arguments.archive or galleries:
         cases = galleries[name]
@@ -103,8 +102,12 @@ def main() -> None:
         for name, each in told.items():
             if name in TITLES:
                 path = arguments.plot.with_stem(f"{arguments.plot.stem}-{name}")
-                save_reliability(each.true[:, None], {"said of hits": each.said[:, None]}, path,
-                                 note=f"archive of photographs {TITLES[name]}")  # fmt: skip
+                save_reliability(
+                    each.true[:, None],
+                    {"said of hits": each.said[:, None]},
+                    path,
+                    note=f"archive of photographs {TITLES[name]}",
+                )
 
 
 TITLES = {
@@ -129,8 +132,10 @@ def show(title: str, made: Calibration, told: Told) -> None:
     """Print what was said, and what was true."""
     trained = "unknown how many" if made.trained is None else f"{made.trained:.0%}"
     new = "new " if made.new and made.trained else ""
-    print(f"\n### {title}: {made.cases:,} photographs, {trained} trained on; {made.people:,} {new}"
-          f"people asked about, label {made.label}\n")  # fmt: skip
+    print(
+        f"\n### {title}: {made.cases:,} photographs, {trained} trained on; {made.people:,} {new}"
+        f"people asked about, label {made.label}\n"
+    )
     print(piped(agreement(told)), "\n")
     print(piped(percentiles(told)), "\n")
     rejected = share_of(~told.near, told.who)
@@ -202,12 +207,15 @@ def suggested(of: Relevance, described: list[Encoded]) -> list[list[str]]:
         within = (said >= low) & ((said < high) | (high == 1))
         if within.any():
             people = np.broadcast_to(who[:, None], said.shape)[within]
-            rows.append([
-                f"{100 * low:.0f} to {100 * high:.0f}", f"{within.sum():,}",
-                f"{100 * said[within].mean():.1f}",
-                f"{100 * lows[within].mean():.1f} to {100 * highs[within].mean():.1f}",
-                interval(share_of(truth[within], people), 100),
-            ])  # fmt: skip
+            rows.append(
+                [
+                    f"{100 * low:.0f} to {100 * high:.0f}",
+                    f"{within.sum():,}",
+                    f"{100 * said[within].mean():.1f}",
+                    f"{100 * lows[within].mean():.1f} to {100 * highs[within].mean():.1f}",
+                    interval(share_of(truth[within], people), 100),
+                ]
+            )
     return rows
 
 

@@ -13,9 +13,7 @@ from pathlib import Path
 from foveola.client import Client, UnreachableError
 from foveola.errors import ServiceError
 
-parser = argparse.ArgumentParser(
-    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-)
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("address", help="of the service, as http://127.0.0.1:8321")
 parser.add_argument("photograph", type=Path, help="file to ask about")
 given = parser.parse_args()

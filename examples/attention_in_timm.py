@@ -41,9 +41,7 @@ def images(number: int) -> tuple[Tensor, Tensor]:
     return x, y
 
 
-argparse.ArgumentParser(
-    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-).parse_args()
+argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
 torch.manual_seed(0)
 model = MirrorNet()
 optimizer = torch.optim.AdamW(model.parameters(), 1e-3)

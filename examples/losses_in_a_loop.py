@@ -16,9 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from foveola.losses import AdaTripletLoss, AutoMargin
 
-argparse.ArgumentParser(
-    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-).parse_args()
+argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
 torch.manual_seed(0)
 subjects = torch.arange(60).repeat_interleave(8)
 features = torch.cat([torch.randn(60, 16)[subjects], 3 * torch.randn(480, 16)], dim=1)

@@ -8,8 +8,11 @@ def foveola(*arguments: object, code: int = 0) -> "subprocess.CompletedProcess[s
     """Run `foveola` with these arguments; it must end with the code, and never by a traceback."""
     done = subprocess.run(
         [sys.executable, "-m", "foveola", *map(str, arguments)],
-        capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
     assert done.returncode == code, (done.stdout, done.stderr)
     assert "Traceback" not in done.stderr
     return done

@@ -9,12 +9,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 import programs
-from skips import (  # noqa: F401 - hooks
-    NO_PHOTOGRAPHS,
-    pytest_make_collect_report,
-    pytest_runtest_makereport,
-    pytest_terminal_summary,
-)
+from skips import NO_PHOTOGRAPHS, pytest_make_collect_report, pytest_runtest_makereport, pytest_terminal_summary  # noqa: F401 - hooks
 
 os.environ["PATH"] = programs.PATH
 
@@ -35,9 +30,16 @@ SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 
 # The longest files, which stay on one worker each: begun first, none of them is waited for alone.
-LONGEST = ("training/test_run.py", "training/test_compare.py", "matching/test_match.py",
-           "training/test_reading_export.py", "cli/test_cli.py", "server/test_marker.py",
-           "server/test_guide.py", "server/dicom/test_orthanc.py")  # fmt: skip
+LONGEST = (
+    "training/test_run.py",
+    "training/test_compare.py",
+    "matching/test_match.py",
+    "training/test_reading_export.py",
+    "cli/test_cli.py",
+    "server/test_marker.py",
+    "server/test_guide.py",
+    "server/dicom/test_orthanc.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -23,15 +23,16 @@ def run_of(config, seed=0):
     """A run that never was: a random network, and what it says of random people."""
     torch.manual_seed(seed)
     rng, of = np.random.default_rng(seed), config.model
-    model = BinocularModel(
-        3, of.backbone, attention=of.attention, blocks=1, fusion=of.fusion, width=16, feature=8
-    )
+    model = BinocularModel(3, of.backbone, attention=of.attention, blocks=1, fusion=of.fusion, width=16, feature=8)
     model.train()(torch.randn(6, 2, 3, SIZE, SIZE))  # statistics of its own
     truth = (rng.random((20, 3)) < 0.4).astype(np.float32)
     people = People(
-        np.zeros((20, 2), np.int64), truth, np.repeat(truth[:, None], 2, 1),
-        tuple(("made", str(i // 2)) for i in range(20)), LABELS,
-    )  # fmt: skip
+        np.zeros((20, 2), np.int64),
+        truth,
+        np.repeat(truth[:, None], 2, 1),
+        tuple(("made", str(i // 2)) for i in range(20)),
+        LABELS,
+    )
     said = Readings(people, rng.random((20, 3)).astype(np.float32), people.eyes, truth)
     module = ReadingTraining(config, model.eval(), torch.ones(3), 1, people)
     module.answer.set_temperatures(1.5, 0.7)

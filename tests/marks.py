@@ -10,10 +10,19 @@ from dicoms import to_bytes, with_pixels
 MARK = "MUSTERMANN"
 NUMBER = "1234567890"
 TEXTS = {"AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"}
-OTHERS = {"DA": "MUSTERMA", "TM": MARK, "DT": MARK, "AS": MARK[:4], "DS": NUMBER, "IS": NUMBER,
-          "UI": MARK, "UN": MARK.encode(), "OB": MARK.encode(), "OW": MARK.encode()}  # fmt: skip
-PIXELS = {"Rows", "Columns", "NumberOfFrames", "PixelData", "SOPClassUID",
-          "PhotometricInterpretation"}  # fmt: skip
+OTHERS = {
+    "DA": "MUSTERMA",
+    "TM": MARK,
+    "DT": MARK,
+    "AS": MARK[:4],
+    "DS": NUMBER,
+    "IS": NUMBER,
+    "UI": MARK,
+    "UN": MARK.encode(),
+    "OB": MARK.encode(),
+    "OW": MARK.encode(),
+}
+PIXELS = {"Rows", "Columns", "NumberOfFrames", "PixelData", "SOPClassUID", "PhotometricInterpretation"}
 DEEP = {0x00081140, 0x00082218, 0x52009229}  # referenced images, region, functional groups
 # UIDs must be such, or the object is refused; they are looked for one by one
 UIDS = {"StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"}
@@ -37,14 +46,11 @@ def plant(into, *, skip=frozenset()):
 
 def planted(pixels, **values) -> bytes:
     """A photograph of (H, W, 3) uint8 with the mark wherever one can be put but in `values`."""
-    config.settings.writing_validation_mode, before = (
-        config.IGNORE, config.settings.writing_validation_mode
-    )  # fmt: skip
+    config.settings.writing_validation_mode, before = (config.IGNORE, config.settings.writing_validation_mode)
     try:
         inner = Dataset()
         assert plant(inner) > 2500
-        unsaid = ("PatientID", "PatientName", "Modality", "StudyDate", "AcquisitionDateTime",
-                  "ImageLaterality")  # fmt: skip
+        unsaid = ("PatientID", "PatientName", "Modality", "StudyDate", "AcquisitionDateTime", "ImageLaterality")
         made = with_pixels(pixels, **(dict.fromkeys(unsaid) | values))
         plant(made, skip=PIXELS | UIDS)
         deep = Dataset()

@@ -61,13 +61,21 @@ def running(folder: Path):
     web, dicom, log = free_port(), free_port(), folder / "orthanc.log"
     store = str(folder / "db")
     config = {
-        "Name": "test", "StorageDirectory": store, "IndexDirectory": store,
-        "HttpPort": web, "DicomPort": dicom, "DicomAet": TITLE, "Plugins": [str(plugin)],
-        "AuthenticationEnabled": False, "RemoteAccessAllowed": False,
-        "DicomCheckCalledAet": True, "DicomAlwaysAllowFind": True, "DicomAlwaysAllowStore": True,
+        "Name": "test",
+        "StorageDirectory": store,
+        "IndexDirectory": store,
+        "HttpPort": web,
+        "DicomPort": dicom,
+        "DicomAet": TITLE,
+        "Plugins": [str(plugin)],
+        "AuthenticationEnabled": False,
+        "RemoteAccessAllowed": False,
+        "DicomCheckCalledAet": True,
+        "DicomAlwaysAllowFind": True,
+        "DicomAlwaysAllowStore": True,
         "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
         "LuaScripts": [str(folder / "route.lua")],
-    }  # fmt: skip
+    }
     (folder / "route.lua").write_text(ROUTE)
     (folder / "orthanc.json").write_text(json.dumps(config))
     with (

@@ -22,8 +22,7 @@ PACKAGES = {
 }
 SPELLINGS = {"chromium": ("chromium-browser", "chrome", "google-chrome")}
 DICOMWEB = [
-    Path(folder, "libOrthancDicomWeb.so")
-    for folder in ("/usr/share/orthanc/plugins", "/usr/lib/orthanc/plugins")
+    Path(folder, "libOrthancDicomWeb.so") for folder in ("/usr/share/orthanc/plugins", "/usr/lib/orthanc/plugins")
 ]
 PATH = os.pathsep.join(  # Debian keeps nginx and Orthanc from who is not root
     dict.fromkeys([*os.environ.get("PATH", "").split(os.pathsep), "/usr/local/sbin", "/usr/sbin"])

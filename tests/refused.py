@@ -83,8 +83,7 @@ def tiny(photograph):
 
 def unreadable(photograph):
     """Every picture of which no reader says anything, by its name."""
-    made = {each.__name__: each() for each in (chest, cat, black, noise, blotches, plain, disc,
-                                               tinted)}  # fmt: skip
+    made = {each.__name__: each() for each in (chest, cat, black, noise, blotches, plain, disc, tinted)}
     return made | {each.__name__: each(photograph) for each in (poor, blurred, tiny)}
 
 
@@ -109,8 +108,7 @@ def _dark(photograph, blur, light):
 
 def pictures(photograph):
     """Every such picture by its name; the photograph is (H, W, 3) uint8 RGB."""
-    return {"chest": chest(), "cat": cat(), "black": black(), "poor": poor(photograph),
-            "far": far(photograph)}  # fmt: skip
+    return {"chest": chest(), "cat": cat(), "black": black(), "poor": poor(photograph), "far": far(photograph)}
 
 
 def write(path, pixels):

@@ -62,9 +62,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 def told(reasons: list[str]) -> str:
     """What was skipped, the most frequent want first, in one line."""
     wants = Counter(want for reason in reasons for want in _wants(reason))
-    return f"skipped {len(reasons)}: " + ", ".join(
-        f"{count} {want}" for want, count in wants.most_common()
-    )
+    return f"skipped {len(reasons)}: " + ", ".join(f"{count} {want}" for want, count in wants.most_common())
 
 
 def _wants(reason: str) -> list[str]:

@@ -64,9 +64,7 @@ IN_FOLDER = {
     "name that is not UTF-8": (not_utf8, False),
     "newline and escape": (lambda f: disc(f / "a\n\x1b[31mb.jpg"), True),
     "long name": (lambda f: disc(f / f"{'a' * 251}.jpg"), True),
-    "time before 1970": (
-        lambda f: (disc(f / "old.jpg"), os.utime(f / "old.jpg", ns=(-(10**18), -(10**18)))), True,
-    ),
+    "time before 1970": (lambda f: (disc(f / "old.jpg"), os.utime(f / "old.jpg", ns=(-(10**18), -(10**18)))), True),
     "pipe": (lambda f: os.mkfifo(f / "pipe.jpg"), False),
     "socket": (unix_socket, False),
     "loop": (lambda f: (f / "loop.jpg").symlink_to("loop.jpg"), False),
@@ -76,7 +74,7 @@ IN_FOLDER = {
     "folder with a suffix": (lambda f: (f / "folder.jpg").mkdir(), None),
     "empty file": (lambda f: (f / "empty.jpg").touch(), False),
     "text": (lambda f: (f / "text.jpg").write_text("no photograph"), False),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", IN_FOLDER)
@@ -187,9 +185,7 @@ def test_a_name_that_would_steer_a_terminal_costs_its_entry(folder, tmp_path, te
         Case(image=path.name, path=str(path), **(NAMES[name](text) if i == 1 else {}))
         for i, path in enumerate(sorted(folder.iterdir()))
     ]
-    with Archive.create(
-        tmp_path / "A", encoder="toy", fingerprint=toy().fingerprint, dimension=192
-    ) as archive:
+    with Archive.create(tmp_path / "A", encoder="toy", fingerprint=toy().fingerprint, dimension=192) as archive:
         done = index_cases(archive, toy(), cases, weigh=False)
         assert (done.added, len(done.failed)) == (2, 1)
         assert "can't be kept: " in done.failed[0].reason

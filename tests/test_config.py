@@ -128,21 +128,12 @@ def test_what_is_not_said_keeps_its_default():
         ("name = ''\ntags = 'x'", "plan.toml: tags: expected a list, got 'x'"),
         ("name = ''\ntags = ['x', 1]", "plan.toml: tags: expected str, got 1"),
         ("name = ''\nmodel = 3", "plan.toml: model: expected a table, got 3"),
-        (
-            "name = ''\nmodel.widht = 3",
-            "plan.toml: model: unknown key 'widht'; did you mean 'width'?",
-        ),
+        ("name = ''\nmodel.widht = 3", "plan.toml: model: unknown key 'widht'; did you mean 'width'?"),
         ("name = ''\nmodel.width = 'w'", "plan.toml: model: width: expected int, got 'w'"),
-        (
-            "name = ''\nmodel.mean = [1, 2]",
-            "plan.toml: model: mean: expected a list of 3, got [1, 2]",
-        ),
+        ("name = ''\nmodel.mean = [1, 2]", "plan.toml: model: mean: expected a list of 3, got [1, 2]"),
         ("name = ''\nstages = [{}]", "plan.toml: stages: the key 'epochs' is missing"),
         ("name = ''\nseed = -1", "plan.toml: seed must not be negative, got -1"),
-        (
-            "name = ''\nseed = 2024-01-01",
-            "plan.toml: seed: expected int, got datetime.date(2024, 1, 1)",
-        ),
+        ("name = ''\nseed = 2024-01-01", "plan.toml: seed: expected int, got datetime.date(2024, 1, 1)"),
     ],
 )
 def test_a_refusal_says_where_what_and_what_was_expected(text, sentence):

@@ -44,8 +44,7 @@ print([os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
 
 
 def files(folder):
-    return {p.relative_to(folder).as_posix(): p.read_bytes()
-            for p in folder.rglob("*") if p.is_file()}  # fmt: skip
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
 @pytest.mark.parametrize("before", ["nothing", "an empty folder", "remains of a kill"])
@@ -57,10 +56,7 @@ def test_several_processes_make_one_whole_archive(tmp_path, before):
         for name in (database.ENCODER, database.ENCODER_PARTIAL):
             (folder / name).mkdir()
             (folder / name / "model.xml").write_text("half of it")
-    done = subprocess.run(
-        [sys.executable, "-c", CREATE, folder, str(MANY)],
-        check=True, capture_output=True, text=True,
-    )  # fmt: skip
+    done = subprocess.run([sys.executable, "-c", CREATE, folder, str(MANY)], check=True, capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == str([0] * MANY), done.stdout
     shipped = files(find(DEFAULT))
     assert {name: files(folder)[f"encoder/{name}"] for name in shipped} == shipped

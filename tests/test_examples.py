@@ -14,9 +14,8 @@ NUMBER = r"(-?\d+\.\d+)"
 
 def ran(example, *arguments):
     return subprocess.run(
-        [sys.executable, EXAMPLES / example, *arguments],
-        capture_output=True, text=True, check=False, timeout=300,
-    )  # fmt: skip
+        [sys.executable, EXAMPLES / example, *arguments], capture_output=True, text=True, check=False, timeout=300
+    )
 
 
 def printed(example):
@@ -43,8 +42,7 @@ def test_the_loop_learns_to_tell_people_apart():
     assert margins[1] < margins[-1] < 0.75  # half of what lies between alike and unlike
     assert all(0.4 < beta < 0.6 for beta in betas[1:])  # strangers come to lie at right angles
     (before,), (after,) = (
-        re.findall(rf"^precision at 1 {when}: {NUMBER}$", out, re.MULTILINE)
-        for when in ("before", "after")
+        re.findall(rf"^precision at 1 {when}: {NUMBER}$", out, re.MULTILINE) for when in ("before", "after")
     )
     assert float(before) < 0.3
     assert float(after) > 0.9

@@ -16,10 +16,7 @@ from foveola import files
 from foveola.files import DamagedError
 
 KINDS = {
-    "array": (
-        lambda p: files.save_array(p, np.arange(9.0)),
-        lambda p: {"": files.load_array(p).tolist()},
-    ),
+    "array": (lambda p: files.save_array(p, np.arange(9.0)), lambda p: {"": files.load_array(p).tolist()}),
     "arrays": (
         lambda p: files.save_arrays(p, {"a": np.arange(9), "b": np.ones((2, 2))}),
         lambda p: {key: value.tolist() for key, value in files.load_arrays(p).items()},
@@ -35,11 +32,7 @@ def test_every_flip_and_cut_is_an_error_or_changes_nothing(tmp_path, kind):
     write, read = KINDS[kind]
     write(path)
     whole, told = path.read_bytes(), read(path)
-    flips = [
-        whole[:i] + bytes([whole[i] ^ 1 << bit]) + whole[i + 1 :]
-        for i in range(len(whole))
-        for bit in (0, 5)
-    ]
+    flips = [whole[:i] + bytes([whole[i] ^ 1 << bit]) + whole[i + 1 :] for i in range(len(whole)) for bit in (0, 5)]
     for spoilt in [*flips, *(whole[:end] for end in range(len(whole)))]:
         path.write_bytes(spoilt)
         try:
@@ -196,14 +189,10 @@ def test_a_file_that_can_not_be_written_leaves_the_old_one(tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize("seconds", [-(2**40), -(2**33), -1, 0, 2**33, 2**34, 2**40])
-def test_a_time_that_64_bits_can_not_hold_is_the_nearest_that_they_can(
-    tmp_path, monkeypatch, seconds
-):
+def test_a_time_that_64_bits_can_not_hold_is_the_nearest_that_they_can(tmp_path, monkeypatch, seconds):
     path = tmp_path / "a"
     path.touch()
-    real = os.stat_result(
-        (0o100644, 0, 0, 1, 0, 0, 5, 0, seconds, 0), {"st_mtime_ns": seconds * 10**9}
-    )
+    real = os.stat_result((0o100644, 0, 0, 1, 0, 0, 5, 0, seconds, 0), {"st_mtime_ns": seconds * 10**9})
     monkeypatch.setattr(type(path), "stat", lambda _: real)
     size, mtime_ns = files.stamp_of(path)
     assert size == 5

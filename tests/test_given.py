@@ -55,9 +55,11 @@ def test_a_search_takes_a_photograph_in_every_form(retriever, photographs, form)
     known = retriever.search(path)
     assert [hit.id for hit in asked.hits] == [hit.id for hit in known.hits]
     # a JPEG is decoded at a reduced scale where that will do, and pixels are not
-    assert np.allclose([hit.similarity for hit in asked.hits],
-                       [hit.similarity for hit in known.hits],
-                       atol=0.05 if form in ("pixels", "PIL") else 0)  # fmt: skip
+    assert np.allclose(
+        [hit.similarity for hit in asked.hits],
+        [hit.similarity for hit in known.hits],
+        atol=0.05 if form in ("pixels", "PIL") else 0,
+    )
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -78,17 +80,14 @@ def test_matching_takes_a_photograph_in_every_form(photographs, form):
     asked = SimpleNamespace(match_sent=lambda data, given, **_: (data, given))
     data, given = Matcher.match(asked, FORMS[form](photographs[0]))
     assert np.array_equal(decode(data), decode(photographs[0]))
-    assert given.path == (f"sent:{given.image}" if form in UNNAMED
-                          else str(photographs[0]))  # fmt: skip
+    assert given.path == (f"sent:{given.image}" if form in UNNAMED else str(photographs[0]))
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_reading_takes_a_photograph_in_every_form(photographs, form, monkeypatch):
     monkeypatch.setattr(person, "_read", lambda reader, paths, seen, start: (paths, seen))
     contract = SimpleNamespace(min_side=None, orient=False)
-    reader = SimpleNamespace(
-        release=SimpleNamespace(contract=contract), prepare=lambda pixels, _=None: pixels
-    )
+    reader = SimpleNamespace(release=SimpleNamespace(contract=contract), prepare=lambda pixels, _=None: pixels)
     looker = SimpleNamespace(look=lambda pixels: (SimpleNamespace(gradability=1), None))
     paths, seen = read_person(reader, FORMS[form](photographs[0]), None, looker)
     assert np.array_equal(seen["left"].squares["left"], decode(photographs[0]))
@@ -99,8 +98,9 @@ def test_reading_takes_a_photograph_in_every_form(photographs, form, monkeypatch
 def test_pixels_come_back_as_they_went_in():
     pixels = np.random.default_rng(0).integers(0, 256, (70, 93, 3)).astype(np.uint8)
     assert np.array_equal(decode(as_file(pixels).data), pixels)
-    assert np.array_equal(decode(as_file(pixels[::-1, ::2][:, ::-1].repeat(2, 1)).data),
-                          pixels[::-1, ::2][:, ::-1].repeat(2, 1))  # fmt: skip
+    assert np.array_equal(
+        decode(as_file(pixels[::-1, ::2][:, ::-1].repeat(2, 1)).data), pixels[::-1, ::2][:, ::-1].repeat(2, 1)
+    )
 
 
 ELSE = {
@@ -142,8 +142,16 @@ def test_too_small_an_array_is_told_like_too_small_a_file(retriever):
 
 # Paths
 
-PARTS = ("foveola", "foveola.server.auth", "foveola.archive", "foveola.server.audit",
-         "foveola.phantom", "foveola.regions", "foveola.report", "foveola.retrieval")  # fmt: skip
+PARTS = (
+    "foveola",
+    "foveola.server.auth",
+    "foveola.archive",
+    "foveola.server.audit",
+    "foveola.phantom",
+    "foveola.regions",
+    "foveola.report",
+    "foveola.retrieval",
+)
 NAMED = {
     "foveola.datasets.adapters": ("adapt", "read_dataset"),
     "foveola.datasets.manifest": ("read_sources",),
@@ -203,9 +211,7 @@ CALLS = {
     "assess": lambda f: foveola.assess(f + "/archive"),
     "Archive.open": lambda f: Archive.open(f + "/archive").close(),
     "foveola.Archive.open": lambda f: foveola.Archive.open(f + "/archive").close(),
-    "Archive.create": lambda f: Archive.create(
-        f + "/new", encoder="e", fingerprint="f", dimension=2
-    ).close(),
+    "Archive.create": lambda f: Archive.create(f + "/new", encoder="e", fingerprint="f", dimension=2).close(),
     "add_missing": lambda f: add_missing(f + "/more", []),
     "Log": lambda f: log().Log(f + "/archive").append("a", "b"),
     "verify": lambda f: log().verify(f + "/archive"),

@@ -164,19 +164,14 @@ def test_constraints_name_no_source_and_no_local_version():
 def test_the_core_installs_without_the_training_libraries():
     core = {Requirement(line).name.replace("-", "_") for line in project()["dependencies"]}
     assert core.isdisjoint(TRAINING_LIBRARIES)
-    train = {
-        Requirement(line).name.replace("-", "_")
-        for line in project()["optional-dependencies"]["train"]
-    }
+    train = {Requirement(line).name.replace("-", "_") for line in project()["optional-dependencies"]["train"]}
     assert {"torch", "timm", "lightning"} <= train
 
 
 def run(command, folder):
     """Run without the settings of a `make test` that may have started these tests."""
     ours = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS", "PYTHON"))}
-    return subprocess.run(
-        command, cwd=folder, env=ours, capture_output=True, text=True, timeout=300
-    )
+    return subprocess.run(command, cwd=folder, env=ours, capture_output=True, text=True, timeout=300)
 
 
 needs_make = needs("make")

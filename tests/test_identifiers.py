@@ -48,23 +48,14 @@ SPELT = {
     "variation selector": PLAIN + "\ufe0f",
     "several": "\u00a0\ufeff " + PLAIN.replace("\u00fc", "u\u0308\u200d") + "\u2003\u200b",
 }
-OTHERS = (
-    "M\u00fcller2042",
-    "m\u00fcller 2042",
-    "M\u00fcller  2042",
-    "Muller 2042",
-    "2042",
-    "02042",
-)
+OTHERS = ("M\u00fcller2042", "m\u00fcller 2042", "M\u00fcller  2042", "Muller 2042", "2042", "02042")
 spelt = pytest.mark.parametrize("name", sorted(SPELT))
 
 
 @spelt
 def test_every_spelling_has_one_normal_form(name):
     assert identifier(SPELT[name]) == PLAIN
-    assert Case(image="a", path="/a", subject=SPELT[name]).identity == (
-        "subject", f"\0{PLAIN}",
-    )  # fmt: skip
+    assert Case(image="a", path="/a", subject=SPELT[name]).identity == ("subject", f"\0{PLAIN}")
     assert Case(image="a", path="/a", collection=SPELT[name]).collection == PLAIN
 
 
@@ -80,8 +71,9 @@ def test_a_normal_form_is_its_own(text):
     assert identifier(f" \u200b{text}\u00a0") == once
 
 
-@pytest.mark.parametrize("text", ["", " ", "\u200b", "nan", "NaN", "NA", "na", "N/A", "None",
-                                  "null", "NULL", "<NA>", "NaT", " nan\u00a0"])  # fmt: skip
+@pytest.mark.parametrize(
+    "text", ["", " ", "\u200b", "nan", "NaN", "NA", "na", "N/A", "None", "null", "NULL", "<NA>", "NaT", " nan\u00a0"]
+)
 def test_what_stands_for_unknown_is_missing(text):
     assert is_missing(text)
 
@@ -142,16 +134,24 @@ def odd_archive(folder, spellings, collection="p"):
     with Archive.create(folder, encoder="e", fingerprint="f", dimension=WIDE) as archive:
         made = rng.normal(size=(len(spellings) + 1, WIDE)).astype(np.float32)
         made /= np.linalg.norm(made, axis=1, keepdims=True)
-        archive.add([
-            Entry(case=Case(image=f"{n}.png", path=f"/{n}.png", subject=f"s{n}", collection="p"),
-                  descriptor=vector, digest=bytes([n] * 16), size=1, mtime_ns=1)
-            for n, vector in enumerate(made)
-        ])  # fmt: skip
+        archive.add(
+            [
+                Entry(
+                    case=Case(image=f"{n}.png", path=f"/{n}.png", subject=f"s{n}", collection="p"),
+                    descriptor=vector,
+                    digest=bytes([n] * 16),
+                    size=1,
+                    mtime_ns=1,
+                )
+                for n, vector in enumerate(made)
+            ]
+        )
     db = sqlite3.connect(folder / "archive.sqlite")
     with db:
         for n, subject in enumerate(spellings):
-            db.execute("UPDATE cases SET subject = ?, collection = ? WHERE image = ?",
-                       (subject, collection, f"{n}.png"))  # fmt: skip
+            db.execute(
+                "UPDATE cases SET subject = ?, collection = ? WHERE image = ?", (subject, collection, f"{n}.png")
+            )
         db.execute("DROP TABLE checks")  # which came later
     db.close()
     return folder
@@ -188,9 +188,13 @@ def test_an_old_archive_is_searched_as_if_it_were_spelt_rightly(old):
             assert len(set(state.people().tolist())) == 2
             assert state.of_identity(("subject", f"p\0{PLAIN}")).sum() == len(SPELT)
         assert archive.info().subjects == 2
-        for where in (f"subject = '{SPELT['several']}'", f"subject in ('x', '{PLAIN}')",
-                      f"subject not in ('s{len(SPELT)}')", f"subject <> 's{len(SPELT)}'",
-                      f"collection = 'p' and subject != 's{len(SPELT)}'"):  # fmt: skip
+        for where in (
+            f"subject = '{SPELT['several']}'",
+            f"subject in ('x', '{PLAIN}')",
+            f"subject not in ('s{len(SPELT)}')",
+            f"subject <> 's{len(SPELT)}'",
+            f"collection = 'p' and subject != 's{len(SPELT)}'",
+        ):
             assert archive.page(where)[1] == len(SPELT), where
         assert archive.page("collection = 'p'")[1] == len(SPELT) + 1
 
@@ -242,8 +246,7 @@ def test_a_person_sent_in_many_spellings_is_found_and_removed_whole(served, case
 @pytest.mark.parametrize("marker", ["nan", "NA", "None", "null", "<NA>", " "])
 def test_what_is_sent_as_unknown_is_unknown(served, cases, marker):
     extra = json.dumps({"camera": marker, "sex": None, "site": "N"})
-    made = post(served, cases[12], subject=marker, eye=marker, visit=marker, grade=marker,
-                findings=marker, extra=extra)  # fmt: skip
+    made = post(served, cases[12], subject=marker, eye=marker, visit=marker, grade=marker, findings=marker, extra=extra)
     assert made.status_code == 201, made.text
     record = made.json()["case"]
     assert {record[name] for name in ("subject", "eye", "visit", "grade", "findings")} == {None}
@@ -255,9 +258,7 @@ def test_the_client_sends_no_hole_of_a_table():
     assert _json({"age": float("nan"), "site": "N", "grade": 2.0}) == '{"site": "N", "grade": 2.0}'
 
 
-@pytest.mark.parametrize(
-    "subject", ["1.23457E+11", "2-Jan", "2026-03-31", "1234567890123456.0", "#REF!"]
-)
+@pytest.mark.parametrize("subject", ["1.23457E+11", "2-Jan", "2026-03-31", "1234567890123456.0", "#REF!"])
 def test_damage_of_a_spreadsheet_is_refused_when_sent(served, cases, subject):
     made = post(served, cases[12], subject=subject)
     assert made.status_code == 422
@@ -286,8 +287,7 @@ def spelt_csv(cases, tmp_path_factory):
     folder = tmp_path_factory.mktemp("spelt")
     out = io.StringIO("image,subject\n")
     out.seek(0, io.SEEK_END)
-    for case, text in zip(cases, ("2042", "\u200b2042", "\u00a02042", "2042\u2003", "20\u00ad42"),
-                          strict=False):  # fmt: skip
+    for case, text in zip(cases, ("2042", "\u200b2042", "\u00a02042", "2042\u2003", "20\u00ad42"), strict=False):
         out.write(f"{case.path},{text}\n")
     (folder / "t.csv").write_text(out.getvalue() + f"{cases[6].path},7\n", encoding="utf-8")
     return folder / "t.csv"

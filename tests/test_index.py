@@ -31,10 +31,7 @@ def cases(archive):
 
 def index_of(archive, cases, label):
     return Index(
-        archive.vectors()[1],
-        [getattr(case, label) for case in cases],
-        [case.subject for case in cases],
-        label=label,
+        archive.vectors()[1], [getattr(case, label) for case in cases], [case.subject for case in cases], label=label
     )
 
 
@@ -161,9 +158,7 @@ def test_what_is_shown_names_no_group(learnt):
     assert "Of 100 photographs like this" in repr(found)
     assert "ordered by the archive's labels (grade), looks second" in repr(found)
     assert list(found.to_frame()["row"]) == found.rows.tolist()
-    assert repr(learnt["grade"]) == (
-        "Index of 120 vectors of 16 numbers, 60 groups, 108 with a grade; learnt"
-    )
+    assert repr(learnt["grade"]) == ("Index of 120 vectors of 16 numbers, 60 groups, 108 with a grade; learnt")
 
 
 def test_labels_are_escaped():
@@ -190,11 +185,9 @@ FAULTS = {
     "no direction": (lambda: Index(np.eye(2)).search([0, 0]), "no direction"),
     "k": (lambda: Index(np.eye(2)).search([1, 0], 0), "k must be at least 1"),
     "order": (lambda: Index(np.eye(2)).search([1, 0], by="x"), "by is 'x'; expected one of learn"),
-    "not learnt": (
-        lambda: Index(np.eye(2)).search([1, 0], by="both"), r"learnt nothing .* call learn\(\)"
-    ),
+    "not learnt": (lambda: Index(np.eye(2)).search([1, 0], by="both"), r"learnt nothing .* call learn\(\)"),
     "nothing to learn": (lambda: Index(np.eye(2)).learn(), "so record more labels"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", FAULTS)

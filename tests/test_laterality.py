@@ -63,15 +63,18 @@ def test_one_that_is_upright_is_told_by_two_views_as_by_four():
         assert (said.eye, said.probability) == (wanted.eye, pytest.approx(wanted.probability))
 
 
-@pytest.mark.parametrize(("left", "right", "said"), [
-    (Side("left", 0.9), Side("right", 0.9), ()),
-    (Side("right", 0.9), Side("left", 0.9), (EXCHANGED,)),
-    (Side("right", 0.9), Side("left", 0.89), ()),
-    (Side("left", 0.89), Side("left", 1.0), ()),
-    (None, Side("left", 1.0), ()),
-    (Side("right", 0.9), Side("right", 0.9), "a right eye"),
-    (Side("left", 0.9), Side("left", 0.9), "a left eye"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("left", "right", "said"),
+    [
+        (Side("left", 0.9), Side("right", 0.9), ()),
+        (Side("right", 0.9), Side("left", 0.9), (EXCHANGED,)),
+        (Side("right", 0.9), Side("left", 0.89), ()),
+        (Side("left", 0.89), Side("left", 1.0), ()),
+        (None, Side("left", 1.0), ()),
+        (Side("right", 0.9), Side("right", 0.9), "a right eye"),
+        (Side("left", 0.9), Side("left", 0.9), "a left eye"),
+    ],
+)
 def test_what_is_said_of_two(left, right, said):
     given = {"left": left, "right": right}
     if isinstance(said, str):

@@ -20,16 +20,7 @@ FLOORS = (
     ("config", "datasets", "archive", "people", "words"),
     ("evaluation", "phantom", "encoders", "overview", "people_search", "trust"),
     ("learned", "looks", "laterality", "index"),
-    (
-        "training",
-        "indexing",
-        "retrieval",
-        "assessment",
-        "duplicates",
-        "reading",
-        "explain",
-        "report",
-    ),
+    ("training", "indexing", "retrieval", "assessment", "duplicates", "reading", "explain", "report"),
     ("matching", "regions"),
     ("server", "demo"),  # all that needs a network, an account, an audit log or a PACS
     ("__init__",),  # the public names of `import foveola`
@@ -65,9 +56,7 @@ def faults(source: Path) -> list[str]:
         here = path.relative_to(source)
         part = _part(_module(here))
         if part not in FLOOR:
-            found.append(
-                f"{here}:1: {part!r} has no floor; give it one in FLOORS of tests/test_layers.py"
-            )
+            found.append(f"{here}:1: {part!r} has no floor; give it one in FLOORS of tests/test_layers.py")
             continue
         for used in _imports(path, here, source):
             found += [f"{here}:{used.line}: {fault}" for fault in _judge(part, used)]
@@ -214,12 +203,7 @@ def test_a_sound_tree_has_no_fault(tree):
 
 PLANTED = {
     "as": ("archive/store.py", "\nimport foveola.cli as x\n", 2, "cli, which lies above it"),
-    "from": (
-        "cases.py",
-        "from foveola.retrieval import R, S\n",
-        1,
-        "retrieval, which lies above",
-    ),
+    "from": ("cases.py", "from foveola.retrieval import R, S\n", 1, "retrieval, which lies above"),
     "part of root": ("cases.py", "from foveola import cli\n", 1, "cli, which lies above it"),
     "root": ("cases.py", "\n\nfrom foveola import A\n", 3, "__init__, which lies above it"),
     "neighbour": ("datasets/a.py", "from foveola.archive import A\n", 1, "which lies beside it"),
@@ -228,12 +212,7 @@ PLANTED = {
     "only dots": ("archive/a.py", "from .. import cli\n", 1, "cli, which lies above it"),
     "three dots": ("archive/b/__init__.py", "from ...cli import a\n", 1, "cli, which lies above"),
     "function": ("cases.py", "def f():\n    from foveola.cli import main\n", 2, "cli, which lies"),
-    "type checking": (
-        "cases.py",
-        "if TYPE_CHECKING:\n    from .cli import main\n",
-        2,
-        "cli, which",
-    ),
+    "type checking": ("cases.py", "if TYPE_CHECKING:\n    from .cli import main\n", 2, "cli, which"),
     "try": ("cases.py", "try:\n  import foveola.cli\nexcept E: ...\n", 2, "cli, which lies above"),
     "by name": ("cases.py", "importlib.import_module('foveola.cli')\n", 1, "cli, which lies above"),
     "second of two": ("cases.py", "import os, foveola.cli\n", 1, "cli, which lies above it"),
@@ -262,6 +241,4 @@ def test_a_violation_planted_in_the_real_tree_is_found(tmp_path):
     text = victim.read_text(encoding="utf-8")
     victim.write_text(text + "import foveola.archive\n", encoding="utf-8")
     line = text.count("\n") + 1
-    assert f"foveola/errors.py:{line}: errors imports archive, which lies above it" in faults(
-        tmp_path
-    )
+    assert f"foveola/errors.py:{line}: errors imports archive, which lies above it" in faults(tmp_path)

@@ -18,8 +18,7 @@ from foveola.indexing import add_missing
 from foveola.reading import prepare_eye, read_people, read_person, read_prepared
 from foveola.retrieval import Retriever
 
-NAMES = ("chest", "cat", "black", "noise", "blotches", "plain", "disc", "tinted", "poor",
-         "blurred", "tiny")  # fmt: skip
+NAMES = ("chest", "cat", "black", "noise", "blotches", "plain", "disc", "tinted", "poor", "blurred", "tiny")
 WHY = "does not look like a colour photograph of the retina|shows too little of the retina"
 
 
@@ -142,9 +141,7 @@ def resaved(path, folder):
     (folder / "copy.jpg").write_bytes(path.read_bytes())
 
 
-@pytest.mark.parametrize(
-    "name", ["copy.jpg", "same.png", "again.jpg", "mirrored.png", "smaller.png", "brighter.png"]
-)
+@pytest.mark.parametrize("name", ["copy.jpg", "same.png", "again.jpg", "mirrored.png", "smaller.png", "brighter.png"])
 def test_one_picture_is_not_two_eyes(reader, retriever, eyes, tmp_path, name):
     resaved(eyes[0], tmp_path)
     other = tmp_path / name
@@ -153,8 +150,7 @@ def test_one_picture_is_not_two_eyes(reader, retriever, eyes, tmp_path, name):
     with pytest.raises(ImageError, match="same photograph, or two of the same eye"):
         retriever.search_person(eyes[0], other)
     cases = [
-        Case(image=eye, path=str(path), subject="a", eye=eye)
-        for eye, path in (("left", eyes[0]), ("right", other))
+        Case(image=eye, path=str(path), subject="a", eye=eye) for eye, path in (("left", eyes[0]), ("right", other))
     ]
     (person,) = read_people(reader, cases)
     assert person.reading is None
@@ -168,8 +164,6 @@ def test_whose_it_is_not_known_is_said(retriever, eyes, tmp_path):
     unknown = retriever.search(new, 3)
     assert unknown.sentences[-1] == "Same person: not known whose photograph this is."
     assert retriever.search(new, 3, subject="nobody").sentences[-1] == "Same person: none left out."
-    assert (
-        retriever.search(new, 3, subject=known).sentences[-1].startswith("Same person: 4 left out")
-    )
+    assert retriever.search(new, 3, subject=known).sentences[-1].startswith("Same person: 4 left out")
     done = foveola("search", retriever.archive.folder, new, "-k", 2)
     assert "same person: not known whose photograph this is; ordered" in done.stderr

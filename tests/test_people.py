@@ -10,18 +10,25 @@ LABELS = ("N", "D", "G")
 
 def photograph(subject, eye, findings, **extra):
     return Case(
-        image=f"{subject}{eye}", path=f"/{subject}{eye}{extra.get('visit')}", subject=subject,
-        eye=eye, findings=None if findings is None else frozenset(findings), collection="c",
-        visit=extra.pop("visit", None), extra=extra,
-    )  # fmt: skip
+        image=f"{subject}{eye}",
+        path=f"/{subject}{eye}{extra.get('visit')}",
+        subject=subject,
+        eye=eye,
+        findings=None if findings is None else frozenset(findings),
+        collection="c",
+        visit=extra.pop("visit", None),
+        extra=extra,
+    )
 
 
 def test_eyes_are_paired_by_person_and_visit():
     cases = [
-        photograph("a", "right", ["N"]), photograph("b", "left", ["G"]),
-        photograph("a", "left", ["D", "G"]), photograph("a", "left", ["D"], visit=12.0),
+        photograph("a", "right", ["N"]),
+        photograph("b", "left", ["G"]),
+        photograph("a", "left", ["D", "G"]),
+        photograph("a", "left", ["D"], visit=12.0),
         photograph("c", None, ["N"]),
-    ]  # fmt: skip
+    ]
     people = people_of(cases, LABELS)
     assert people.photographs.tolist() == [[2, 0], [1, -1], [3, -1]]
     assert people.present.tolist() == [[True, True], [True, False], [True, False]]

@@ -130,11 +130,7 @@ def test_people_are_paired_again_only_when_the_archive_has_changed(archive, monk
 
 @pytest.mark.parametrize(
     ("record", "word"),
-    [
-        ({"eye": "left"}, "no subject,"),
-        ({"subject": "a"}, "no eye,"),
-        ({}, "no subject and no eye,"),
-    ],
+    [({"eye": "left"}, "no subject,"), ({"subject": "a"}, "no eye,"), ({}, "no subject and no eye,")],
 )
 def test_an_archive_without_people_says_what_it_lacks(tmp_path, record, word):
     with (
@@ -158,11 +154,7 @@ def by_a_loop(people, query):
     """Similarity of each person, one pair of photographs after the other, in float64."""
     scores = []
     for eyes in people:
-        c = {
-            (i, j): float(q.astype(float) @ e.astype(float))
-            for i, q in query.items()
-            for j, e in eyes.items()
-        }
+        c = {(i, j): float(q.astype(float) @ e.astype(float)) for i, q in query.items() for j, e in eyes.items()}
         if len(query) == len(eyes) == 2:
             straight = c["left", "left"] + c["right", "right"]
             scores.append(max(straight, c["left", "right"] + c["right", "left"]) / 2)
@@ -185,17 +177,13 @@ def test_the_fast_path_agrees_with_a_slow_loop(tmp_path, asked):
             people.setdefault(who, {}).setdefault(eye, rows[i])
     query = dict(zip(asked, rows[300:302], strict=False))
     scores = by_a_loop(people.values(), query)
-    expected = [
-        list(people)[i] for i in np.lexsort((np.arange(len(scores)), -scores.astype(np.float32)))
-    ]
+    expected = [list(people)[i] for i in np.lexsort((np.arange(len(scores)), -scores.astype(np.float32)))]
     with filled(tmp_path, entries, 8) as archive:
         found = PeopleSearch(archive).search(query, 1000)
         assert [hit.subject for hit in found.hits] == expected
         assert [h.similarity for h in found.hits] == pytest.approx(sorted(scores)[::-1], abs=1e-6)
         for hit in found.hits:
-            assert hit.similarity == pytest.approx(
-                np.mean([p.similarity for p in hit.pairs]), abs=1e-6
-            )
+            assert hit.similarity == pytest.approx(np.mean([p.similarity for p in hit.pairs]), abs=1e-6)
         few = PeopleSearch(archive).search(query, 7)
         assert [hit.subject for hit in few.hits] == expected[:7]
 

@@ -13,11 +13,23 @@ from foveola.plain import PlainStream, plain, plain_lines
 from foveola.spreadsheets import cell, to_csv
 
 STEERING = {
-    "escape": "\x1b[2J", "line": "\n", "return": "\r", "bell": "\a", "delete": "\x7f",
-    "C1": "\x9b31m", "title": "\x1b]0;x\a", "right to left": "\u202e", "isolate": "\u2066",
-    "line separator": "\u2028", "half pair": "\udc80", "zero width": "\u200b", "NUL": "\0",
-    "conceal": "\x1b[8m", "tag": "\U000e0041", "backspace": "\b",
-}  # fmt: skip
+    "escape": "\x1b[2J",
+    "line": "\n",
+    "return": "\r",
+    "bell": "\a",
+    "delete": "\x7f",
+    "C1": "\x9b31m",
+    "title": "\x1b]0;x\a",
+    "right to left": "\u202e",
+    "isolate": "\u2066",
+    "line separator": "\u2028",
+    "half pair": "\udc80",
+    "zero width": "\u200b",
+    "NUL": "\0",
+    "conceal": "\x1b[8m",
+    "tag": "\U000e0041",
+    "backspace": "\b",
+}
 
 
 @pytest.mark.parametrize("sign", STEERING.values(), ids=STEERING)
@@ -57,12 +69,19 @@ def hostile(phantoms, tmp_path_factory):
 CLEARS, LINE = "a\x1b[2J\x1b]0;owned\a.png", "b\n0 photographs could not be used\x9b.png"
 
 
-@pytest.mark.parametrize("command", [
-    ["index", "{A}", "{F}"], ["index", "{A}", "{F}/\x1b[2J"],
-    ["search", "{A}", "{F}/" + CLEARS], ["search", "{A}", "{F}/" + LINE],
-    ["search", "{A}", "{F}/c\x1b[2J.png"], ["info", "{F}/a\x1b[2J"], ["info", "{A}"],
-    ["duplicates", "{A}"],
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["index", "{A}", "{F}"],
+        ["index", "{A}", "{F}/\x1b[2J"],
+        ["search", "{A}", "{F}/" + CLEARS],
+        ["search", "{A}", "{F}/" + LINE],
+        ["search", "{A}", "{F}/c\x1b[2J.png"],
+        ["info", "{F}/a\x1b[2J"],
+        ["info", "{A}"],
+        ["duplicates", "{A}"],
+    ],
+)
 def test_no_command_hands_a_name_to_the_terminal_raw(hostile, tmp_path_factory, command):
     archive = hostile.parent / "archive-of-hostile"
     if command[0] != "index" and not archive.exists():
@@ -97,9 +116,25 @@ def test_what_a_command_writes_is_its_owners_alone(phantoms, tmp_path):
 
 
 FORMULAS = [
-    "=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "  =1", "\xa0=1",
-    "＝1+1", "＋1", "－1", "＠SUM(A1)", "﹦1", "﹢1", "﹣1", "﹫x", "−1",
-]  # fmt: skip
+    "=1+1",
+    "+1",
+    "-1",
+    "@SUM(A1)",
+    "\t=1",
+    "\r=1",
+    "\n=1",
+    "  =1",
+    "\xa0=1",
+    "＝1+1",
+    "＋1",
+    "－1",
+    "＠SUM(A1)",
+    "﹦1",
+    "﹢1",
+    "﹣1",
+    "﹫x",
+    "−1",
+]
 
 
 @pytest.mark.parametrize("text", FORMULAS)
@@ -125,9 +160,10 @@ def test_no_other_module_writes_tables_for_people():
     import foveola
 
     source = Path(foveola.__file__).parent
-    writers = {path.relative_to(source).as_posix() for path in source.rglob("*.py")
-               if any(word in path.read_text(encoding="utf-8")
-                      for word in ("csv.writer", "DictWriter", ".to_csv("))}  # fmt: skip
+    writers = {
+        path.relative_to(source).as_posix()
+        for path in source.rglob("*.py")
+        if any(word in path.read_text(encoding="utf-8") for word in ("csv.writer", "DictWriter", ".to_csv("))
+    }
     # the other three write and call manifests, which are read back: every sign of them counts
-    assert writers == {"spreadsheets.py", "study/export.py", "datasets/tables.py",
-                       "phantom/generating.py"}  # fmt: skip
+    assert writers == {"spreadsheets.py", "study/export.py", "datasets/tables.py", "phantom/generating.py"}

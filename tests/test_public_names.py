@@ -41,11 +41,7 @@ for name in foveola.__all__:
             os._exit(not is_one(name, way))
         print(json.dumps([name, os.waitpid(child, 0)[1] == 0]))
 """
-EVERY = [
-    f"foveola.{module.name}"
-    for module in pkgutil.iter_modules(foveola.__path__)
-    if module.name != "__main__"
-]
+EVERY = [f"foveola.{module.name}" for module in pkgutil.iter_modules(foveola.__path__) if module.name != "__main__"]
 
 
 @pytest.mark.parametrize(
@@ -55,9 +51,8 @@ EVERY = [
 )
 def test_a_public_name_is_the_same_thing_each_time(before, ways):
     done = subprocess.run(
-        [sys.executable, "-c", ASK, json.dumps(before), *ways],
-        capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
+        [sys.executable, "-c", ASK, json.dumps(before), *ways], capture_output=True, text=True, timeout=300, check=False
+    )
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert answers == [[name, True] for name in foveola.__all__ for _ in ways], done.stderr
 

@@ -92,8 +92,12 @@ def test_a_bad_photograph_costs_one_eye_and_two_cost_the_person(reader, cases, t
         return Case(image=f"{subject}{eye}", path=str(path), subject=subject, eye=eye)
 
     right = pair_of(cases)["right"]
-    given = [case("a", "left", broken), case("a", "right", right),
-             case("b", "left", broken), case("b", "right", tmp_path / "none.jpg")]  # fmt: skip
+    given = [
+        case("a", "left", broken),
+        case("a", "right", right),
+        case("b", "left", broken),
+        case("b", "right", tmp_path / "none.jpg"),
+    ]
     first, second = read_people(reader, given)
     assert list(first.reading.eyes) == ["right"]
     assert (first.reading.probabilities == read_person(reader, None, right).probabilities).all()

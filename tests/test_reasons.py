@@ -80,10 +80,7 @@ def test_the_map_goes_where_the_lesions_go(right, eyes):
 
 
 def test_the_map_of_a_model_that_was_spoilt_is_another(right, wrong, eyes):
-    found = [
-        correlation(explained(right, sick, other), explained(wrong, sick, other))
-        for _, sick, _, other in eyes
-    ]
+    found = [correlation(explained(right, sick, other), explained(wrong, sick, other)) for _, sick, _, other in eyes]
     assert abs(np.mean(found)) < 0.4
 
 
@@ -92,9 +89,8 @@ def test_covering_the_photograph_agrees_with_the_map(right, release, eyes):
     _, sick, _, other = eyes[0]
     removed = explained(right, sick, other)
     covered = occlusion_map(
-        prepare(sick, release.contract), encoder.encode_photograph(other), encoder.encode,
-        cells=len(removed),
-    )  # fmt: skip
+        prepare(sick, release.contract), encoder.encode_photograph(other), encoder.encode, cells=len(removed)
+    )
     assert correlation(covered.contributions, removed) > 0.3
 
 

@@ -156,9 +156,7 @@ def test_a_subject_can_be_named_for_a_new_photograph(retriever, cases, tmp_path)
     free = retriever.search(tmp_path / "new.png", k=40)
     assert not free.in_archive
     assert len(free.hits) + free.excluded_same_subject == len(cases)
-    named = retriever.search(
-        tmp_path / "new.png", k=40, subject=cases[5].subject, collection="phantom"
-    )
+    named = retriever.search(tmp_path / "new.png", k=40, subject=cases[5].subject, collection="phantom")
     assert named.excluded_same_subject == 4
     other = retriever.search(tmp_path / "new.png", k=40, subject=cases[5].subject, collection="x")
     assert other.excluded_same_subject == 0
@@ -180,9 +178,10 @@ def test_who_is_so_alike_that_they_may_be_the_same_is_left_out_and_counted(retri
     near = [hit.case for hit in found.hits if hit.similarity >= ALIKE]
     assert near
     for result in (
-        retriever.search(anew, k=40), retriever.search(anew, k=40, by="looks"),
+        retriever.search(anew, k=40),
+        retriever.search(anew, k=40, by="looks"),
         retriever.search(anew, k=40, where="grade >= 0"),
-    ):  # fmt: skip
+    ):
         assert not {hit.case.path for hit in result.hits} & {case.path for case in near}
         assert result.excluded_same_subject == len(near)
         assert result.considered == len(cases) - len(near)
@@ -244,9 +243,7 @@ def test_a_wrong_argument_is_told(retriever, cases, given, kind, sentence):
         retriever.search(cases[0].path, **given)
     if "eye" not in given and "by" not in given:
         with pytest.raises(kind, match=sentence):
-            retriever.search_person(
-                **{"left": None, "right": None, cases[0].eye: cases[0].path}, **given
-            )
+            retriever.search_person(**{"left": None, "right": None, cases[0].eye: cases[0].path}, **given)
 
 
 def test_what_was_closed_says_so(archive, cases):
@@ -312,9 +309,8 @@ def test_an_encoder_of_one_s_own_is_given_nothing(cases, tmp_path):
         weights.seek(4000)
         weights.write(bytes(1))
     write_release(
-        tmp_path / "own", name=release.name, dimension=release.dimension,
-        contract=release.contract, card=release.card,
-    )  # fmt: skip
+        tmp_path / "own", name=release.name, dimension=release.dimension, contract=release.contract, card=release.card
+    )
     add_missing(tmp_path / "A", cases[:2], tmp_path / "own")
     add_missing(tmp_path / "A", cases[:2])
     assert not any((tmp_path / "A" / "encoder" / name).exists() for name in (FAMILIARITY, SEEN))
@@ -389,9 +385,7 @@ def test_an_empty_archive_cannot_be_assessed(tmp_path):
         assess(tmp_path / "archive")
 
 
-def test_what_similarities_are_worth_is_read_again_when_the_archive_was_changed(
-    cases, tmp_path, monkeypatch
-):
+def test_what_similarities_are_worth_is_read_again_when_the_archive_was_changed(cases, tmp_path, monkeypatch):
     add_missing(tmp_path / "archive", cases)  # eight people are too few to say anything
     with Retriever.open(tmp_path / "archive") as opened:
         asked = Path(cases[0].path)

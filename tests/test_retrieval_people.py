@@ -94,16 +94,12 @@ def test_new_photographs_can_be_given_a_subject(retriever, cases, pair, tmp_path
 
 def test_a_condition_holds_inside_the_search(retriever, cases, pair):
     result = retriever.search_person(*pair, k=40, where="grade >= 3")
-    fitting = {
-        (c.subject, c.visit) for c in cases if c.grade >= 3 and c.subject != cases[0].subject
-    }
+    fitting = {(c.subject, c.visit) for c in cases if c.grade >= 3 and c.subject != cases[0].subject}
     assert {(hit.subject, hit.visit) for hit in result.hits} == fitting
     assert all(hit.grade >= 3 for hit in result.hits)
 
 
-def test_two_photographs_that_are_not_two_eyes_of_one_person_are_refused(
-    retriever, cases, pair, tmp_path
-):
+def test_two_photographs_that_are_not_two_eyes_of_one_person_are_refused(retriever, cases, pair, tmp_path):
     other = next(c for c in cases if c.subject != cases[0].subject)
     left, right = eyes_of(cases, other.subject, other.visit)
     with pytest.raises(ImageError, match="two subjects"):

@@ -51,10 +51,14 @@ def eyes(cases):
 
 def bulk(reader, left, right):
     """Read as the only person of a table."""
-    (person,) = read_people(reader, [
-        Case(image=eye, path=str(path), subject="a", eye=eye)
-        for eye, path in (("left", left), ("right", right)) if path is not None
-    ])  # fmt: skip
+    (person,) = read_people(
+        reader,
+        [
+            Case(image=eye, path=str(path), subject="a", eye=eye)
+            for eye, path in (("left", left), ("right", right))
+            if path is not None
+        ],
+    )
     return person
 
 
@@ -124,8 +128,10 @@ def test_commands_refuse_two_left_eyes_of_two_people(real, archive):
 def test_commands_refuse_two_photographs_of_one_real_eye(real, archive, tmp_path):
     one, two = real("1227_OD_f_1"), real("1227_OD_f_2")
     page = tmp_path / "page.html"
-    for command in (("read", one, two, "--json", "--html", page),
-                    ("search", archive, "--left", one, "--right", two, "--json")):  # fmt: skip
+    for command in (
+        ("read", one, two, "--json", "--html", page),
+        ("search", archive, "--left", one, "--right", two, "--json"),
+    ):
         done = foveola(*command, code=1)
         assert (done.stdout, page.exists()) == ("", False)
         assert done.stderr.startswith(f"Error: {TWICE}")
@@ -146,8 +152,7 @@ def test_what_is_said_of_two_nearly_identical_photographs_of_one_eye_is_true(rea
 def test_commands_warn_of_exchanged_real_eyes(real, archive, tmp_path):
     left, right = real("1232_OD_f_1"), real("1232_OI_f_3")
     page = tmp_path / "page.html"
-    for command in (("read", left, right),
-                    ("search", archive, "--left", left, "--right", right)):  # fmt: skip
+    for command in (("read", left, right), ("search", archive, "--left", left, "--right", right)):
         done = foveola(*command, "--json", "--html", page)
         assert any(line.startswith(EXCHANGED) for line in json.loads(done.stdout)["warnings"])
         assert f"warning: {EXCHANGED}" in done.stderr
@@ -190,10 +195,7 @@ def test_a_header_that_says_the_other_eye_is_heard(reader, archive, headed):
     with Retriever.open(archive) as retriever:
         assert len(retriever.search_person(left, right)) > 0
         assert retriever.search(left, 1).query.eye == "left"
-        for door in (
-            lambda: retriever.search(right, 1, eye="left"),
-            lambda: retriever.search_person(right, left),
-        ):
+        for door in (lambda: retriever.search(right, 1, eye="left"), lambda: retriever.search_person(right, left)):
             with pytest.raises(ImageError, match=said):
                 door()
     with TestClient(create_app(archive)) as client:
@@ -209,9 +211,7 @@ def test_a_header_that_says_the_other_eye_is_heard(reader, archive, headed):
 
 
 def test_a_curated_record_is_believed_before_a_header(cases, headed, tmp_path):
-    add_missing(tmp_path / "A", [*cases[:4], Case(
-        image="odd", path=str(headed["left"]), subject="odd", eye="right"
-    )])  # fmt: skip
+    add_missing(tmp_path / "A", [*cases[:4], Case(image="odd", path=str(headed["left"]), subject="odd", eye="right")])
     with Retriever.open(tmp_path / "A") as retriever:
         assert retriever.search(headed["left"], 1, eye="right").query.eye == "right"
         assert retriever.search(headed["left"], 1).query.eye == "right"

@@ -56,14 +56,16 @@ def ran(folder, **environment):
     """The end of a run of pytest over tests that skip, with these hooks."""
     (folder / "test_it.py").write_text(SKIPPING)
     (folder / "pytest.ini").write_text("[pytest]\naddopts = -p no:cacheprovider\n")
-    kept = {
-        name: value for name, value in os.environ.items() if name not in ("CI", "PYTEST_ADDOPTS")
-    }
+    kept = {name: value for name, value in os.environ.items() if name not in ("CI", "PYTEST_ADDOPTS")}
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "skips", "-c", "pytest.ini", "test_it.py"],
-        cwd=folder, env=kept | {"PYTHONPATH": str(HERE)} | environment,
-        capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
+        cwd=folder,
+        env=kept | {"PYTHONPATH": str(HERE)} | environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
     return done.stdout
 
 
@@ -91,8 +93,7 @@ def test_a_file_that_lacks_a_library_fails_in_ci(tmp_path):
 def test_the_most_frequent_want_comes_first():
     reasons = [programs.without("dsrdump"), *[programs.without("Orthanc")] * 2]
     assert told(reasons) == (
-        "skipped 3: 2 need Orthanc (apt install orthanc orthanc-dicomweb), "
-        "1 need dsrdump (apt install dcmtk)"
+        "skipped 3: 2 need Orthanc (apt install orthanc orthanc-dicomweb), 1 need dsrdump (apt install dcmtk)"
     )
 
 
@@ -112,9 +113,5 @@ LOOKS = re.compile(r'shutil\.whic[h]\("(?P<name>[\w-]+)"|not installe[d]"|no [C]
 @pytest.mark.parametrize("path", sorted(HERE.rglob("*.py")), ids=lambda path: path.name)
 def test_no_test_looks_for_a_program_in_its_own_way(path):
     """Else the line and CI would not know of it; unshare comes with every Linux."""
-    found = [
-        match
-        for match in LOOKS.finditer(path.read_text())
-        if match["name"] not in ("true", "unshare")
-    ]
+    found = [match for match in LOOKS.finditer(path.read_text()) if match["name"] not in ("true", "unshare")]
     assert found == []

@@ -121,19 +121,27 @@ def test_every_block_of_the_page_runs(learnt, new_photographs, cases, tmp_path, 
     torch = pytest.importorskip("torch")
     shutil.copytree(learnt, tmp_path / "archive")
     left, right = sorted(cases[:2], key=lambda case: case.eye)
-    files = {"fundus.jpg": new_photographs[0], "left.jpg": left.path, "right.jpg": right.path,
-             "one.jpg": cases[0].path, "other.jpg": cases[2].path}  # fmt: skip
+    files = {
+        "fundus.jpg": new_photographs[0],
+        "left.jpg": left.path,
+        "right.jpg": right.path,
+        "one.jpg": cases[0].path,
+        "other.jpg": cases[2].path,
+    }
     for name, path in files.items():
         shutil.copy(path, tmp_path / name)
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
     assert len(blocks) == 8
     names = {
-        "paths": [case.path for case in cases], "grades": [case.grade for case in cases],
-        "subjects": [case.subject for case in cases], "rng": np.random.default_rng(0),
-        "z": torch.randn(8, 4), "y": torch.arange(8) // 2,
+        "paths": [case.path for case in cases],
+        "grades": [case.grade for case in cases],
+        "subjects": [case.subject for case in cases],
+        "rng": np.random.default_rng(0),
+        "z": torch.randn(8, 4),
+        "y": torch.arange(8) // 2,
         "feature_map": torch.randn(1, 256, 4, 4),
-    }  # fmt: skip
+    }
     for block in blocks:
         exec(compile(block, str(PAGE), "exec"), names)
     assert names["found"].probability < 0.9
@@ -156,12 +164,9 @@ except foveola.FoveolaError as error:
 @pytest.mark.parametrize("line", ["foveola.{}", "from foveola import {}"])
 def test_what_needs_torch_asks_for_it_in_one_sentence(name, line):
     program = ASK.format(line=line.format(name))
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=300
-    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=300)
     assert done.stdout == (
-        f"MissingExtraError foveola.{name} needs torch, which is not installed. Run: pip install "
-        "'foveola[train]'\n"
+        f"MissingExtraError foveola.{name} needs torch, which is not installed. Run: pip install 'foveola[train]'\n"
     ), done.stderr
 
 

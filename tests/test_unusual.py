@@ -45,9 +45,10 @@ def test_python_says_it_of_a_search_a_reading_a_table_and_people(unusual, archiv
 def test_commands_say_it_on_stderr_as_json_and_in_reports(unusual, archive, tmp_path):
     page = tmp_path / "page.html"
     for command in (
-        ("search", archive, unusual), ("search", archive, "--right", unusual),
+        ("search", archive, unusual),
+        ("search", archive, "--right", unusual),
         ("read", "--right", unusual),
-    ):  # fmt: skip
+    ):
         done = foveola(*command, "--json", "--html", page)
         values = json.loads(done.stdout)
         assert UNLIKE in done.stderr

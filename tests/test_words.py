@@ -19,14 +19,7 @@ def test_letters_of_odir_are_spelled_out_and_words_stay():
 
 @pytest.mark.parametrize(
     ("visit", "word"),
-    [
-        (0, "first visit"),
-        (6.0, "month 6"),
-        (1.5, "month 1.5"),
-        ("2020-01-02", "2020-01-02"),
-        (None, None),
-        ("", None),
-    ],
+    [(0, "first visit"), (6.0, "month 6"), (1.5, "month 1.5"), ("2020-01-02", "2020-01-02"), (None, None), ("", None)],
 )
 def test_visits_are_months_or_dates(visit, word):
     assert visit_word(visit) == word
@@ -34,12 +27,7 @@ def test_visits_are_months_or_dates(visit, word):
 
 @pytest.mark.parametrize(
     ("label", "value", "word"),
-    [
-        ("grade", "3", "severe NPDR"),
-        ("grade", "x", "x"),
-        ("findings", "G", "glaucoma"),
-        ("dme", "2", "2"),
-    ],
+    [("grade", "3", "severe NPDR"), ("grade", "x", "x"), ("findings", "G", "glaucoma"), ("dme", "2", "2")],
 )
 def test_label_values_are_put_in_words(label, value, word):
     assert label_word(label, value) == word

@@ -111,8 +111,7 @@ def __getattr__(name: str) -> "Any":
         from foveola.errors import MissingExtraError
 
         raise MissingExtraError(
-            f"foveola.{name} needs {error.name}, which is not installed. Run: pip install "
-            "'foveola[train]'"
+            f"foveola.{name} needs {error.name}, which is not installed. Run: pip install 'foveola[train]'"
         ) from error
 
 

@@ -148,9 +148,13 @@ def assess(
 
     def judge(scores: LearnedScores | None = None) -> Evaluation:
         return evaluate_retrieval(
-            sides.asked or sides.gallery, sides.gallery if sides.asked else None,
-            ks=ks, exclude=exclude, bootstrap=bootstrap, scores=scores,
-        )  # fmt: skip
+            sides.asked or sides.gallery,
+            sides.gallery if sides.asked else None,
+            ks=ks,
+            exclude=exclude,
+            bootstrap=bootstrap,
+            scores=scores,
+        )
 
     evaluation = judge()
     learned, refused = None, None
@@ -159,18 +163,27 @@ def assess(
     except TooFewError as error:
         refused = str(error)
     return Assessment(
-        evaluation, sides.failed, sides.phantom, sides.gallery, sides.left_out,
-        _trained(stored.encoder, sides), learned, refused,
-    )  # fmt: skip
+        evaluation,
+        sides.failed,
+        sides.phantom,
+        sides.gallery,
+        sides.left_out,
+        _trained(stored.encoder, sides),
+        learned,
+        refused,
+    )
 
 
 def _learned_scores(sides: _Sides, label: str, encoder: Path) -> LearnedScores:
     seen = Seen.load(encoder)
     known = None if seen is None else seen.among(sides.ranked)
     return scores_of(
-        sides.gallery, LabelTable.of(label, [label_values(case, label) for case in sides.cases]),
-        sides.asked, seen=known, prior=load_priors(encoder).get(label),
-    )  # fmt: skip
+        sides.gallery,
+        LabelTable.of(label, [label_values(case, label) for case in sides.cases]),
+        sides.asked,
+        seen=known,
+        prior=load_priors(encoder).get(label),
+    )
 
 
 def scores_of(
@@ -198,9 +211,7 @@ def scores_of(
         return cross_fitted(gallery.descriptors, labels, people, seen=seen, prior=prior)
     both = codes_of([*gallery.identities, *asked.identities])
     people, asking = both[: len(gallery.identities)], both[len(gallery.identities) :]
-    return fitted_to_gallery(
-        asked.descriptors, asking, gallery.descriptors, labels, people, seen=seen, prior=prior
-    )
+    return fitted_to_gallery(asked.descriptors, asking, gallery.descriptors, labels, people, seen=seen, prior=prior)
 
 
 def contrast(first: Assessment, second: Assessment) -> Difference:
@@ -212,9 +223,7 @@ def contrast(first: Assessment, second: Assessment) -> Difference:
     try:
         return compare(first.evaluation, second.evaluation)
     except ValueError as error:
-        raise FoveolaError(
-            f"{error}; expected two archives of the same photographs with the same labels"
-        ) from None
+        raise FoveolaError(f"{error}; expected two archives of the same photographs with the same labels") from None
 
 
 def _stored(folder: Path) -> _Stored:
@@ -226,9 +235,7 @@ def _stored(folder: Path) -> _Stored:
     if not cases:
         raise ArchiveError(f"{folder} is empty; index photographs into it first")
     order = sorted(range(len(cases)), key=lambda i: cases[i].path)
-    return _Stored(
-        [cases[i] for i in order], vectors[order], [digests[i] for i in order], encoder, fingerprint
-    )
+    return _Stored([cases[i] for i in order], vectors[order], [digests[i] for i in order], encoder, fingerprint)
 
 
 def _trained(encoder: Path, sides: _Sides) -> Trained | None:
@@ -252,11 +259,14 @@ def _split_sides(stored: _Stored, split: "SplitFiles", label: str, by: Sequence[
 
     (gallery, ranked, theirs), (queries, asked, own) = of(GALLERY), of(QUERIES)
     return _Sides(
-        Side.from_cases(gallery, ranked, label, known_columns(ranked, by)), theirs, ranked,
-        Side.from_cases(queries, asked, label, by), own,
+        Side.from_cases(gallery, ranked, label, known_columns(ranked, by)),
+        theirs,
+        ranked,
+        Side.from_cases(queries, asked, label, by),
+        own,
         phantom=_any_phantom([*ranked, *asked]),
         left_out=len(stored.cases) - sum(map(len, found.values())),
-    )  # fmt: skip
+    )
 
 
 def _asked_sides(
@@ -268,9 +278,7 @@ def _asked_sides(
     progress: Callable[[int], None] | None,
 ) -> _Sides:
     """Gallery and freshly encoded queries, and those that failed."""
-    gallery = Side.from_cases(
-        stored.descriptors, stored.cases, label, known_columns(stored.cases, by)
-    )
+    gallery = Side.from_cases(stored.descriptors, stored.cases, label, known_columns(stored.cases, by))
     encoder = Encoder.load(stored.encoder)
     if encoder.fingerprint != stored.fingerprint:
         raise ArchiveError(f"the encoder inside {folder} is not the one that made it")
@@ -281,9 +289,14 @@ def _asked_sides(
     descriptors = np.stack([each.descriptor for each in encoded])
     side = Side.from_cases(descriptors, [each.case for each in encoded], label, by)
     return _Sides(
-        gallery, stored.digests, stored.cases, side, [each.digest for each in encoded], failed,
+        gallery,
+        stored.digests,
+        stored.cases,
+        side,
+        [each.digest for each in encoded],
+        failed,
         _any_phantom([*stored.cases, *queries]),
-    )  # fmt: skip
+    )
 
 
 def _any_phantom(cases: Sequence[Case]) -> bool:

@@ -41,12 +41,7 @@ class Demo:
     evaluation: Evaluation
 
 
-def run_demo(
-    out: Path,
-    *,
-    subjects: int = SUBJECTS,
-    stage: Callable[[str, int], Callable[[int], None]],
-) -> Demo:
+def run_demo(out: Path, *, subjects: int = SUBJECTS, stage: Callable[[str, int], Callable[[int], None]]) -> Demo:
     """Draw phantoms, index them, search, evaluate, write a report.
 
     May be run again in the same folder: what is there already is kept.
@@ -65,9 +60,13 @@ def run_demo(
     count = subjects * VISITS * 2
     advance = stage("drawing phantoms", count)
     manifest = generate(
-        out / "phantoms", subjects=subjects, visits=VISITS, seed=SEED, masks=False,
+        out / "phantoms",
+        subjects=subjects,
+        visits=VISITS,
+        seed=SEED,
+        masks=False,
         progress=lambda _done, _all: advance(1),
-    )  # fmt: skip
+    )
     cases = list(Manifest.read(manifest).cases())
     archive, own = open_archive(out / "archive")
     with archive:
@@ -89,10 +88,5 @@ def _searches(archive: Path, cases: list[Case]) -> list[SearchResult]:
 
 def _write(report: Path, searches: list[SearchResult], evaluation: Evaluation) -> None:
     card = {"name": searches[0].encoder, "fingerprint": searches[0].fingerprint}
-    page = demo_page(
-        searches,
-        evaluation,
-        images=lambda case: thumbnail(Path(case.path), 300),
-        encoder_card=card,
-    )
+    page = demo_page(searches, evaluation, images=lambda case: thumbnail(Path(case.path), 300), encoder_card=card)
     write_page(report, page)

@@ -183,11 +183,7 @@ def removal_map(maps: ArrayLike, other: ArrayLike, parts: Taken, width: int = 3)
 
 
 def occlusion_map(
-    prepared: Pixels,
-    other: ArrayLike,
-    encode: Callable[[Pixels], NDArray[np.float32]],
-    cells: int = 10,
-    width: int = 3,
+    prepared: Pixels, other: ArrayLike, encode: Callable[[Pixels], NDArray[np.float32]], cells: int = 10, width: int = 3
 ) -> SimilarityMap:
     """What each part of a photograph adds to its similarity to another, by covering it up.
 

@@ -33,9 +33,18 @@ from foveola.resources import beside, remove_leftovers, sync_folder
 
 # what numpy and zipfile raise on damaged files; an older Foveola wrote no checksum
 _SPOILT = (
-    OSError, ValueError, LookupError, EOFError, TypeError, SyntaxError, RuntimeError, MemoryError,
-    BadZipFile, zlib.error, struct.error,
-)  # fmt: skip
+    OSError,
+    ValueError,
+    LookupError,
+    EOFError,
+    TypeError,
+    SyntaxError,
+    RuntimeError,
+    MemoryError,
+    BadZipFile,
+    zlib.error,
+    struct.error,
+)
 _WORDS = b"foveola checksum "
 _KEY = "checksum"
 _MARK = f'"{_KEY}": '.encode()
@@ -300,9 +309,7 @@ def read_lines(path: Path) -> Lines:
     return Lines(found, damaged, size < least)
 
 
-def _parsed(
-    path: Path, older: int | None
-) -> tuple[tuple[tuple[int, dict[str, Any]], ...], tuple[int, ...], int]:
+def _parsed(path: Path, older: int | None) -> tuple[tuple[tuple[int, dict[str, Any]], ...], tuple[int, ...], int]:
     """Lines that can be read, numbers of the others, and the length of all."""
     data = path.read_bytes() if path.exists() else b""
     lines = [(i, line) for i, line in enumerate(data.split(b"\n"), start=1) if line]

@@ -57,10 +57,7 @@ class IndexHit:
     group: Any = None
 
     def __repr__(self) -> str:
-        return (
-            f"IndexHit(rank={self.rank}, row={self.row}, similarity={self.similarity:.4f}, "
-            f"label={self.label!r})"
-        )
+        return f"IndexHit(rank={self.rank}, row={self.row}, similarity={self.similarity:.4f}, label={self.label!r})"
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -95,8 +92,7 @@ class IndexResult(HitList[IndexHit]):
     def sentences(self) -> list[str]:
         """What is to be known of the answer."""
         compared = f"{self.considered:,} vectors compared, {self.excluded:,} left out"
-        return [*of_suggestion(self.suggestion),
-                f"{compared}; ordered {of_order(self.order, self.label)}."]  # fmt: skip
+        return [*of_suggestion(self.suggestion), f"{compared}; ordered {of_order(self.order, self.label)}."]
 
     def to_frame(self) -> "DataFrame":
         """Return a DataFrame with a row for each hit: rank, row, similarity, score and label.
@@ -108,9 +104,9 @@ class IndexResult(HitList[IndexHit]):
 
     def _rows(self) -> Rows:
         rows = [
-            [str(hit.rank), str(hit.row), f"{hit.similarity:+.4f}", f"{hit.score:+.4f}",
-             str(hit.label)] for hit in self.hits
-        ]  # fmt: skip
+            [str(hit.rank), str(hit.row), f"{hit.similarity:+.4f}", f"{hit.score:+.4f}", str(hit.label)]
+            for hit in self.hits
+        ]
         return [[*COLUMNS[:-1], self.label], *rows]
 
 
@@ -130,12 +126,7 @@ class Index:
     """
 
     def __init__(
-        self,
-        vectors: ArrayLike,
-        labels: Any = None,
-        groups: Iterable[Any] | None = None,
-        *,
-        label: str | None = None,
+        self, vectors: ArrayLike, labels: Any = None, groups: Iterable[Any] | None = None, *, label: str | None = None
     ) -> None:
         self.vectors = _directions(np.asarray(vectors))
         count = len(self.vectors)
@@ -177,10 +168,7 @@ class Index:
         """
         priors = {} if encoder is None else load_priors(encoder.release.folder)
         known: Bools | None = None if seen is None else np.asarray(seen, bool)
-        relevance = learn(
-            self.vectors, self._table, self._people,
-            seen=known, prior=priors.get(self._table.label),
-        )  # fmt: skip
+        relevance = learn(self.vectors, self._table, self._people, seen=known, prior=priors.get(self._table.label))
         self._part = Part.of(relevance, self._table, self.vectors, relevance.fold)
         return self
 
@@ -225,9 +213,7 @@ class Index:
         found = [self._search(*each, k, out, order) for each in zip(queries, people, strict=True)]
         return found[0] if rows.ndim == 1 else found
 
-    def _search(
-        self, query: Vectors, person: int, k: int, out: list[int], order: Order
-    ) -> IndexResult:
+    def _search(self, query: Vectors, person: int, k: int, out: list[int], order: Order) -> IndexResult:
         left_out = self._people == person
         left_out[out] = True
         rows, own = np.flatnonzero(~left_out), np.flatnonzero(left_out)

@@ -65,9 +65,7 @@ class Indexed:
     learned: Learned | None = None
 
 
-def open_archive(
-    folder: AnyPath, encoder: str | Path | FunctionEncoder | None = None
-) -> tuple[Archive, Path]:
+def open_archive(folder: AnyPath, encoder: str | Path | FunctionEncoder | None = None) -> tuple[Archive, Path]:
     """Open an archive for adding, or make a new one.
 
     A new archive gets a copy of its encoder, so that it can be searched for as long as it
@@ -99,9 +97,7 @@ def open_archive(
     if folder.exists() and any(is_foreign(p.name) for p in folder.iterdir()):
         if (folder / FILE).exists():  # by now: another process was first
             return open_archive(folder, encoder)
-        raise ArchiveError(
-            f"{folder} is neither an archive nor empty; choose a new folder for the archive"
-        )
+        raise ArchiveError(f"{folder} is neither an archive nor empty; choose a new folder for the archive")
     try:
         _create(folder, release, encoder if isinstance(encoder, FunctionEncoder) else None)
     except OSError as error:
@@ -137,9 +133,8 @@ def _create(folder: Path, release: Release, function: FunctionEncoder | None) ->
             else:
                 function.save(private / ENCODER)
             Archive.create(
-                private, encoder=release.name, fingerprint=release.fingerprint,
-                dimension=release.dimension,
-            ).close()  # fmt: skip
+                private, encoder=release.name, fingerprint=release.fingerprint, dimension=release.dimension
+            ).close()
             with locked(folder):
                 if not (folder / FILE).exists():
                     _remove_remains(folder)
@@ -215,9 +210,7 @@ def index_cases(
     return Indexed(added, len(unchanged), relabelled, tuple(failed), tuple(doubtful), learned)
 
 
-def _sort_out(
-    archive: Archive, cases: Sequence[Case]
-) -> tuple[list[Case], list[Case], list[Failed]]:
+def _sort_out(archive: Archive, cases: Sequence[Case]) -> tuple[list[Case], list[Case], list[Failed]]:
     """Cases that must be encoded, that are there with the same file, and that none can hold."""
     known = archive.known()
     new: list[Case] = []
@@ -242,17 +235,11 @@ def _stamp(case: Case) -> tuple[int, int] | None:
 def entry_of(result: Encoded) -> Entry:
     """As the archive stores it."""
     return Entry(
-        case=result.case,
-        descriptor=result.descriptor,
-        digest=result.digest,
-        size=result.size,
-        mtime_ns=result.mtime_ns,
+        case=result.case, descriptor=result.descriptor, digest=result.digest, size=result.size, mtime_ns=result.mtime_ns
     )
 
 
-def add_missing(
-    folder: AnyPath, cases: Sequence[Case], encoder: str | Path | FunctionEncoder | None = None
-) -> Indexed:
+def add_missing(folder: AnyPath, cases: Sequence[Case], encoder: str | Path | FunctionEncoder | None = None) -> Indexed:
     """Open or make the archive in folder and index cases into it; see `index_cases`."""
     folder = Path(folder)
     archive, own = open_archive(folder, encoder)
@@ -261,6 +248,4 @@ def add_missing(
         return index_cases(archive, ready, cases)
 
 
-__all__ = [
-    "BATCH", "Doubtful", "Indexed", "add_missing", "entry_of", "index_cases", "open_archive",
-]  # fmt: skip
+__all__ = ["BATCH", "Doubtful", "Indexed", "add_missing", "entry_of", "index_cases", "open_archive"]

@@ -39,10 +39,7 @@ Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float64]
 
 LATERALITY = "laterality.json"  # in the folder of an encoder
-TWICE = (
-    "both eyes show the same photograph, or two of the same eye; give each eye's own, or one eye "
-    "alone"
-)
+TWICE = "both eyes show the same photograph, or two of the same eye; give each eye's own, or one eye alone"
 SAME_EYE = 0.9  # cosine from which two photographs show one eye; fellow eyes have up to .86
 SURE = 0.9  # probability below which nobody is told which eye it is, nor refused for it
 EXCHANGED = (
@@ -89,12 +86,7 @@ class Laterality:
     upright: tuple[float, ...]
     photographs: int
 
-    def of(
-        self,
-        views: ArrayLike,
-        upside_down: float = 0.0,
-        visits: Sequence[Hashable] | None = None,
-    ) -> list[Side]:
+    def of(self, views: ArrayLike, upside_down: float = 0.0, visits: Sequence[Hashable] | None = None) -> list[Side]:
         """Of photographs, by their four views.
 
         Args:
@@ -133,9 +125,7 @@ class Laterality:
         of_first, of_second = _mirror_change(views) @ np.array(self.right)
         return float(_chance(np.array(of_second - of_first)))
 
-    def share_upside_down(
-        self, views: ArrayLike, visits: Sequence[Hashable] | None = None
-    ) -> float:
+    def share_upside_down(self, views: ArrayLike, visits: Sequence[Hashable] | None = None) -> float:
         """Share of the visits of a set that are upside down, from 0 to 1.
 
         Few visits say little: the estimate starts from 2 %, worth 10 visits.
@@ -152,9 +142,7 @@ class Laterality:
             share = (seen + expected * weight) / (len(odds) + weight)
         return share
 
-    def _odds_down(
-        self, views: Floats, visits: Sequence[Hashable] | None
-    ) -> tuple[Floats, NDArray[np.int64]]:
+    def _odds_down(self, views: Floats, visits: Sequence[Hashable] | None) -> tuple[Floats, NDArray[np.int64]]:
         """(V,) log odds that each visit is upside down, and (N,) the visit of each photograph."""
         each = -_turn_change(views) @ np.array(self.upright)
         if visits is None:
@@ -180,9 +168,8 @@ class Laterality:
             if not right or len(right) != len(upright) or not np.isfinite([right, upright]).all():
                 raise ValueError("expected finite weights, as many of the one as of the other")
             made = cls(
-                encoder=str(values["encoder"]), right=right, upright=upright,
-                photographs=int(values["photographs"]),
-            )  # fmt: skip
+                encoder=str(values["encoder"]), right=right, upright=upright, photographs=int(values["photographs"])
+            )
         except (OSError, KeyError, TypeError, ValueError) as error:
             raise MatchingError(f"the rule for sides {path} can't be used: {error}") from None
         if made.encoder != encoder:
@@ -248,18 +235,11 @@ def check_sides(given: Mapping[Eye, Side | None]) -> tuple[str, ...]:
     seen = [side.descriptor for side in given.values() if side and side.descriptor is not None]
     if len(seen) == 2 and float(seen[0] @ seen[1]) >= SAME_EYE:
         raise PairError(TWICE)
-    surely = {
-        eye: side.eye
-        for eye, side in given.items()
-        if side is not None and side.probability >= SURE
-    }
+    surely = {eye: side.eye for eye, side in given.items() if side is not None and side.probability >= SURE}
     if len(surely) < 2:
         return ()
     if surely["left"] == surely["right"]:
-        raise PairError(
-            f"both photographs seem to show a {surely['left']} eye; give one of each eye, or one "
-            "eye alone"
-        )
+        raise PairError(f"both photographs seem to show a {surely['left']} eye; give one of each eye, or one eye alone")
     return () if surely["left"] == "left" else (EXCHANGED,)
 
 
@@ -305,10 +285,7 @@ def fit_laterality(views: ArrayLike, eyes: Sequence[Eye], encoder: str) -> Later
     # seen in the mirror a photograph is as upright: twice the examples
     turned = np.concatenate([views[:, 0] - views[:, 2], views[:, 1] - views[:, 3]])
     upright = _fit(turned, np.ones(len(turned)), _UPRIGHT_PENALTY)
-    return Laterality(
-        encoder=encoder, right=tuple(right.tolist()), upright=tuple(upright.tolist()),
-        photographs=len(y),
-    )  # fmt: skip
+    return Laterality(encoder=encoder, right=tuple(right.tolist()), upright=tuple(upright.tolist()), photographs=len(y))
 
 
 def _fit(changes: Floats, y: Floats, penalty: float) -> Floats:
@@ -320,9 +297,7 @@ def _fit(changes: Floats, y: Floats, penalty: float) -> Floats:
 
 
 def _side(right: float, upside_down: float = 0.0) -> Side:
-    return (
-        Side("right", right, upside_down) if right >= 0.5 else Side("left", 1 - right, upside_down)
-    )
+    return Side("right", right, upside_down) if right >= 0.5 else Side("left", 1 - right, upside_down)
 
 
 def _checked(views: ArrayLike) -> Floats:

@@ -90,15 +90,11 @@ def refused(looks: Mapping[Eye, Looks]) -> dict[Eye, str]:
     """
     why = {eye: of_refused(each) for eye, each in looks.items() if not each.comparable}
     if looks and len(why) == len(looks):
-        said = " and ".join(
-            f"the photograph of the {eye} eye {words}" for eye, words in why.items()
-        )
+        said = " and ".join(f"the photograph of the {eye} eye {words}" for eye, words in why.items())
         raise ImageError(f"{said}, {NOTHING}")
     return why
 
 
 def left_out(why: Mapping[Eye, str]) -> list[str]:
     """What a user is told of the eyes of which nothing is said."""
-    return [
-        f"the photograph of the {eye} eye {words} and was left out" for eye, words in why.items()
-    ]
+    return [f"the photograph of the {eye} eye {words} and was left out" for eye, words in why.items()]

@@ -74,9 +74,7 @@ class HitList(Sequence[T]):
         return html_lines(self.sentences) + html_table(table)
 
 
-def to_frame(
-    rows: Iterable[Mapping[str, object]], columns: Sequence[str], index: str | None = None
-) -> "pd.DataFrame":
+def to_frame(rows: Iterable[Mapping[str, object]], columns: Sequence[str], index: str | None = None) -> "pd.DataFrame":
     """Return rows as a DataFrame.
 
     Args:
@@ -90,9 +88,7 @@ def to_frame(
     try:
         import pandas as pd
     except ModuleNotFoundError as error:
-        raise MissingExtraError(
-            "to_frame needs pandas, which is not installed. Run: pip install pandas"
-        ) from error
+        raise MissingExtraError("to_frame needs pandas, which is not installed. Run: pip install pandas") from error
     frame = pd.DataFrame(list(rows), columns=list(columns))
     return frame if index is None else frame.set_index(index)
 
@@ -100,9 +96,7 @@ def to_frame(
 def aligned(rows: Rows) -> str:
     """For a terminal: the first column to the left, numbers to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = (
-        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows
-    )
+    lines = ("  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows)
     return "\n".join(line.rstrip() for line in lines)
 
 

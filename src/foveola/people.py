@@ -45,9 +45,12 @@ class People:
     def of(self, rows: NDArray[np.int64]) -> "People":
         """Some of them."""
         return People(
-            self.photographs[rows], self.truth[rows], self.eyes[rows],
-            tuple(self.identities[i] for i in rows), self.labels,
-        )  # fmt: skip
+            self.photographs[rows],
+            self.truth[rows],
+            self.eyes[rows],
+            tuple(self.identities[i] for i in rows),
+            self.labels,
+        )
 
 
 def people_of(cases: Sequence[Case], labels: Sequence[str]) -> People:

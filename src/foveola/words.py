@@ -4,13 +4,7 @@ from typing import Final
 
 from foveola.cases import Case
 
-GRADES: Final = {
-    0: "no DR",
-    1: "mild NPDR",
-    2: "moderate NPDR",
-    3: "severe NPDR",
-    4: "PDR",
-}
+GRADES: Final = {0: "no DR", 1: "mild NPDR", 2: "moderate NPDR", 3: "severe NPDR", 4: "PDR"}
 GRADES_IN_FULL: Final = (
     "DR diabetic retinopathy, NPDR non-proliferative, PDR proliferative; "
     "International Clinical Diabetic Retinopathy scale"

@@ -28,11 +28,20 @@ def toy_entry(name, vector, **record):
 @pytest.fixture
 def folder(tmp_path):
     with Archive.create(tmp_path / "A", **MADE_BY) as archive:
-        archive.add([
-            toy_entry(f"{i}.jpg", vector, subject=f"s{i // 2}", grade=i % 5, visit=float(i),
-                      findings=frozenset("DG"[: i % 3]), extra={"age": i})
-            for i, vector in enumerate(toy_vectors(12))
-        ])  # fmt: skip
+        archive.add(
+            [
+                toy_entry(
+                    f"{i}.jpg",
+                    vector,
+                    subject=f"s{i // 2}",
+                    grade=i % 5,
+                    visit=float(i),
+                    findings=frozenset("DG"[: i % 3]),
+                    extra={"age": i},
+                )
+                for i, vector in enumerate(toy_vectors(12))
+            ]
+        )
     return tmp_path / "A"
 
 
@@ -78,19 +87,19 @@ CHANGED = {
 @pytest.mark.parametrize("changed", CHANGED)
 def test_a_changed_record_is_told(folder, changed, asked):
     behind_its_back(folder, CHANGED[changed])
-    with (
-        Archive.open(folder, read_only=True) as archive,
-        pytest.raises(ArchiveError, match="is damaged"),
-    ):
+    with Archive.open(folder, read_only=True) as archive, pytest.raises(ArchiveError, match="is damaged"):
         ASKED[asked](archive)
 
 
-@pytest.mark.parametrize("statement", [
-    "DELETE FROM cases WHERE id = 2",
-    "UPDATE cases SET id = 99 WHERE id = 2",
-    "INSERT INTO cases SELECT 99, 'x', image, subject, eye, visit, grade, collection, looked,"
-    " extra, digest, size, mtime_ns FROM cases WHERE id = 2",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DELETE FROM cases WHERE id = 2",
+        "UPDATE cases SET id = 99 WHERE id = 2",
+        "INSERT INTO cases SELECT 99, 'x', image, subject, eye, visit, grade, collection, looked,"
+        " extra, digest, size, mtime_ns FROM cases WHERE id = 2",
+    ],
+)
 def test_a_row_too_few_or_too_many_is_told(folder, statement):
     behind_its_back(folder, statement)
     for name, ask in ASKED.items():
@@ -99,11 +108,14 @@ def test_a_row_too_few_or_too_many_is_told(folder, statement):
                 ask(archive)
 
 
-@pytest.mark.parametrize("statement", [
-    "UPDATE descriptors SET vector = zeroblob(32) WHERE case_id = 2",
-    "DELETE FROM descriptors WHERE case_id = 2",
-    "UPDATE checks SET vector = NULL WHERE case_id = 2",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE descriptors SET vector = zeroblob(32) WHERE case_id = 2",
+        "DELETE FROM descriptors WHERE case_id = 2",
+        "UPDATE checks SET vector = NULL WHERE case_id = 2",
+    ],
+)
 def test_a_changed_descriptor_is_told(folder, statement):
     behind_its_back(folder, statement)
     with Archive.open(folder) as archive, pytest.raises(ArchiveError, match="is damaged"):
@@ -168,8 +180,7 @@ def test_the_checksums_of_two_archives_of_the_same_files_are_the_same(folder, tm
         vectors, cases = archive.vectors()[1], [case for _, case in archive.cases()]
     with Archive.create(tmp_path / "B", **MADE_BY) as other:
         for case, vector in zip(cases, np.array(vectors), strict=True):
-            record = {key: getattr(case, key)
-                      for key in ("subject", "grade", "visit", "findings", "extra")}  # fmt: skip
+            record = {key: getattr(case, key) for key in ("subject", "grade", "visit", "findings", "extra")}
             other.add([toy_entry(case.image, vector, **record)])
     rows = [
         sqlite3.connect(path / "archive.sqlite").execute("SELECT * FROM checks").fetchall()

@@ -129,9 +129,7 @@ def test_a_second_writer_is_told_and_loses_nothing(clinic, folder, vectors, entr
 
 
 def test_a_writer_waits_for_another_to_finish_its_batch(clinic, folder, vectors, entry):
-    first = sqlite3.connect(
-        folder / "archive.sqlite", isolation_level=None, check_same_thread=False
-    )
+    first = sqlite3.connect(folder / "archive.sqlite", isolation_level=None, check_same_thread=False)
     first.execute("BEGIN IMMEDIATE")
     timer = threading.Timer(0.3, lambda: first.execute("COMMIT"))
     timer.start()

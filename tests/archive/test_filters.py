@@ -151,9 +151,7 @@ def quoted(value):
 
 
 def named(column):
-    return (
-        column if column.isascii() and column.isalnum() else '"' + column.replace('"', '""') + '"'
-    )
+    return column if column.isascii() and column.isalnum() else '"' + column.replace('"', '""') + '"'
 
 
 @st.composite
@@ -180,9 +178,7 @@ def random_tests(draw):
             lambda c: None if c.findings is None else finding in c.findings
         )
     if shape == "empty":
-        return f"findings is {word}empty", judged(
-            lambda c: None if c.findings is None else not c.findings
-        )
+        return f"findings is {word}empty", judged(lambda c: None if c.findings is None else not c.findings)
     if shape == "null":
         return f"{name} is {word}null", judged(lambda c: value_of(c, column) is None)
     if shape == "like":
@@ -202,24 +198,16 @@ def random_tests(draw):
         values = draw(st.lists(one, min_size=1, max_size=4))
         listed = ", ".join(map(quoted, values))
         return f"{name} {word}in ({listed})", judged(
-            lambda c: (
-                value_of(c, column) in values if same_kind(value_of(c, column), values[0]) else None
-            )
+            lambda c: value_of(c, column) in values if same_kind(value_of(c, column), values[0]) else None
         )
     low, high = draw(one), draw(one)
     if shape == "between":
         return f"{name} {word}between {quoted(low)} and {quoted(high)}", judged(
-            lambda c: (
-                low <= value_of(c, column) <= high if same_kind(value_of(c, column), low) else None
-            )
+            lambda c: low <= value_of(c, column) <= high if same_kind(value_of(c, column), low) else None
         )
     sign = draw(st.sampled_from(sorted(COMPARISONS)))
     return f"{word}{name} {sign} {quoted(low)}", judged(
-        lambda c: (
-            COMPARISONS[sign](value_of(c, column), low)
-            if same_kind(value_of(c, column), low)
-            else None
-        )
+        lambda c: COMPARISONS[sign](value_of(c, column), low) if same_kind(value_of(c, column), low) else None
     )
 
 

@@ -39,9 +39,13 @@ def locked_folder(clinic, folder):
 
 def reading(folder):
     return subprocess.Popen(
-        [sys.executable, "-c", READER, str(folder)], text=True, preexec_fn=without_rights,
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+        [sys.executable, "-c", READER, str(folder)],
+        text=True,
+        preexec_fn=without_rights,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
 
 
 def asked(reader):
@@ -84,8 +88,11 @@ def test_what_can_not_be_done_is_told_by_its_name(locked_folder, options):
         f"with Archive.open(sys.argv[1], {options}) as archive: archive.remove(image='b1.jpg')"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script, str(locked_folder)], check=False, capture_output=True,
-        text=True, preexec_fn=without_rights,
-    )  # fmt: skip
+        [sys.executable, "-c", script, str(locked_folder)],
+        check=False,
+        capture_output=True,
+        text=True,
+        preexec_fn=without_rights,
+    )
     last = done.stderr.splitlines()[-1]
     assert "opened for reading only" in last or "can't be written" in last

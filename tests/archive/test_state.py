@@ -11,9 +11,7 @@ def test_a_state_answers_row_by_row(clinic):
     with clinic.state() as state:
         assert state.ids is ids
         assert state.matrix is matrix
-        assert state.photographed() == [
-            Photographed(c.subject, c.collection, c.visit, c.eye) for c in cases
-        ]
+        assert state.photographed() == [Photographed(c.subject, c.collection, c.visit, c.eye) for c in cases]
         assert state.matching(None).all()
         assert state.matching("grade >= 2").tolist() == [(c.grade or 0) >= 2 for c in cases]
         own = state.of_identity(cases[0].identity)

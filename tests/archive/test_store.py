@@ -122,9 +122,7 @@ def test_a_page_damaged_in_the_middle_is_told_when_it_is_read(clinic, folder):
         ("UPDATE descriptors SET vector = x'00' WHERE case_id = 3", "a descriptor has not 8"),
     ],
 )
-def test_open_or_search_refuses_a_database_of_another_make(
-    clinic, folder, vectors, change, message
-):
+def test_open_or_search_refuses_a_database_of_another_make(clinic, folder, vectors, change, message):
     clinic.close()
     with sqlite3.connect(folder / "archive.sqlite") as db:
         db.execute(change)
@@ -160,9 +158,7 @@ def test_what_is_added_comes_back_as_it_was(clinic, folder, vectors, entry):
     with Archive.open(folder, read_only=True) as archive:
         back = archive.case(7)
         assert back == case
-        assert {k: type(v) for k, v in back.extra.items()} == {
-            k: type(v) for k, v in case.extra.items()
-        }
+        assert {k: type(v) for k, v in back.extra.items()} == {k: type(v) for k, v in case.extra.items()}
         assert archive.find(path=case.path) == (7, case)
         assert archive.find(digest=entry("x", None).digest) == (7, case)
         ids, matrix = archive.vectors()
@@ -364,9 +360,7 @@ def test_search_leaves_out_the_same_subject_and_says_how_many(clinic, vectors):
 
 
 def test_the_query_itself_is_left_out_without_being_counted(clinic, vectors):
-    found = clinic.search(
-        vectors(6)[0], 10, exclude_identity=clinic.case(1).identity, exclude_ids=[1, 99]
-    )
+    found = clinic.search(vectors(6)[0], 10, exclude_identity=clinic.case(1).identity, exclude_ids=[1, 99])
     assert (found.excluded_same_subject, found.considered) == (1, 4)
 
 
@@ -379,18 +373,13 @@ def test_what_is_too_alike_is_left_out_and_counted_once(clinic, vectors, where, 
     for row in range(6):
         least = float(near @ of[row]) - 1e-4
         may = [i for i in range(1, 7) if where is None or (clinic.case(i).grade or 0) >= 2]
-        gone = [
-            i
-            for i in may
-            if i != 2 and (clinic.case(i).identity == own or near @ of[i - 1] >= least)
-        ]
+        gone = [i for i in may if i != 2 and (clinic.case(i).identity == own or near @ of[i - 1] >= least)]
         stay = [i for i in may if i != 2 and i not in gone]
         best_first = sorted(stay, key=lambda i: -float(query @ of[i - 1]))
         for k in (1, 10):
             found = clinic.search(
-                query, k, where=where, exclude_identity=own, exclude_ids=[2],
-                exclude_alike=(near, least),
-            )  # fmt: skip
+                query, k, where=where, exclude_identity=own, exclude_ids=[2], exclude_alike=(near, least)
+            )
             assert found.ids.tolist() == best_first[:k]
             assert (found.excluded_same_subject, found.considered) == (len(gone), len(stay))
 
@@ -476,9 +465,7 @@ def test_info_counts_by_hand(clinic, folder):
 
 
 def test_find_knows_the_first_of_equal_files(clinic, vectors, entry):
-    twin = dataclasses.replace(
-        entry("twin", vectors(1)[0]), digest=clinic_digest(clinic, "a1.jpg", entry)
-    )
+    twin = dataclasses.replace(entry("twin", vectors(1)[0]), digest=clinic_digest(clinic, "a1.jpg", entry))
     clinic.add([twin])
     assert clinic.find(digest=twin.digest)[0] == 1
     assert clinic.find(path="/nowhere") is None
@@ -492,14 +479,8 @@ def clinic_digest(clinic, name, entry):
 
 def test_two_archives_of_the_same_files_are_equal(clinic, folder, tmp_path, made_by, dump, entry):
     _ids, matrix = clinic.vectors()
-    backwards = [
-        dataclasses.replace(case, extra=dict(reversed(case.extra.items())))
-        for _, case in clinic.cases()
-    ]
-    entries = [
-        dataclasses.replace(entry(case.image, matrix[i]), case=case)
-        for i, case in enumerate(backwards)
-    ]
+    backwards = [dataclasses.replace(case, extra=dict(reversed(case.extra.items()))) for _, case in clinic.cases()]
+    entries = [dataclasses.replace(entry(case.image, matrix[i]), case=case) for i, case in enumerate(backwards)]
     with Archive.create(tmp_path / "B", **made_by) as other:
         for one in entries:  # in other batches
             other.add([one])
@@ -522,9 +503,7 @@ def test_the_archive_needs_neither_pandas_nor_lark_until_a_filter_is_given():
     assert out.stdout.strip() == "set()"
 
 
-def test_what_is_kept_of_conditions_and_numbers_is_forgotten_when_the_archive_changes(
-    clinic, folder, entry, vectors
-):
+def test_what_is_kept_of_conditions_and_numbers_is_forgotten_when_the_archive_changes(clinic, folder, entry, vectors):
     new = vectors(12)[11]
     with Archive.open(folder, read_only=True) as reader:
 

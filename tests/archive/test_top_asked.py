@@ -13,12 +13,10 @@ from relevance.made import slow_spread
 def slow(query, matrix, k, asked, rows=None):
     """Rows, scores, cosines and the greatest cosine."""
     rows = list(range(len(matrix))) if rows is None else list(rows)
-    cosines = [float(np.float32(np.clip((query.astype(float) * matrix[r]).sum(), -1, 1)))
-               for r in rows]  # fmt: skip
+    cosines = [float(np.float32(np.clip((query.astype(float) * matrix[r]).sum(), -1, 1))) for r in rows]
     agreements = [float((asked.wanted * asked.targets[r].astype(float)).sum()) for r in rows]
     scores = [
-        float(np.float32((1 - asked.share) * c + asked.share * a))
-        for c, a in zip(cosines, agreements, strict=True)
+        float(np.float32((1 - asked.share) * c + asked.share * a)) for c, a in zip(cosines, agreements, strict=True)
     ]
     order = sorted(range(len(rows)), key=lambda i: (-scores[i], rows[i]))
     by_score = [np.array(each)[order] for each in (scores, agreements, asked.codes[rows])]
@@ -28,8 +26,9 @@ def slow(query, matrix, k, asked, rows=None):
 
 
 def cosines_of(query, matrix):
-    return slow(query, matrix, len(matrix), Asked(np.zeros(1), np.zeros((len(matrix), 1)),
-                                                  np.full(len(matrix), -1), 0.9))[2]  # fmt: skip
+    return slow(
+        query, matrix, len(matrix), Asked(np.zeros(1), np.zeros((len(matrix), 1)), np.full(len(matrix), -1), 0.9)
+    )[2]
 
 
 def made(seed, count, *, values=4, dimension=8, different=None, share=0.9, labels="mixed"):
@@ -143,8 +142,7 @@ def test_equal_cases_come_by_their_rows_wherever_they_lie(labels):
 def test_what_is_found_does_not_depend_on_copies_elsewhere():
     query, matrix, asked = made(2, 300)
     alone = top_asked(query, matrix, 20, asked)
-    worst = int(((1 - asked.share) * (matrix @ query)
-                 + asked.share * (asked.targets @ asked.wanted)).argmin())  # fmt: skip
+    worst = int(((1 - asked.share) * (matrix @ query) + asked.share * (asked.targets @ asked.wanted)).argmin())
     more = asked._replace(
         targets=np.concatenate([asked.targets, asked.targets[[worst] * 500]]),
         codes=np.concatenate([asked.codes, asked.codes[[worst] * 500]]),

@@ -51,9 +51,7 @@ class Target:
 
     def connected(self) -> socket.socket:
         """A connection of the attacker's."""
-        made = socket.create_connection(
-            ("127.0.0.1", self.port), timeout=5, source_address=(STRANGER, 0)
-        )
+        made = socket.create_connection(("127.0.0.1", self.port), timeout=5, source_address=(STRANGER, 0))
         made.settimeout(0.2)
         return made
 
@@ -188,9 +186,18 @@ def _pictures() -> Iterator[bytes]:
 
 
 ATTACKS: tuple[Callable[[Target], None], ...] = (
-    log_ins, small_log_ins, searches, bodies_of_get, without_length, after_the_answer, idle,
-    slow_heads, large_heads, evasions, large_pictures,
-)  # fmt: skip
+    log_ins,
+    small_log_ins,
+    searches,
+    bodies_of_get,
+    without_length,
+    after_the_answer,
+    idle,
+    slow_heads,
+    large_heads,
+    evasions,
+    large_pictures,
+)
 
 
 class Watch:
@@ -266,9 +273,11 @@ class Member:
         try:
             with httpx.Client(transport=transport, timeout=SLOWEST) as client:
                 answer = client.request(
-                    method, f"http://127.0.0.1:{self._port}{path}", files=files,
+                    method,
+                    f"http://127.0.0.1:{self._port}{path}",
+                    files=files,
                     headers={"Authorization": f"Bearer {self._token}"},
-                )  # fmt: skip
+                )
             said = "" if answer.status_code == 200 else f"{method} {path}: {answer.status_code}"
         except httpx.HTTPError as error:
             said = f"{method} {path}: {type(error).__name__}"
@@ -283,9 +292,7 @@ class Member:
 def serving(archive: Path) -> Iterator[tuple["subprocess.Popen[str]", int]]:
     """The service as a process, and its port."""
     command = [sys.executable, "-m", "foveola", "serve", str(archive), "--port", "0"]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     try:
         line = process.stdout.readline() if process.stdout else ""
         yield process, int(re.search(r":(\d+) ", line)[1])  # type: ignore[index]
@@ -328,14 +335,19 @@ def run(photographs: Path, folder: Path, rounds: int, seconds: float, names: lis
         lives = process.poll() is None
     evaded = [seen for seen in read(archive, account="mallory") if seen.action == "picture"]
     return {
-        "rounds": rounds, "seconds": seconds, "resident_mb_before": rest // 10**6,
+        "rounds": rounds,
+        "seconds": seconds,
+        "resident_mb_before": rest // 10**6,
         "resident_mb": {name: value // 10**6 for name, value in most.items()},
-        "resident_mb_most": max(most.values()) // 10**6, "bound_mb": MOST // 10**6,
-        "member_served": member.served, "member_failed": member.failed[:20],
-        "member_slowest_s": round(member.slowest, 2), "lives": lives,
+        "resident_mb_most": max(most.values()) // 10**6,
+        "bound_mb": MOST // 10**6,
+        "member_served": member.served,
+        "member_failed": member.failed[:20],
+        "member_slowest_s": round(member.slowest, 2),
+        "lives": lives,
         "pictures_logged_though_refused": len(evaded),
         "held": lives and not member.failed and max(most.values()) <= MOST,
-    }  # fmt: skip
+    }
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -93,9 +93,13 @@ def asked(folder: Path, line: str) -> dict[str, Any]:
     """What a command answers; JSON as it is, and its exit code."""
     words = [word.strip('"') for word in re.findall(r'"[^"]*"|\S+', line)]
     done = subprocess.run(
-        [sys.executable, "-m", "foveola", *words, "--json"], check=False,
-        cwd=folder, capture_output=True, text=True, env={**os.environ, "COLUMNS": "100"},
-    )  # fmt: skip
+        [sys.executable, "-m", "foveola", *words, "--json"],
+        check=False,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "COLUMNS": "100"},
+    )
     try:
         said = [json.loads(each) for each in done.stdout.splitlines()]
     except ValueError:
@@ -130,8 +134,7 @@ def rest(folder: Path) -> dict[str, Any]:
 def plain(value: Any, folder: Path) -> Any:
     """The same without what changes from run to run."""
     if isinstance(value, dict):
-        return {key: "MOVING" if key in MOVING else plain(each, folder)
-                for key, each in value.items()}  # fmt: skip
+        return {key: "MOVING" if key in MOVING else plain(each, folder) for key, each in value.items()}
     if isinstance(value, list):
         return [plain(each, folder) for each in value]
     if isinstance(value, str):

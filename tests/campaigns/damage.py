@@ -60,8 +60,7 @@ class Asker:
 
 def build(folder: Path, people: int = 20) -> Asker:
     """Make the archive in a new folder, and all that asks it."""
-    manifest = generate(folder / "phantoms", subjects=people, visits=1, seed=5, size=256,
-                        masks=False)  # fmt: skip
+    manifest = generate(folder / "phantoms", subjects=people, visits=1, seed=5, size=256, masks=False)
     cases = list(Manifest.read(manifest, collection="p").cases())
     archive = folder / "archive"
     add_missing(archive, cases)
@@ -115,9 +114,7 @@ def ask(archive: Path, by: Asker) -> dict[str, str]:
             "looks": lambda: _plain(retriever.answer(query, 5, by="looks")),
             "learned": lambda: _plain(retriever.answer(query, 5)),
             "where": lambda: _plain(retriever.answer(query, 5, where="eye = 'left'")),
-            "people": lambda: replace(
-                retriever.answer_person({query.case.eye or "left": query}, 3), milliseconds=0
-            ),
+            "people": lambda: replace(retriever.answer_person({query.case.eye or "left": query}, 3), milliseconds=0),
             "learnt": lambda: _labels(opened),
             "advice": lambda: advice(opened),
             "prior": lambda: sorted(load_priors(archive / "encoder")),
@@ -152,9 +149,16 @@ def _match(archive: Path, by: Asker) -> Any:
     side = Laterality.load(inner / "encoder" / LATERALITY, release.fingerprint)
     with Archive.open(inner, read_only=True) as opened:
         found = opened.search(by.vector, 5)
-        return (permission.permission(archive), replace(release, folder=Path()), calibration, side,
-                found, trust.Seen.load(inner / "encoder").marks.tobytes(),
-                trust.load(opened), advice(opened))  # fmt: skip
+        return (
+            permission.permission(archive),
+            replace(release, folder=Path()),
+            calibration,
+            side,
+            found,
+            trust.Seen.load(inner / "encoder").marks.tobytes(),
+            trust.load(opened),
+            advice(opened),
+        )
 
 
 def _audit(archive: Path) -> Any:

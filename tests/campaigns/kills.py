@@ -64,8 +64,7 @@ def dump(file: Path) -> str:
     with contextlib.closing(sqlite3.connect(file)) as db:
         tables = [r[0] for r in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         skip = ("sessions", "tokens", "sqlite_sequence")
-        rows = {t: sorted(db.execute(f"SELECT * FROM {t}").fetchall(), key=repr)
-                for t in tables if t not in skip}  # fmt: skip
+        rows = {t: sorted(db.execute(f"SELECT * FROM {t}").fetchall(), key=repr) for t in tables if t not in skip}
     if "accounts" in rows:
         rows["accounts"] = [row[:3] for row in rows["accounts"]]  # a hash has a salt
         rows.pop("checks", None)  # of the rows with their salts
@@ -169,9 +168,7 @@ ACTS: dict[str, Act] = {
     "phantom": program("phantom", "P", "--subjects", "2", "--size", "256"),
     "adapt": program("adapt", "folders", "../classes", "--out", "adapted.csv"),
     "encoder export": program("encoder", "export", "E.onnx"),
-    "encoder add": program(
-        "encoder", "add", "../model.onnx", "--size", "352", "--out", "M", "--name", "mine"
-    ),
+    "encoder add": program("encoder", "add", "../model.onnx", "--size", "352", "--out", "M", "--name", "mine"),
     "page": program("search", "A", "../new/P00000_L_m000.jpg", "--html", "page.html"),
     "train": program("train", "../tiny.toml", "T"),
     "decisions": appending(lambda p, n: decisions.decide(p / "A", f"{n:012x}", "right", "a note")),
@@ -197,8 +194,7 @@ def lost(place: Path, name: str, said: list[str]) -> str:
         verify(place / "A")
         there = {case for seen in read(place / "A", account="anna") for case in seen.cases}
     elif name == "C-STORE":
-        there = {int.from_bytes(path.read_bytes()[:2], "big")
-                 for path in (place / "spool").rglob("*.dcm")}  # fmt: skip
+        there = {int.from_bytes(path.read_bytes()[:2], "big") for path in (place / "spool").rglob("*.dcm")}
     elif name == "REST":
         with Archive.open(place / "A", read_only=True) as archive:
             paths = archive.paths()
@@ -260,9 +256,7 @@ def undisturbed(kept: Path, name: str) -> tuple[float, dict[str, str], int]:
     return took, left, code
 
 
-def one_round(
-    kept: Path, name: str, wait: float, wanted: dict[str, str], ends: int
-) -> tuple[bool, str]:
+def one_round(kept: Path, name: str, wait: float, wanted: dict[str, str], ends: int) -> tuple[bool, str]:
     """Whether it was killed before its end, and what is wrong."""
     place = kept / "round"
     shutil.copytree(kept / "base", place)
@@ -338,8 +332,7 @@ def campaign(kept: Path, rounds: int, seed: int, names: list[str]) -> dict[str, 
             print(faults[-1], file=sys.stderr, flush=True)
         if number % 20 == 19:
             print(f"{number + 1} rounds, {sum(killed.values())} kills", file=sys.stderr, flush=True)
-    return {"rounds": sum(done.values()), "killed": sum(killed.values()),
-            "by command": dict(killed), "faults": faults}  # fmt: skip
+    return {"rounds": sum(done.values()), "killed": sum(killed.values()), "by command": dict(killed), "faults": faults}
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -73,21 +73,16 @@ def seeds():
     objects = {
         "plain": dicoms.to_bytes(dicoms.with_pixels(pixels)),
         "big-endian": dicoms.to_bytes(dicoms.with_pixels(pixels), uid.ExplicitVRBigEndian),
-        "deflated": dicoms.to_bytes(
-            dicoms.with_pixels(pixels), uid.DeflatedExplicitVRLittleEndian
-        ),
+        "deflated": dicoms.to_bytes(dicoms.with_pixels(pixels), uid.DeflatedExplicitVRLittleEndian),
         "window": dicoms.to_bytes(windowed),
         "palette": dicoms.to_bytes(palette),
         "frames": dicoms.to_bytes(many),
-        "JPEG": dicoms.to_bytes(
-            dicoms.encapsulated(pixels, [jpeg], "YBR_FULL_422"), uid.JPEGBaseline8Bit
-        ),
+        "JPEG": dicoms.to_bytes(dicoms.encapsulated(pixels, [jpeg], "YBR_FULL_422"), uid.JPEGBaseline8Bit),
         **{
             syntax.name: dicoms.compressed(pixels, syntax)
-            for syntax in (uid.JPEGLosslessSV1, uid.JPEGLSLossless, uid.JPEG2000Lossless,
-                           uid.RLELossless)
+            for syntax in (uid.JPEGLosslessSV1, uid.JPEGLSLossless, uid.JPEG2000Lossless, uid.RLELossless)
         },
-    }  # fmt: skip
+    }
     return made | {f"DICOM {name}": (data, True) for name, data in objects.items()}
 
 
@@ -118,8 +113,11 @@ def index(folder, archive, *, dicom):
     begun = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-c", INDEX, "index", str(archive), source, "--json"],
-        capture_output=True, text=True, timeout=3600, env={**os.environ, "PYTHONWARNINGS": "error"},
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=3600,
+        env={**os.environ, "PYTHONWARNINGS": "error"},
+    )
     seconds = time.monotonic() - begun
     lines = [line for line in done.stdout.splitlines() if line.startswith("PEAK ")]
     said = done.stdout + done.stderr

@@ -37,8 +37,11 @@ def test_an_account_is_made_from_a_line_of_stdin(archive):
     command = ["accounts", "add", archive, "anna", "--role", "viewer"]
     done = subprocess.run(
         [sys.executable, "-m", "foveola", *map(str, command)],
-        input=f"{PASSWORD}\n", capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
+        input=f"{PASSWORD}\n",
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert done.returncode == 0, done.stderr
     assert "anna may log in as viewer" in done.stdout
     with Accounts(archive) as accounts:
@@ -77,9 +80,13 @@ def test_an_account_through_its_life(archive):
     assert secret not in log
     assert "plain words" not in log
     assert [line.action for line in read(archive)] == [
-        "account made", "password changed", "role changed", "token made", "token revoked",
+        "account made",
+        "password changed",
+        "role changed",
+        "token made",
+        "token revoked",
         "account removed",
-    ]  # fmt: skip
+    ]
 
 
 def test_the_roles_are_those_there_are():
@@ -128,9 +135,8 @@ def test_what_is_not_installed_is_said_in_one_sentence(archive):
         "from foveola.cli import main; main()"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program, "accounts", "list", str(archive)],
-        capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
+        [sys.executable, "-c", program, "accounts", "list", str(archive)], capture_output=True, text=True, timeout=300
+    )
     assert done.returncode == 1
     assert "pip install 'foveola[serve]'" in done.stderr
     assert "Traceback" not in done.stderr

@@ -48,7 +48,6 @@ def test_ctrl_c_while_it_is_imported_ends_it_without_a_word():
 def test_a_stdout_without_room_is_told_by_its_name(arguments):
     with open("/dev/full", "w") as full:  # noqa: PTH123 - it is no file
         done = subprocess.run(
-            [sys.executable, "-m", "foveola", *arguments],
-            check=False, stdout=full, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
+            [sys.executable, "-m", "foveola", *arguments], check=False, stdout=full, stderr=subprocess.PIPE, text=True
+        )
     assert (done.returncode, done.stderr) == (1, "Error: stdout: No space left on device\n")

@@ -19,8 +19,12 @@ from foveola.cli.commands import COMMANDS
 def foveola(*arguments, cwd=None):
     return subprocess.run(
         [sys.executable, "-m", "foveola", *map(str, arguments)],
-        cwd=cwd, capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
 
 
 def said(result, code=1):
@@ -61,10 +65,7 @@ def test_search_prints_hits_to_stdout_and_notes_to_stderr(archive, query):
     result = foveola("search", archive, query, "-k", "3")
     assert result.returncode == 0
     assert len(result.stdout.splitlines()) == 4
-    assert (
-        "28 cases compared; same person: 3 left out, with what is so alike that it may be"
-        in result.stderr
-    )
+    assert "28 cases compared; same person: 3 left out, with what is so alike that it may be" in result.stderr
 
 
 def test_search_as_json_is_one_line_with_everything(archive, query):
@@ -94,9 +95,7 @@ def test_evaluate_has_every_metric_with_micro_macro_grades_and_chance(archive, p
     assert result.returncode == 0, result.stderr
     values = json.loads(result.stdout)
     for metric in ("mHR@10", "mAP@10", "mAP@R"):
-        assert {"micro", "macro", "per_grade", "chance", "interval"} <= set(
-            values["metrics"][metric]
-        )
+        assert {"micro", "macro", "per_grade", "chance", "interval"} <= set(values["metrics"][metric])
 
 
 def test_evaluate_prints_a_table_and_writes_a_page(archive, tmp_path):
@@ -201,8 +200,9 @@ def test_indexing_killed_at_any_moment_ends_with_the_same_archive(archive, phant
     for _ in range(6):
         process = subprocess.Popen(
             [sys.executable, "-m", "foveola", "index", str(folder), str(phantoms)],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         time.sleep(rng.uniform(0.2, 2.0))
         process.send_signal(signal.SIGKILL)
         kills += process.wait() == -signal.SIGKILL

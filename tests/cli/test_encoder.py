@@ -104,9 +104,8 @@ def test_export_refuses_a_file_that_is_there_and_two_encoders(tmp_path):
 
 @pytest.mark.parametrize(
     ("missing", "extra", "arguments"),
-    [("onnx", "onnx", ["export"]),
-     ("timm", "train", ["add", "w.safetensors", "--timm", "resnet18", "--out"])],
-)  # fmt: skip
+    [("onnx", "onnx", ["export"]), ("timm", "train", ["add", "w.safetensors", "--timm", "resnet18", "--out"])],
+)
 def test_what_is_not_installed_is_named(tmp_path, monkeypatch, missing, extra, arguments):
     from click.testing import CliRunner
 

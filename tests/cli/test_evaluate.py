@@ -12,9 +12,7 @@ from foveola.trust import Seen
 
 def evaluate(archive, *arguments, code=0):
     command = [sys.executable, "-m", "foveola", "evaluate", archive, *arguments, "--bootstrap", 20]
-    done = subprocess.run(
-        [str(part) for part in command], capture_output=True, text=True, timeout=300, check=False
-    )
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == code, (done.stdout, done.stderr)
     assert "Traceback" not in done.stderr
     return done
@@ -35,11 +33,7 @@ def places(phantoms, tmp_path_factory):
         shutil.copy(photograph, folder / "images" / f"{name}.jpg")
     index = [sys.executable, "-m", "foveola", "index", folder / "archive", folder / "images"]
     subprocess.run([str(part) for part in index], check=True, capture_output=True, timeout=300)
-    parts = {
-        "train": ["0_left", "1_left", *names[6:14]],
-        "val": names[14:19],
-        "test": ["0_right", "1_right", "2_left"],
-    }
+    parts = {"train": ["0_left", "1_left", *names[6:14]], "val": names[14:19], "test": ["0_right", "1_right", "2_left"]}
     (folder / "files").mkdir()
     for part, images in parts.items():
         grades = {name: int(name.split("_")[0]) % 3 for name in images}
@@ -54,9 +48,7 @@ def test_the_author_s_protocol_ranks_fellow_eyes_and_warns(places):
     assert (values["queries"], values["gallery"]) == (3, 15)
     assert values["settings"]["exclude"] == "none"
     assert values["excluded_same_subject"] == {"pairs": 0, "queries": 0}
-    assert values["split"] == {
-        "protocol": "author", "queries_with_subject_in_gallery": 2, "cases_in_no_file": 2,
-    }  # fmt: skip
+    assert values["split"] == {"protocol": "author", "queries_with_subject_in_gallery": 2, "cases_in_no_file": 2}
     assert "warning: 2 of 3 queries (67 %) have an image of the same subject" in done.stderr
     assert "2 cases of the archive are in no split file" in done.stderr
     # ranked are one eye of 0, 1 and 9, both of 3 to 8: 6 of grade 0 (of 0, 3, 6, 9), 5 and 4
@@ -90,9 +82,7 @@ def test_what_the_encoder_was_trained_on_is_counted_on_both_sides(places, tmp_pa
     split = ("--split-files", places / "files")
     done = evaluate(archive, *split, "--json", "--html", page)
     # 2_right is in no file
-    assert json.loads(done.stdout)["trained_on"] == {
-        "queries": 2, "gallery": 3, "asked": 3, "ranked": 15,
-    }  # fmt: skip
+    assert json.loads(done.stdout)["trained_on"] == {"queries": 2, "gallery": 3, "asked": 3, "ranked": 15}
     sentence = "the encoder was trained on 2 of the 3 photographs that ask (67 %)"
     assert f"warning: {sentence}; of new ones it finds less" in done.stderr
     assert sentence in page.read_text()

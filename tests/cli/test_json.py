@@ -128,8 +128,13 @@ def answers(phantoms, tmp_path_factory):
     (folder / "encoder").mkdir()
     for path in (photo, other):
         (folder / "few" / path.name).write_bytes(path.read_bytes())
-    data = {"folder": folder, "archive": folder / "archive", "photo": photo,
-            "manifest": phantoms, "few": folder / "few"}  # fmt: skip
+    data = {
+        "folder": folder,
+        "archive": folder / "archive",
+        "photo": photo,
+        "manifest": phantoms,
+        "few": folder / "few",
+    }
     said = {}
     with pytest.MonkeyPatch.context() as patch:
         instead(patch)
@@ -227,9 +232,8 @@ def test_what_goes_on_says_in_json_where_it_listens(phantoms, tmp_path, argument
     commands.foveola("index", folder, sorted((phantoms.parent / "images").iterdir())[0])
     typed = [str(folder) if each == "ARCHIVE" else each for each in arguments]
     process = subprocess.Popen(
-        [sys.executable, "-m", "foveola", *typed, "--json"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        [sys.executable, "-m", "foveola", *typed, "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     try:
         assert json.loads(process.stdout.readline()).keys() == keys
     finally:
@@ -242,10 +246,17 @@ def test_what_goes_on_says_in_json_where_it_listens(phantoms, tmp_path, argument
 
 @pytest.mark.parametrize(
     "arguments",
-    [["info", "ARCHIVE"], ["info", "ARCHIVE", "--json"], ["card", DEFAULT], ["adapt"], ["--help"],
-     ["--version"], ["info", "--help"]],
+    [
+        ["info", "ARCHIVE"],
+        ["info", "ARCHIVE", "--json"],
+        ["card", DEFAULT],
+        ["adapt"],
+        ["--help"],
+        ["--version"],
+        ["info", "--help"],
+    ],
     ids=" ".join,
-)  # fmt: skip
+)
 def test_who_stops_reading_is_told_nothing(archive, arguments):
     assert closed("stdout", archive, arguments) == (CLOSED, "")
 
@@ -261,9 +272,8 @@ def closed(stream, archive, arguments):
     other = {"stdout": "stderr", "stderr": "stdout"}[stream]
     typed = [str(archive) if each == "ARCHIVE" else each for each in arguments]
     process = subprocess.Popen(
-        [sys.executable, "-m", "foveola", *typed],
-        **{stream: writing, other: subprocess.PIPE}, text=True,
-    )  # fmt: skip
+        [sys.executable, "-m", "foveola", *typed], **{stream: writing, other: subprocess.PIPE}, text=True
+    )
     os.close(writing)
     said = process.communicate(timeout=120)
     return process.returncode, "".join(filter(None, said))

@@ -22,11 +22,19 @@ def entries(people, seed=0, grades=3):
         for eye in ("left", "right"):
             vector = means[i % grades] + rng.normal(0, 1, D)
             yield Entry(
-                case=Case(image=f"{i}{eye}.jpg", path=f"/nowhere/{i}{eye}.jpg", subject=f"p{i}",
-                          eye=eye, grade=i % grades, extra={"dme": i % 2, "name": f"n{i}{eye}"}),
+                case=Case(
+                    image=f"{i}{eye}.jpg",
+                    path=f"/nowhere/{i}{eye}.jpg",
+                    subject=f"p{i}",
+                    eye=eye,
+                    grade=i % grades,
+                    extra={"dme": i % 2, "name": f"n{i}{eye}"},
+                ),
                 descriptor=(vector / np.linalg.norm(vector)).astype(np.float32),
-                digest=bytes([i]) * 15 + eye[:1].encode(), size=1, mtime_ns=1,
-            )  # fmt: skip
+                digest=bytes([i]) * 15 + eye[:1].encode(),
+                size=1,
+                mtime_ns=1,
+            )
 
 
 @pytest.fixture
@@ -43,9 +51,12 @@ def test_learn_says_what_it_learnt_and_from_how_many(archive):
     assert "learnt 2 values of dme from 120 cases" in done.stderr
     values = json.loads(foveola("learn", archive, "--json").stdout)
     assert values["labels"]["grade"] == {
-        "values": ["0", "1", "2"], "too_few": [], "cases": 120, "people": 60,
+        "values": ["0", "1", "2"],
+        "too_few": [],
+        "cases": 120,
+        "people": 60,
         "new_to_the_encoder": True,
-    }  # fmt: skip
+    }
     assert list(values["labels"]) == ["grade", "dme"]  # a column once learnt is learnt again
 
 
@@ -91,11 +102,19 @@ def test_the_grade_comes_first_where_nearly_as_many_cases_have_one(tmp_path):
     for graded, first in ((115, "grade"), (90, "findings")):
         folder = tmp_path / first
         with Archive.create(folder, encoder="e", fingerprint="f", dimension=D) as made:
-            made.add([
-                replace(e, case=replace(e.case, findings=frozenset("AB"[: 1 + i % 4 // 2]),
-                                        grade=e.case.grade if i < graded else None))
-                for i, e in enumerate(entries(60))
-            ])  # fmt: skip
+            made.add(
+                [
+                    replace(
+                        e,
+                        case=replace(
+                            e.case,
+                            findings=frozenset("AB"[: 1 + i % 4 // 2]),
+                            grade=e.case.grade if i < graded else None,
+                        ),
+                    )
+                    for i, e in enumerate(entries(60))
+                ]
+            )
         values = json.loads(foveola("learn", folder, "--json").stdout)
         assert next(iter(values["labels"])) == first
 
@@ -103,14 +122,8 @@ def test_the_grade_comes_first_where_nearly_as_many_cases_have_one(tmp_path):
 def test_values_of_too_few_people_are_named(tmp_path):
     folder = tmp_path / "rare"
     with Archive.create(folder, encoder="e", fingerprint="f", dimension=D) as made:
-        made.add([
-            replace(e, case=replace(e.case, grade=4)) if i < 2 else e
-            for i, e in enumerate(entries(30))
-        ])  # fmt: skip
-    assert (
-        "learnt 3 values of grade from 58 cases; too few people have 4"
-        in foveola("learn", folder).stderr
-    )
+        made.add([replace(e, case=replace(e.case, grade=4)) if i < 2 else e for i, e in enumerate(entries(30))])
+    assert "learnt 3 values of grade from 58 cases; too few people have 4" in foveola("learn", folder).stderr
     with Archive.open(folder) as opened:
         assert load_learned(opened).labels["grade"].unlearnt == ("4",)
 

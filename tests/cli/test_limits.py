@@ -16,9 +16,15 @@ from foveola.cli.startup import LEAST_MEMORY
 
 MIB = 1 << 20
 COMMANDS = (
-    ("info", "A"), ("search", "A", "x.png"), ("index", "A", "x.csv"), ("serve", "A"),
-    ("accounts", "list", "A"), ("train", "x.toml"), ("backup", "A", "B"), ("forget", "A", "x"),
-)  # fmt: skip
+    ("info", "A"),
+    ("search", "A", "x.png"),
+    ("index", "A", "x.csv"),
+    ("serve", "A"),
+    ("accounts", "list", "A"),
+    ("train", "x.toml"),
+    ("backup", "A", "B"),
+    ("forget", "A", "x"),
+)
 
 
 @pytest.mark.parametrize("kind", ["AS", "DATA"])
@@ -26,9 +32,7 @@ COMMANDS = (
 def test_too_little_memory_is_a_sentence_for_every_command(tmp_path, monkeypatch, command, kind):
     asked = getattr(resource, f"RLIMIT_{kind}")
     real = resource.getrlimit
-    monkeypatch.setattr(
-        resource, "getrlimit", lambda which: (800 * MIB, -1) if which == asked else real(which)
-    )
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (800 * MIB, -1) if which == asked else real(which))
     done = CliRunner().invoke(main, command)
     assert done.exit_code == 1
     assert "only 800 MiB of memory here, and Foveola needs 1,536" in done.output
@@ -38,9 +42,7 @@ def test_too_little_memory_is_a_sentence_for_every_command(tmp_path, monkeypatch
 @pytest.mark.parametrize("mib", [400, 800])
 def test_a_real_limit_ends_in_a_sentence_and_no_signal(tmp_path, mib):
     script = f'ulimit -v {mib * 1024}; exec "$0" -m foveola info "$1"'
-    done = subprocess.run(
-        ["sh", "-c", script, sys.executable, tmp_path], check=False, capture_output=True, text=True
-    )
+    done = subprocess.run(["sh", "-c", script, sys.executable, tmp_path], check=False, capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr.startswith(f"Error: a process may use only {mib} MiB of memory here")
     assert "Traceback" not in done.stderr
@@ -86,8 +88,11 @@ WRITING = {
 
 
 def files(folder: Path) -> set[str]:
-    return {path.relative_to(folder).as_posix() for path in folder.rglob("*")
-            if not path.name.endswith(("-wal", "-shm", "lock"))}  # fmt: skip
+    return {
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if not path.name.endswith(("-wal", "-shm", "lock"))
+    }
 
 
 @pytest.mark.parametrize("what", WRITING)
@@ -146,6 +151,7 @@ def test_a_backup_says_what_is_wrong_with_the_disc(place, monkeypatch, number):
     for name in ("copyfile", "copymode"):
         monkeypatch.setattr(f"foveola.server.maintenance.backup.shutil.{name}", refused)
     done = CliRunner().invoke(main, ["backup", "A", "B"])
-    assert done.output == "Error: B can't be written: refused; make room, or give another place. " \
-        "Nothing was left there\n"  # fmt: skip
+    assert (
+        done.output == "Error: B can't be written: refused; make room, or give another place. Nothing was left there\n"
+    )
     assert {path.name for path in place.iterdir()} == {"A", "new.png"}

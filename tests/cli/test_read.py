@@ -47,9 +47,8 @@ def test_alike_people_of_an_archive_stand_beside_it(eyes, made_reader, phantoms,
     foveola("index", tmp_path / "archive", phantoms)
     page = tmp_path / "reading.html"
     done = foveola(
-        "read", *eyes, "--reader", made_reader, "--archive", tmp_path / "archive", "-k", 3,
-        "--html", page, "--json",
-    )  # fmt: skip
+        "read", *eyes, "--reader", made_reader, "--archive", tmp_path / "archive", "-k", 3, "--html", page, "--json"
+    )
     assert len(json.loads(done.stdout)["similar"]) == 3
     text = page.read_text()
     assert "Similar people of the archive" in text
@@ -78,12 +77,8 @@ def test_a_manifest_is_read_person_by_person(made_reader, phantoms, tmp_path):
 def test_a_bad_photograph_in_a_manifest_is_named_and_the_rest_read(made_reader, eyes, tmp_path):
     for name in ("bad.jpg", "worse.jpg"):
         (tmp_path / name).write_bytes(b"\xff\xd8\xff")
-    (tmp_path / "m.csv").write_text(
-        f"image,subject,eye\n{eyes[0]},a,left\nbad.jpg,a,right\nworse.jpg,b,left\n"
-    )
-    done = foveola(
-        "read", "--manifest", tmp_path / "m.csv", "--reader", made_reader, "--json", code=3
-    )
+    (tmp_path / "m.csv").write_text(f"image,subject,eye\n{eyes[0]},a,left\nbad.jpg,a,right\nworse.jpg,b,left\n")
+    done = foveola("read", "--manifest", tmp_path / "m.csv", "--reader", made_reader, "--json", code=3)
     first, second = json.loads(done.stdout)
     assert list(first["eyes"]) == ["left"]
     assert second["probabilities"] is None
@@ -97,13 +92,16 @@ def test_a_bad_photograph_in_a_manifest_is_named_and_the_rest_read(made_reader, 
     assert "2 photographs could not be used" in done.stderr
 
 
-@pytest.mark.parametrize(("given", "said"), [
-    ((), "give LEFT and RIGHT"),
-    (("{left}",), "nobody knows of which eye"),
-    (("{left}", "{right}", "--manifest", "{manifest}"), "not both"),
-    (("--manifest", "{manifest}", "--html", "x.html"), "for one person"),
-    (("{left}", "--right", "{right}"), "not some of each"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ((), "give LEFT and RIGHT"),
+        (("{left}",), "nobody knows of which eye"),
+        (("{left}", "{right}", "--manifest", "{manifest}"), "not both"),
+        (("--manifest", "{manifest}", "--html", "x.html"), "for one person"),
+        (("{left}", "--right", "{right}"), "not some of each"),
+    ],
+)
 def test_what_was_typed_wrongly_is_said(given, said, eyes, phantoms):
     words = {"left": eyes[0], "right": eyes[1], "manifest": phantoms}
     done = foveola("read", *(word.format(**words) for word in given), code=2)

@@ -12,8 +12,11 @@ import refused
 def search(*arguments):
     return subprocess.run(
         [sys.executable, "-m", "foveola", "search", *map(str, arguments)],
-        capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
 
 
 def told(*arguments):

@@ -38,9 +38,7 @@ def test_people_are_printed_to_stdout_and_notes_to_stderr(archive, eyes):
 
 def test_people_as_json_are_one_line_with_everything(archive, eyes):
     left, right = eyes
-    done = foveola(
-        "search", archive, "--left", left, "--right", right, "--where", "grade >= 1", "--json"
-    )
+    done = foveola("search", archive, "--left", left, "--right", right, "--where", "grade >= 1", "--json")
     (line,) = done.stdout.splitlines()
     values = json.loads(line)
     assert values["judged_by"] == ["left", "right"]

@@ -70,8 +70,22 @@ def test_a_certificate_that_is_none_is_told_in_a_sentence(tmp_path):
 @needs("openssl")
 def test_the_key_of_another_certificate_and_one_with_a_password_are_refused(tmp_path):
     for name in ("own", "other"):
-        openssl(tmp_path, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj",
-                "/CN=x", "-keyout", f"{name}.key", "-out", f"{name}.crt")  # fmt: skip
+        openssl(
+            tmp_path,
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            "/CN=x",
+            "-keyout",
+            f"{name}.key",
+            "-out",
+            f"{name}.crt",
+        )
     done = refused(tmp_path, tmp_path / "own.crt", tmp_path / "other.key")
     assert "(KEY_VALUES_MISMATCH)" in done.stderr
     locked = ("-aes128", "-passout", "pass:secret")

@@ -23,9 +23,7 @@ def test_there_are_texts_to_be_typed():
     }
 
 
-@pytest.mark.parametrize(
-    ("name", "parameter"), BY_TEXT, ids=[f"{name} {each.name}" for name, each in BY_TEXT]
-)
+@pytest.mark.parametrize(("name", "parameter"), BY_TEXT, ids=[f"{name} {each.name}" for name, each in BY_TEXT])
 def test_a_text_that_is_not_utf_8_is_refused(name, parameter):
     """Every command, called with what click would make of such bytes."""
     command = LEAVES[name]

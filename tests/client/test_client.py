@@ -47,9 +47,7 @@ def address(folder, phantoms):
     """Of `foveola serve` on a free port."""
     command = [sys.executable, "-u", "-m", "foveola", "serve", folder, "--port", "0"]
     command += ["--import-root", phantoms.parent]
-    process = subprocess.Popen(
-        list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         (found,) = re.findall(r"http://127\.0\.0\.1:\d+", process.stdout.readline())
         yield found
@@ -75,9 +73,7 @@ def test_the_example_of_the_manual_runs(address, cases, tmp_path):
         (address, "x"),
     ]
     said = [
-        subprocess.run(
-            [sys.executable, program, *map(str, each)], capture_output=True, text=True, check=False
-        )
+        subprocess.run([sys.executable, program, *map(str, each)], capture_output=True, text=True, check=False)
         for each in asked
     ]
     assert [each.returncode for each in said] == [0, 1, 1, 1]
@@ -216,10 +212,7 @@ def test_it_asks_again_as_late_as_it_is_told(odd, status, monkeypatch):
         assert client.jobs() == []
     assert pauses == [7.0, 1.0]
     odd.answers += [(status, {"Retry-After": "1"}, b'{"detail": "too many"}')] * 2
-    with (
-        Client(odd.address, retries=1) as client,
-        pytest.raises(BusyServiceError, match="too many"),
-    ):
+    with Client(odd.address, retries=1) as client, pytest.raises(BusyServiceError, match="too many"):
         client.jobs()
 
 
@@ -257,9 +250,12 @@ def test_the_token_comes_from_the_argument_or_the_environment(odd, monkeypatch):
 
 @pytest.mark.parametrize(
     ("address", "words"),
-    [("http://127.0.0.1:9", "is the service started"), ("clinic", "no address of a service"),
-     ("http://clinic:port", "no address of a service")],
-)  # fmt: skip
+    [
+        ("http://127.0.0.1:9", "is the service started"),
+        ("clinic", "no address of a service"),
+        ("http://clinic:port", "no address of a service"),
+    ],
+)
 def test_nobody_there_is_said_in_one_sentence(address, words):
     with pytest.raises(UnreachableError, match=words) as told, Client(address) as client:
         client.jobs()

@@ -53,8 +53,7 @@ def told():
 
     def _told(manifest: Manifest, *names: str) -> dict[str, tuple]:
         return {
-            case.image: tuple(getattr(case, name, case.extra.get(name)) for name in names)
-            for case in manifest.cases()
+            case.image: tuple(getattr(case, name, case.extra.get(name)) for name in names) for case in manifest.cases()
         }
 
     return _told

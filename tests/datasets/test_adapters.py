@@ -76,9 +76,7 @@ def test_messidor2_with_pairs(photograph, text, tmp_path, pairs, told):
     )
     pair = "20051020_43808_0100_PP.png;20051020_43832_0100_PP.png"
     text("messidor-2.csv", pairs.format(pair.replace(";", "," if "," in pairs else ";")))
-    found = told(
-        read_dataset("messidor2", tmp_path).manifest, "subject", "eye", "grade", "dme", "gradable"
-    )
+    found = told(read_dataset("messidor2", tmp_path).manifest, "subject", "eye", "grade", "dme", "gradable")
     assert found == {
         "IMAGES/20051020_43808_0100_PP.png": ("exam0001", "left", 0, 0, 1),
         "IMAGES/20051020_43832_0100_PP.png": ("exam0001", "right", 2, 1, 1),
@@ -88,10 +86,7 @@ def test_messidor2_with_pairs(photograph, text, tmp_path, pairs, told):
 
 def test_messidor2_without_pairs_knows_no_subject(photograph, text, tmp_path, told):
     photograph("IMAGES/a.png")
-    text(
-        "messidor_data.csv",
-        "image_id,adjudicated_dr_grade,adjudicated_dme,adjudicated_gradable\na.png,1.0,0.0,1.0\n",
-    )
+    text("messidor_data.csv", "image_id,adjudicated_dr_grade,adjudicated_dme,adjudicated_gradable\na.png,1.0,0.0,1.0\n")
     manifest = read_dataset("messidor2", tmp_path).manifest
     assert told(manifest, "subject", "grade") == {"IMAGES/a.png": (None, 1)}
 
@@ -136,9 +131,7 @@ def test_deepdrid(photograph, text, tmp_path, sheet, told):
 
 RFMID = {
     "Training_Set/Training_Set/RFMiD_Training_Labels.csv": "Training_Set/Training_Set/Training",
-    "Evaluation_Set/Evaluation_Set/RFMiD_Validation_Labels.csv": (
-        "Evaluation_Set/Evaluation_Set/Validation"
-    ),
+    "Evaluation_Set/Evaluation_Set/RFMiD_Validation_Labels.csv": ("Evaluation_Set/Evaluation_Set/Validation"),
     "Test_Set/Test_Set/RFMiD_Testing_Labels.csv": "Test_Set/Test_Set/Test",
 }
 RFMID_NUMBERED = {
@@ -164,9 +157,15 @@ def test_rfmid_counts_from_one_in_each_part(photograph, text, tmp_path, release,
 
 
 ODIR_HEADER = (
-    "ID", "Patient Age", "Patient Sex", "Left-Fundus", "Right-Fundus",
-    "Left-Diagnostic Keywords", "Right-Diagnostic Keywords", *"NDGCAHMO",
-)  # fmt: skip
+    "ID",
+    "Patient Age",
+    "Patient Sex",
+    "Left-Fundus",
+    "Right-Fundus",
+    "Left-Diagnostic Keywords",
+    "Right-Diagnostic Keywords",
+    *"NDGCAHMO",
+)
 
 
 def patient(n: int, age: int, sex: str, left: str, right: str, codes: str) -> tuple:
@@ -252,9 +251,7 @@ def test_adapt_writes_a_manifest_into_the_folder(aptos, tmp_path, caplog):
         "train_images/000c1434d8d7.png,,,,2,\ntrain_images/001639a390f0.png,,,,4,\n"
     )
     assert caplog.records == []
-    assert sorted(p.name for p in tmp_path.iterdir()) == [
-        "manifest.csv", "test_images", "train.csv", "train_images",
-    ]  # fmt: skip
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["manifest.csv", "test_images", "train.csv", "train_images"]
 
 
 def test_adapt_elsewhere_leads_to_the_same_images(aptos, tmp_path):

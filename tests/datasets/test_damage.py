@@ -16,8 +16,17 @@ from foveola.indexing import add_missing
 
 MARKERS = ("", " ", "nan", "NaN", "NA", "N/A", "None", "null", "NULL", "<NA>", "NaT", "n/a")
 FIELDS = ("subject", "eye", "visit", "grade", "findings", "split", "group", "camera", "age")
-KNOWN = {"subject": "s1", "eye": "left", "visit": "6", "grade": "2", "findings": "N",
-         "split": "train", "group": "g", "camera": "Topcon", "age": "61"}  # fmt: skip
+KNOWN = {
+    "subject": "s1",
+    "eye": "left",
+    "visit": "6",
+    "grade": "2",
+    "findings": "N",
+    "split": "train",
+    "group": "g",
+    "camera": "Topcon",
+    "age": "61",
+}
 
 
 def by_csv(folder, table):
@@ -65,9 +74,8 @@ def test_what_stands_for_unknown_is_no_person_and_no_label(door, name, tmp_path)
 
 @pytest.mark.parametrize(
     ("cell", "found"),
-    [("N", {"N"}), ("N;NA", {"N"}), ("nan;None", None), (";", frozenset()), ("D; nan ;", {"D"}),
-     ("NAION", {"NAION"})],
-)  # fmt: skip
+    [("N", {"N"}), ("N;NA", {"N"}), ("nan;None", None), (";", frozenset()), ("D; nan ;", {"D"}), ("NAION", {"NAION"})],
+)
 def test_of_a_set_what_is_known_counts(cell, found, tmp_path):
     (case,) = by_frame(tmp_path, {"image": ["a.png"], "findings": [cell]}).cases()
     assert case.findings == found
@@ -172,9 +180,24 @@ def test_a_column_called_like_a_field_of_a_case_is_refused(door, name, tmp_path)
 
 @tables
 @pytest.mark.parametrize(
-    "name", ["id", "case", "score", "rank", "similarity", "extra", "identity", "looked", "digest",
-             "case_id", "name", "query", "label", "order"],
-)  # fmt: skip
+    "name",
+    [
+        "id",
+        "case",
+        "score",
+        "rank",
+        "similarity",
+        "extra",
+        "identity",
+        "looked",
+        "digest",
+        "case_id",
+        "name",
+        "query",
+        "label",
+        "order",
+    ],
+)
 def test_a_column_of_any_other_name_is_used(door, name, tmp_path):
     (case,) = door(tmp_path, {"image": ["a.png"], name: ["x"]}).cases()
     assert dict(case.extra) == {name: "x"}

@@ -19,9 +19,7 @@ from foveola.errors import ManifestError, MissingExtraError
 @pytest.fixture
 def hf():
     """The library; tests that ask for it skip where it is absent."""
-    library = pytest.importorskip(
-        "datasets", reason="datasets is not installed: pip install 'foveola[huggingface]'"
-    )
+    library = pytest.importorskip("datasets", reason="datasets is not installed: pip install 'foveola[huggingface]'")
     library.disable_progress_bars()
     return library
 
@@ -75,9 +73,7 @@ def test_embedded_photographs_are_written_byte_by_byte_beside_the_manifest(simpl
     manifest = Manifest.read(adapt("huggingface", tmp_path / "set", tmp_path / "out"))
     grades = list(told(manifest, "grade", "findings", "split").items())
     assert [fields for _, fields in grades] == [(4, None, None), (0, None, None), (None,) * 3]
-    assert [(tmp_path / "out" / name).read_bytes() for name, _ in grades] == [
-        photo(1), photo(2), photo(3),
-    ]  # fmt: skip
+    assert [(tmp_path / "out" / name).read_bytes() for name, _ in grades] == [photo(1), photo(2), photo(3)]
     assert "label" not in manifest.table
     assert all(name.startswith(f"images/rows-{i}-") for i, (name, _) in enumerate(grades))
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["images", "manifest.csv"]
@@ -127,28 +123,25 @@ def test_every_column_by_its_name_or_as_the_user_names_it(hf, make, tmp_path, to
     ],
 )
 def test_a_class_is_a_grade_only_where_its_name_is(hf, make, tmp_path, told, names, number, label):
-    make(
-        {"image": embedded(1), "label": [number]},
-        image=hf.Image(),
-        label=hf.ClassLabel(names=names),
-    ).save_to_disk(tmp_path)
+    make({"image": embedded(1), "label": [number]}, image=hf.Image(), label=hf.ClassLabel(names=names)).save_to_disk(
+        tmp_path
+    )
     manifest = read_dataset("huggingface", tmp_path).manifest
     assert list(told(manifest, "grade", "findings").values()) == [label]
 
 
 def test_names_of_classes_are_never_taken_for_grades_by_force(hf, make, tmp_path):
     make(
-        {"image": embedded(1), "label": [0]},
-        image=hf.Image(),
-        label=hf.ClassLabel(names=["Mild", "No DR"]),
+        {"image": embedded(1), "label": [0]}, image=hf.Image(), label=hf.ClassLabel(names=["Mild", "No DR"])
     ).save_to_disk(tmp_path)
     with pytest.raises(ManifestError, match="row 2: grade 'Mild'; expected 0, 1, 2, 3 or 4"):
         read_dataset("huggingface", tmp_path, columns={"grade": "label"})
 
 
 def test_a_saved_dict_has_splits(hf, simple, tmp_path, told):
-    hf.DatasetDict({"train": simple.select([2, 0]), "validation": simple.select([1]),
-                    "extra": simple.select([0])}).save_to_disk(tmp_path / "set")  # fmt: skip
+    hf.DatasetDict(
+        {"train": simple.select([2, 0]), "validation": simple.select([1]), "extra": simple.select([0])}
+    ).save_to_disk(tmp_path / "set")
     adapted = read_dataset("huggingface", tmp_path)
     told_of = told(adapted.manifest, "split", "grade")
     fields = [(name.split("-")[0], *fields) for name, fields in told_of.items()]
@@ -175,10 +168,7 @@ def test_files_of_one_split_are_counted_through(hf, simple, tmp_path, told, kind
             (tmp_path / part / "state.json").unlink()
     (tmp_path / "data" / "cache-0123.arrow").write_bytes(b"scratch")
     manifest = read_dataset("huggingface", tmp_path).manifest
-    assert [
-        (name[: len("images/train-0")], *fields)
-        for name, fields in told(manifest, "split", "grade").items()
-    ] == [
+    assert [(name[: len("images/train-0")], *fields) for name, fields in told(manifest, "split", "grade").items()] == [
         ("images/train-0", "train", 4),
         ("images/train-1", "train", 0),
         ("images/train-2", "train", None),
@@ -186,11 +176,7 @@ def test_files_of_one_split_are_counted_through(hf, simple, tmp_path, told, kind
 
 
 def test_the_last_word_on_a_path_is_the_split_unless_a_column_says_it(hf, make, tmp_path, told):
-    for name in (
-        "old-test/validation-0.parquet",
-        "old-test/all.parquet",
-        "latest-trainees/a.parquet",
-    ):
+    for name in ("old-test/validation-0.parquet", "old-test/all.parquet", "latest-trainees/a.parquet"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         make({"image": embedded(len(name))}, image=hf.Image()).to_parquet(tmp_path / name)
     manifest = read_dataset("huggingface", tmp_path).manifest
@@ -203,9 +189,7 @@ def test_the_last_word_on_a_path_is_the_split_unless_a_column_says_it(hf, make, 
 
 
 def test_parquet_that_the_library_did_not_write(hf, tmp_path, told):
-    table = pyarrow.table({
-        "image": [{"bytes": photo(1, "JPEG"), "path": "scans/10_left.jpeg"}], "label": [3],
-    })  # fmt: skip
+    table = pyarrow.table({"image": [{"bytes": photo(1, "JPEG"), "path": "scans/10_left.jpeg"}], "label": [3]})
     pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
     manifest = read_dataset("huggingface", tmp_path).manifest
     ((name, fields),) = told(manifest, "label", "grade", "original_name", "split").items()
@@ -427,15 +411,9 @@ def foveola(*arguments):
 
 
 def test_the_command_takes_columns(hf, make, tmp_path):
-    make({"image": [*embedded(1), None], "patient": ["7", "8"]}, image=hf.Image()).save_to_disk(
-        tmp_path
-    )
-    done = foveola(
-        "adapt", "huggingface", tmp_path, "--column", "subject=patient", "--skip-missing", "--json"
-    )
-    assert done.stderr.splitlines() == [
-        "rows[1]: no image", "1 listed photographs are missing and left out",
-    ]  # fmt: skip
+    make({"image": [*embedded(1), None], "patient": ["7", "8"]}, image=hf.Image()).save_to_disk(tmp_path)
+    done = foveola("adapt", "huggingface", tmp_path, "--column", "subject=patient", "--skip-missing", "--json")
+    assert done.stderr.splitlines() == ["rows[1]: no image", "1 listed photographs are missing and left out"]
     (case,) = Manifest.read(Path(json.loads(done.stdout)["manifest"])).cases()
     assert case.subject == "7"
 

@@ -41,18 +41,14 @@ def fault(path: Path) -> str:
 
 def test_every_column_becomes_its_field_of_the_case(write, tmp_path):
     path = write(
-        "image,subject,eye,visit,grade,findings,age,camera,dme\n"
-        "a.jpg,007,left,6,2,H;D,61.5,Topcon,1\n"
-        "./b.jpg,,,,,,,,\n"
+        "image,subject,eye,visit,grade,findings,age,camera,dme\na.jpg,007,left,6,2,H;D,61.5,Topcon,1\n./b.jpg,,,,,,,,\n"
     )
     first, second = Manifest.read(path, collection="clinic").cases()
     assert (first.image, first.path) == ("a.jpg", str(tmp_path / "a.jpg"))
     assert (first.subject, first.eye, first.visit, first.grade) == ("007", "left", 6.0, 2)
     assert first.findings == {"D", "H"}
     assert first.extra == {"age": 61.5, "camera": "Topcon", "dme": 1}
-    assert {key: type(value) for key, value in first.extra.items()} == {
-        "age": float, "camera": str, "dme": int,
-    }  # fmt: skip
+    assert {key: type(value) for key, value in first.extra.items()} == {"age": float, "camera": str, "dme": int}
     assert type(first.grade) is int
     assert first.collection == "clinic"
     assert second.image == "b.jpg"
@@ -77,8 +73,7 @@ def test_unknown_subjects_are_all_different(write):
 
 
 @pytest.mark.parametrize(
-    ("text", "eye"),
-    [("left", "left"), ("L", "left"), ("os", "left"), ("Right", "right"), ("OD", "right")],
+    ("text", "eye"), [("left", "left"), ("L", "left"), ("os", "left"), ("Right", "right"), ("OD", "right")]
 )
 def test_eyes_have_several_spellings(write, text, eye):
     (case,) = Manifest.read(write(f"image,eye\na.jpg,{text}\n")).cases()
@@ -170,40 +165,46 @@ def test_tab_separated_by_suffix_in_any_case(write):
         ("image\n", " lists no image; expected one row for each photograph"),
         ("image,grade,grade\na.jpg,1,2\n", ": the column 'grade' appears twice in the header"),
         ("image,,grade\na.jpg,1,2\n", ": column 2 has no name"),
-        ("image;grade\na.jpg;1\n", ": the header is one cell, 'image;grade'; separate .csv "
-         "files by commas and .tsv files by tabs"),
+        (
+            "image;grade\na.jpg;1\n",
+            ": the header is one cell, 'image;grade'; separate .csv files by commas and .tsv files by tabs",
+        ),
         ("image,Subject\na.jpg,1\n", ": rename the column 'Subject' to 'subject'; case matters"),
-        ("file,age\na.jpg,1\n", ": no column 'image' with the paths of the photographs; found "
-         "'file', 'age'"),
-        ("image,eye\na.jpg,left\nb.jpg,OU\n", ", row 3: eye 'OU'; expected left or right "
-         "(L, R, OS, OD), or nothing"),
+        ("file,age\na.jpg,1\n", ": no column 'image' with the paths of the photographs; found 'file', 'age'"),
+        ("image,eye\na.jpg,left\nb.jpg,OU\n", ", row 3: eye 'OU'; expected left or right (L, R, OS, OD), or nothing"),
         ("image,grade\na.jpg,5\n", ", row 2: grade '5'; expected 0, 1, 2, 3 or 4, or nothing"),
         ("image,grade\na.jpg,-1\n", ", row 2: grade '-1'; expected 0, 1, 2, 3 or 4, or nothing"),
         ("image,grade\na.jpg,1.5\n", ", row 2: grade '1.5'; expected 0, 1, 2, 3 or 4, or nothing"),
-        ("image,visit\na.jpg,31.03.2026\n", ", row 2: visit '31.03.2026'; expected months, such "
-         "as 6, or a date, such as 2026-03-31"),
-        ("image,visit\na.jpg,2026-02-30\n", ", row 2: visit '2026-02-30'; expected months, such "
-         "as 6, or a date, such as 2026-03-31"),
-        ("image,visit\na.jpg,inf\n", ", row 2: visit 'inf'; expected months, such as 6, or a "
-         "date, such as 2026-03-31"),
-        ("image,visit\na.jpg,6\nb.jpg,\nc.jpg,2026-03-31\nd.jpg,2026-04-01\n", ", row 4: the "
-         "visit is a date here and a number of months in row 2; use one kind"),
-        ("image,age\na.jpg,60\nb.jpg,inf\nc.jpg,-Inf\n", " has 2 faults:\n  row 3: 'inf' among "
-         "the numbers of column 'age'; leave the cell empty where the value is unknown\n  row 4: "
-         "'-Inf' among the numbers of column 'age'; leave the cell empty where the value is "
-         "unknown"),
+        (
+            "image,visit\na.jpg,31.03.2026\n",
+            ", row 2: visit '31.03.2026'; expected months, such as 6, or a date, such as 2026-03-31",
+        ),
+        (
+            "image,visit\na.jpg,2026-02-30\n",
+            ", row 2: visit '2026-02-30'; expected months, such as 6, or a date, such as 2026-03-31",
+        ),
+        ("image,visit\na.jpg,inf\n", ", row 2: visit 'inf'; expected months, such as 6, or a date, such as 2026-03-31"),
+        (
+            "image,visit\na.jpg,6\nb.jpg,\nc.jpg,2026-03-31\nd.jpg,2026-04-01\n",
+            ", row 4: the visit is a date here and a number of months in row 2; use one kind",
+        ),
+        (
+            "image,age\na.jpg,60\nb.jpg,inf\nc.jpg,-Inf\n",
+            " has 2 faults:\n  row 3: 'inf' among "
+            "the numbers of column 'age'; leave the cell empty where the value is unknown\n  row 4: "
+            "'-Inf' among the numbers of column 'age'; leave the cell empty where the value is "
+            "unknown",
+        ),
         ("image,note\na.jpg,x\nb.jpg,y,z\n", ", row 3: expected 2 cells as in the header, found 3"),
         ("image,note\na.jpg\n", ", row 2: expected 2 cells as in the header, found 1"),
         ('image,note\na.jpg,"x\n', ", line 2: unexpected end of data"),
-        ("image,note\n,x\n", ", row 2: the image is empty; every row needs the path of a "
-         "photograph"),
-        ("image\na.jpg\nb.jpg\n./a.jpg\n", ", row 4: the image of row 2 again; list every image "
-         "once"),
+        ("image,note\n,x\n", ", row 2: the image is empty; every row needs the path of a photograph"),
+        ("image\na.jpg\nb.jpg\n./a.jpg\n", ", row 4: the image of row 2 again; list every image once"),
         ("image\na.jpg\0\n", " is not a text table; save it as 'CSV UTF-8'"),
         (b"image,note\na.jpg,M\xfcller\n", ", line 2: not UTF-8; save it as 'CSV UTF-8'"),
         ("image\na.jpg\n".encode("utf-16"), ", line 1: not UTF-8; save it as 'CSV UTF-8'"),
     ],
-)  # fmt: skip
+)
 def test_what_is_wrong_is_said_with_its_row(write, text, message):
     assert fault(write(text)) == message
 
@@ -258,8 +259,13 @@ def test_all_faults_are_told_at_once_in_order_of_rows(write):
     lines = fault(path).splitlines()
     assert lines[0] == " has 6 faults:"
     assert [line.split(":")[0].strip() for line in lines[1:]] == [
-        "row 2", "row 3", "row 3", "row 4", "row 4", "and 1 more",
-    ]  # fmt: skip
+        "row 2",
+        "row 3",
+        "row 3",
+        "row 4",
+        "row 4",
+        "and 1 more",
+    ]
 
 
 def test_a_long_wrong_cell_is_shortened(write):
@@ -304,9 +310,7 @@ def test_a_frame_with_pandas_types(tmp_path):
     first, second = manifest.cases()
     assert (first.subject, first.grade, first.visit) == ("10003", 2, "2026-03-31")
     assert first.findings == {"D", "H"}
-    assert first.extra == {"code": "7", "share": 0.5, "flag": 1, "count": 3} | {
-        "cameras": "Canon;Topcon"
-    }
+    assert first.extra == {"code": "7", "share": 0.5, "flag": 1, "count": 3} | {"cameras": "Canon;Topcon"}
     assert second.subject is second.grade is second.findings is second.visit is None
     assert second.extra == {"code": "8", "flag": 0, "cameras": ";"}
 
@@ -403,9 +407,7 @@ def test_a_damaged_parquet_file(tmp_path):
         Manifest.read(tmp_path / "t.parquet")
 
 
-plain = st.text(
-    st.characters(codec="utf-8", exclude_characters="\0", exclude_categories=["Cs"]), max_size=8
-)
+plain = st.text(st.characters(codec="utf-8", exclude_characters="\0", exclude_categories=["Cs"]), max_size=8)
 
 
 @given(st.lists(st.tuples(plain, plain), min_size=1, max_size=5))

@@ -77,13 +77,9 @@ def test_brset(photograph, text, tmp_path, told):
     names = ("subject", "eye", "grade", "findings", "age", "sex", "camera", "quality")
     found = {"diabetic_retinopathy", "macular_edema"}
     assert told(read_dataset("brset", tmp_path).manifest, *names) == {
-        "fundus_photos/img00001.jpg": (
-            "1", "right", 3, found, 48, "male", "Canon CR", "Adequate",
-        ),
-        "fundus_photos/img00002.jpg": (
-            "1", "left", 0, frozenset(), None, "female", "Canon CR", "Inadequate",
-        ),
-    }  # fmt: skip
+        "fundus_photos/img00001.jpg": ("1", "right", 3, found, 48, "male", "Canon CR", "Adequate"),
+        "fundus_photos/img00002.jpg": ("1", "left", 0, frozenset(), None, "female", "Canon CR", "Inadequate"),
+    }
 
 
 PAPILA_HEADER = (
@@ -203,17 +199,13 @@ def test_stare_needs_its_ppm_files_converted(photograph, text, tmp_path, told):
 
 def test_jsiec_takes_each_photograph_once(photograph, tmp_path, told):
     photograph("1000images/0.0.Normal/a.jpg", "1000images/1000images/0.0.Normal/a.jpg", colour=1)
-    photograph(
-        "1000images/29.1.Blur fundus with suspected PDR/a.JPG", "1000images/6.Maculopathy/b.jpg"
-    )
+    photograph("1000images/29.1.Blur fundus with suspected PDR/a.JPG", "1000images/6.Maculopathy/b.jpg")
     photograph("1000images/readme.png")
     assert told(read_dataset("jsiec", tmp_path).manifest, "subject", "grade", "findings") == {
         "1000images/0.0.Normal/a.jpg": (None, 0, {"Normal"}),
-        "1000images/29.1.Blur fundus with suspected PDR/a.JPG": (
-            None, None, {"Blur fundus with suspected PDR"},
-        ),
+        "1000images/29.1.Blur fundus with suspected PDR/a.JPG": (None, None, {"Blur fundus with suspected PDR"}),
         "1000images/6.Maculopathy/b.jpg": (None, None, {"Maculopathy"}),
-    }  # fmt: skip
+    }
 
 
 def test_folders_named_after_findings(photograph, tmp_path, told):
@@ -282,14 +274,12 @@ def test_chestxray14_counts_visits_in_years_since_the_first_radiograph(chest, te
     names = ("subject", "visit", "findings", "split", "follow_up", "age", "sex", "view")
     folder = "images_001/images"
     assert told(read_dataset("chestxray14", tmp_path).manifest, *names) == {
-        f"{folder}/00000001_001.png": (
-            "1", 24, {"Cardiomegaly", "Emphysema"}, "train", 1, 60, "M", "PA",
-        ),
+        f"{folder}/00000001_001.png": ("1", 24, {"Cardiomegaly", "Emphysema"}, "train", 1, 60, "M", "PA"),
         f"{folder}/00000001_000.png": ("1", 0, {"Cardiomegaly"}, "train", 0, 58, "M", "PA"),
         f"{folder}/00000001_002.png": ("1", None, {"Hernia"}, "train", 2, 57, "M", "PA"),
         f"{folder}/00000002_000.png": ("2", None, {"normal"}, "test", 0, None, "M", "PA"),
         f"{folder}/00000003_000.png": ("3", 0, {"normal"}, None, 0, 81, "M", "PA"),
-    }  # fmt: skip
+    }
 
 
 def test_chestxray14_of_2020_without_lists_has_no_split(chest, tmp_path, told):
@@ -305,10 +295,7 @@ def test_chestxray14_of_2020_without_lists_has_no_split(chest, tmp_path, told):
     ("image", "message"),
     [
         ("00000001_001.png", "one subject in two splits, 'train' in row 2 and 'test' here"),
-        (
-            "00000001_000.png",
-            r"_000\.png is in train_val_list\.txt and test_list\.txt; expected",
-        ),
+        ("00000001_000.png", r"_000\.png is in train_val_list\.txt and test_list\.txt; expected"),
     ],
 )
 def test_chestxray14_refuses_a_patient_in_two_splits(chest, text, tmp_path, image, message):
@@ -333,10 +320,12 @@ OAI_IMAGES = "ResizedImages"
 @pytest.fixture
 def oai(photograph, text):
     photograph(
-        f"{OAI_IMAGES}/9000099_00_L.png", f"{OAI_IMAGES}/9000099_00_R.png",
-        f"{OAI_IMAGES}/9000099_12_L.png", f"{OAI_IMAGES}/9000296_V10_crop_right.png",
+        f"{OAI_IMAGES}/9000099_00_L.png",
+        f"{OAI_IMAGES}/9000099_00_R.png",
+        f"{OAI_IMAGES}/9000099_12_L.png",
+        f"{OAI_IMAGES}/9000296_V10_crop_right.png",
         f"{OAI_IMAGES}/both_knees.png",
-    )  # fmt: skip
+    )
     text(
         "Enrollees.txt",
         "ID|VERSION|P02SEX|P02RACE|V00COHORT|V00SITE\n"
@@ -362,10 +351,8 @@ def test_oai_counts_visits_in_months_and_takes_the_widest_reading_first(oai, tmp
         f"{OAI_IMAGES}/9000099_00_R.png": ("9000099", "right", 0, None, 3, "C", "male"),
         f"{OAI_IMAGES}/9000099_00_L.png": ("9000099", "left", 0, None, 1, "C", "male"),
         f"{OAI_IMAGES}/9000099_12_L.png": ("9000099", "left", 12, None, 2, "C", "male"),
-        f"{OAI_IMAGES}/9000296_V10_crop_right.png": (
-            "9000296", "right", 96, None, 3, "A", "female",
-        ),
-    }  # fmt: skip
+        f"{OAI_IMAGES}/9000296_V10_crop_right.png": ("9000296", "right", 96, None, 3, "A", "female"),
+    }
     assert "age" not in manifest.table
 
 
@@ -391,17 +378,14 @@ def test_oai_by_the_table_of_adatriplet(oai, text, tmp_path, told):
     (tmp_path / "Enrollees.txt").unlink()
     adapted = read_dataset("oai", tmp_path, missing="skip")
     assert told(adapted.manifest, "subject", "eye", "visit", "site", "age", "sex") == {
-        f"{OAI_IMAGES}/9000099_12_L.png": ("9000099", "left", 12, "C", 60, None),
+        f"{OAI_IMAGES}/9000099_12_L.png": ("9000099", "left", 12, "C", 60, None)
     }
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        (
-            "9000099_01_L.png",
-            r"9000099_01_L\.png: visit '01'; expected months, one of 0, 12, 24, 36",
-        ),
+        ("9000099_01_L.png", r"9000099_01_L\.png: visit '01'; expected months, one of 0, 12, 24, 36"),
         ("9000099_v02_L.png", "visit 'v02'; expected months, .* or a code such as V01"),
         ("9000099_L.png", r"found no image such as 9000099_12_L\.png; expected the folder"),
     ],

@@ -15,8 +15,7 @@ def line(image, grade, separator=" "):
 def folder(tmp_path):
     """Five people: 1 and 2 have their eyes on both sides, 3 to 5 on one."""
     (tmp_path / "train.txt").write_text(
-        "\ufeff"
-        + "\n".join([line("1_left", 0), line("2_left.jpeg", 2, ","), line("3_left", 0, "\t")])
+        "\ufeff" + "\n".join([line("1_left", 0), line("2_left.jpeg", 2, ","), line("3_left", 0, "\t")])
     )
     (tmp_path / "val.txt").write_text(f"3_right, 1.0, 0.0,0.0 ,0,0\n\n{line('4_left', 4)}\n")
     (tmp_path / "test.txt").write_text(
@@ -29,26 +28,21 @@ def cases(names, **known):
     return [Case(image=f"images/{name}.jpeg", path=f"/x/{name}.jpeg", **known) for name in names]
 
 
-NAMES = [
-    "5_left",
-    "1_left",
-    "1_right",
-    "2_left",
-    "2_right",
-    "3_left",
-    "3_right",
-    "4_left",
-    "9_left",
-]
+NAMES = ["5_left", "1_left", "1_right", "2_left", "2_right", "3_left", "3_right", "4_left", "9_left"]
 
 
 def test_files_are_read_with_commas_spaces_tabs_and_endings(folder):
     read = SplitFiles.read(folder)
     assert [(e.part, e.image, e.grade, e.row) for e in read.entries] == [
-        ("train", "1_left", 0, 1), ("train", "2_left", 2, 2), ("train", "3_left", 0, 3),
-        ("val", "3_right", 0, 1), ("val", "4_left", 4, 3),
-        ("test", "1_right", 1, 1), ("test", "2_right", 2, 2), ("test", "5_left", 3, 3),
-    ]  # fmt: skip
+        ("train", "1_left", 0, 1),
+        ("train", "2_left", 2, 2),
+        ("train", "3_left", 0, 3),
+        ("val", "3_right", 0, 1),
+        ("val", "4_left", 4, 3),
+        ("test", "1_right", 1, 1),
+        ("test", "2_right", 2, 2),
+        ("test", "5_left", 3, 3),
+    ]
     assert read.counts(GALLERY) == [3, 0, 1, 0, 1]
     assert read.counts(QUERIES) == [0, 1, 1, 1, 0]
     assert read.on_both_sides() == 2  # of 1 and of 2, not of 5
@@ -57,8 +51,10 @@ def test_files_are_read_with_commas_spaces_tabs_and_endings(folder):
 def test_cases_are_found_by_name_in_the_order_of_the_files(folder):
     found = SplitFiles.read(folder).find(cases(NAMES))
     assert {part: [i for i, _ in found[part]] for part in PARTS} == {
-        "train": [1, 3, 5], "val": [6, 7], "test": [2, 4, 0],
-    }  # fmt: skip
+        "train": [1, 3, 5],
+        "val": [6, 7],
+        "test": [2, 4, 0],
+    }
     _, case = found["test"][0]
     assert (case.grade, case.subject, case.eye) == (1, "1", "right")
     told = SplitFiles.read(folder).find(cases(NAMES, subject="x", eye="left"))["test"][0][1]
@@ -88,9 +84,7 @@ def test_by_subject_keeps_people_together_images_complete_and_shares(tmp_path):
     assert again.on_both_sides() == 0
     people = [{e.subject for e in again.of([part])} for part in PARTS]
     assert sum(map(len, people)) == len(set.union(*people)) == 400
-    assert {(e.image, e.grade) for e in again.entries} == {
-        (e.image, e.grade) for e in split.entries
-    }
+    assert {(e.image, e.grade) for e in again.entries} == {(e.image, e.grade) for e in split.entries}
     for part in PARTS:  # within one person, two images, of each of five grades
         assert len(again.of([part])) == pytest.approx(len(split.of([part])), abs=4)
         for grade, count in enumerate(split.counts(PARTS)):
@@ -133,7 +127,7 @@ def test_names_without_an_eye_are_read_but_not_split_by_subject(folder):
         ("test", line("2_left", 3), r"test\.txt, row 1: .*grade 3 that has grade 2 elsewhere \(in"),
         ("val", f"{line('8_left', 1)}\n{line('8_left.png', 1)}", r"row 2: .*row 1 of val\.txt"),
     ],
-)  # fmt: skip
+)
 def test_files_with_faults_are_refused(folder, file, text, words):
     if text is None:
         (folder / f"{file}.txt").unlink()

@@ -35,9 +35,9 @@ def by_stratum(frame, splits) -> dict[object, Counter]:
     return counts
 
 
-tables = st.lists(
-    st.tuples(st.integers(0, 60).map(str), st.none() | st.integers(0, 4)), min_size=1, max_size=150
-).map(table)
+tables = st.lists(st.tuples(st.integers(0, 60).map(str), st.none() | st.integers(0, 4)), min_size=1, max_size=150).map(
+    table
+)
 shares = st.lists(st.integers(1, 10), min_size=1, max_size=5).map(
     lambda parts: {f"part{i}": part / sum(parts) for i, part in enumerate(parts)}
 )
@@ -99,9 +99,7 @@ def test_shares_by_hand():
 
 def test_the_stratum_is_the_worst_grade_of_the_subject():
     # 20 subjects with one healthy and one proliferative eye count as 4, not as 0
-    frame = table(
-        [(str(i // 2), 4 * (i % 2)) for i in range(40)] + [(f"h{i}", 0) for i in range(9)]
-    )
+    frame = table([(str(i // 2), 4 * (i % 2)) for i in range(40)] + [(f"h{i}", 0) for i in range(9)])
     splits = split_by_subject(frame, {"a": 0.5, "b": 0.5})
     assert by_stratum(frame, splits)[4] == {"a": 10, "b": 10}
 
@@ -137,9 +135,7 @@ def test_a_known_subject_overrules_its_group():
 
 
 def test_the_name_of_a_subject_is_not_that_of_a_group():
-    frame = pd.DataFrame(
-        {"image": ["a", "b"], "subject": ["1", None], "group": [None, "1"], "grade": [0, 0]}
-    )
+    frame = pd.DataFrame({"image": ["a", "b"], "subject": ["1", None], "group": [None, "1"], "grade": [0, 0]})
     assert len(set(split_by_subject(frame, {"a": 0.5, "b": 0.5}))) == 2
 
 

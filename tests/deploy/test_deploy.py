@@ -30,8 +30,22 @@ def test_systemd_reads_the_unit(tmp_path):
 
 @needs("nginx", "openssl")
 def test_nginx_reads_its_file(tmp_path):
-    run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=x", "-days", "2",
-        "-keyout", tmp_path / "key", "-out", tmp_path / "certificate")  # fmt: skip
+    run(
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-subj",
+        "/CN=x",
+        "-days",
+        "2",
+        "-keyout",
+        tmp_path / "key",
+        "-out",
+        tmp_path / "certificate",
+    )
     text = (DEPLOY / "nginx.conf").read_text()
     text = text.replace("/etc/ssl/certs/archive.pem", str(tmp_path / "certificate"))
     text = text.replace("/etc/ssl/private/archive.key", str(tmp_path / "key"))
@@ -45,18 +59,14 @@ def test_nginx_reads_its_file(tmp_path):
 
 @needs("caddy")
 def test_caddy_reads_its_file():
-    code, said = run(
-        "caddy", "validate", "--adapter", "caddyfile", "--config", DEPLOY / "Caddyfile"
-    )
+    code, said = run("caddy", "validate", "--adapter", "caddyfile", "--config", DEPLOY / "Caddyfile")
     assert code == 0, said
 
 
 @pytest.mark.parametrize("name", ["foveola.server", "Containerfile"])
 def test_the_options_are_those_of_the_program(name):
     text = (DEPLOY / name).read_text()
-    options = set(
-        re.findall(r"(?:serve|CMD).*", text)[-1].replace('"', " ").replace(",", " ").split()
-    )
+    options = set(re.findall(r"(?:serve|CMD).*", text)[-1].replace('"', " ").replace(",", " ").split())
     options = {word for word in options if word.startswith("--")}
     assert options
     assert options <= set(foveola("serve", "--help").stdout.split())

@@ -7,9 +7,7 @@ from foveola.duplicates.agreement import agree
 from foveola.duplicates.registration import Features
 
 TURN, SCALE, MOVE = np.deg2rad(20), 1.6, (30.0, -12.0)
-MAP = np.column_stack(
-    [SCALE * np.array([[np.cos(TURN), -np.sin(TURN)], [np.sin(TURN), np.cos(TURN)]]), MOVE]
-)
+MAP = np.column_stack([SCALE * np.array([[np.cos(TURN), -np.sin(TURN)], [np.sin(TURN), np.cos(TURN)]]), MOVE])
 
 
 def made(rng, right, wrong, noise=0.0):
@@ -17,11 +15,7 @@ def made(rng, right, wrong, noise=0.0):
     count = right + wrong
     b = rng.uniform(20, 200, (count, 2)).astype(np.float32)
     frames = np.column_stack([rng.uniform(2, 9, count), rng.uniform(0, 2 * np.pi, count)])
-    a = (
-        b @ MAP[:, :2].T + MAP[:, 2] + rng.normal(0, noise, (count, 2))
-        if noise
-        else (b @ MAP[:, :2].T + MAP[:, 2])
-    )
+    a = b @ MAP[:, :2].T + MAP[:, 2] + rng.normal(0, noise, (count, 2)) if noise else (b @ MAP[:, :2].T + MAP[:, 2])
     moved = np.column_stack([frames[:, 0] * SCALE, frames[:, 1] + TURN])
     a[right:] = rng.uniform(20, 360, (wrong, 2))
     moved[right:] = np.column_stack([rng.uniform(2, 9, wrong), rng.uniform(0, 2 * np.pi, wrong)])

@@ -272,9 +272,7 @@ def test_findings_of_one_data_set_contradict():
 
 def test_one_eye_of_unknown_subjects_is_not_expected_as_a_split_may_part_it():
     unknown, known = [case("0"), case("1")], [case(n, subject="s") for n in "01"]
-    (apart,), (together,) = (
-        group(two, [Pair(0, 1, "eye", inliers=50)]) for two in (unknown, known)
-    )
+    (apart,), (together,) = (group(two, [Pair(0, 1, "eye", inliers=50)]) for two in (unknown, known))
     assert (apart.unknown_subjects, apart.expected) == (True, False)
     assert (together.unknown_subjects, together.expected) == (False, True)
 
@@ -291,9 +289,7 @@ def test_the_summary_counts_pairs_by_two_data_sets_and_kind():
     assert [row["across_splits"] for row in rows] == [1, 0, 0]
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"neighbours": 0}, {"cosine": 1.5}, {"light": -0.1}, {"inliers": 3}]
-)
+@pytest.mark.parametrize("wrong", [{"neighbours": 0}, {"cosine": 1.5}, {"light": -0.1}, {"inliers": 3}])
 def test_a_setting_out_of_range_is_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         Settings(**wrong)
@@ -322,8 +318,11 @@ def manifest(folder):
 def foveola(*arguments):
     return subprocess.run(
         [sys.executable, "-m", "foveola", "duplicates", *map(str, arguments)],
-        capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
 
 
 def test_the_command_prints_the_worst_first_and_no_subject(manifest):

@@ -47,8 +47,7 @@ def agree(found, expected):
 
 
 @pytest.mark.parametrize(
-    ("shape", "last"),
-    [(("b", 3, "h", "w"), False), ((1, 3, 64, 64), False), (("b", "h", "w", 3), True)],
+    ("shape", "last"), [(("b", 3, "h", "w"), False), ((1, 3, 64, 64), False), (("b", "h", "w", 3), True)]
 )
 def test_images_are_normalised_and_laid_out_as_the_file_takes_them(tmp_path, shape, last):
     path = made.network(tmp_path / "n.onnx", shape=shape)
@@ -151,10 +150,7 @@ def test_weights_kept_beside_the_file_are_found(tmp_path):
 
     whole = onnx.load(made.network(tmp_path / "n.onnx"))
     (tmp_path / "split").mkdir()
-    onnx.save(
-        whole, tmp_path / "split" / "n.onnx", save_as_external_data=True, location="weights",
-        size_threshold=0,
-    )  # fmt: skip
+    onnx.save(whole, tmp_path / "split" / "n.onnx", save_as_external_data=True, location="weights", size_threshold=0)
     one = add_onnx(tmp_path / "n.onnx", tmp_path / "e", SIZE)
     two = add_onnx(tmp_path / "split" / "n.onnx", tmp_path / "f", SIZE)
     assert (encoded(one) == encoded(two)).all()
@@ -181,8 +177,10 @@ def bad(tmp_path):
     same = made.network(tmp_path / "same.onnx", made.SAME)
     odd = made.network(tmp_path / "odd.onnx", domain="com.example")
     return [
-        *[(tmp_path / f"{name}.onnx", {}, "is no ONNX file")
-          for name in ("cut", "name", "empty", "text", "pickle", "torch")],
+        *[
+            (tmp_path / f"{name}.onnx", {}, "is no ONNX file")
+            for name in ("cut", "name", "empty", "text", "pickle", "torch")
+        ],
         (tmp_path / "gone.onnx", {}, "can't be read: No such file"),
         (tmp_path, {}, "can't be read: Is a directory"),
         (made.two_inputs(tmp_path / "two.onnx"), {}, "these inputs: left, right"),
@@ -201,7 +199,7 @@ def bad(tmp_path):
         (zero, {}, "zeros, or what is no number"),
         (same, {}, "the same descriptor whatever"),
         (odd, {}, "Special"),
-    ]  # fmt: skip
+    ]
 
 
 def test_what_cannot_be_used_is_told_in_a_sentence_and_leaves_nothing(tmp_path):

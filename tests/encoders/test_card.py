@@ -10,15 +10,24 @@ from foveola.encoders.reader import is_reader, read_reader
 from foveola.encoders.release import DEFAULT, RELEASED, read_release
 
 ROW = {
-    "collection": "clinic", "queries": 40, "macro_map10": 0.4, "interval": [0.3, 0.5],
-    "chance": 0.1, "baseline": 0.2, "per_grade": {"0": 0.7, "4": 0.25},
+    "collection": "clinic",
+    "queries": 40,
+    "macro_map10": 0.4,
+    "interval": [0.3, 0.5],
+    "chance": 0.1,
+    "baseline": 0.2,
+    "per_grade": {"0": 0.7, "4": 0.25},
     "chance_per_grade": {"0": 0.4, "4": 0.05},
     "unseen": {"macro_map10": 0.33, "interval": [0.2, 0.4], "chance": 0.11, "baseline": 0.22},
-}  # fmt: skip
+}
 DATA = {
-    "collection": "clinic", "part": "held", "images": 40, "subjects": 20,
-    "grades": {"0": 30, "4": 6, "unknown": 4}, "mark": "0123456789abcdef",
-}  # fmt: skip
+    "collection": "clinic",
+    "part": "held",
+    "images": 40,
+    "subjects": 20,
+    "grades": {"0": 30, "4": 6, "unknown": 4},
+    "mark": "0123456789abcdef",
+}
 
 
 @pytest.fixture(scope="module")
@@ -28,12 +37,12 @@ def release():
 
 def test_the_card_holds_what_was_measured(release):
     evaluation = {
-        "protocol": "People ask.", "rows": [ROW], "command": "python x.py",
+        "protocol": "People ask.",
+        "rows": [ROW],
+        "command": "python x.py",
         "subgroups": [ROW | {"column": "sex", "value": "Female", "interval": None}],
-    }  # fmt: skip
-    card = render_card(
-        replace(release, card={**release.card, "data": [DATA], "evaluation": evaluation})
-    )
+    }
+    card = render_card(replace(release, card={**release.card, "data": [DATA], "evaluation": evaluation}))
     assert "| clinic | 40 | 0.400 (0.300-0.500) | 0.100 | 0.200 | not measured |" in card
     assert "| clinic | 40 | 0.330 (0.200-0.400) | 0.110 | 0.220 | not measured |" in card
     assert "| clinic | 0.70 (0.40) | 0.25 (0.05) |" in card
@@ -50,15 +59,14 @@ def test_the_card_names_the_labels_in_the_descriptor(release):
     card = render_card(replace(release, card={**release.card, "labels": labels}))
     assert "The last 2 numbers" in card
     assert "grade 0, grade 1, in that order; 0.75 of the cosine" in card
-    assert "Labels in the" not in render_card(
-        replace(release, card={**release.card, "labels": None})
-    )
+    assert "Labels in the" not in render_card(replace(release, card={**release.card, "labels": None}))
 
 
 def test_a_matching_encoders_card_warns_of_what_it_tells(release):
     table = {"caption": "Same eye.", "rows": [["by", "EER, %"], ["both", 0.4]]}
-    card = render_card(replace(release, card={**release.card, "task": "matching",
-                                              "evaluation": None, "tables": [table]}))  # fmt: skip
+    card = render_card(
+        replace(release, card={**release.card, "task": "matching", "evaluation": None, "tables": [table]})
+    )
     assert "Same eye.\n\n| by | EER, % |\n| --- | --- |\n| both | 0.4 |" in card
     assert "biometric data" in card
     assert "Similar cases, a diagnosis or a grade" in card
@@ -73,8 +81,12 @@ def test_a_card_without_figures_claims_none(release):
 def run(*arguments, cwd=None):
     return subprocess.run(
         [sys.executable, "-m", "foveola", "card", *arguments],
-        cwd=cwd, capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
 
 
 @pytest.mark.parametrize("name", sorted(p.name for p in RELEASED.iterdir() if p.is_dir()))

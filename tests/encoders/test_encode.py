@@ -73,8 +73,9 @@ def test_lists_of_every_kind_are_lists(encoder, png):
 
 
 def test_an_array_of_squares_goes_to_the_network_as_it_is(encoder, cases):
-    squares = np.stack([prepare(decode(case.path, min_side=encoder.contract.min_side),
-                                encoder.contract) for case in cases])  # fmt: skip
+    squares = np.stack(
+        [prepare(decode(case.path, min_side=encoder.contract.min_side), encoder.contract) for case in cases]
+    )
     assert (encoder.encode(squares) == encoder.encode([case.path for case in cases])).all()
 
 

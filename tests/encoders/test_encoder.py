@@ -187,9 +187,7 @@ for thread in threads: thread.join()
 
 
 def test_two_threads_that_start_together_do_not_wait_for_each_other():
-    done = subprocess.run(
-        [sys.executable, "-c", RACE], timeout=60, check=False, capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, "-c", RACE], timeout=60, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 

@@ -44,9 +44,7 @@ def test_an_archive_is_made_added_to_and_searched_with_the_function(archive, cas
     assert add_missing(archive, cases[:24], encoder_of()).added == 4
     with Retriever.open(archive, encoder_of()) as retriever:
         hits = retriever.search(Path(cases[30].path), 5).hits
-    prepared = [
-        prepare(decode(Path(case.path), min_side=SMALL.min_side), SMALL, case.eye) for case in cases
-    ]
+    prepared = [prepare(decode(Path(case.path), min_side=SMALL.min_side), SMALL, case.eye) for case in cases]
     rows = colours(np.stack(prepared))
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     found = [hit.case.image for hit in hits]

@@ -57,8 +57,7 @@ def test_what_came_back_shows_places_and_parts_as_before(there_and_back):
 
 
 @pytest.mark.parametrize(
-    "said",
-    [{"attention": "mirror"}, {"attention": "se"}, {"backbone": "resnet18"}, {"attention": "self"}],
+    "said", [{"attention": "mirror"}, {"attention": "se"}, {"backbone": "resnet18"}, {"attention": "self"}]
 )
 def test_networks_of_other_recipes_are_written_or_refused(tmp_path, said):
     torch = pytest.importorskip("torch")
@@ -68,17 +67,11 @@ def test_networks_of_other_recipes_are_written_or_refused(tmp_path, said):
     from foveola.training.export import export_encoder
 
     torch.manual_seed(0)
-    model = DescriptorModel(
-        said.get("backbone", "mobilenetv2_100"), 32, attention=said.get("attention", "none")
-    ).eval()
+    model = DescriptorModel(said.get("backbone", "mobilenetv2_100"), 32, attention=said.get("attention", "none")).eval()
     config = TrainConfig(name="made", data=DataConfig(manifests=("none.csv",)))
-    folder = export_encoder(
-        model, tmp_path / "e", config=config, contract=Contract(size=64), counts={}
-    )
+    folder = export_encoder(model, tmp_path / "e", config=config, contract=Contract(size=64), counts={})
     if said == {"attention": "self"}:
-        with pytest.raises(
-            EncoderError, match=r"made can't be .*: its ScaledDotProductAttention is"
-        ):
+        with pytest.raises(EncoderError, match=r"made can't be .*: its ScaledDotProductAttention is"):
             export_onnx(read_release(folder), tmp_path / "x.onnx")
         assert not (tmp_path / "x.onnx").exists()
     else:
@@ -108,9 +101,7 @@ def test_a_file_that_gives_other_descriptors_is_not_kept(tmp_path, monkeypatch):
 def test_a_contract_of_another_algorithm_in_a_file_is_refused(tmp_path, there_and_back):
     _, path, _ = there_and_back
     model = onnx.load(path)
-    model.metadata_props[0].value = model.metadata_props[0].value.replace(
-        '"algorithm": 2', '"algorithm": 1'
-    )
+    model.metadata_props[0].value = model.metadata_props[0].value.replace('"algorithm": 2', '"algorithm": 1')
     onnx.save(model, tmp_path / "old.onnx")
     with pytest.raises(EncoderError, match="preprocessing algorithm 1; this program has"):
         add_onnx(tmp_path / "old.onnx", tmp_path / "e")

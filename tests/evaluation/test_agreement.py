@@ -63,9 +63,7 @@ def case(seed, ties, findings):
         for span in ((8, 20), (2, 60))
     )
     queries, gallery = queries.labelled(), gallery.labelled()
-    found = evaluate_retrieval(
-        queries, gallery, ks=KS, exclude="none", bootstrap=0
-    ).per_query.values
+    found = evaluate_retrieval(queries, gallery, ks=KS, exclude="none", bootstrap=0).per_query.values
     a, b = queries.labels, gallery.labels
     relevant = (a[:, None] & b).any(axis=2)
     gains = (a[:, None] & b).sum(axis=2) / (a[:, None] | b).sum(axis=2)
@@ -76,9 +74,7 @@ def case(seed, ties, findings):
 
 
 inputs = pytest.mark.parametrize(
-    ("seed", "ties", "findings"),
-    [(seed, seed % 3 == 0, seed % 2 == 1) for seed in SEEDS],
-    ids=lambda value: str(value),
+    ("seed", "ties", "findings"), [(seed, seed % 3 == 0, seed % 2 == 1) for seed in SEEDS], ids=lambda value: str(value)
 )
 
 
@@ -86,9 +82,7 @@ inputs = pytest.mark.parametrize(
 def test_the_random_inputs_are_hard(ties):
     drawn = [case(seed, ties, seed % 2 == 1) for seed in SEEDS]
     assert sum((similarity < 0).mean() for _, similarity, _, _ in drawn) / len(SEEDS) > 0.2
-    tied = [
-        len(np.unique(similarity[0].round(9))) < similarity.shape[1] for _, similarity, *_ in drawn
-    ]
+    tied = [len(np.unique(similarity[0].round(9))) < similarity.shape[1] for _, similarity, *_ in drawn]
     assert np.mean(tied) == pytest.approx(float(ties), abs=0.25)
     assert any((~relevant.any(axis=1)).any() for _, _, relevant, _ in drawn)
 
@@ -142,9 +136,7 @@ def test_negative_similarities_count_as_with_any_other():
     theirs = pytest.importorskip("torchmetrics.functional.retrieval")
     torch = pytest.importorskip("torch")
     angles = np.radians([100, 110, 120, 150])
-    gallery = Side(
-        np.column_stack([np.cos(angles), np.sin(angles)]), np.array([1, 1, 0, 0]), "abcd"
-    )
+    gallery = Side(np.column_stack([np.cos(angles), np.sin(angles)]), np.array([1, 1, 0, 0]), "abcd")
     query = Side(np.float32([[1, 0]]), np.array([1]), "q")
     ours = evaluate_retrieval(query, gallery, ks=(2,), bootstrap=0).metrics
     cosine, right = torch.tensor(np.cos(angles)), torch.tensor([True, True, False, False])
@@ -174,9 +166,8 @@ def calculator(**options):
     accuracy = pytest.importorskip("pytorch_metric_learning.utils.accuracy_calculator")
     torch = pytest.importorskip("torch")
     return accuracy.AccuracyCalculator(
-        include=tuple(PML), device=torch.device("cpu"), knn_func=neighbours,
-        kmeans_func=lambda *_: None, **options,
-    )  # fmt: skip
+        include=tuple(PML), device=torch.device("cpu"), knn_func=neighbours, kmeans_func=lambda *_: None, **options
+    )
 
 
 PML = {
@@ -194,13 +185,9 @@ PML = {
 def test_five_metrics_are_those_of_pytorch_metric_learning(seed, ties, two_sided):
     generator = np.random.default_rng(100 + seed)
     side, gallery = (random_side(generator, n, ties=ties) for n in (40, 55))
-    got = evaluate_retrieval(
-        side, gallery if two_sided else None, ks=(1,), exclude="none", bootstrap=0
-    )
+    got = evaluate_retrieval(side, gallery if two_sided else None, ks=(1,), exclude="none", bootstrap=0)
     sides = [side, gallery] if two_sided else [side]
-    arguments = [
-        array for s in sides for array in (s.descriptors.copy(), s.labels.argmax(axis=1).copy())
-    ]
+    arguments = [array for s in sides for array in (s.descriptors.copy(), s.labels.argmax(axis=1).copy())]
     means = calculator().get_accuracy(*arguments)
     by_class = calculator(return_per_class=True).get_accuracy(*arguments)
     # Theirs leaves out a query without relevant images in every metric, ours not in mHR@1.

@@ -52,9 +52,7 @@ def test_a_gallery_is_ranked_in_place_of_the_queries():
     # 0 against 30 (b), 60 (a): rel 0 1 -> AP@2 = 1/4; and 0 as its own gallery image, of group x
     result = evaluate(at(0), ["a"], gallery=at(30, 60), gallery_labels=["b", "a"], ks=(2,))
     assert result["mAP@2"].micro == pytest.approx(1 / 4)
-    apart = evaluate(
-        at(0), ["a"], ["x"], at(0, 30, 60), ["a", "b", "a"], ["x", "y", "y"], ks=(2,)
-    )  # fmt: skip
+    apart = evaluate(at(0), ["a"], ["x"], at(0, 30, 60), ["a", "b", "a"], ["x", "y", "y"], ks=(2,))
     assert apart["mAP@2"].micro == pytest.approx(1 / 4)
 
 
@@ -81,9 +79,7 @@ SAME = {
 
 @pytest.mark.parametrize("form", SAME)
 def test_labels_of_every_type_give_the_same_numbers(form):
-    expected = evaluate_retrieval(
-        Side(FOUR, np.array([1, 1, 0, 1]), PEOPLE, label="label"), ks=(1, 2)
-    )
+    expected = evaluate_retrieval(Side(FOUR, np.array([1, 1, 0, 1]), PEOPLE, label="label"), ks=(1, 2))
     found = evaluate(FOUR, SAME[form], groups=PEOPLE, label="label", ks=(1, 2))
     assert found.to_json() == expected.to_json()
 
@@ -120,11 +116,9 @@ FAULTS = {
     "no gallery": (lambda: evaluate(FOUR, WORDS, gallery_labels=[1]), "together, or neither"),
     "no labels": (lambda: evaluate(FOUR, WORDS, gallery=FOUR), "together, or neither"),
     "groups of no gallery": (lambda: evaluate(FOUR, WORDS, gallery_groups=PEOPLE), "need a gall"),
-    "groups of one side": (
-        lambda: evaluate(FOUR, WORDS, PEOPLE, FOUR, WORDS), "only one side has groups"
-    ),
+    "groups of one side": (lambda: evaluate(FOUR, WORDS, PEOPLE, FOUR, WORDS), "only one side has groups"),
     "zeros": (lambda: evaluate(np.zeros((4, 2)), WORDS), "4 descriptors are all zero"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", FAULTS)
@@ -216,10 +210,7 @@ def test_compare_agrees_with_a_slow_loop():
     assert found["mAP@3"].micro == pytest.approx(gain.mean())
     assert found["mAP@3"].macro == pytest.approx(slow_macro(gain, labels, range(30)))
     draws = np.random.default_rng(0).integers(15, size=(60, 15))
-    means = [
-        slow_macro(gain, labels, [2 * s + side for s in drawn for side in (0, 1)])
-        for drawn in draws
-    ]
+    means = [slow_macro(gain, labels, [2 * s + side for s in drawn for side in (0, 1)]) for drawn in draws]
     assert found["mAP@3"].macro_interval == pytest.approx(np.percentile(means, [2.5, 97.5]))
 
 
@@ -227,8 +218,6 @@ def test_a_difference_is_shown_and_becomes_a_frame():
     found = compare(*(evaluate(x, WORDS, PEOPLE, ks=(2,)) for x in (FOUR, FOUR[::-1])))
     assert "second - first" in repr(found)
     assert "second - first" in found._repr_html_()
-    assert list(found.to_frame()) == [
-        "macro", "macro_low", "macro_high", "micro", "micro_low", "micro_high"
-    ]  # fmt: skip
+    assert list(found.to_frame()) == ["macro", "macro_low", "macro_high", "micro", "micro_low", "micro_high"]
     with pytest.raises(KeyError, match="no metric 'x'; expected one of mHR@2"):
         found["x"]

@@ -57,9 +57,7 @@ def test_each_metric_against_a_slow_loop():
     first = list(range(0, 90, 3))
     later = [i for i in range(90) if i % 3]
     got = identify(
-        Known(rows[later], [whose[i] for i in later]),
-        Known(rows[first], [whose[i] for i in first]),
-        bootstrap=0,
+        Known(rows[later], [whose[i] for i in later]), Known(rows[first], [whose[i] for i in first]), bootstrap=0
     )
     unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     rank1, ap = [], []

@@ -107,10 +107,7 @@ def test_ndcg_is_that_of_scikit_learn():
 
 def test_any_hit_by_hand():
     late = np.array([[0, 0, 1, 1], [0, 0, 0, 0], [1, 0, 0, 0]], dtype=bool)
-    assert [any_hit(late, k).tolist() for k in (1, 2, 3, 9)] == [
-        *([0, 0, 1], [0, 0, 1]),
-        *([1, 0, 1], [1, 0, 1]),
-    ]
+    assert [any_hit(late, k).tolist() for k in (1, 2, 3, 9)] == [*([0, 0, 1], [0, 0, 1]), *([1, 0, 1], [1, 0, 1])]
     assert any_hit(np.zeros((2, 0), dtype=bool), 5).tolist() == [0, 0]
 
 
@@ -196,9 +193,7 @@ def test_chance_of_any_hit_is_exact_for_large_galleries():
     R = [0, 1, 3, 40_000, 90_000, 999_990, 999_991, 1_000_000]
     N = [1_000_000] * len(R)
     for k in (1, 10, 5_000):
-        exact = [
-            1 - Fraction(math.comb(n - r, k), math.comb(n, k)) for r, n in zip(R, N, strict=True)
-        ]
+        exact = [1 - Fraction(math.comb(n - r, k), math.comb(n, k)) for r, n in zip(R, N, strict=True)]
         ours = expected_any_hit(R, N, k)
         assert ours == pytest.approx([float(each) for each in exact], rel=1e-12, abs=0)
     assert expected_any_hit([1], [10**12], 10) == pytest.approx([1e-11], rel=1e-12, abs=0)

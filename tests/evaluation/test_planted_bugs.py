@@ -69,9 +69,13 @@ def family(exclude):
     """
     query = Side(at([0]), np.array([1]), ["p"], label="grade", eyes=["left"], visits=[0])
     gallery = Side(
-        at([10, 20, 30, 40, 50]), np.array([1, 1, 1, 1, 0]), ["p", "p", "p", "p", "q"],
-        label="grade", eyes=["left", "left", "right", None, "left"], visits=[0, 6, 0, None, 0],
-    )  # fmt: skip
+        at([10, 20, 30, 40, 50]),
+        np.array([1, 1, 1, 1, 0]),
+        ["p", "p", "p", "p", "q"],
+        label="grade",
+        eyes=["left", "left", "right", None, "left"],
+        visits=[0, 6, 0, None, 0],
+    )
     metrics = evaluate_retrieval(query, gallery, ks=(5,), exclude=exclude, bootstrap=0).metrics
     return metrics["mHR@5"].value.micro
 
@@ -79,18 +83,14 @@ def family(exclude):
 def own_chance(metric):
     """Chance of a query with one fellow eye of its grade, left out, and four strangers."""
     query = Side(at([0]), np.array([1]), ["p"], label="grade")
-    gallery = Side(
-        at([10, 20, 30, 40, 50]), np.array([1, 1, 0, 0, 0]), list("pabcd"), label="grade"
-    )
+    gallery = Side(at([10, 20, 30, 40, 50]), np.array([1, 1, 0, 0, 0]), list("pabcd"), label="grade")
     return evaluate_retrieval(query, gallery, ks=(2,), bootstrap=0).metrics[metric].chance.micro
 
 
 def alone():
     """HR@1 of two images of different grades, each against all others: they meet, and miss."""
     side = Side(at([0, 90]), np.array([0, 1]), list("ab"), label="grade")
-    return (
-        evaluate_retrieval(side, ks=(1,), exclude="none", bootstrap=0).metrics["mHR@1"].value.micro
-    )
+    return evaluate_retrieval(side, ks=(1,), exclude="none", bootstrap=0).metrics["mHR@1"].value.micro
 
 
 class Plant(NamedTuple):
@@ -110,153 +110,262 @@ DCG_BEST = 1 + 0.75 / math.log2(3)  # a hit, then a neighbouring grade
 
 PLANTS = [
     Plant(
-        "ties in reversed order", "ranking", PLACES, PLACES.replace("(N", "(N - 1, -1, -1"),
-        lambda: tied([1, 0, 0], 1)["mHR@1"], 1, 0,
+        "ties in reversed order",
+        "ranking",
+        PLACES,
+        PLACES.replace("(N", "(N - 1, -1, -1"),
+        lambda: tied([1, 0, 0], 1)["mHR@1"],
+        1,
+        0,
     ),
     Plant(
-        "ties in any order, here the other way round in pairs", "ranking", PLACES,
+        "ties in any order, here the other way round in pairs",
+        "ranking",
+        PLACES,
         "places = (np.arange(N, dtype=np.int64) ^ 1) << 1",
-        lambda: tied([1, 0, 0, 1], 3)["mAP@3"], (1 / 1) / 3, (1 / 2 + 2 / 3) / 3,
+        lambda: tied([1, 0, 0, 1], 3)["mAP@3"],
+        (1 / 1) / 3,
+        (1 / 2 + 2 / 3) / 3,
     ),
     Plant(
-        "ties broken in favour of what is relevant", "ranking", "keys |= places\n",
+        "ties broken in favour of what is relevant",
+        "ranking",
+        "keys |= places\n",
         "keys |= ((~relevance).astype(np.int64) << 20) + places\n",
-        lambda: tied([0, 0, 1], 1)["mHR@1"], 0, 1,
+        lambda: tied([0, 0, 1], 1)["mHR@1"],
+        0,
+        1,
     ),
     Plant(
-        "ties decided by the last bit", "ranking",
+        "ties decided by the last bit",
+        "ranking",
         "keys = np.rint(scaled, out=scaled).astype(np.int64)",
         "keys = -np.argsort(np.argsort(similarity))",  # cosines 1e-10 apart, equal to the search
-        lambda: ask([1, 0], degrees=[0.001, 0.0005])["mHR@1"], 1, 0,
+        lambda: ask([1, 0], degrees=[0.001, 0.0005])["mHR@1"],
+        1,
+        0,
     ),
     Plant(
-        "the least similar first", "ranking", "similarity * -_STEPS", "similarity * _STEPS",
-        lambda: ask([1, 0, 0])["mHR@1"], 1, 0,
+        "the least similar first",
+        "ranking",
+        "similarity * -_STEPS",
+        "similarity * _STEPS",
+        lambda: ask([1, 0, 0])["mHR@1"],
+        1,
+        0,
     ),
     Plant(
-        "K one too small", "metrics", HEAD, "return ranked[:, : k - 1]",
-        lambda: ask(GOLDEN, k=3)["mHR@3"], 2 / 3, 1 / 3,
+        "K one too small", "metrics", HEAD, "return ranked[:, : k - 1]", lambda: ask(GOLDEN, k=3)["mHR@3"], 2 / 3, 1 / 3
     ),
     Plant(
-        "K one too large", "metrics", HEAD, "return ranked[:, : k + 1]",
-        lambda: ask(GOLDEN, k=3)["mAP@3"], (1 + 2 / 3) / 3, (1 + 2 / 3 + 3 / 4) / 3,
+        "K one too large",
+        "metrics",
+        HEAD,
+        "return ranked[:, : k + 1]",
+        lambda: ask(GOLDEN, k=3)["mAP@3"],
+        (1 + 2 / 3) / 3,
+        (1 + 2 / 3 + 3 / 4) / 3,
     ),
     Plant(
-        "hits divided by the K before", "metrics", "head.sum(axis=1) / k,",
+        "hits divided by the K before",
+        "metrics",
+        "head.sum(axis=1) / k,",
         "head.sum(axis=1) / (k - 1),",
-        lambda: ask(GOLDEN, k=3)["mHR@3"], 2 / 3, 2 / 2,
+        lambda: ask(GOLDEN, k=3)["mHR@3"],
+        2 / 3,
+        2 / 2,
     ),
     Plant(
-        "a hit only where all of the first K are right", "metrics", "_head(relevance, k).any(",
-        "_head(relevance, k).all(", lambda: ask(GOLDEN, k=3)["hit@3"], 1, 0,
+        "a hit only where all of the first K are right",
+        "metrics",
+        "_head(relevance, k).any(",
+        "_head(relevance, k).all(",
+        lambda: ask(GOLDEN, k=3)["hit@3"],
+        1,
+        0,
     ),
     Plant(
-        "precision at the rank after", "metrics", "sums /= np.arange(1, relevance.shape[1] + 1)",
+        "precision at the rank after",
+        "metrics",
+        "sums /= np.arange(1, relevance.shape[1] + 1)",
         "sums /= np.arange(2, relevance.shape[1] + 2)",
-        lambda: ask(GOLDEN, k=3)["mAP@3"], (1 + 2 / 3) / 3, (1 / 2 + 2 / 4) / 3,
+        lambda: ask(GOLDEN, k=3)["mAP@3"],
+        (1 + 2 / 3) / 3,
+        (1 / 2 + 2 / 4) / 3,
     ),
     Plant(
-        "ranks of hits from 2", "metrics", "np.add(np.flatnonzero(row), 1",
+        "ranks of hits from 2",
+        "metrics",
+        "np.add(np.flatnonzero(row), 1",
         "np.add(np.flatnonzero(row), 2",
-        lambda: ask([0, 1, 0])["MRR"], 1 / 2, 1 / 3,
+        lambda: ask([0, 1, 0])["MRR"],
+        1 / 2,
+        1 / 3,
     ),
     Plant(
-        "R ends a rank early", "metrics", 'side="right"', 'side="left"',
-        lambda: ask(GOLDEN)["R-precision"], 2 / 3, 1 / 3,
+        "R ends a rank early",
+        "metrics",
+        'side="right"',
+        'side="left"',
+        lambda: ask(GOLDEN)["R-precision"],
+        2 / 3,
+        1 / 3,
     ),
     Plant(
-        "discounts from the second rank", "metrics", "np.arange(2, k + 2)", "np.arange(3, k + 3)",
-        lambda: ask([0, 1], k=2)["nDCG@2"], (0.75 + 1 / math.log2(3)) / DCG_BEST,
+        "discounts from the second rank",
+        "metrics",
+        "np.arange(2, k + 2)",
+        "np.arange(3, k + 3)",
+        lambda: ask([0, 1], k=2)["nDCG@2"],
+        (0.75 + 1 / math.log2(3)) / DCG_BEST,
         (0.75 / math.log2(3) + 1 / 2) / (1 / math.log2(3) + 0.75 / 2),
     ),
     Plant(
-        "the best order starts at its second", "gains", "(until[:, None, :] <= np.arange(",
+        "the best order starts at its second",
+        "gains",
+        "(until[:, None, :] <= np.arange(",
         "(until[:, None, :] <= 1 + np.arange(",
-        lambda: ask([1, 0], k=1)["nDCG@1"], 1, 1 / 0.75,
+        lambda: ask([1, 0], k=1)["nDCG@1"],
+        1,
+        1 / 0.75,
     ),
     Plant(
-        "the same subject is ranked", "judge", "own | self.same.of_block(part), own", "own, own",
-        lambda: family("subject"), 0, 4 / 5,
+        "the same subject is ranked",
+        "judge",
+        "own | self.same.of_block(part), own",
+        "own, own",
+        lambda: family("subject"),
+        0,
+        4 / 5,
+    ),
+    Plant("the same eye is ranked", "judge", SAME, "same[rows, columns] = False", lambda: family("eye"), 1 / 5, 4 / 5),
+    Plant(
+        "an unknown eye counts as another",
+        "judge",
+        SAME,
+        "same[rows, columns] = q == g",
+        lambda: family("eye"),
+        1 / 5,
+        2 / 5,
     ),
     Plant(
-        "the same eye is ranked", "judge", SAME, "same[rows, columns] = False",
-        lambda: family("eye"), 1 / 5, 4 / 5,
+        "the other eye is left out, the same is ranked",
+        "judge",
+        SAME,
+        "same[rows, columns] = q != g",
+        lambda: family("eye"),
+        1 / 5,
+        2 / 5,
     ),
     Plant(
-        "an unknown eye counts as another", "judge", SAME, "same[rows, columns] = q == g",
-        lambda: family("eye"), 1 / 5, 2 / 5,
+        "the same visit is ranked", "judge", SAME, "same[rows, columns] = False", lambda: family("visit"), 1 / 5, 4 / 5
     ),
     Plant(
-        "the other eye is left out, the same is ranked", "judge", SAME,
-        "same[rows, columns] = q != g", lambda: family("eye"), 1 / 5, 2 / 5,
+        "an unknown visit counts as another",
+        "judge",
+        SAME,
+        "same[rows, columns] = q == g",
+        lambda: family("visit"),
+        1 / 5,
+        2 / 5,
     ),
     Plant(
-        "the same visit is ranked", "judge", SAME, "same[rows, columns] = False",
-        lambda: family("visit"), 1 / 5, 4 / 5,
+        "the whole subject is left out where the visit alone should be",
+        "judge",
+        "if self._detail is not None:",
+        "if False:",
+        lambda: family("visit"),
+        1 / 5,
+        0,
     ),
+    Plant("the query finds itself", "judge", "if self.settings.leave_one_out:", "if False:", alone, 0, 1),
     Plant(
-        "an unknown visit counts as another", "judge", SAME, "same[rows, columns] = q == g",
-        lambda: family("visit"), 1 / 5, 2 / 5,
-    ),
-    Plant(
-        "the whole subject is left out where the visit alone should be", "judge",
-        "if self._detail is not None:", "if False:",
-        lambda: family("visit"), 1 / 5, 0,
-    ),
-    Plant(
-        "the query finds itself", "judge", "if self.settings.leave_one_out:", "if False:",
-        alone, 0, 1,
-    ),
-    Plant(
-        "AP divided by hits", "metrics", "return sums[:, -1] / k if",
+        "AP divided by hits",
+        "metrics",
+        "return sums[:, -1] / k if",
         "return sums[:, -1] / np.maximum(_head(relevance, k).sum(axis=1), 1) if",
-        lambda: ask(GOLDEN, k=5)["mAP@5"], (1 + 2 / 3 + 3 / 4) / 5, (1 + 2 / 3 + 3 / 4) / 3,
+        lambda: ask(GOLDEN, k=5)["mAP@5"],
+        (1 + 2 / 3 + 3 / 4) / 5,
+        (1 + 2 / 3 + 3 / 4) / 3,
     ),
     Plant(
-        "AP per hit divided by K", "metrics", "np.maximum(head.sum(axis=1), 1))", "k)",
-        lambda: ask(GOLDEN, k=5)["mAP@5 per hit"], (1 + 2 / 3 + 3 / 4) / 3, (1 + 2 / 3 + 3 / 4) / 5,
+        "AP per hit divided by K",
+        "metrics",
+        "np.maximum(head.sum(axis=1), 1))",
+        "k)",
+        lambda: ask(GOLDEN, k=5)["mAP@5 per hit"],
+        (1 + 2 / 3 + 3 / 4) / 3,
+        (1 + 2 / 3 + 3 / 4) / 5,
     ),
     Plant(
-        "AP@R divided by the hits, not by R", "metrics",
+        "AP@R divided by the hits, not by R",
+        "metrics",
         "return _per_relevant(_precision_until(found, _end_of_r(found, relevant)), relevant)",
         "end = _end_of_r(found, relevant)\n"
         "    return _per_relevant(_precision_until(found, end), end - found.start[:-1])",
-        lambda: ask(GOLDEN)["mAP@R"], (1 + 2 / 3) / 3, (1 + 2 / 3) / 2,
+        lambda: ask(GOLDEN)["mAP@R"],
+        (1 + 2 / 3) / 3,
+        (1 + 2 / 3) / 2,
     ),
     # One of five images is the query's own: of the four ranked one is relevant, p = 1/4.
     Plant(
-        "chance of N with what is left out", "judge", "out.shape[1] - out.sum(axis=1)",
-        "np.full(len(out), out.shape[1])", lambda: own_chance("mHR@2"), 1 / 4, 1 / 5,
+        "chance of N with what is left out",
+        "judge",
+        "out.shape[1] - out.sum(axis=1)",
+        "np.full(len(out), out.shape[1])",
+        lambda: own_chance("mHR@2"),
+        1 / 4,
+        1 / 5,
     ),
     Plant(
-        "relevant images counted with what is left out", "judge", "> 0) & ~out", "> 0)",
-        lambda: own_chance("R-precision"), 1 / 4, 2 / 4,
+        "relevant images counted with what is left out",
+        "judge",
+        "> 0) & ~out",
+        "> 0)",
+        lambda: own_chance("R-precision"),
+        1 / 4,
+        2 / 4,
     ),
     # Two images, one relevant, K = 2: the two orders have AP@2 of 1/2 and (1/2)/2, mean 3/8.
     # If the hit stayed in the urn: (p/2) (H_2 + p (2 - H_2)) with p = 1/2, H_2 = 3/2.
     Plant(
-        "chance of drawing with replacement", "chance", "second = (R - 1) / np.maximum(N - 1, 1)",
+        "chance of drawing with replacement",
+        "chance",
+        "second = (R - 1) / np.maximum(N - 1, 1)",
         "second = R / np.maximum(N, 1)",
-        lambda: ask([1, 0], k=2, chance=True)["mAP@2"], 3 / 8, (1 / 4) * (3 / 2 + 1 / 4),
+        lambda: ask([1, 0], k=2, chance=True)["mAP@2"],
+        3 / 8,
+        (1 / 4) * (3 / 2 + 1 / 4),
     ),
     Plant(
-        "chance at K of a shorter gallery", "chance", "R / np.maximum(N, 1) * np.minimum(k, N) / k",
+        "chance at K of a shorter gallery",
+        "chance",
+        "R / np.maximum(N, 1) * np.minimum(k, N) / k",
         "R / np.maximum(N, 1)",
-        lambda: ask([1, 0], k=4, chance=True)["mHR@4"], 1 / 4, 1 / 2,
+        lambda: ask([1, 0], k=4, chance=True)["mHR@4"],
+        1 / 4,
+        1 / 2,
     ),
     # Two of four right: of the six pairs one holds neither, so 5/6; of 1/2 twice, 1 - 1/4.
     Plant(
-        "chance of any hit when drawing with replacement", "chance", "np.where(drawn, N - j, 1)",
+        "chance of any hit when drawing with replacement",
+        "chance",
+        "np.where(drawn, N - j, 1)",
         "np.where(drawn, N, 1)",
-        lambda: ask([1, 0, 0, 1], k=2, chance=True)["hit@2"], 5 / 6, 3 / 4,
+        lambda: ask([1, 0, 0, 1], k=2, chance=True)["hit@2"],
+        5 / 6,
+        3 / 4,
     ),
     Plant(
-        "chance of AP over N ranks, not over K", "chance",
+        "chance of AP over N ranks, not over K",
+        "chance",
         "return _expected_precision_sum(R, N, np.minimum(k, N)) / k",
         "return _expected_precision_sum(R, N, N) / k",
-        lambda: chance_levels.expected_average_precision_author([1], [2], 1)[0], 1 / 2, 3 / 4,
+        lambda: chance_levels.expected_average_precision_author([1], [2], 1)[0],
+        1 / 2,
+        3 / 4,
     ),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("bug", PLANTS, ids=lambda bug: bug.bug)

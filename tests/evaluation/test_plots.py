@@ -11,13 +11,7 @@ pytest.importorskip("matplotlib")
 
 from foveola.evaluation.drawing import ordinal_colours
 from foveola.evaluation.maps import plot_map, project
-from foveola.evaluation.plots import (
-    plot_precision,
-    plot_retrieved,
-    plot_subjects,
-    subject_means,
-    write_plots,
-)
+from foveola.evaluation.plots import plot_precision, plot_retrieved, plot_subjects, subject_means, write_plots
 
 
 def people(seed=0, images=60, width=6):
@@ -25,9 +19,13 @@ def people(seed=0, images=60, width=6):
     grades = generator.choice(3, size=images)
     rows = generator.normal(size=(images, width)) + 2 * np.eye(width)[grades]
     return Side(
-        rows.astype(np.float32), grades, (np.arange(images) // 3).tolist(), ("0", "2", "4"),
-        "grade", columns={"camera": [["K", "T", None][i % 3] for i in range(images)]},
-    )  # fmt: skip
+        rows.astype(np.float32),
+        grades,
+        (np.arange(images) // 3).tolist(),
+        ("0", "2", "4"),
+        "grade",
+        columns={"camera": [["K", "T", None][i % 3] for i in range(images)]},
+    )
 
 
 @pytest.fixture(scope="module")
@@ -48,9 +46,7 @@ def test_precision_is_drawn_as_it_was_measured(evaluation):
     figure = plot_precision({"A": evaluation})
     found = [evaluation.metrics[f"mHR@{k}"] for k in (1, 5, 10)]
     macro, _, second, *_ = panels = figure.axes
-    assert lines(macro) == {
-        "A": [m.value.macro for m in found], "chance": [m.chance.macro for m in found],
-    }  # fmt: skip
+    assert lines(macro) == {"A": [m.value.macro for m in found], "chance": [m.chance.macro for m in found]}
     assert lines(second)["A"] == [m.value.per_label["2"] for m in found]
     band = second.collections[0].get_datalim(second.transData)
     assert band.y0 == min(m.low.per_label["2"] for m in found)
@@ -86,10 +82,7 @@ def test_what_was_found_stands_in_its_cell(evaluation):
 def test_subject_means_by_hand():
     # p asks twice and finds q, then p is left out; q (alone of its grade) has no mAP@R at all.
     angles = np.radians([0, 10, 20, 90])
-    four = Side(
-        np.column_stack([np.cos(angles), np.sin(angles)]), np.array([1, 1, 0, 1]), "ppqr",
-        label="grade",
-    )  # fmt: skip
+    four = Side(np.column_stack([np.cos(angles), np.sin(angles)]), np.array([1, 1, 0, 1]), "ppqr", label="grade")
     got = evaluate_retrieval(four, ks=(1, 3), bootstrap=0)
     # p: 0 and 10 degrees meet 20 (wrong), then 90 (right), so HR@3 1/3. q: nothing of its grade.
     # r: 20 (wrong), 10, 0: 2/3. Chance: p has 1 of 2 in three ranks, 1/3; q 0; r 2 of 3.
@@ -144,8 +137,7 @@ def test_tsne_keeps_groups_together():
 
 def test_a_map_shows_every_image_by_label_and_column(side):
     figure = plot_map(side)
-    for one, values in zip(figure.axes, (side.labels.argmax(axis=1), side.columns["camera"]),
-                           strict=True):  # fmt: skip
+    for one, values in zip(figure.axes, (side.labels.argmax(axis=1), side.columns["camera"]), strict=True):
         assert sum(len(c.get_offsets()) for c in one.collections) == 60
         words = [text.get_text() for text in one.get_legend().get_texts()]
         assert sum(int(word.split("(")[1].strip(")")) for word in words) == 60
@@ -160,8 +152,7 @@ def test_a_map_lumps_rare_values_and_several_labels():
     labels = np.zeros((60, 10), bool)
     labels[np.arange(60), np.minimum(np.arange(60) // 2, 9)] = True  # nine of two, one of 42
     labels[0, 1] = True
-    side = Side(generator.normal(size=(60, 3)), labels, range(60), label="findings",
-                label_names=tuple("abcdefghij"))  # fmt: skip
+    side = Side(generator.normal(size=(60, 3)), labels, range(60), label="findings", label_names=tuple("abcdefghij"))
     legend = plot_map(side).axes[0].get_legend()
     words = {text.get_text() for text in legend.get_texts()}
     assert {"several (1)", "other (5)", "j (42)"} < words
@@ -170,8 +161,7 @@ def test_a_map_lumps_rare_values_and_several_labels():
 
 def test_ordinal_colours_run_from_light_to_dark():
     luminance = [
-        sum(w * int(c[i : i + 2], 16) for w, i in ((0.2126, 1), (0.7152, 3), (0.0722, 5)))
-        for c in ordinal_colours(5)
+        sum(w * int(c[i : i + 2], 16) for w, i in ((0.2126, 1), (0.7152, 3), (0.0722, 5))) for c in ordinal_colours(5)
     ]
     assert min(-np.diff(luminance)) > 20  # of 255, so each step is seen in grey too
 
@@ -194,8 +184,7 @@ def test_too_few_images_for_a_map_are_refused():
 
 
 @pytest.mark.parametrize(
-    ("library", "words"),
-    [("matplotlib", r"pip install 'foveola\[train\]'"), ("sklearn", "pip install scikit-learn")],
+    ("library", "words"), [("matplotlib", r"pip install 'foveola\[train\]'"), ("sklearn", "pip install scikit-learn")]
 )
 def test_what_is_missing_is_said_with_what_to_install(library, words, side, monkeypatch):
     for name in [n for n in sys.modules if n.partition(".")[0] == library]:

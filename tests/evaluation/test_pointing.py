@@ -7,15 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from foveola.evaluation.pointing import (
-    MEASURES,
-    dilated,
-    point,
-    point_many,
-    summary,
-    target,
-    upsampled,
-)
+from foveola.evaluation.pointing import MEASURES, dilated, point, point_many, summary, target, upsampled
 
 ALL = np.ones((4, 4), dtype=bool)
 
@@ -114,9 +106,7 @@ def test_several_targets_at_once_are_as_one_by_one():
     heat = np.random.default_rng(1).random((3, 3))
     at = [target(spot(*pixels), ALL, 1) for pixels in ([(0, 0)], [(2, 2), (3, 1)], [])]
     for one, many in zip((point(heat, each) for each in at), point_many(heat, at), strict=True):
-        assert [getattr(one, n) for n in MEASURES] == pytest.approx(
-            [getattr(many, n) for n in MEASURES], nan_ok=True
-        )
+        assert [getattr(one, n) for n in MEASURES] == pytest.approx([getattr(many, n) for n in MEASURES], nan_ok=True)
 
 
 @given(st.integers(0, 10_000), st.sampled_from([0, 0.9, 1, 1.5, 2, 2.3, 3.7, 30]))
@@ -124,16 +114,11 @@ def test_dilation_is_a_loop_over_distances(seed, radius):
     generator = np.random.default_rng(seed)
     mask = generator.random((9, 6)) < 0.05
     there = np.argwhere(mask)
-    slow = [
-        [any(np.hypot(y - a, x - b) <= radius for a, b in there) for x in range(6)]
-        for y in range(9)
-    ]
+    slow = [[any(np.hypot(y - a, x - b) <= radius for a, b in there) for x in range(6)] for y in range(9)]
     assert (dilated(mask, radius) == np.array(slow)).all()
 
 
-@pytest.mark.parametrize(
-    ("small", "large"), [((7, 5), (40, 33)), ((3, 4), (3, 4)), ((1, 2), (5, 9))]
-)
+@pytest.mark.parametrize(("small", "large"), [((7, 5), (40, 33)), ((3, 4), (3, 4)), ((1, 2), (5, 9))])
 def test_upsampling_is_opencvs(small, large):
     heat = np.random.default_rng(2).normal(size=small)
     expected = cv2.resize(heat, large[::-1], interpolation=cv2.INTER_LINEAR)
@@ -163,10 +148,7 @@ def test_the_interval_holds_the_true_mean_about_as_often_as_it_says():
         (lambda: target(ALL, ALL, -1), "expected 0 or above"),
         (lambda: point(np.ones(4), target(ALL, ALL, 1)), r"got \(4,\)"),
         (lambda: point(np.full((2, 2), np.nan), target(ALL, ALL, 1)), "finite"),
-        (
-            lambda: point_many(ALL, [target(ALL, ALL, 1), target(ALL, spot((0, 0)), 1)]),
-            "several fields",
-        ),
+        (lambda: point_many(ALL, [target(ALL, ALL, 1), target(ALL, spot((0, 0)), 1)]), "several fields"),
     ],
 )
 def test_what_does_not_fit_is_refused(call, sentence):

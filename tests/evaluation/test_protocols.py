@@ -51,10 +51,7 @@ def slow(queries, gallery, exclude="subject"):
             left.append((-cosine, g, bool((queries.labels[q] & gallery.labels[g]).any())))
         order = sorted(left)
         hits = [relevant for _, _, relevant in order]
-        gains = [
-            gain(queries.labels[q], gallery.labels[g], queries.label_names, queries.label)
-            for _, g, _ in order
-        ]
+        gains = [gain(queries.labels[q], gallery.labels[g], queries.label_names, queries.label) for _, g, _ in order]
         sums = [
             sum(hits[i] * sum(hits[: i + 1]) / (i + 1) for i in range(min(k, len(hits))))
             for k in range(len(hits) + max(KS) + 1)
@@ -117,20 +114,14 @@ def test_leave_one_out_matches_slow_loops(side, out):
 
 
 @settings(deadline=None, max_examples=40)
-@given(
-    queries=sides(),
-    gallery=sides(("c", "d", "a")),
-    out=st.sampled_from(["subject", "eye", "visit", "none"]),
-)
+@given(queries=sides(), gallery=sides(("c", "d", "a")), out=st.sampled_from(["subject", "eye", "visit", "none"]))
 def test_two_sides_with_differing_label_names_match_slow_loops(queries, gallery, out):
     got = evaluate_retrieval(queries, gallery, ks=KS, exclude=out, bootstrap=0)
     names = ("a", "b", "c", "d")
     wide = []
     for side in (queries.labelled(), gallery.labelled()):
         columns = [
-            side.labels[:, side.label_names.index(n)]
-            if n in side.label_names
-            else np.zeros(len(side.labels), bool)
+            side.labels[:, side.label_names.index(n)] if n in side.label_names else np.zeros(len(side.labels), bool)
             for n in names
         ]
         wide.append(dataclasses.replace(side, labels=np.column_stack(columns), label_names=names))
@@ -158,9 +149,7 @@ def test_random_descriptors_reach_the_chance_level(crowd):
     for name, metric in got.metrics.items():
         mean = np.mean(totals[name], axis=0)
         error = np.std(totals[name], axis=0) / math.sqrt(30) + 1e-4
-        assert abs(mean - [metric.chance.micro, metric.chance.macro]) / error == pytest.approx(
-            [0, 0], abs=4
-        )
+        assert abs(mean - [metric.chance.micro, metric.chance.macro]) / error == pytest.approx([0, 0], abs=4)
 
 
 def test_the_block_size_does_not_change_results(crowd):
@@ -171,9 +160,7 @@ def test_the_block_size_does_not_change_results(crowd):
 
 def test_descriptors_that_are_the_labels_are_perfect(crowd):
     codes = crowd.labels.argmax(axis=1)
-    got = evaluate_retrieval(
-        dataclasses.replace(crowd, descriptors=np.eye(5, dtype=np.float32)[codes]), ks=(5,)
-    )
+    got = evaluate_retrieval(dataclasses.replace(crowd, descriptors=np.eye(5, dtype=np.float32)[codes]), ks=(5,))
     assert [m.value.macro for m in got.metrics.values()] == pytest.approx([1] * 9)
     assert got.metrics["mAP@R"].interval() == pytest.approx((1, 1))
 
@@ -189,9 +176,7 @@ def test_results_depend_on_angles_only(crowd):
 # Four photographs on a line of angles, two of them of person p: 0, 10, 20 and 90 degrees.
 def four(grades=(1, 1, 0, 1), people=("p", "p", "q", "r")):
     angles = np.radians([0, 10, 20, 90])
-    return Side(
-        np.column_stack([np.cos(angles), np.sin(angles)]), np.array(grades), people, label="grade"
-    )
+    return Side(np.column_stack([np.cos(angles), np.sin(angles)]), np.array(grades), people, label="grade")
 
 
 def test_the_same_subject_is_left_out_and_counted():
@@ -227,19 +212,9 @@ def test_queries_without_relevant_images_count_zero_and_are_left_out_of_map_at_r
 
 def test_unlabelled_images_are_neither_asked_nor_ranked():
     got = evaluate_retrieval(four(grades=(1, -1, 0, 1)), ks=(1,), bootstrap=0)
-    assert (got.queries, got.gallery, got.unlabelled_queries, got.unlabelled_gallery) == (
-        3,
-        3,
-        1,
-        1,
-    )
+    assert (got.queries, got.gallery, got.unlabelled_queries, got.unlabelled_gallery) == (3, 3, 1, 1)
     both = evaluate_retrieval(four(grades=(1, -1, 0, 1)), four(people="abcd"), ks=(1,), bootstrap=0)
-    assert (both.queries, both.gallery, both.unlabelled_queries, both.unlabelled_gallery) == (
-        3,
-        4,
-        1,
-        0,
-    )
+    assert (both.queries, both.gallery, both.unlabelled_queries, both.unlabelled_gallery) == (3, 4, 1, 0)
     assert both.metrics["mHR@1"].value.micro == 1  # nobody is excluded: each finds itself
 
 
@@ -362,9 +337,8 @@ def test_grades_are_graded_by_their_distance_in_ndcg():
     # The query of grade 1 finds grades 2 and 4: gains 3/4 and 1/4, in the best order.
     angles = np.radians([0, 10, 20])
     side = Side(
-        np.column_stack([np.cos(angles), np.sin(angles)]), np.array([0, 1, 2]), "abc",
-        ("1", "2", "4"), label="grade",
-    )  # fmt: skip
+        np.column_stack([np.cos(angles), np.sin(angles)]), np.array([0, 1, 2]), "abc", ("1", "2", "4"), label="grade"
+    )
     got = evaluate_retrieval(side, ks=(1, 2), bootstrap=0).metrics["nDCG@2"]
     assert got.value.per_label["1"] == 1
     # grade 4 finds 2, then 1: gains 1/2 and 1/4, again in the best order; grade 2, in the middle,
@@ -378,9 +352,11 @@ def test_subgroups_are_the_evaluation_of_their_queries():
     generator = np.random.default_rng(2)
     cameras = ["A" if i % 3 else None for i in range(60)]
     side = Side(
-        generator.normal(size=(60, 4)).astype(np.float32), generator.integers(2, size=60),
-        generator.integers(30, size=60).tolist(), columns={"camera": cameras},
-    )  # fmt: skip
+        generator.normal(size=(60, 4)).astype(np.float32),
+        generator.integers(2, size=60),
+        generator.integers(30, size=60).tolist(),
+        columns={"camera": cameras},
+    )
     got = evaluate_retrieval(side, ks=(5,), bootstrap=100)
     assert list(got.subgroups["camera"]) == ["A", "unknown"]
     for value, name in (("A", "A"), (None, "unknown")):
@@ -403,8 +379,7 @@ def test_what_was_found_is_told_by_label():
 
 def test_columns_of_cases_are_kept_and_ages_banded():
     cases = [
-        Case(image=f"{i}", path=f"/{i}", grade=1, eye="left", extra={"age": 20 + i, "camera": "K"})
-        for i in range(13)
+        Case(image=f"{i}", path=f"/{i}", grade=1, eye="left", extra={"age": 20 + i, "camera": "K"}) for i in range(13)
     ]
     cases.append(Case(image="x", path="/x", grade=1, extra={"age": ""}))
     side = Side.from_cases(np.ones((14, 2)), cases, "grade", by=("age", "camera", "eye"))

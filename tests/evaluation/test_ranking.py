@@ -56,9 +56,7 @@ def test_cosines_in_tiles_are_those_of_one_product(monkeypatch):
     queries = generator.normal(size=(3, 8)).astype(np.float32)
     gallery = generator.normal(size=(50, 8)).astype(np.float32)
     whole = Gallery(gallery).cosines(queries)
-    monkeypatch.setattr(
-        "foveola.evaluation.ranking._BLOCK_BYTES", 7 * 16 * 8
-    )  # seven rows of fifty
+    monkeypatch.setattr("foveola.evaluation.ranking._BLOCK_BYTES", 7 * 16 * 8)  # seven rows of fifty
     assert np.allclose(Gallery(gallery).cosines(queries), whole, rtol=0, atol=1e-14)
 
 

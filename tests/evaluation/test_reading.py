@@ -4,23 +4,18 @@ import numpy as np
 import pytest
 
 from foveola.evaluation import binary
-from foveola.evaluation.reading import (
-    BY_LABEL,
-    ODIR,
-    OVERALL,
-    choose_thresholds,
-    evaluate_reading,
-    official_score,
-)
+from foveola.evaluation.reading import BY_LABEL, ODIR, OVERALL, choose_thresholds, evaluate_reading, official_score
 from foveola.evaluation.reliability import save_reliability
 
-TRUTH = np.array(
-    [[c == "1" for c in row] for row in ("10000000", "01000001", "00100000", "01000100")]
+TRUTH = np.array([[c == "1" for c in row] for row in ("10000000", "01000001", "00100000", "01000100")])
+SAID = np.array(
+    [
+        (0.9, 0.1, 0.2, 0.05, 0.1, 0.1, 0.05, 0.3),
+        (0.2, 0.7, 0.1, 0.1, 0.1, 0.2, 0.1, 0.4),
+        (0.3, 0.2, 0.6, 0.1, 0.1, 0.05, 0.1, 0.6),
+        (0.1, 0.8, 0.1, 0.1, 0.2, 0.4, 0.1, 0.2),
+    ]
 )
-SAID = np.array([
-    (0.9, 0.1, 0.2, 0.05, 0.1, 0.1, 0.05, 0.3), (0.2, 0.7, 0.1, 0.1, 0.1, 0.2, 0.1, 0.4),
-    (0.3, 0.2, 0.6, 0.1, 0.1, 0.05, 0.1, 0.6), (0.1, 0.8, 0.1, 0.1, 0.2, 0.4, 0.1, 0.2),
-])  # fmt: skip
 
 
 def people(count=300, seed=0):
@@ -76,26 +71,19 @@ def test_a_weight_is_a_person_who_comes_as_often():
     for name in ("auc", "average_precision", "calibration_error"):
         of = getattr(binary, name)
         weighed = of(said[:, 0], truth[:, 0], often[None].astype(float))
-        repeated = of(
-            *(np.repeat(x[:, 0], often) for x in (said, truth)), np.ones((1, often.sum()))
-        )
+        repeated = of(*(np.repeat(x[:, 0], often) for x in (said, truth)), np.ones((1, often.sum())))
         assert weighed == pytest.approx(repeated), name
     for name in ("kappa", "f1", "accuracy", "sensitivity", "specificity"):
         of = getattr(binary, name)
         weighed = of(said[:, 0] > 0.3, truth[:, 0], often[None].astype(float))
-        repeated = of(
-            *(np.repeat(x, often) for x in (said[:, 0] > 0.3, truth[:, 0])),
-            np.ones((1, often.sum())),
-        )
+        repeated = of(*(np.repeat(x, often) for x in (said[:, 0] > 0.3, truth[:, 0])), np.ones((1, often.sum())))
         assert weighed == pytest.approx(repeated), name
 
 
 def test_calibration_error_by_hand():
     # Bins of 0.5: (.2, .4 | one of two true), (.9 | true): gaps |.6 - 1| and |.9 - 1| of 3.
     scores, truth = np.array([0.2, 0.4, 0.9]), np.array([True, False, True])
-    assert binary.calibration_error(scores, truth, np.ones((1, 3)), bins=2) == pytest.approx(
-        0.5 / 3
-    )
+    assert binary.calibration_error(scores, truth, np.ones((1, 3)), bins=2) == pytest.approx(0.5 / 3)
 
 
 def test_readers_that_look_at_nothing_stand_beside():
@@ -116,9 +104,8 @@ def test_intervals_hold_the_value_and_are_of_people_not_rows():
     for name, rate in once.overall.items():
         assert rate.low <= rate.value <= rate.high or name == "ECE", name
     twice = evaluate_reading(
-        np.repeat(truth, 2, axis=0), np.repeat(said, 2, axis=0), bootstrap=200,
-        subjects=np.repeat(np.arange(150), 2),
-    )  # fmt: skip
+        np.repeat(truth, 2, axis=0), np.repeat(said, 2, axis=0), bootstrap=200, subjects=np.repeat(np.arange(150), 2)
+    )
     for name in OVERALL:
         assert twice.overall[name].value == pytest.approx(once.overall[name].value)
         assert twice.overall[name].interval == pytest.approx(once.overall[name].interval)
@@ -140,9 +127,7 @@ def test_thresholds_have_the_best_f1():
     truth, said = people()
     chosen = choose_thresholds(truth, said)
     for i in range(8):
-        best = max(
-            metrics.f1_score(truth[:, i], said[:, i] > cut) for cut in np.unique(said[:, i]) - 1e-6
-        )
+        best = max(metrics.f1_score(truth[:, i], said[:, i] > cut) for cut in np.unique(said[:, i]) - 1e-6)
         assert metrics.f1_score(truth[:, i], said[:, i] > chosen[i]) == pytest.approx(best)
     assert choose_thresholds(np.zeros((4, 1), bool), np.full((4, 1), 0.2)).tolist() == [0.5]
 

@@ -63,18 +63,13 @@ def same(one, other):
 def test_the_cosine_as_a_score_changes_no_digit(queries, gallery, out, block):
     plain = evaluate_retrieval(queries, gallery, ks=(1, 3), exclude=out, bootstrap=20)
     same(
-        plain,
-        evaluate_retrieval(
-            queries, gallery, ks=(1, 3), exclude=out, bootstrap=20, block=block, scores=Cosine()
-        ),
+        plain, evaluate_retrieval(queries, gallery, ks=(1, 3), exclude=out, bootstrap=20, block=block, scores=Cosine())
     )
 
 
 @settings(deadline=None, max_examples=60)
 @given(queries=sides(), gallery=st.none() | sides(), out=EXCLUDE, block=BLOCK, data=st.data())
-def test_scores_by_other_descriptors_are_the_evaluation_of_those(
-    queries, gallery, out, block, data
-):
+def test_scores_by_other_descriptors_are_the_evaluation_of_those(queries, gallery, out, block, data):
     """With unlabelled images on both sides, whose rows must be left out at their places."""
     other = [
         side and dataclasses.replace(side, descriptors=data.draw(rows(len(side.identities))))
@@ -87,10 +82,7 @@ def test_scores_by_other_descriptors_are_the_evaluation_of_those(
     expected = evaluate_retrieval(*other, ks=(1, 3), exclude=out, bootstrap=20)
     scores = Table(asked @ ranked.T)
     same(
-        expected,
-        evaluate_retrieval(
-            queries, gallery, ks=(1, 3), exclude=out, bootstrap=20, block=block, scores=scores
-        ),
+        expected, evaluate_retrieval(queries, gallery, ks=(1, 3), exclude=out, bootstrap=20, block=block, scores=scores)
     )
 
 
@@ -99,9 +91,7 @@ def test_scores_by_other_descriptors_are_the_evaluation_of_those(
 def test_a_score_that_knows_what_is_right_is_perfect(queries, gallery, out, block):
     ranked = gallery or queries
     knows = Table((queries.labels @ ranked.labels.T).astype(float))
-    got = evaluate_retrieval(
-        queries, gallery, ks=(1, 3), exclude=out, block=block, bootstrap=0, scores=knows
-    )
+    got = evaluate_retrieval(queries, gallery, ks=(1, 3), exclude=out, block=block, bootstrap=0, scores=knows)
     asked = got.queries - got.queries_without_relevant
     for name in ("mAP", "mAP@R", "R-precision", "MRR"):
         values = got.per_query.values[:, list(got.metrics).index(name)]

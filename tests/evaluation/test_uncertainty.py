@@ -38,9 +38,7 @@ def test_the_bootstrap_matches_a_loop_over_drawn_subjects():
     again = np.random.default_rng(7)
     people = np.unique(subjects)
     micro, macro, first = [], [], []
-    draws = np.concatenate(
-        [again.integers(len(people), size=(n, len(people))) for n in (100, 100, 50)]
-    )
+    draws = np.concatenate([again.integers(len(people), size=(n, len(people))) for n in (100, 100, 50)])
     for drawn in draws:
         rows = np.concatenate([np.flatnonzero(subjects == people[s]) for s in drawn])
         micro.append(np.nanmean(values[rows], axis=0))
@@ -77,9 +75,7 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say():
 
 
 def test_one_person_alone_has_no_interval():
-    got = subject_bootstrap(
-        np.array([[0.1], [0.9], [0.5]]), members([0, 0, 1], 2), np.array([4, 4, 9])
-    )
+    got = subject_bootstrap(np.array([[0.1], [0.9], [0.5]]), members([0, 0, 1], 2), np.array([4, 4, 9]))
     assert np.isnan(got.per_label).all()
     assert np.isfinite(got.micro).all()
 

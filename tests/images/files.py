@@ -67,10 +67,7 @@ def many_scans(jpeg, number):
 
 
 def chunk(kind, payload):
-    return (
-        struct.pack(">I", len(payload)) + kind + payload
-        + struct.pack(">I", zlib.crc32(kind + payload))
-    )  # fmt: skip
+    return struct.pack(">I", len(payload)) + kind + payload + struct.pack(">I", zlib.crc32(kind + payload))
 
 
 def png(values, *, interlaced=False, extra=b""):
@@ -83,8 +80,10 @@ def png(values, *, interlaced=False, extra=b""):
     return (
         b"\x89PNG\r\n\x1a\n"
         + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, interlaced))
-        + extra + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
-    )  # fmt: skip
+        + extra
+        + chunk(b"IDAT", zlib.compress(rows))
+        + chunk(b"IEND", b"")
+    )
 
 
 def _rows(values):
@@ -94,9 +93,14 @@ def _rows(values):
 
 def _adam7(values):
     starts_and_steps = [
-        (0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2),
+        (0, 0, 8, 8),
+        (0, 4, 8, 8),
+        (4, 0, 8, 4),
+        (0, 2, 4, 4),
+        (2, 0, 4, 2),
+        (0, 1, 2, 2),
         (1, 0, 2, 1),
-    ]  # fmt: skip
+    ]
     return b"".join(_rows(values[y::dy, x::dx]) for y, x, dy, dx in starts_and_steps)
 
 
@@ -128,12 +132,8 @@ def lzw_sixteen_bit_tiff(values):
 
 # --- Colour profiles (ICC.1:2022) ---
 
-P3 = np.array(
-    [[0.51512, 0.29198, 0.15710], [0.24120, 0.69225, 0.06657], [-0.00105, 0.04189, 0.78407]]
-)
-SRGB = np.array(
-    [[0.43607, 0.38515, 0.14307], [0.22249, 0.71687, 0.06061], [0.01392, 0.09708, 0.71410]]
-)
+P3 = np.array([[0.51512, 0.29198, 0.15710], [0.24120, 0.69225, 0.06657], [-0.00105, 0.04189, 0.78407]])
+SRGB = np.array([[0.43607, 0.38515, 0.14307], [0.22249, 0.71687, 0.06061], [0.01392, 0.09708, 0.71410]])
 
 
 def _fixed(*numbers):
@@ -178,14 +178,17 @@ def grey_profile(gamma):
 def cmyk_profile():
     """A press whose inks only darken: lightness falls by a quarter for each full ink."""
     grid = b"".join(
-        struct.pack(">HHH", round((1 - sum(map(int, f"{i:04b}")) / 4) * 65280), 0x8000, 0x8000)
-        for i in range(16)
+        struct.pack(">HHH", round((1 - sum(map(int, f"{i:04b}")) / 4) * 65280), 0x8000, 0x8000) for i in range(16)
     )
     straight = struct.pack(">HH", 0, 65535)
     table = (
-        b"mft2\0\0\0\0\4\3\2\0" + _fixed(1, 0, 0, 0, 1, 0, 0, 0, 1) + struct.pack(">HH", 2, 2)
-        + straight * 4 + grid + straight * 3
-    )  # fmt: skip
+        b"mft2\0\0\0\0\4\3\2\0"
+        + _fixed(1, 0, 0, 0, 1, 0, 0, 0, 1)
+        + struct.pack(">HH", 2, 2)
+        + straight * 4
+        + grid
+        + straight * 3
+    )
     return _profile(b"CMYK", b"Lab ", {b"wtpt": _WHITE_POINT, b"A2B0": table})
 
 

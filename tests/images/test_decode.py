@@ -53,9 +53,7 @@ def test_lossless_files_give_their_pixels_to_the_bit(data):
     assert pixels.flags.writeable
 
 
-@pytest.mark.parametrize(
-    "options", [{}, {"progressive": True}, {"subsampling": 0}, {"keep_rgb": True}]
-)
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}, {"keep_rgb": True}])
 def test_jpeg_agrees_with_pillow(options):
     data = files.save(files.smooth(), "JPEG", quality=85, **options)
     expected = np.asarray(Image.open(io.BytesIO(data))).astype(int)
@@ -121,8 +119,7 @@ def sixteen_bit_files(values):
 
 
 @pytest.mark.parametrize(
-    ("value", "expected"),
-    [(0, 0), (0x8000, 128), (65535, 255), (257 * 9, 9), (257 * 9 + 128, 9), (257 * 9 + 129, 10)],
+    ("value", "expected"), [(0, 0), (0x8000, 128), (65535, 255), (257 * 9, 9), (257 * 9 + 128, 9), (257 * 9 + 129, 10)]
 )
 def test_sixteen_bits_are_rounded_to_eight(value, expected):
     grey = np.full((80, 80), value, np.uint16)
@@ -131,9 +128,7 @@ def test_sixteen_bits_are_rounded_to_eight(value, expected):
         assert decode(data)[40, 40].tolist() == [expected] * 3
 
 
-@pytest.mark.parametrize(
-    ("top", "value", "expected"), [(4095, 2048, 128), (255, 77, 77), (4096, 2048, 8)]
-)
+@pytest.mark.parametrize(("top", "value", "expected"), [(4095, 2048, 128), (255, 77, 77), (4096, 2048, 8)])
 def test_a_depth_left_empty_at_the_top_is_recognised(top, value, expected):
     grey = np.full((80, 80), value, np.uint16)
     grey[0, 0] = top
@@ -223,9 +218,7 @@ def test_a_profile_in_two_parts_of_a_jpeg_is_put_together():
 def test_what_is_transparent_lies_over_black(form):
     alpha = np.full((80, 112), 255, np.uint8)
     alpha[:40], alpha[40:, :56] = 0, 128
-    data = files.save(
-        np.dstack([SCENE, alpha]), form, **({"lossless": True} if form == "WebP" else {})
-    )
+    data = files.save(np.dstack([SCENE, alpha]), form, **({"lossless": True} if form == "WebP" else {}))
     pixels = decode(data)
     assert not pixels[:40].any()
     assert pixels[60, 20].tolist() == [0, 0, 128]
@@ -252,9 +245,7 @@ def test_transparency_of_palettes_and_sixteen_bits_lies_over_black_too():
         assert decode(files.png(np.dstack([values, half])))[60, 90].tolist() == [128] * 3
 
 
-@pytest.mark.parametrize(
-    ("kind", "expected"), [("unassalpha", 50), ("assocalpha", 100), ("unspecified", 100)]
-)
+@pytest.mark.parametrize(("kind", "expected"), [("unassalpha", 50), ("assocalpha", 100), ("unspecified", 100)])
 @pytest.mark.parametrize("options", [{}, {"compression": "zlib"}])
 @pytest.mark.parametrize("deep", [False, True])
 def test_the_kind_of_a_tiffs_fourth_channel_counts(kind, expected, options, deep):
@@ -322,8 +313,7 @@ def test_an_orientation_out_of_range_means_upright(value):
 
 
 @pytest.mark.parametrize(
-    ("least", "expected"),
-    [(None, 480), (480, 480), (241, 480), (240, 240), (121, 240), (120, 120), (60, 60), (1, 60)],
+    ("least", "expected"), [(None, 480), (480, 480), (241, 480), (240, 240), (121, 240), (120, 120), (60, 60), (1, 60)]
 )
 def test_jpeg_comes_as_small_as_min_side_allows(least, expected):
     data = files.save(files.smooth(480, 640), "JPEG")

@@ -95,11 +95,8 @@ BAD = {
     "TIFF of a preview": (files.tiff_pages(SCENE, reduced=(0,)), "only a preview"),
     "tiny": (files.png(files.scene(63, 200)), "200 x 63 pixels; expected at least 64"),
     "no height": (files.huge("BMP", 0), "0 x 0 pixels; the file is damaged"),
-    "201 scans": (
-        files.many_scans(files.save(SCENE, "JPEG", progressive=True), 201),
-        "this JPEG has 201 scans",
-    ),
-}  # fmt: skip
+    "201 scans": (files.many_scans(files.save(SCENE, "JPEG", progressive=True), 201), "this JPEG has 201 scans"),
+}
 
 
 @pytest.mark.parametrize(("data", "sentence"), BAD.values(), ids=BAD)
@@ -174,10 +171,7 @@ def test_a_header_that_lies_within_the_limits_is_an_error(form):
 @pytest.mark.parametrize("form", FORMS)
 def test_each_limit_holds_exactly(form):
     data = files.save(files.scene(80, 100), form)
-    for good in (
-        Limits(max_pixels=8000), Limits(max_bytes=len(data)), Limits(smallest_side=80),
-        Limits(max_seconds=1),
-    ):  # fmt: skip
+    for good in (Limits(max_pixels=8000), Limits(max_bytes=len(data)), Limits(smallest_side=80), Limits(max_seconds=1)):
         assert decode(data, limits=good).shape == (80, 100, 3)
         assert peek(data, limits=good) == (100, 80, form)
     for bad, sentence in (

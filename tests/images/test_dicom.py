@@ -29,26 +29,12 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from dicoms import (
-    SECONDARY_CAPTURE,
-    VL_PHOTOGRAPHIC,
-    colours,
-    compressed,
-    encapsulated,
-    header,
-    to_bytes,
-    with_pixels,
-)
+from dicoms import SECONDARY_CAPTURE, VL_PHOTOGRAPHIC, colours, compressed, encapsulated, header, to_bytes, with_pixels
 from foveola.errors import ImageError, MissingExtraError
 from foveola.images.decode import decode, dicom_facts, peek, stated
 
 H, W = 66, 70
-PLAIN = (
-    ImplicitVRLittleEndian,
-    ExplicitVRLittleEndian,
-    ExplicitVRBigEndian,
-    DeflatedExplicitVRLittleEndian,
-)
+PLAIN = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian)
 
 
 def grey(bits=8, signed=False, seed=1):
@@ -91,9 +77,7 @@ def test_what_is_not_compressed_comes_as_it_is(syntax, bits):
 
 
 @pytest.mark.parametrize(
-    "syntax",
-    [RLELossless, JPEGLSLossless, JPEGLosslessSV1, JPEGLossless, JPEG2000Lossless],
-    ids=lambda uid: uid.name,
+    "syntax", [RLELossless, JPEGLSLossless, JPEGLosslessSV1, JPEGLossless, JPEG2000Lossless], ids=lambda uid: uid.name
 )
 @pytest.mark.parametrize("kind", ["colour", "grey", "16 bits"])
 def test_lossless_compression_changes_no_bit(syntax, kind):
@@ -181,9 +165,9 @@ def slow_rgb(y, cb, cr):
     """ITU-T T.871 in fractions, one pixel."""
     y, cb, cr = int(y), int(cb) - 128, int(cr) - 128
     red = y + Fraction("1.402") * cr
-    green = y - (
-        Fraction("0.114") * Fraction("1.772") * cb + Fraction("0.299") * Fraction("1.402") * cr
-    ) / Fraction("0.587")
+    green = y - (Fraction("0.114") * Fraction("1.772") * cb + Fraction("0.299") * Fraction("1.402") * cr) / Fraction(
+        "0.587"
+    )
     blue = y + Fraction("1.772") * cb
     return clipped(red), clipped(green), clipped(blue)
 
@@ -294,9 +278,14 @@ def test_without_a_window_the_full_range_of_the_bits_is_shown(bits, signed, phot
 def test_a_window_is_applied_after_the_rescale(function, centre, width):
     values = grey(12)
     made = with_pixels(
-        values, bits=12, WindowCenter=[centre, 7], WindowWidth=[width, 9], RescaleSlope="2",
-        RescaleIntercept="-100", VOILUTFunction=function,
-    )  # fmt: skip
+        values,
+        bits=12,
+        WindowCenter=[centre, 7],
+        WindowWidth=[width, 9],
+        RescaleSlope="2",
+        RescaleIntercept="-100",
+        VOILUTFunction=function,
+    )
     found = shown(decode(to_bytes(made)))
     expected = [slow_window(int(v) * 2 - 100, centre, width, function) for v in values.flat]
     assert found.ravel().tolist() == expected
@@ -410,14 +399,18 @@ def test_the_eye_may_stand_in_the_functional_groups(said, eye):
 @pytest.mark.parametrize("within", [True, False])
 @pytest.mark.parametrize(
     ("code", "eye"),
-    [("24028007", "right"), ("7771000", "left"), ("G-A100", "right"), ("G-A101", "left"),
-     ("51440002", None), ("G-A102", None), ("1", None)],
-)  # fmt: skip
+    [
+        ("24028007", "right"),
+        ("7771000", "left"),
+        ("G-A100", "right"),
+        ("G-A101", "left"),
+        ("51440002", None),
+        ("G-A102", None),
+        ("1", None),
+    ],
+)
 def test_the_eye_may_be_a_code_beside_the_region(part, within, code, eye):
-    for made in (
-        with_pixels(colours(H, W), ImageLaterality=None),
-        with_pixels(colours(H, W), ImageLaterality="U"),
-    ):
+    for made in (with_pixels(colours(H, W), ImageLaterality=None), with_pixels(colours(H, W), ImageLaterality="U")):
         made.update(anatomy(code=code, part=part, within=within))
         assert stated(to_bytes(made)).eye == eye
     framed = with_pixels(colours(H, W), ImageLaterality=None)
@@ -499,7 +492,7 @@ def test_without_pydicom_a_sentence_says_how_to_install_it(monkeypatch):
         (lambda: changed(PixelData=b"12"), "has 2 bytes, expected 13860; it is cut off"),
         (lambda: changed(PixelData=None), "PixelData.* is missing; this object holds no picture"),
     ],
-)  # fmt: skip
+)
 def test_a_header_that_promises_no_picture_gets_one_sentence(made, sentence):
     with pytest.raises(ImageError, match=f"^the image: .*{sentence}") as caught:
         decode(to_bytes(made()))

@@ -34,8 +34,7 @@ from foveola.server.dicom.deidentify import rewrite
 
 H = W = 64
 LIMITS = Limits()
-NAMES = {"pseudonym": "P-1", "study": "1.2.3", "series": "1.2.4", "instances": ["1.2.5"],
-         "shift_days": 400}  # fmt: skip
+NAMES = {"pseudonym": "P-1", "study": "1.2.3", "series": "1.2.4", "instances": ["1.2.5"], "shift_days": 400}
 
 
 def as_file(data):
@@ -168,8 +167,7 @@ def test_a_table_of_the_modality_is_applied_at_every_door(seen):
 
 
 @pytest.mark.parametrize(
-    "keyword",
-    ["PlanarConfiguration", "BitsStored", "HighBit", "PixelRepresentation", "SamplesPerPixel"],
+    "keyword", ["PlanarConfiguration", "BitsStored", "HighBit", "PixelRepresentation", "SamplesPerPixel"]
 )
 @pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, RLELossless, JPEGLSLossless])
 def test_what_is_missing_is_the_standards_default(keyword, syntax, seen):
@@ -180,8 +178,7 @@ def test_what_is_missing_is_the_standards_default(keyword, syntax, seen):
     assert (seen(to_bytes(made, syntax)) == smooth()).all()
 
 
-@pytest.mark.parametrize("keyword", ["Rows", "Columns", "BitsAllocated", "PixelData",
-                                     "PhotometricInterpretation"])  # fmt: skip
+@pytest.mark.parametrize("keyword", ["Rows", "Columns", "BitsAllocated", "PixelData", "PhotometricInterpretation"])
 def test_what_has_no_default_is_named(keyword, seen):
     made = with_pixels(smooth())
     delattr(made, keyword)
@@ -240,21 +237,11 @@ PALETTES = {
     "16 bits": palette(16, lambda c: (c * 257).astype("<u2").tobytes()),
     "16 bits, said to be 8": palette(8, lambda c: (c * 257).astype("<u2").tobytes()),
     "bytes, said to be 16": palette(16, lambda c: c.astype(np.uint8).tobytes()),
-    "big-endian words": palette(
-        16, lambda c: (c * 256).astype(">u2").tobytes(), syntax=ExplicitVRBigEndian
-    ),
-    "segments of words": palette(
-        16, lambda c: segments(c * 257, "<u2"), "SegmentedPaletteColorLookupTable"
-    ),
-    "segments of words that hold 8 bits": palette(
-        16, lambda c: segments(c, "<u2"), "SegmentedPaletteColorLookupTable"
-    ),
-    "segments of bytes": palette(
-        8, lambda c: segments(c, np.uint8), "SegmentedPaletteColorLookupTable"
-    ),
-    "segments of words, said to be 8": palette(
-        8, lambda c: segments(c, "<u2"), "SegmentedPaletteColorLookupTable"
-    ),
+    "big-endian words": palette(16, lambda c: (c * 256).astype(">u2").tobytes(), syntax=ExplicitVRBigEndian),
+    "segments of words": palette(16, lambda c: segments(c * 257, "<u2"), "SegmentedPaletteColorLookupTable"),
+    "segments of words that hold 8 bits": palette(16, lambda c: segments(c, "<u2"), "SegmentedPaletteColorLookupTable"),
+    "segments of bytes": palette(8, lambda c: segments(c, np.uint8), "SegmentedPaletteColorLookupTable"),
+    "segments of words, said to be 8": palette(8, lambda c: segments(c, "<u2"), "SegmentedPaletteColorLookupTable"),
 }
 
 
@@ -307,9 +294,7 @@ YCC = np.asarray(Image.fromarray(smooth()).convert("YCbCr"))
 @pytest.mark.parametrize("boxes", [0, 1])
 def test_jpeg_2000_of_rgb_is_rgb_whatever_its_label(label, transformed, boxes, seen):
     """But for a bare stream without a transform, of which only the label says anything."""
-    stream = encode_array(
-        smooth(), photometric_interpretation=1, use_mct=transformed, codec_format=boxes
-    )
+    stream = encode_array(smooth(), photometric_interpretation=1, use_mct=transformed, codec_format=boxes)
     data = to_bytes(encapsulated(smooth(), [stream], label), JPEG2000Lossless)
     if boxes or transformed or not label.startswith("YBR_FULL"):
         near(seen(data), smooth(), 1)
@@ -351,11 +336,8 @@ def test_jpeg_2000_has_the_sign_of_its_stream(signed, said, bits, seen):
 def test_jpeg_2000_has_the_bits_of_its_stream(stream_bits, allocated, stored, seen):
     values = GREY.astype(np.uint16) << (stream_bits - 8)
     kind = np.uint8 if stream_bits == 8 else np.uint16
-    stream = encode_array(
-        values.astype(kind), photometric_interpretation=2, bits_stored=stream_bits
-    )
-    made = encapsulated(GREY.astype(np.uint8 if allocated == 8 else np.uint16), [stream],
-                        bits=stored)  # fmt: skip
+    stream = encode_array(values.astype(kind), photometric_interpretation=2, bits_stored=stream_bits)
+    made = encapsulated(GREY.astype(np.uint8 if allocated == 8 else np.uint16), [stream], bits=stored)
     near(seen(to_bytes(made, JPEG2000Lossless))[..., 0], GREY)
 
 
@@ -424,9 +406,18 @@ def jpeg(colour, ids=None, adobe=None, jfif=False, subsampling="444"):
         jpeg("RGB", adobe=0, ids=b"RGB"),
         jpeg("RGB", ids=b"RGB"),
     ],
-    ids=["JFIF", "Adobe 1", "Adobe 1 with ids RGB", "JFIF and Adobe", "422", "420", "Adobe 0",
-         "Adobe 0 with ids RGB", "ids RGB"],
-)  # fmt: skip
+    ids=[
+        "JFIF",
+        "Adobe 1",
+        "Adobe 1 with ids RGB",
+        "JFIF and Adobe",
+        "422",
+        "420",
+        "Adobe 0",
+        "Adobe 0 with ids RGB",
+        "ids RGB",
+    ],
+)
 def test_a_jpeg_has_the_colours_that_it_says_whatever_its_label(stream, label, seen):
     near(seen(to_bytes(encapsulated(smooth(), [stream], label), JPEGBaseline8Bit)), smooth(), 6)
 

@@ -10,9 +10,13 @@ from foveola.images.folders import PassedOver, files_in, photographs_in
 from foveola.server.dicom.folder import find_files
 
 HEADS = {
-    "JPEG": b"\xff\xd8\xff\xe0", "PNG": b"\x89PNG\r\n\x1a\n", "TIFF": b"II*\0", "BigTIFF": b"MM\0+",
-    "WebP": b"RIFF\0\0\0\0WEBP", "BMP": b"BM" + bytes(12) + (40).to_bytes(4, "little"),
-}  # fmt: skip
+    "JPEG": b"\xff\xd8\xff\xe0",
+    "PNG": b"\x89PNG\r\n\x1a\n",
+    "TIFF": b"II*\0",
+    "BigTIFF": b"MM\0+",
+    "WebP": b"RIFF\0\0\0\0WEBP",
+    "BMP": b"BM" + bytes(12) + (40).to_bytes(4, "little"),
+}
 JPEG = HEADS["JPEG"]
 DICOM = bytes(128) + b"DICM"
 

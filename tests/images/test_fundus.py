@@ -8,13 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foveola.images.fundus import (
-    ALGORITHM,
-    Contract,
-    FieldOfView,
-    find_field_of_view,
-    prepare,
-)
+from foveola.images.fundus import ALGORITHM, Contract, FieldOfView, find_field_of_view, prepare
 
 
 def disc(height, width, x, y, radius, *, inside=(180, 90, 40), outside=(0, 0, 0)):
@@ -71,11 +65,7 @@ def test_retina_up_to_every_edge_is_taken_whole():
     assert not find_field_of_view(image).round
 
 
-@given(
-    st.integers(60, 900),
-    st.integers(60, 900),
-    st.integers(0, 2**32 - 1),
-)
+@given(st.integers(60, 900), st.integers(60, 900), st.integers(0, 2**32 - 1))
 def test_any_picture_gives_a_square_of_the_size_asked(height, width, seed):
     rng = np.random.default_rng(seed)
     small = rng.integers(0, 256, (5, 5, 3), dtype=np.uint8)
@@ -133,10 +123,13 @@ def test_preparing_does_not_change_the_photograph():
 def test_every_setting_changes_the_hash():
     contract = Contract()
     others = [
-        replace(contract, size=224), replace(contract, crop=False), replace(contract, mask=False),
-        replace(contract, orient=True), replace(contract, mean=(0.5, 0.5, 0.5)),
+        replace(contract, size=224),
+        replace(contract, crop=False),
+        replace(contract, mask=False),
+        replace(contract, orient=True),
+        replace(contract, mean=(0.5, 0.5, 0.5)),
         replace(contract, std=(0.5, 0.5, 0.5)),
-    ]  # fmt: skip
+    ]
     assert len({contract.hash, *(other.hash for other in others)}) == 7
     assert Contract().hash == contract.hash
 

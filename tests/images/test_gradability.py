@@ -11,15 +11,7 @@ import pytest
 from foveola.datasets.manifest import Manifest
 from foveola.images.decode import decode
 from foveola.images.fundus import Contract, find_field_of_view, prepare
-from foveola.images.gradability import (
-    MEASURES,
-    WARN_BELOW,
-    WEIGHTS,
-    Rule,
-    gradability,
-    measure,
-    warning,
-)
+from foveola.images.gradability import MEASURES, WARN_BELOW, WEIGHTS, Rule, gradability, measure, warning
 from foveola.phantom.anatomy import make_eye, make_subject
 from foveola.phantom.rendering import render
 
@@ -104,9 +96,9 @@ NOT_RETINA = {
     "red noise": (noise(256, 256, 3) * np.array([1, 0.5, 0.3])).astype(np.uint8),
     "chest": a_grey_chest(),
     "sky": np.full((256, 256, 3), (90, 140, 220), np.uint8),
-    "a chessboard": np.kron(np.indices((8, 8)).sum(0) % 2, np.ones((32, 32)))[..., None]
-    .astype(np.uint8) * np.array([220, 120, 60], np.uint8),
-}  # fmt: skip
+    "a chessboard": np.kron(np.indices((8, 8)).sum(0) % 2, np.ones((32, 32)))[..., None].astype(np.uint8)
+    * np.array([220, 120, 60], np.uint8),
+}
 
 
 @pytest.mark.parametrize("image", NOT_RETINA.values(), ids=NOT_RETINA)
@@ -169,9 +161,15 @@ def test_a_user_is_told_below_one_half():
 def test_the_rule_by_hand(tmp_path):
     # deviations from the mean 2 and, cut at 3, 1; odds exp(0.5 + 2 x 1 - 1 x 1) = exp(1.5)
     rule = Rule(
-        constant=0.5, weights=(1.0, -1.0), mean=(1.0, 2.0), deviation=(0.5, 1.0),
-        low=(0.0, 0.0), high=(2.0, 3.0), data="none", command="none",
-    )  # fmt: skip
+        constant=0.5,
+        weights=(1.0, -1.0),
+        mean=(1.0, 2.0),
+        deviation=(0.5, 1.0),
+        low=(0.0, 0.0),
+        high=(2.0, 3.0),
+        data="none",
+        command="none",
+    )
     assert rule.chance(np.array([2.0, 9.0])) == pytest.approx(1 / (1 + np.exp(-1.5)))
     rule.save(tmp_path / "rule.json")
     assert Rule.load(tmp_path / "rule.json") == rule

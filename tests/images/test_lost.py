@@ -38,9 +38,18 @@ def four_bit_palette(scale):
     indices = np.tile(np.arange(16, dtype=np.uint8), (64, 4))
     packed = (indices[:, ::2] << 4 | indices[:, 1::2]).tobytes()
     table = (COLOURS[:, :16] * scale).astype("<u2").tobytes()
-    tags = [(256, 3, 1, 64), (257, 3, 1, 64), (258, 3, 1, 4), (259, 3, 1, 1), (262, 3, 1, 3),
-            (273, 4, 1, 8), (277, 3, 1, 1), (278, 3, 1, 64), (279, 4, 1, len(packed)),
-            (320, 3, 48, 8 + len(packed))]  # fmt: skip
+    tags = [
+        (256, 3, 1, 64),
+        (257, 3, 1, 64),
+        (258, 3, 1, 4),
+        (259, 3, 1, 1),
+        (262, 3, 1, 3),
+        (273, 4, 1, 8),
+        (277, 3, 1, 1),
+        (278, 3, 1, 64),
+        (279, 4, 1, len(packed)),
+        (320, 3, 48, 8 + len(packed)),
+    ]
     at = 8 + len(packed) + len(table)
     entries = b"".join(struct.pack("<HHII", *tag) for tag in tags)
     whole = struct.pack("<2sHI", b"II", 42, at) + packed + table
@@ -65,21 +74,18 @@ HIDDEN = {
     "16-bit grey PNG, one hot pixel": files.png(with_a_hot_pixel(DEEP[..., 0])),
     "16-bit TIFF, one hot pixel": files.tiff(with_a_hot_pixel(DEEP), photometric="rgb"),
     "16-bit grey TIFF, one hot pixel": files.tiff(with_a_hot_pixel(DEEP[..., 0])),
-    "TIFF that states a top too high": files.tiff(
-        DEEP, photometric="rgb", extratags=[(281, 3, 3, (65000,) * 3, True)]
-    ),
+    "TIFF that states a top too high": files.tiff(DEEP, photometric="rgb", extratags=[(281, 3, 3, (65000,) * 3, True)]),
     "alpha of 0 and 1": files.png(np.dstack([PICTURE, np.ones((80, 80), np.uint8)])),
     "16-bit alpha of 0 and 255": files.png(
         np.dstack([PICTURE.astype(np.uint16) * 257, np.full((80, 80), 255, np.uint16)])
     ),
     "WebP that can't be seen through": files.save(
-        Image.fromarray(np.dstack([PICTURE, np.full((80, 80), 2, np.uint8)])), "WebP",
-        lossless=True, exact=True,
+        Image.fromarray(np.dstack([PICTURE, np.full((80, 80), 2, np.uint8)])), "WebP", lossless=True, exact=True
     ),
     "palette with an alpha of 1": files.save(
         Image.fromarray(PICTURE).quantize(255), "PNG", transparency=bytes([1] * 255)
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", HIDDEN)

@@ -37,18 +37,29 @@ def png(width, height, *, bits=8, colour=2, interlaced=False, rows=None):
     palette = files.chunk(b"PLTE", bytes(range(48))) if colour == 3 else b""
     head = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, interlaced)
     return (
-        b"\x89PNG\r\n\x1a\n" + files.chunk(b"IHDR", head) + palette
-        + files.chunk(b"IDAT", data) + files.chunk(b"IEND", b"")
-    )  # fmt: skip
+        b"\x89PNG\r\n\x1a\n"
+        + files.chunk(b"IHDR", head)
+        + palette
+        + files.chunk(b"IDAT", data)
+        + files.chunk(b"IEND", b"")
+    )
 
 
 def tiff(width, height, *, bits=8, samples=3, compression=1):
     """A TIFF of zeros in one strip."""
     raw = bytes(width * samples * bits // 8 * height)
     strip = raw if compression == 1 else zlib.compress(raw, 1)
-    tags = [(256, 4, 1, width), (257, 4, 1, height), (258, 3, 1, bits),
-            (259, 3, 1, compression), (262, 3, 1, 2 if samples > 1 else 1), (273, 4, 1, 8),
-            (277, 3, 1, samples), (278, 4, 1, height), (279, 4, 1, len(strip))]  # fmt: skip
+    tags = [
+        (256, 4, 1, width),
+        (257, 4, 1, height),
+        (258, 3, 1, bits),
+        (259, 3, 1, compression),
+        (262, 3, 1, 2 if samples > 1 else 1),
+        (273, 4, 1, 8),
+        (277, 3, 1, samples),
+        (278, 4, 1, height),
+        (279, 4, 1, len(strip)),
+    ]
     body = b"".join(struct.pack("<HHII", *tag) for tag in tags)
     if samples > 1:
         place = 8 + len(strip)
@@ -56,10 +67,7 @@ def tiff(width, height, *, bits=8, samples=3, compression=1):
         body = b"".join(struct.pack("<HHII", *tag) for tag in tags)
     depths = struct.pack("<4H", *[bits] * 4)
     at = 8 + len(strip) + len(depths)
-    return (
-        struct.pack("<2sHI", b"II", 42, at) + strip + depths
-        + struct.pack("<H", len(tags)) + body + bytes(4)
-    )  # fmt: skip
+    return struct.pack("<2sHI", b"II", 42, at) + strip + depths + struct.pack("<H", len(tags)) + body + bytes(4)
 
 
 def saved(form, mode, width, height, **options):
@@ -102,11 +110,7 @@ def run(data, folder, min_side=384):
 
 
 def dicom(pixels, streams=None, syntax=ExplicitVRLittleEndian, **values):
-    made = (
-        with_pixels(pixels, **values)
-        if streams is None
-        else encapsulated(pixels[:1, :1], streams, **values)
-    )
+    made = with_pixels(pixels, **values) if streams is None else encapsulated(pixels[:1, :1], streams, **values)
     if streams is not None:
         made.Rows, made.Columns = pixels.shape[:2]
     return to_bytes(made, syntax)
@@ -143,9 +147,7 @@ def test_a_large_picture_is_read_within_the_bound(kind, tmp_path):
 
 
 TOO_MUCH = {
-    "PNG of 16 bits with alpha": (
-        lambda: png(10_000, 9_000, bits=16, colour=6, rows=1), "max_memory"
-    ),
+    "PNG of 16 bits with alpha": (lambda: png(10_000, 9_000, bits=16, colour=6, rows=1), "max_memory"),
     "WebP": (lambda: files.huge("WebP", 9_000), "max_memory"),
     "TIFF": (lambda: files.huge("TIFF", 9_000), "max_memory"),
     "BMP": (lambda: files.huge("BMP", 9_000), "max_memory"),
@@ -153,7 +155,7 @@ TOO_MUCH = {
     "64 x 1,500,000": (lambda: png(64, 1_500_000, bits=1, colour=0, rows=1), "at most 8 to 1"),
     "1,500,000 x 64": (lambda: png(1_500_000, 64, bits=1, colour=0), "at most 8 to 1"),
     "DICOM of 8 to 1": (lambda: dicom(np.zeros((65, 600, 3), np.uint8)), "at most 8 to 1"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", TOO_MUCH)
@@ -165,9 +167,7 @@ def test_what_would_take_more_is_refused_by_a_sentence_before_it_is_decoded(kind
 
 
 def test_a_progressive_jpeg_counts_its_coefficients():
-    plain, waiting = (
-        read_header(saved("JPEG", "RGB", 640, 480, progressive=p, subsampling=0)) for p in (0, 1)
-    )
+    plain, waiting = (read_header(saved("JPEG", "RGB", 640, 480, progressive=p, subsampling=0)) for p in (0, 1))
     half = read_header(saved("JPEG", "RGB", 640, 480, progressive=True, subsampling=2))
     needed = [bytes_needed(h, 0, 8, quick=True) for h in (plain, waiting, half)]
     whole = 640 * 480
@@ -207,9 +207,7 @@ def test_a_large_dicom_image_is_brought_down_likewise(monkeypatch):
     pixels = files.smooth(512, 640)
     streams = {
         "plain": dicom(pixels),
-        "JPEG 2000": dicom(
-            pixels, [encode_array(pixels, photometric_interpretation=1)], JPEG2000Lossless
-        ),
+        "JPEG 2000": dicom(pixels, [encode_array(pixels, photometric_interpretation=1)], JPEG2000Lossless),
     }
     means = pixels.reshape(128, 4, 160, 4, 3).mean(axis=(1, 3))
     for kind, data in streams.items():

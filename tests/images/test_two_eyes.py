@@ -74,8 +74,7 @@ def with_label(image):
 
 def with_reflex(image):
     """A bright crescent of stray light on one side, apart from the disc."""
-    cv2.ellipse(image, (image.shape[1] - 30, image.shape[0] // 2), (20, 150), 0, 0, 360,
-                (200, 180, 160), -1)  # fmt: skip
+    cv2.ellipse(image, (image.shape[1] - 30, image.shape[0] // 2), (20, 150), 0, 0, 360, (200, 180, 160), -1)
     return image
 
 

@@ -41,8 +41,7 @@ def entries(people=60, *, seed=0, grades=3, unlabelled=0, findings=True, noise=1
             if person >= people - unlabelled:
                 said = {}
             vector = direction(rng, grade, *(8 + k for k in has), noise=noise)
-            made.append(entry(f"{person}_{eye}.jpg", vector, subject=f"s{person}",
-                              collection="c", eye=eye, **said))  # fmt: skip
+            made.append(entry(f"{person}_{eye}.jpg", vector, subject=f"s{person}", collection="c", eye=eye, **said))
     return made
 
 

@@ -15,14 +15,7 @@ import pytest
 
 from foveola.archive import Archive
 from foveola.errors import ArchiveError
-from foveola.learned import (
-    RELEVANCE,
-    is_current,
-    label_table,
-    learn_archive,
-    load_learned,
-    refresh,
-)
+from foveola.learned import RELEVANCE, is_current, label_table, learn_archive, load_learned, refresh
 from foveola.learned import kept as module
 from foveola.relevance.learn import LEAST_PEOPLE
 from foveola.trust import Seen
@@ -42,9 +35,15 @@ def bits(relevance):
     every += [a for one in (told.even, told.natural) for a in (one.slope, one.shift)]
     curve = told.curve and tuple(getattr(told.curve, f.name) for f in fields(told.curve))
     return (
-        [(a.dtype, a.shape, a.tobytes()) for a in [*every, relevance.fold]], curve, told.people,
-        told.new, relevance.label, relevance.values, relevance.link, relevance.cases,
-    )  # fmt: skip
+        [(a.dtype, a.shape, a.tobytes()) for a in [*every, relevance.fold]],
+        curve,
+        told.people,
+        told.new,
+        relevance.label,
+        relevance.values,
+        relevance.link,
+        relevance.cases,
+    )
 
 
 def same(one, other):
@@ -86,10 +85,16 @@ def test_no_name_of_a_person_or_a_file_is_in_it(tmp_path):
     rng = np.random.default_rng(0)
     cases = entries()
     secret = [
-        entry(f"Zebedaeus_{i}.jpg", direction(rng, i % 3), subject=f"Hieronymus{i}",
-              collection="Wartburg", grade=i % 3, extra={"dme": "no"})
+        entry(
+            f"Zebedaeus_{i}.jpg",
+            direction(rng, i % 3),
+            subject=f"Hieronymus{i}",
+            collection="Wartburg",
+            grade=i % 3,
+            extra={"dme": "no"},
+        )
         for i in range(30)
-    ]  # fmt: skip
+    ]
     with archive_of(tmp_path / "A", cases + secret) as archive:
         learn_archive(archive, ["dme"])
         data = (archive.folder / RELEVANCE).read_bytes()
@@ -277,10 +282,7 @@ def test_a_folder_that_is_gone_is_said(archive):
 def test_a_removed_person_leaves_what_an_archive_without_them_learns(tmp_path, gone):
     """To the last bit: weights, folds, calibration, curve, and the hash of what was learnt from."""
     cases = entries()
-    rare = [
-        replace(e, case=replace(e.case, findings=frozenset("X"))) if e.case.subject == gone else e
-        for e in cases
-    ]
+    rare = [replace(e, case=replace(e.case, findings=frozenset("X"))) if e.case.subject == gone else e for e in cases]
     with archive_of(tmp_path / "A", rare) as archive:
         before = learn_archive(archive, ["dme"])
         archive.remove(subject=gone)
@@ -318,24 +320,19 @@ def test_a_column_s_values_are_its_text(tmp_path):
     rng = np.random.default_rng(0)
     values = [2.0, 2, "2", True, "yes", None, "é"]
     cases = [
-        entry(f"{i}.jpg", direction(rng), extra={} if value is None else {"n": value})
-        for i, value in enumerate(values)
+        entry(f"{i}.jpg", direction(rng), extra={} if value is None else {"n": value}) for i, value in enumerate(values)
     ]
     with archive_of(tmp_path / "A", cases) as archive, archive.state() as state:
         table = label_table(state, "n")
         recorded = [
-            table.values[row.argmax()] if known else None
-            for row, known in zip(table.members, table.known, strict=True)
+            table.values[row.argmax()] if known else None for row, known in zip(table.members, table.known, strict=True)
         ]
     assert recorded == ["2.0", "2", "2", "1", "yes", None, "é"]
 
 
 def test_a_column_with_odd_values_is_learnt(tmp_path):
     odd = {0: "0", 1: "a;b \"'\n", 2: "\u202eé" * 20}
-    cases = [
-        replace(e, case=replace(e.case, extra={"grade of DR, %": odd[e.case.grade]}))
-        for e in entries()
-    ]
+    cases = [replace(e, case=replace(e.case, extra={"grade of DR, %": odd[e.case.grade]})) for e in entries()]
     with archive_of(tmp_path / "A", cases) as archive:
         made = learn_archive(archive, ["grade of DR, %"])
         assert set(made.labels["grade of DR, %"].values) == set(odd.values())

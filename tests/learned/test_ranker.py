@@ -95,9 +95,7 @@ def test_targets_and_codes_are_those_of_the_labels(ranker, archive):
             continue
         at = relevance.values.index(str(case.grade))
         assert made.codes[i] == at
-        said = relevance.shares(
-            relevance.logits(archive.vectors()[1][i : i + 1], relevance.fold[i : i + 1])
-        )[0]
+        said = relevance.shares(relevance.logits(archive.vectors()[1][i : i + 1], relevance.fold[i : i + 1]))[0]
         expected = (1 - OWN) * said
         expected[at] += OWN
         near = sum(NEIGHBOUR * expected[j] for j in range(3) if abs(j - at) == 1)
@@ -176,9 +174,9 @@ def test_the_planted_leak_would_be_seen(tmp_path):
         own = direction(rng)
         grade = person % 2
         cases += [
-            entry(f"{person}{eye}", own + np.float32(0.001) * direction(rng), subject=f"{person}",
-                  grade=grade) for eye in "lr"
-        ]  # fmt: skip
+            entry(f"{person}{eye}", own + np.float32(0.001) * direction(rng), subject=f"{person}", grade=grade)
+            for eye in "lr"
+        ]
     cases = [replace(e, descriptor=e.descriptor / np.linalg.norm(e.descriptor)) for e in cases]
     with archive_of(tmp_path / "A", cases) as archive:
         learn_archive(archive)
@@ -201,8 +199,13 @@ def test_cases_that_came_and_went_are_answered_for(ranker, archive):
     asked(ranker, archive)
     rng = np.random.default_rng(5)
     archive.remove(subject="s3")
-    archive.add([entry("new1", direction(rng, 0), grade=0), entry("new2", direction(rng, 1)),
-                 entry("new3", direction(rng, 1), grade=4)])  # fmt: skip
+    archive.add(
+        [
+            entry("new1", direction(rng, 0), grade=0),
+            entry("new2", direction(rng, 1)),
+            entry("new3", direction(rng, 1), grade=4),
+        ]
+    )
     made = asked(ranker, archive)
     _, relevance = ranker.choose(None, None)
     ids, matrix = archive.vectors()
@@ -227,9 +230,7 @@ def test_an_emptied_archive_is_answered_for(ranker, archive):
     assert made.targets.shape == (0, 3)
     assert suggestion(ranker, archive) is not None
     order, relevance = ranker.choose(None, None)
-    found = archive.search(
-        NEW, 3, asked=lambda state: ranker.asked(state, relevance, order, NEW, None, NOBODY)
-    )
+    found = archive.search(NEW, 3, asked=lambda state: ranker.asked(state, relevance, order, NEW, None, NOBODY))
     assert (found.ids.tolist(), found.nearest) == ([], None)
 
 
@@ -337,10 +338,14 @@ def test_a_suggestion_says_how_many_of_100(ranker, archive):
 def test_of_too_few_cases_to_say_how_surely_nothing_is_suggested(tmp_path):
     few = [e for e in entries(8, grades=1, findings=False) if e.case.eye == "left"]
     few += [
-        replace(e, case=replace(e.case, image="x" + e.case.image, path="x" + e.case.path,
-                                subject="x" + e.case.subject, grade=3))
+        replace(
+            e,
+            case=replace(
+                e.case, image="x" + e.case.image, path="x" + e.case.path, subject="x" + e.case.subject, grade=3
+            ),
+        )
         for e in few
-    ]  # fmt: skip
+    ]
     assert len(few) >= 2 * LEAST_PEOPLE
     with archive_of(tmp_path / "A", few) as archive:
         learn_archive(archive)

@@ -107,9 +107,7 @@ def test_wrong_settings_are_refused(settings):
 def _rank(rank, folder, out):
     """One of two ranks: half of each batch, with a learnt projection under DDP."""
     torch.set_num_threads(1)
-    torch.distributed.init_process_group(
-        "gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2
-    )
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
     projection = torch.nn.Linear(4, 3, bias=False, dtype=torch.float64)
     torch.nn.init.eye_(projection.weight)
     model = torch.nn.parallel.DistributedDataParallel(projection)

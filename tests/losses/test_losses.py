@@ -40,8 +40,7 @@ def on_circle(*degrees):
 
 # methods.md 5.1: the author's fine triplet loss
 HALVES = torch.tensor(
-    [[1, 0, 0.8, 0.2], [0.9, 0.1, 0.5, 0.5], [0, 1, 0.1, 0.9], [0.2, 0.8, 0.6, 0.4]],
-    dtype=torch.float64,
+    [[1, 0, 0.8, 0.2], [0.9, 0.1, 0.5, 0.5], [0, 1, 0.1, 0.9], [0.2, 0.8, 0.6, 0.4]], dtype=torch.float64
 )
 GRADES = torch.tensor([0, 0, 1, 1])
 # methods.md 5.2 and 5.3: AdaTriplet and AutoMargin
@@ -114,8 +113,7 @@ def test_ada_triplet_matches_a_loop_in_value_and_gradient(name, mining):
     agree(
         lambda x: ada_triplet_loss(x, labels, margin=0.3, beta=0.05, weight=0.7, mining=mining),
         lambda x: (
-            slow.triplet_loss(x, labels, margin=0.3, mining=mining)
-            + 0.7 * slow.negative_hinge(x, labels, beta=0.05)
+            slow.triplet_loss(x, labels, margin=0.3, mining=mining) + 0.7 * slow.negative_hinge(x, labels, beta=0.05)
         ),
         e,
     )
@@ -173,11 +171,7 @@ def test_all_triplets_in_a_list_are_the_triplets_of_the_labels(name, loss):
 def test_listed_triplets_point_at_references(loss):
     e, labels = BATCHES["grades"]
     ref, ref_labels = REFERENCES
-    agree(
-        lambda x: loss(x, None, listed(labels, ref_labels), ref),
-        lambda x: loss(x, labels, None, ref, ref_labels),
-        e,
-    )
+    agree(lambda x: loss(x, None, listed(labels, ref_labels), ref), lambda x: loss(x, labels, None, ref, ref_labels), e)
 
 
 def test_a_listed_triplet_at_the_margin_is_no_term():
@@ -231,18 +225,14 @@ def test_all_triplets_have_the_value_of_pytorch_metric_learning(name):
 
 def test_a_miners_triplets_and_pairs_are_taken_as_they_are():
     e, labels = BATCHES["grades"]
-    mined = miners.TripletMarginMiner(
-        margin=0.2, type_of_triplets="semihard", distance=CosineSimilarity()
-    )(e, labels)
+    mined = miners.TripletMarginMiner(margin=0.2, type_of_triplets="semihard", distance=CosineSimilarity())(e, labels)
     theirs = TripletMarginLoss(margin=0.2, distance=CosineSimilarity())
     expected = theirs(e, labels, mined).item()
     assert triplet_loss(e, None, mined, margin=0.2).item() == pytest.approx(expected)
     by_label = triplet_loss(e, labels, margin=0.2, mining="semihard").item()
     assert by_label == pytest.approx(expected)
     pairs = miners.BatchEasyHardMiner(distance=CosineSimilarity())(e, labels)  # a, p, a, n
-    assert triplet_loss(e, None, pairs, margin=0.2).item() == pytest.approx(
-        theirs(e, labels, pairs).item()
-    )
+    assert triplet_loss(e, None, pairs, margin=0.2).item() == pytest.approx(theirs(e, labels, pairs).item())
 
 
 def test_each_anchor_of_a_miners_pairs_keeps_its_own():
@@ -314,9 +304,7 @@ def test_fine_triplet_takes_every_pair_with_references_and_those_of_a_miner_as_t
     assert fine_triplet_loss(few, None, pairs).item() == pytest.approx(expected.item())
 
 
-@pytest.mark.parametrize(("loss", "symmetric"), [
-    (fine_triplet_loss, False), (fine_triplet_hinge_loss, True),
-])  # fmt: skip
+@pytest.mark.parametrize(("loss", "symmetric"), [(fine_triplet_loss, False), (fine_triplet_hinge_loss, True)])
 def test_a_detached_degree_is_a_constant(loss, symmetric, monkeypatch):
     e, labels = BATCHES["subjects"]
     value, gradient = value_and_gradient(lambda x: loss(x, labels, detach_degree=True), e)
@@ -346,9 +334,8 @@ def test_ada_triplet_by_hand():
     # cos 30 - cos 60 + .25, a hard triplet. Two negative pairs: cos 90 < .1, cos 30 above it.
     cos30 = math.cos(math.pi / 6)
     loss = ada_triplet_loss(
-        on_circle(0, 60, 90), torch.tensor([7, 7, 8]), margin=0.25, beta=0.1, weight=2.0,
-        mining="all",
-    )  # fmt: skip
+        on_circle(0, 60, 90), torch.tensor([7, 7, 8]), margin=0.25, beta=0.1, weight=2.0, mining="all"
+    )
     assert loss.item() == pytest.approx((cos30 - 0.5 + 0.25) + 2.0 * (cos30 - 0.1))
 
 
@@ -376,15 +363,7 @@ def test_semihard_mining_leaves_a_hard_negative_to_the_second_term():
 
 
 @pytest.mark.parametrize(
-    "loss",
-    [
-        triplet_loss,
-        ada_triplet_loss,
-        fine_triplet_loss,
-        fine_triplet_hinge_loss,
-        sct_loss,
-        wat_loss,
-    ],
+    "loss", [triplet_loss, ada_triplet_loss, fine_triplet_loss, fine_triplet_hinge_loss, sct_loss, wat_loss]
 )
 def test_gradients_are_those_of_the_value(loss):
     e, labels = BATCHES["subjects"][0].clone().requires_grad_(), BATCHES["subjects"][1]
@@ -398,15 +377,7 @@ def test_gradients_are_those_of_the_value(loss):
 
 
 @pytest.mark.parametrize(
-    "loss",
-    [
-        triplet_loss,
-        ada_triplet_loss,
-        fine_triplet_loss,
-        fine_triplet_hinge_loss,
-        sct_loss,
-        wat_loss,
-    ],
+    "loss", [triplet_loss, ada_triplet_loss, fine_triplet_loss, fine_triplet_hinge_loss, sct_loss, wat_loss]
 )
 @pytest.mark.parametrize("labels", [[0, 0, 0], [0, 1, 2]])
 def test_a_batch_with_nothing_to_learn_still_backpropagates(loss, labels):
@@ -507,16 +478,12 @@ def test_half_precision_and_any_length_give_the_value_of_unit_descriptors():
     half = e.to(torch.bfloat16)
     exact = ada_triplet_loss(half.double(), labels).item()
     assert ada_triplet_loss(half, labels).item() == pytest.approx(exact, abs=1e-6)
-    assert ada_triplet_loss(e * 1e6, labels).item() == pytest.approx(
-        ada_triplet_loss(e, labels).item()
-    )
+    assert ada_triplet_loss(e * 1e6, labels).item() == pytest.approx(ada_triplet_loss(e, labels).item())
 
 
 def test_extreme_scales_do_not_overflow():
     e, labels = BATCHES["subjects"]
-    value, gradient = value_and_gradient(
-        lambda x: fine_triplet_loss(x.float(), labels, scale=1e4), e
-    )
+    value, gradient = value_and_gradient(lambda x: fine_triplet_loss(x.float(), labels, scale=1e4), e)
     assert value.isfinite()
     assert gradient.isfinite().all()
 
@@ -600,10 +567,7 @@ def test_wrong_arguments_are_named(call, sentence):
 def test_modules_call_the_functions_with_their_settings():
     e, labels = BATCHES["subjects"]
     for module, expected in (
-        (
-            TripletLoss(margin=0.4, mining="hard"),
-            triplet_loss(e, labels, margin=0.4, mining="hard"),
-        ),
+        (TripletLoss(margin=0.4, mining="hard"), triplet_loss(e, labels, margin=0.4, mining="hard")),
         (FineTripletLoss(scale=2.0), fine_triplet_loss(e, labels, scale=2.0)),
         (FineTripletHingeLoss(weight=2.0), fine_triplet_hinge_loss(e, labels, weight=2.0)),
         (AdaTripletLoss(beta=0.2), ada_triplet_loss(e, labels, beta=0.2)),
@@ -616,9 +580,7 @@ def test_modules_call_the_functions_with_their_settings():
         TripletLoss(marign=0.4)
 
 
-@pytest.mark.parametrize(
-    ("module", "function"), [(TripletLoss(), triplet_loss), (AdaTripletLoss(), ada_triplet_loss)]
-)
+@pytest.mark.parametrize(("module", "function"), [(TripletLoss(), triplet_loss), (AdaTripletLoss(), ada_triplet_loss)])
 def test_modules_hand_on_indices_and_references(module, function):
     e, labels = BATCHES["grades"]
     few = tuple(x[::3] for x in listed(labels))

@@ -110,9 +110,7 @@ def test_findings_are_counted_exactly(entrance):
 def test_auto_margin_and_what_is_watched_are_those_of_float64(mode, entrance):
     dtype, cast, _ = ENTRANCES[entrance]
     given, labels = batch(80, converged=True)
-    criterion = Criterion(
-        LossConfig(name="ada_triplet", auto_margin=True, proxy_weight=0), labels=20, dimension=8
-    )
+    criterion = Criterion(LossConfig(name="ada_triplet", auto_margin=True, proxy_weight=0), labels=20, dimension=8)
     found = []
     for e in (given.to(dtype), given.to(dtype).double()):
         cast_now = e.dtype != torch.float64 and cast is not None

@@ -25,8 +25,9 @@ MODULES = {name: getattr(losses, name)() for name in losses.__all__ if name.ends
 def criterion(name):
     config = LossConfig(
         name="none" if name in ("proxy", "label") else name,
-        proxy_weight=float(name == "proxy"), label_weight=float(name == "label"),
-    )  # fmt: skip
+        proxy_weight=float(name == "proxy"),
+        label_weight=float(name == "label"),
+    )
     made = Criterion(config, labels=4, dimension=8, width=8)
     return lambda e, labels: made(e, labels, None, None, e)[name]
 
@@ -34,10 +35,7 @@ def criterion(name):
 NAMES = [name for name in get_args(LossName) if name != "none"]
 CRITERIA = {f"criterion {name}": criterion(name) for name in [*NAMES, "proxy", "label"]}
 EVERY = FUNCTIONS | MODULES | CRITERIA
-WATCHED = {
-    "AutoMargin": AutoMargin().update,
-    "state": Criterion(LossConfig(), labels=4, dimension=8).state,
-}
+WATCHED = {"AutoMargin": AutoMargin().update, "state": Criterion(LossConfig(), labels=4, dimension=8).state}
 
 
 @pytest.mark.parametrize("kind", [torch.int64, torch.bool, torch.float32])

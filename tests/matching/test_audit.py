@@ -19,9 +19,7 @@ from foveola.matching.worklist import audit_archive, counts, to_json, to_page, t
 
 
 def foveola(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "foveola", *map(str, arguments)], capture_output=True, text=True
-    )
+    return subprocess.run([sys.executable, "-m", "foveola", *map(str, arguments)], capture_output=True, text=True)
 
 
 def make(folder, cases, stand_in):
@@ -59,17 +57,14 @@ def planted(phantoms, stand_in, tmp_path_factory):
         copied(of(people[3]), work / "side.jpg", darker, eye="left"),
     ]
     cases = [
-        replace(c, extra={**c.extra, "split": "test"})
-        if c.subject == people[4] and c.eye == "left" else c
+        replace(c, extra={**c.extra, "split": "test"}) if c.subject == people[4] and c.eye == "left" else c
         for c in cases
-    ]  # fmt: skip
+    ]
     return make(work / "archive", [*cases, *extra], stand_in), people
 
 
 def of_kind(work, kind):
-    return [
-        {Path(work.cases[i].path).name for i in f.cases} for _, f in work.open if f.kind == kind
-    ]
+    return [{Path(work.cases[i].path).name for i in f.cases} for _, f in work.open if f.kind == kind]
 
 
 @pytest.fixture(scope="module")
@@ -133,9 +128,7 @@ def test_what_was_decided_is_not_raised_again(planted, tmp_path):
     again = foveola("audit", archive, "--json", "--no-labels", "--html", html)
     said = json.loads(again.stdout)
     assert one not in {f["key"] for f in said["findings"]}
-    assert [(d["key"], d["verdict"], d["note"]) for d in said["decided"]] == [
-        (one, "right", "twins")
-    ]
+    assert [(d["key"], d["verdict"], d["note"]) for d in said["decided"]] == [(one, "right", "twins")]
     assert html.exists()
     refused = foveola("audit", archive, "--decide", "nonsense", "right")
     assert refused.returncode == 1

@@ -11,20 +11,21 @@ from foveola.matching.labels import _of_steps, _out_of_fold, doubts
 def cases_of(groups, *, subjects=None, collection="c", findings=None):
     return [
         Case(
-            image=str(i), path=f"/{i}", subject=str(i if subjects is None else subjects[i]),
-            grade=grade, collection=collection,
+            image=str(i),
+            path=f"/{i}",
+            subject=str(i if subjects is None else subjects[i]),
+            grade=grade,
+            collection=collection,
             findings=None if findings is None else frozenset(findings[i]),
         )
         for i, grade in enumerate(groups)
-    ]  # fmt: skip
+    ]
 
 
 def clusters(sizes, noise=0.05, seed=0):
     rng = np.random.default_rng(seed)
     centres = np.eye(len(sizes), 6)
-    rows = np.concatenate(
-        [np.repeat(c[None], n, axis=0) for c, n in zip(centres, sizes, strict=True)]
-    )
+    rows = np.concatenate([np.repeat(c[None], n, axis=0) for c, n in zip(centres, sizes, strict=True)])
     return (rows + noise * rng.normal(size=rows.shape)).astype(np.float32)
 
 
@@ -80,9 +81,7 @@ def test_probabilities_are_those_of_scikit_learn_on_other_people():
 
 def test_steps_between_grades_by_hand():
     # more than 0: .7, than 1: .4, than 2: .5 (it can't rise, so grade 2 has nothing)
-    assert _of_steps(np.array([[0.7, 0.4, 0.5]]))[0] == pytest.approx(
-        np.array([0.3, 0.3, 0, 0.5]) / 1.1
-    )
+    assert _of_steps(np.array([[0.7, 0.4, 0.5]]))[0] == pytest.approx(np.array([0.3, 0.3, 0, 0.5]) / 1.1)
 
 
 def test_findings_are_missed_and_doubted():

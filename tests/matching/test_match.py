@@ -26,9 +26,7 @@ from foveola.phantom.rendering import render
 
 
 def foveola(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "foveola", *map(str, arguments)], capture_output=True, text=True
-    )
+    return subprocess.run([sys.executable, "-m", "foveola", *map(str, arguments)], capture_output=True, text=True)
 
 
 @pytest.fixture

@@ -20,10 +20,7 @@ def test_it_is_off_until_it_is_switched_on(tmp_path):
     permission.switch_off(tmp_path)
     with pytest.raises(MatchingError, match="is switched off"):
         permission.permission(tmp_path)
-    assert [use["action"] for use in permission.read_log(tmp_path)] == [
-        "switched on",
-        "switched off",
-    ]
+    assert [use["action"] for use in permission.read_log(tmp_path)] == ["switched on", "switched off"]
 
 
 @pytest.mark.parametrize("purpose", ["", "   ", "x" * 501])
@@ -63,8 +60,10 @@ def test_each_use_is_one_line_and_a_line_cut_short_hides_no_other(tmp_path):
     assert [use["action"] for use in uses] == ["match", permission.UNREADABLE, "match"]
     assert (uses[1]["line"], uses[2]["query"]) == (2, "cd34")
     assert {k: uses[0][k] for k in ("action", "query", "candidates")} == {
-        "action": "match", "query": "ab12", "candidates": 20,
-    }  # fmt: skip
+        "action": "match",
+        "query": "ab12",
+        "candidates": 20,
+    }
     assert uses[0]["time"].endswith("+00:00")
 
 
@@ -104,9 +103,7 @@ def test_the_last_decision_counts_and_open_raises_it_again(tmp_path):
     decide(tmp_path, "ba9876543210", "right")
     with (tmp_path / "audit-decisions.jsonl").open("a") as file:
         file.write('{"key": "0123')
-    assert {k: d.verdict for k, d in decisions(tmp_path).items()} == {
-        "0123456789ab": "wrong", "ba9876543210": "right",
-    }  # fmt: skip
+    assert {k: d.verdict for k, d in decisions(tmp_path).items()} == {"0123456789ab": "wrong", "ba9876543210": "right"}
 
 
 def test_decisions_can_be_taken_back(tmp_path):

@@ -16,9 +16,7 @@ def test_the_posterior_by_hand():
     # 1/8 (7 + 1 + two not looked at) = 10/8 against 1/2
     assert none == pytest.approx(0.5 / (0.5 + 10 / 8))
     # if those two speak against it by a half each: 1/8 (8 + 2 / 2)
-    assert posterior(np.log([7.0, 1.0]), 4, others=math.log(0.5))[1] == pytest.approx(
-        0.5 / (0.5 + 9 / 8)
-    )
+    assert posterior(np.log([7.0, 1.0]), 4, others=math.log(0.5))[1] == pytest.approx(0.5 / (0.5 + 9 / 8))
     chances, none = posterior([], 10, prior=0.3)
     assert len(chances) == 0
     assert none == pytest.approx(0.7)
@@ -30,9 +28,7 @@ def test_a_larger_archive_asks_for_stronger_evidence():
     assert large < 0.1
 
 
-@pytest.mark.parametrize(
-    ("ratios", "gallery", "prior"), [([0.0], 0, 0.5), ([0.0], 1, 0.0), ([0.0, 0.0], 1, 0.5)]
-)
+@pytest.mark.parametrize(("ratios", "gallery", "prior"), [([0.0], 0, 0.5), ([0.0], 1, 0.0), ([0.0, 0.0], 1, 0.5)])
 def test_senseless_numbers_are_refused(ratios, gallery, prior):
     with pytest.raises(ValueError, match="prior is"):
         posterior(ratios, gallery, prior)

@@ -33,11 +33,7 @@ def test_first_visits_are_ranked_and_later_ones_ask():
 
 
 def test_a_subject_has_both_eyes_where_it_is_the_identity():
-    cases = [
-        case("0", visit=0.0),
-        case("1", eye="right", visit=24.0),
-        case("2", eye=None, visit=36.0),
-    ]
+    cases = [case("0", visit=0.0), case("1", eye="right", visit=24.0), case("2", eye=None, visit=36.0)]
     got = part(cases, Protocol(identity="subject"))
     assert (got.queries, got.gallery, got.groups) == ((1, 2), (0,), ("2 y", "3 y"))
     with pytest.raises(FoveolaError, match="none of the 3 photographs was taken after"):
@@ -52,9 +48,7 @@ def test_repeats_without_a_time_ask_and_are_named_so():
 
 
 def test_dates_and_days_of_a_column():
-    cases = [
-        case(str(i), visit=day) for i, day in enumerate(["2020-03-01", "2020-03-06", "2021-03-01"])
-    ]
+    cases = [case(str(i), visit=day) for i, day in enumerate(["2020-03-01", "2020-03-06", "2021-03-01"])]
     got = part(cases, Protocol(unit="days", edges=(7, 30)))
     assert got.groups == ("0 to 7 d", "over 30 d")
     offsets = [case(str(i), offset=day) for i, day in enumerate([-22, -30, -2])]
@@ -87,9 +81,7 @@ def test_a_gap_lies_in_the_part_that_is_told(unit, edges, gap, group):
 
 @pytest.mark.parametrize("value", ["soon", "2020-13-01", float("nan")])
 def test_a_time_that_is_none_is_refused(value):
-    with pytest.raises(
-        FoveolaError, match=r"1: the column 'when' is no time; expected a number of"
-    ):
+    with pytest.raises(FoveolaError, match=r"1: the column 'when' is no time; expected a number of"):
         part([case("0", when=0), case("1", when=value)], Protocol(time="when"))
 
 

@@ -14,25 +14,31 @@ from foveola.matching.risk import risk
 
 
 def foveola(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "foveola", *map(str, arguments)], capture_output=True, text=True
-    )
+    return subprocess.run([sys.executable, "-m", "foveola", *map(str, arguments)], capture_output=True, text=True)
 
 
 def archive_of(folder, rows, people, visits=None):
     rows = np.asarray(rows, np.float32)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     with Archive.create(folder, encoder="e", fingerprint="f" * 32, dimension=rows.shape[1]) as made:
-        made.add([
-            Entry(
-                case=Case(
-                    image=f"{i}.jpg", path=f"/{i}.jpg", subject=subject, eye=eye,
-                    visit=None if visits is None else visits[i],
-                ),
-                descriptor=row, digest=bytes([i // 256, i % 256] * 8), size=1, mtime_ns=1,
-            )
-            for i, (row, (subject, eye)) in enumerate(zip(rows, people, strict=True))
-        ])  # fmt: skip
+        made.add(
+            [
+                Entry(
+                    case=Case(
+                        image=f"{i}.jpg",
+                        path=f"/{i}.jpg",
+                        subject=subject,
+                        eye=eye,
+                        visit=None if visits is None else visits[i],
+                    ),
+                    descriptor=row,
+                    digest=bytes([i // 256, i % 256] * 8),
+                    size=1,
+                    mtime_ns=1,
+                )
+                for i, (row, (subject, eye)) in enumerate(zip(rows, people, strict=True))
+            ]
+        )
     return folder
 
 
@@ -93,8 +99,7 @@ def test_the_commands_print_tables_and_json(telling):
     found = json.loads(foveola("identify", telling, "--json", "--bootstrap", 20).stdout)
     assert found["queries"] == 40
     assert found["metrics"]["rank-1"]["by_time"] == {"1 y": 1.0}
-    text = foveola("identify", telling, "--identity", "subject", "--gallery", "others",
-                   "--bootstrap", 0).stdout  # fmt: skip
+    text = foveola("identify", telling, "--identity", "subject", "--gallery", "others", "--bootstrap", 0).stdout
     assert "each against all others" in text
     wrong = foveola("identify", telling, "--edge", 30, "--edge", 7)
     assert wrong.returncode == 2

@@ -70,13 +70,17 @@ def test_mirror_attention_follows_its_equations(aggregate, shared):
     y_h, y_v = block(original, left_right, up_down)
     for i in range(2):
         expected_h = mirror_by_loops(
-            block, original[i], left_right[i], block.key, block.value_left_right,
-            block.out_left_right, aggregate,
-        )  # fmt: skip
+            block, original[i], left_right[i], block.key, block.value_left_right, block.out_left_right, aggregate
+        )
         expected_v = mirror_by_loops(
-            block, original[i], up_down[i], block.key if shared else block.key_up_down,
-            block.value_up_down, block.out_up_down, aggregate,
-        )  # fmt: skip
+            block,
+            original[i],
+            up_down[i],
+            block.key if shared else block.key_up_down,
+            block.value_up_down,
+            block.out_up_down,
+            aggregate,
+        )
         torch.testing.assert_close(y_h[i], expected_h, atol=1e-4, rtol=1e-4)
         torch.testing.assert_close(y_v[i], expected_v, atol=1e-4, rtol=1e-4)
 

@@ -9,14 +9,7 @@ import torch
 
 from foveola.images.decode import decode
 from foveola.images.fundus import Contract, prepare
-from foveola.models.binocular import (
-    FUSIONS,
-    BinocularModel,
-    CrossLook,
-    Fuse,
-    ResidualAttention,
-    trunk,
-)
+from foveola.models.binocular import FUSIONS, BinocularModel, CrossLook, Fuse, ResidualAttention, trunk
 from foveola.models.resnet_v2 import ResNet50V2
 
 SMALL = "mobilenetv2_035"
@@ -164,10 +157,13 @@ def test_published_weights_know_what_they_are_given(shared_data):
         if isinstance(module, torch.nn.BatchNorm2d) and name != "input":
             module.register_forward_hook(
                 lambda norm, given, _, name=name: spreads.update(
-                    {name: ((given[0] - norm.running_mean[:, None, None])
-                            / norm.running_var[:, None, None].sqrt()).std().item()}
+                    {
+                        name: ((given[0] - norm.running_mean[:, None, None]) / norm.running_var[:, None, None].sqrt())
+                        .std()
+                        .item()
+                    }
                 )
-            )  # fmt: skip
+            )
     with torch.inference_mode():
         assert model(images).shape == (4, 1024, 14, 14)
     assert len(spreads) == 3 * 13 + 2
@@ -177,9 +173,7 @@ def test_published_weights_know_what_they_are_given(shared_data):
 def test_timms_last_stage_is_neither_kept_nor_run():
     body = trunk(SMALL)
     whole = timm.create_model(SMALL, num_classes=0)
-    assert sum(p.numel() for p in body.parameters()) < 0.5 * sum(
-        p.numel() for p in whole.parameters()
-    )
+    assert sum(p.numel() for p in body.parameters()) < 0.5 * sum(p.numel() for p in whole.parameters())
     assert body.eval()(torch.zeros(1, 3, 64, 64)).shape == (1, body.channels, 4, 4)
 
 

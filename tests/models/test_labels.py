@@ -23,9 +23,7 @@ def test_the_cosine_by_hand():
     one = part_with([0.9, 0.1], 0.75)(visual, torch.zeros(1, 3))
     two = part_with([0.4, 0.6], 0.75)(other, torch.zeros(1, 3))
     bhattacharyya = math.sqrt(0.9 * 0.4) + math.sqrt(0.1 * 0.6)
-    assert float((one * two).sum().detach()) == pytest.approx(
-        0.25 * 0.6 + 0.75 * bhattacharyya, abs=1e-6
-    )
+    assert float((one * two).sum().detach()) == pytest.approx(0.25 * 0.6 + 0.75 * bhattacharyya, abs=1e-6)
     assert one.norm().item() == pytest.approx(1, abs=1e-6)
 
 

@@ -108,9 +108,7 @@ def test_every_jpeg_says_in_its_comment_that_it_is_no_patient(made):
         data = path.read_bytes()
         assert data[:4] == b"\xff\xd8\xff\xe0"  # JFIF wants its APP0 first
         assert segment in data[:100]
-        assert cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR).shape == (
-            SIZE, SIZE, 3,
-        )  # fmt: skip
+        assert cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR).shape == (SIZE, SIZE, 3)
     assert COMMENT == "Foveola phantom - not a patient"
 
 

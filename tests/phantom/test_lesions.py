@@ -101,8 +101,7 @@ def test_drusen_come_with_age_and_stay():
 
 
 @pytest.mark.parametrize(
-    ("history", "says"),
-    [([], "at least one visit"), ([5], "grades 0 to 4"), ([2, 1], "never falls")],
+    ("history", "says"), [([], "at least one visit"), ([5], "grades 0 to 4"), ([2, 1], "never falls")]
 )
 def test_an_impossible_history_is_refused(history, says, eyes):
     with pytest.raises(ValueError, match=says):

@@ -78,9 +78,7 @@ def test_vessels_of_one_kind_do_not_run_into_each_other(eyes):
 
 
 def test_drusen_follow_the_months_and_not_the_number_of_visits():
-    subject = next(
-        s for s in (make_subject(0, n) for n in range(200)) if 5 < s.drusen_age - s.age < 30
-    )
+    subject = next(s for s in (make_subject(0, n) for n in range(200)) if 5 < s.drusen_age - s.age < 30)
     eye = make_eye(subject, "left")
     soon, late = (render(eye, [0, 0], months=[0, m], size=128) for m in (12, 400))
     assert not soon.masks["drusen"].any()
@@ -140,8 +138,7 @@ def test_every_lesion_that_is_counted_is_in_the_mask(eyes):
             compact = lesion.form in {"MA", "dot", "blot", "preretinal", "drusen"}
             reach = 1.0 if compact else 3 + 1.6 * lesion.radius * phantom.view.scale
             window = phantom.masks[kind][
-                max(0, int(y - reach)) : int(y + reach) + 1,
-                max(0, int(x - reach)) : int(x + reach) + 1,
+                max(0, int(y - reach)) : int(y + reach) + 1, max(0, int(x - reach)) : int(x + reach) + 1
             ]
             assert window.any(), (lesion.kind, lesion.at)
             kinds.add(lesion.kind)
@@ -162,17 +159,10 @@ def test_lesions_have_their_colours(eyes):
 
 
 def test_an_eye_resembles_itself_at_another_visit_and_no_other_eye(eyes):
-    frames = {
-        (i, v): straightened(render(eye, [1] * v, size=SIZE)) - 0.1
-        for i, eye in enumerate(eyes)
-        for v in (1, 2)
-    }
+    frames = {(i, v): straightened(render(eye, [1] * v, size=SIZE)) - 0.1 for i, eye in enumerate(eyes) for v in (1, 2)}
     likeness = np.array(
         [
-            [
-                np.corrcoef(frames[i, 1].ravel(), frames[j, 2].ravel())[0, 1]
-                for j in range(len(eyes))
-            ]
+            [np.corrcoef(frames[i, 1].ravel(), frames[j, 2].ravel())[0, 1] for j in range(len(eyes))]
             for i in range(len(eyes))
         ]
     )

@@ -60,9 +60,7 @@ def test_inside_a_circle_and_a_whole_frame():
     assert whole.inside(20).all()
 
 
-@pytest.mark.parametrize(
-    "box", [Box(0, 0, 0.1, 0.1), Box(0.9, 0.2, 0.1, 0.1), Box(0.02, 0.5, 0, 0)]
-)
+@pytest.mark.parametrize("box", [Box(0, 0, 0.1, 0.1), Box(0.9, 0.2, 0.1, 0.1), Box(0.02, 0.5, 0, 0)])
 def test_what_lies_beside_the_field_is_refused(box):
     with pytest.raises(RegionError, match="outside the field of view"):
         FIELD.cells(box, 20)
@@ -74,9 +72,21 @@ def test_parsing():
 
 
 @pytest.mark.parametrize(
-    "text", ["", "1", "1,2,3", "a,b", "0.5,0.5,0.6,0.1", "-0.1,0,0.5,0.5", "nan,0,1,1", "0,0,-1,1",
-             "inf,0", "0.1,0.1,0.1,0.1,0.1", "300,200,50,50"]
-)  # fmt: skip
+    "text",
+    [
+        "",
+        "1",
+        "1,2,3",
+        "a,b",
+        "0.5,0.5,0.6,0.1",
+        "-0.1,0,0.5,0.5",
+        "nan,0,1,1",
+        "0,0,-1,1",
+        "inf,0",
+        "0.1,0.1,0.1,0.1,0.1",
+        "300,200,50,50",
+    ],
+)
 def test_what_is_no_region_is_refused(text):
     with pytest.raises(RegionError, match=r"expected X,Y|within the picture"):
         Box.parse(text)

@@ -21,8 +21,7 @@ def photograph(kept, tmp_path_factory) -> Path:
 
 def test_search_by_a_region(kept, photograph, tmp_path):
     page = tmp_path / "report.html"
-    done = foveola("search", kept, photograph, "--region", "0.4,0.5,0.1,0.1", "-k", 3, "--json",
-                   "--html", page)  # fmt: skip
+    done = foveola("search", kept, photograph, "--region", "0.4,0.5,0.1,0.1", "-k", 3, "--json", "--html", page)
     said = json.loads(done.stdout)
     assert len(said["hits"]) == 3
     assert said["region"] == pytest.approx([0.4, 0.5, 0.1, 0.1], abs=0.04)
@@ -46,9 +45,7 @@ def test_off_and_on_and_the_way_there(own, photograph):
     assert not is_on(own)
     done = foveola("search", own, photograph, "--region", "0.5,0.5", code=1)
     assert "foveola regions on" in done.stderr
-    assert (
-        "32 photographs are kept (0.4 MB); 32 described now" in foveola("regions", "on", own).stdout
-    )
+    assert "32 photographs are kept (0.4 MB); 32 described now" in foveola("regions", "on", own).stdout
     first = foveola("search", own, photograph, "--region", "0.5,0.5", "-k", 2)
     assert len(first.stdout.splitlines()) == 3
     assert "28 cases compared; same person: 3 left out" in first.stderr

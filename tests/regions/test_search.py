@@ -71,11 +71,10 @@ def test_the_best_box_matches_a_loop():
     scores, at = best_boxes(places, slots, asked.astype(np.float32), (2, 3))
     for score, (y, x), slot in zip(scores, at, slots, strict=True):
         wanted = {
-            (i, j): np.mean([
-                places[slot, i + di, j + dj] @ asked / 127 for di in range(2) for dj in range(3)
-            ])
-            for i in range(4) for j in range(3)
-        }  # fmt: skip
+            (i, j): np.mean([places[slot, i + di, j + dj] @ asked / 127 for di in range(2) for dj in range(3)])
+            for i in range(4)
+            for j in range(3)
+        }
         assert (y, x) == max(wanted, key=wanted.get)
         assert score == pytest.approx(wanted[y, x], abs=2e-6)
 
@@ -145,9 +144,7 @@ def test_it_follows_what_is_removed_and_added(own):
         before = np.fromfile(at, np.int8).reshape(32, -1)
         with Archive.open(own) as archive:
             archive.remove(image=case.path)
-        assert (
-            ask(search, data, same_subject=True).considered == 31
-        )  # at once, whatever the side file holds
+        assert ask(search, data, same_subject=True).considered == 31  # at once, whatever the side file holds
         assert forget_missing(own) == 1
         assert forget_missing(own) == 0
         after = np.fromfile(at, np.int8).reshape(32, -1)

@@ -40,8 +40,7 @@ def add(held, *ids, size=7):
 
 
 def content(held):
-    return {int(s["id"]): held.places[i].tolist() for i, s in enumerate(held.slots)
-            if s["id"] != FREE}  # fmt: skip
+    return {int(s["id"]): held.places[i].tolist() for i, s in enumerate(held.slots) if s["id"] != FREE}
 
 
 def test_what_is_added_is_read_by_another(made, tmp_path):
@@ -119,11 +118,7 @@ def test_what_was_said_to_be_stored_survives_a_kill(tmp_path):
 
 def test_one_process_writes(made, tmp_path):
     other = Store(tmp_path, "print")
-    with (
-        made.writing(),
-        pytest.raises(RegionError, match="another process is writing"),
-        other.writing(),
-    ):
+    with made.writing(), pytest.raises(RegionError, match="another process is writing"), other.writing():
         pass
 
 

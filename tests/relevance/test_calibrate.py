@@ -151,11 +151,7 @@ def test_what_is_common_in_an_archive_is_likelier_by_bayes():
     # Even odds of 1 : 1 where 3 of 4 cases have the first value are odds of 3 : 1.
     labels = LabelTable.of("grade", [{"0"}] * 300 + [{"1"}] * 100)
     natural = as_common(Scaling(np.ones(2), np.zeros(2)), labels)
-    np.testing.assert_allclose(
-        natural.probabilities(np.zeros((1, 2)), "softmax"), [[0.75, 0.25]], atol=0.002
-    )
+    np.testing.assert_allclose(natural.probabilities(np.zeros((1, 2)), "softmax"), [[0.75, 0.25]], atol=0.002)
     found = LabelTable.of("findings", [{"A"}] * 100 + [set()] * 300)
     natural = as_common(Scaling(np.ones(1), np.zeros(1)), found)
-    np.testing.assert_allclose(
-        natural.probabilities(np.zeros((1, 1)), "sigmoid"), [[0.25]], atol=0.002
-    )
+    np.testing.assert_allclose(natural.probabilities(np.zeros((1, 1)), "sigmoid"), [[0.25]], atol=0.002)

@@ -62,11 +62,12 @@ def test_a_planted_leak_is_seen(monkeypatch):
 
     monkeypatch.setattr(crossfit, "learn", leaking)
     monkeypatch.setattr(
-        crossfit, "_gallery",
+        crossfit,
+        "_gallery",
         lambda made, gallery, labels, taught: crossfit._Fold(
             crossfit.targets_of(labels, labels.members), crossfit.codes_in(labels)
         ),
-    )  # fmt: skip
+    )
     learned, _ = macro(evaluate_retrieval(side, ks=(10,), scores=scores_of(side, labels)))
     assert learned > 0.8
 

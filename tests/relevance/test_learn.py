@@ -47,8 +47,7 @@ def bits(made):
     told = made.calibrated
     parts = [each for one in (made.linear, *made.apart) for each in (one.weights, one.bias)]
     parts += [each for one in (told.even, told.natural) for each in (one.slope, one.shift)]
-    curve = None if told.curve is None else tuple(getattr(told.curve, f.name)
-                                                  for f in fields(told.curve))  # fmt: skip
+    curve = None if told.curve is None else tuple(getattr(told.curve, f.name) for f in fields(told.curve))
     return [part.tobytes() for part in parts], made.values, curve, told.people, told.new, made.cases
 
 
@@ -62,8 +61,7 @@ def archives(draw):
     value = st.sampled_from("01234")
     one = st.frozensets(value, min_size=1, max_size=1)
     several = st.frozensets(value, max_size=3)
-    recorded = draw(st.lists(one if label == "grade" else several,
-                             min_size=len(people), max_size=len(people)))  # fmt: skip
+    recorded = draw(st.lists(one if label == "grade" else several, min_size=len(people), max_size=len(people)))
     return LabelTable.of(label, recorded), codes_of(people)
 
 
@@ -142,9 +140,7 @@ def test_of_labels_drawn_by_lot_nothing_is_known_of_a_person_left_out():
 def test_a_leak_would_be_seen(monkeypatch):
     """The same with the fit to everyone in place of that without the person."""
     monkeypatch.setattr(module, "logits_apart", lambda whole, apart, fold, x: whole.logits(x))
-    monkeypatch.setattr(
-        "foveola.relevance.relevance.logits_apart", lambda whole, apart, fold, x: whole.logits(x)
-    )
+    monkeypatch.setattr("foveola.relevance.relevance.logits_apart", lambda whole, apart, fold, x: whole.logits(x))
     assert accuracy(*marked())[0] > 0.9
 
 
@@ -164,9 +160,12 @@ def test_each_fit_apart_is_that_of_an_archive_without_its_fold(make):
         members = table.members.copy()
         members[own] = np.roll(members[own], 1, axis=1)
         begun = fit_linear(
-            x[~own], members[~own], balanced(members[~own], table.link), link=table.link,
+            x[~own],
+            members[~own],
+            balanced(members[~own], table.link),
+            link=table.link,
             penalty=chosen_penalty(x, table, people),
-        )  # fmt: skip
+        )
         assert made.apart[k].logits(x) == pytest.approx(begun.logits(x), abs=0.05)
 
 
@@ -295,8 +294,7 @@ def test_cases_without_a_label_teach_nothing():
     x, table, people = graded(120)
     labelled = np.arange(120) % 3 > 0
     recorded = [
-        {table.values[row.argmax()]} if known else None
-        for row, known in zip(table.members, labelled, strict=True)
+        {table.values[row.argmax()]} if known else None for row, known in zip(table.members, labelled, strict=True)
     ]
     made = learn(x, LabelTable.of("grade", recorded), people)
     assert ((made.fold >= 0) == labelled).all()
@@ -309,9 +307,7 @@ def test_cases_without_a_label_teach_nothing():
 def test_forgetting_a_person_leaves_what_an_archive_without_them_learns(make):
     x, table, people = make(150)
     gone = people == 17
-    recorded = [
-        {v for v, has in zip(table.values, row, strict=True) if has} for row in table.members
-    ]
+    recorded = [{v for v, has in zip(table.values, row, strict=True) if has} for row in table.members]
     for i in np.flatnonzero(gone):
         recorded[i] = {"4"} if table.label == "grade" else {"X"}  # a value of theirs alone
     table = LabelTable.of(table.label, recorded)
@@ -382,8 +378,7 @@ def test_where_all_were_seen_the_prior_answers_with_a_fit_as_wide_and_is_the_cal
     added = Linear(2 * made.linear.weights - base.weights, 2 * made.linear.bias - base.bias)
     widths = [each.logits(x).std(axis=0).mean() for each in (base, added)]
     assert widths[0] == pytest.approx(widths[1], rel=1e-3)
-    alone = fit_linear(x, table.members, balanced(table.members, "softmax"), link="softmax",
-                       penalty=KNOWN)  # fmt: skip
+    alone = fit_linear(x, table.members, balanced(table.members, "softmax"), link="softmax", penalty=KNOWN)
     ratio = added.weights / alone.weights
     assert ratio == pytest.approx(np.full(ratio.shape, ratio.mean()), rel=1e-2)
     assert len(made.apart) == FOLDS

@@ -5,14 +5,7 @@ import pytest
 from scipy.optimize import check_grad
 from sklearn.linear_model import LogisticRegression
 
-from foveola.relevance.linear import (
-    Linear,
-    balanced,
-    fit_linear,
-    objective,
-    sigmoid,
-    softmax,
-)
+from foveola.relevance.linear import Linear, balanced, fit_linear, objective, sigmoid, softmax
 from relevance.made import found, graded
 
 LINKS = ("softmax", "sigmoid")
@@ -55,9 +48,9 @@ def test_the_loss_by_hand():
 def test_the_optimum_is_that_of_scikit_learn_for_one_value_a_case(penalty):
     x, members, weights = problem("softmax")
     made = fit_linear(x, members, weights, link="softmax", penalty=penalty)
-    theirs = LogisticRegression(
-        C=1 / (penalty * len(x)), class_weight="balanced", tol=1e-8, max_iter=10_000
-    ).fit(standardised(x), members.argmax(axis=1))
+    theirs = LogisticRegression(C=1 / (penalty * len(x)), class_weight="balanced", tol=1e-8, max_iter=10_000).fit(
+        standardised(x), members.argmax(axis=1)
+    )
     expected = theirs.predict_proba(standardised(x))
     assert softmax(made.logits(x)) == pytest.approx(expected, abs=2e-3)
     deviation = x.std(axis=0, dtype=float)[:, None]
@@ -69,9 +62,9 @@ def test_the_optimum_is_that_of_scikit_learn_for_each_finding_by_itself(penalty)
     x, members, weights = problem("sigmoid")
     made = fit_linear(x, members, weights, link="sigmoid", penalty=penalty)
     for k in range(members.shape[1]):
-        theirs = LogisticRegression(
-            C=1 / (penalty * len(x)), class_weight="balanced", tol=1e-8, max_iter=10_000
-        ).fit(standardised(x), members[:, k])
+        theirs = LogisticRegression(C=1 / (penalty * len(x)), class_weight="balanced", tol=1e-8, max_iter=10_000).fit(
+            standardised(x), members[:, k]
+        )
         expected = theirs.predict_proba(standardised(x))[:, 1]
         assert sigmoid(made.logits(x))[:, k] == pytest.approx(expected, abs=2e-3)
 
@@ -81,9 +74,7 @@ def test_each_finding_has_its_own_penalty():
     penalties = np.array([10.0, 0.1, 0.01])
     together = fit_linear(x, members, weights, link="sigmoid", penalty=penalties)
     for k, penalty in enumerate(penalties):
-        alone = fit_linear(
-            x, members[:, [k]], weights[:, [k]], link="sigmoid", penalty=float(penalty)
-        )
+        alone = fit_linear(x, members[:, [k]], weights[:, [k]], link="sigmoid", penalty=float(penalty))
         assert together.logits(x)[:, k] == pytest.approx(alone.logits(x)[:, 0], abs=0.02)
 
 
@@ -93,9 +84,7 @@ def test_under_a_strong_penalty_the_prior_is_taken_as_it_is():
     true = Linear(rng.normal(size=(8, 3)).astype(np.float32), np.zeros(3, np.float32))
     drawn = softmax(true.logits(x)).cumsum(axis=1) > rng.random((len(x), 1))
     members = np.eye(3, dtype=bool)[drawn.argmax(axis=1)]
-    made = fit_linear(
-        x, members, np.ones(len(x)), link="softmax", penalty=1e6, prior=true.logits(x)
-    )
+    made = fit_linear(x, members, np.ones(len(x)), link="softmax", penalty=1e6, prior=true.logits(x))
     assert made.weights == pytest.approx(0, abs=1e-3)
     assert made.bias == pytest.approx(np.full(3, made.bias.mean()), abs=0.15)
     assert made.scale == pytest.approx(1, abs=0.1)
@@ -112,9 +101,7 @@ def test_a_prior_that_is_wrong_is_overruled():
 @pytest.mark.parametrize("link", LINKS)
 def test_two_fits_are_equal_to_the_last_bit(link):
     x, members, weights = problem(link)
-    first, second = (
-        fit_linear(x.copy(), members, weights, link=link, penalty=0.1) for _ in range(2)
-    )
+    first, second = (fit_linear(x.copy(), members, weights, link=link, penalty=0.1) for _ in range(2))
     assert first.weights.tobytes() == second.weights.tobytes()
     assert first.bias.tobytes() == second.bias.tobytes()
 
@@ -134,10 +121,7 @@ def test_the_order_of_values_and_of_cases_does_not_matter(link):
 def test_every_case_twice_is_the_same_problem(link):
     x, members, weights = problem(link)
     once = fit_linear(x, members, weights, link=link, penalty=0.1)
-    twice = fit_linear(
-        np.repeat(x, 2, 0), np.repeat(members, 2, 0), np.repeat(weights, 2, 0),
-        link=link, penalty=0.1,
-    )  # fmt: skip
+    twice = fit_linear(np.repeat(x, 2, 0), np.repeat(members, 2, 0), np.repeat(weights, 2, 0), link=link, penalty=0.1)
     assert twice.logits(x) == pytest.approx(once.logits(x), abs=0.02)
 
 

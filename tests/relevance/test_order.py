@@ -32,9 +32,7 @@ def grades(*recorded):
 
 
 def probabilities(rows, values):
-    return arrays(float, (rows, values), elements=st.floats(1e-6, 1)).map(
-        lambda p: p / p.sum(axis=1, keepdims=True)
-    )
+    return arrays(float, (rows, values), elements=st.floats(1e-6, 1)).map(lambda p: p / p.sum(axis=1, keepdims=True))
 
 
 # What is wanted
@@ -78,9 +76,7 @@ def test_a_query_without_a_finding_asks_for_cases_without_one(finding_first):
 
 
 def test_neighbours_by_hand():
-    assert neighbours(("0", "1", "3")).tolist() == [
-        [1, NEIGHBOUR, 0], [NEIGHBOUR, 1, 0], [0, 0, 1]
-    ]  # fmt: skip
+    assert neighbours(("0", "1", "3")).tolist() == [[1, NEIGHBOUR, 0], [NEIGHBOUR, 1, 0], [0, 0, 1]]
     assert neighbours(("0", "4")).tolist() == np.eye(2).tolist()
 
 
@@ -112,8 +108,7 @@ def test_targets_of_findings_by_hand():
     said[3] = 1
     targets = targets_of(table, said, own=1.0)
     half = 0.5**0.5
-    assert targets == pytest.approx(np.array([[1, 0, 0], [half, half, 0], [0, 0, 1],
-                                              [half, half, 0]]))  # fmt: skip
+    assert targets == pytest.approx(np.array([[1, 0, 0], [half, half, 0], [0, 0, 1], [half, half, 0]]))
 
 
 @given(arrays(float, (1, 4), elements=st.floats(0, 1)))
@@ -123,8 +118,7 @@ def test_a_likely_set_of_findings_is_at_most_what_is_expected_of_the_sets_it_may
     for number in range(16):
         has = np.array([number >> k & 1 for k in range(4)], bool)
         chance = np.prod(np.where(has, p[0], 1 - p[0]))
-        expected += chance * (np.append(has, False) / np.sqrt(has.sum()) if has.any()
-                              else np.eye(5)[4])  # fmt: skip
+        expected += chance * (np.append(has, False) / np.sqrt(has.sum()) if has.any() else np.eye(5)[4])
     (made,) = shared(p)
     assert (made <= expected + 1e-12).all()
     assert made == pytest.approx(expected, abs=0.1)
@@ -190,9 +184,7 @@ def test_codes_are_the_recorded_values():
 
 def test_rivals_are_the_values_that_cases_have():
     def rivals(*codes):
-        asked = Asked(
-            np.ones(3) / 3, np.zeros((len(codes), 3), np.float32), np.array(codes, int), 0.9
-        )
+        asked = Asked(np.ones(3) / 3, np.zeros((len(codes), 3), np.float32), np.array(codes, int), 0.9)
         return asked.rivals().tolist()
 
     assert rivals(0, 2, -1, 2) == [0, 2]
@@ -237,9 +229,7 @@ def test_it_is_the_formula_of_a_slow_loop():
         cosines, agreements = rng.random(n), rng.random(n)
         score = scores_of(cosines, agreements, 0.6).astype(float)
         order = np.lexsort((np.arange(n), -score))
-        cosines, agreements, codes, score = (
-            each[order] for each in (cosines, agreements, codes, score)
-        )
+        cosines, agreements, codes, score = (each[order] for each in (cosines, agreements, codes, score))
         expected = slow_spread(score, agreements, codes, 0.6, 9)
         assert spread(cosines, agreements, codes, 0.6, 9).tolist() == expected
 
@@ -287,6 +277,4 @@ def test_a_value_told_to_be_nearly_as_likely_is_wanted_nearly_as_much():
     assert wanted[1] / wanted[0] == pytest.approx(NEARLY)
     assert wanted.sum() == pytest.approx(1)
     sure = np.array([[4.0, 0.1]])  # natural odds of 87 to 13
-    np.testing.assert_allclose(
-        wanted_of(told, sure, "softmax"), even.probabilities(sure, "softmax")
-    )
+    np.testing.assert_allclose(wanted_of(told, sure, "softmax"), even.probabilities(sure, "softmax"))

@@ -55,9 +55,7 @@ def test_small_values_get_a_larger_scale(evaluation):
     drawn = chart(low)
     assert float(drawn.ticks[-1][1]) < 1
     for bar in drawn.bars:
-        assert heights(drawn, bar)[0] == pytest.approx(
-            low.metrics["mAP@10"].value.per_label[bar.name], abs=1e-4
-        )
+        assert heights(drawn, bar)[0] == pytest.approx(low.metrics["mAP@10"].value.per_label[bar.name], abs=1e-4)
     assert chart(evaluation, "mHR@5").ticks[-1][1] == "1"
 
 

@@ -32,9 +32,15 @@ def plain(text):
 def test_by_hand():
     found = blocks(CARD)
     assert [(b.kind, b.level) for b in found] == [
-        ("heading", 1), ("paragraph", 0), ("heading", 2), ("list", 0), ("table", 0),
-        ("paragraph", 0), ("code", 0), ("paragraph", 0),
-    ]  # fmt: skip
+        ("heading", 1),
+        ("paragraph", 0),
+        ("heading", 2),
+        ("list", 0),
+        ("table", 0),
+        ("paragraph", 0),
+        ("code", 0),
+        ("paragraph", 0),
+    ]
     assert found[0].lines[0] == (Piece("text", "Name of "), Piece("code", "it"))
     assert plain(found[1].lines[0]) == "A line that goes on, strong, docs."
     assert [plain(item) for item in found[3].lines] == ["one goes on", "two"]

@@ -21,14 +21,18 @@ def a_case(image="a.jpg", **known):
 
 
 def a_search(query=None, cases=(), **known):
-    hits = [
-        SimpleNamespace(rank=i + 1, similarity=0.9 - 0.2 * i, case=c, trust=None)
-        for i, c in enumerate(cases)
-    ]
+    hits = [SimpleNamespace(rank=i + 1, similarity=0.9 - 0.2 * i, case=c, trust=None) for i, c in enumerate(cases)]
     plain = {
-        "excluded_same_subject": 0, "considered": 100, "where": None, "encoder": "enc",
-        "gradability": 1.0, "trust": None, "order": "looks", "label": None, "recorded": None,
-    }  # fmt: skip
+        "excluded_same_subject": 0,
+        "considered": 100,
+        "where": None,
+        "encoder": "enc",
+        "gradability": 1.0,
+        "trust": None,
+        "order": "looks",
+        "label": None,
+        "recorded": None,
+    }
     return SimpleNamespace(query=query or a_case("q.jpg"), hits=hits, **(plain | known))
 
 
@@ -83,14 +87,7 @@ def test_hits_come_in_order_with_what_is_known_of_them():
     first, second, third = (words.index(name) for name in ("one.jpg", "two.jpg", "three.jpg"))
     assert first < second < third
     one, two, three = words[:first], words[first:second], words[second:third]
-    for found in (
-        "1 0.900",
-        "2 moderate NPDR",
-        "same grade",
-        "diabetes",
-        "hypertension",
-        "Subject s-7",
-    ):
+    for found in ("1 0.900", "2 moderate NPDR", "same grade", "diabetes", "hypertension", "Subject s-7"):
         assert found in one
     assert "Visit first visit" in one
     for found in ("2 0.700", "4 PDR", "findings not recorded", "Eye right", "Visit month 12"):
@@ -106,12 +103,9 @@ def test_two_unlabelled_images_do_not_share_a_grade():
 
 def test_the_search_says_what_was_compared_and_what_was_left_out():
     search = a_search(
-        a_case("q.jpg", subject="s-1"), [a_case()],
-        considered=4268, excluded_same_subject=3, where="eye = 'left'",
-    )  # fmt: skip
-    words = page_of(
-        search, encoder_card={"name": "fovea-1", "fingerprint": "0123456789abcdef"}
-    ).words()
+        a_case("q.jpg", subject="s-1"), [a_case()], considered=4268, excluded_same_subject=3, where="eye = 'left'"
+    )
+    words = page_of(search, encoder_card={"name": "fovea-1", "fingerprint": "0123456789abcdef"}).words()
     for found in (
         "4,268 cases",
         "Same person 3 left out, with what is so alike that it may be",
@@ -120,12 +114,7 @@ def test_the_search_says_what_was_compared_and_what_was_left_out():
     ):
         assert found in words
     plain = page_of(a_search(None, [a_case()], considered=1)).words()
-    for found in (
-        "1 case ",
-        "Same person not known whose photograph this is",
-        "Filter none",
-        "Encoder enc",
-    ):
+    for found in ("1 case ", "Same person not known whose photograph this is", "Filter none", "Encoder enc"):
         assert found in plain
 
 
@@ -141,9 +130,12 @@ def suggested(*values, label="grade", sufficient=True, looks=None):
     several = label == "findings"
     return QueryTrust(
         suggestion=Suggestion(label, shares, several, 300, True) if shares else None,
-        nearest=0.5, threshold=0.3, false_reject=0.01, sufficient=sufficient,
+        nearest=0.5,
+        threshold=0.3,
+        false_reject=0.01,
+        sufficient=sufficient,
         looks=looks or Looks(0.5, foreign=False),
-    )  # fmt: skip
+    )
 
 
 def learned(trust, grades=(2, 3), **more):
@@ -220,9 +212,7 @@ def test_a_picture_that_cannot_be_shown_is_said_to_be_missing(nothing):
 
 
 def test_every_picture_has_a_text_in_its_place():
-    page = page_of(
-        a_search(None, [a_case(eye="left", grade=1), a_case("b.jpg", extra={"phantom": 1})])
-    )
+    page = page_of(a_search(None, [a_case(eye="left", grade=1), a_case("b.jpg", extra={"phantom": 1})]))
     assert [tag["alt"] for tag in page.all("img")] == [
         "Query: fundus photograph, eye not recorded, no grade",
         "Hit 1: fundus photograph, left eye, grade 1, mild NPDR",
@@ -234,9 +224,7 @@ EVIL = '<script>alert("x")</script>'
 
 
 def test_nothing_of_a_manifest_becomes_markup(evaluation):
-    case = a_case(
-        EVIL, subject=EVIL, visit=EVIL, findings=frozenset({EVIL}), extra={"age": EVIL, "sex": EVIL}
-    )
+    case = a_case(EVIL, subject=EVIL, visit=EVIL, findings=frozenset({EVIL}), extra={"age": EVIL, "sex": EVIL})
     search = a_search(case, [case], where=EVIL, encoder=EVIL)
     card = {EVIL: EVIL, "name": EVIL, "fingerprint": EVIL}
     for text in (
@@ -254,9 +242,7 @@ def test_nothing_of_a_manifest_becomes_markup(evaluation):
 def test_pages_ask_nothing_of_a_network_and_run_nothing(evaluation):
     text = demo_page([a_search(None, [a_case()])], evaluation, images=lambda c: JPEG)
     page = Page(text)
-    assert {name for name, _ in page.tags}.isdisjoint(
-        {"script", "link", "iframe", "object", "base"}
-    )
+    assert {name for name, _ in page.tags}.isdisjoint({"script", "link", "iframe", "object", "base"})
     for _, attributes in page.tags:
         assert not [name for name in attributes if name.startswith("on")]
         for name in ("src", "href", "xlink:href", "srcset", "action"):
@@ -316,10 +302,7 @@ def test_the_evaluation_has_values_intervals_and_chance(evaluation):
 def test_the_demonstration_numbers_its_searches_and_ends_with_the_evaluation(evaluation):
     searches = [a_search(a_case(f"q{i}.jpg"), [a_case()]) for i in range(3)]
     words = Page(demo_page(searches, evaluation, images=lambda c: JPEG)).words()
-    places = [
-        words.index(w)
-        for w in ("Search 1 of 3", "q0.jpg", "Search 2 of 3", "q2.jpg", "How good the")
-    ]
+    places = [words.index(w) for w in ("Search 1 of 3", "q0.jpg", "Search 2 of 3", "q2.jpg", "How good the")]
     assert places == sorted(places)
     alone = Page(demo_page(searches, images=lambda c: JPEG)).words()
     assert "How good the" not in alone

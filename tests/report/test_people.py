@@ -18,17 +18,30 @@ def eye(name, **known):
 def hit(rank, pairs, **cases):
     grades = [case.grade for case in cases.values() if case.grade is not None]
     return PersonHit(
-        rank=rank, similarity=0.8, pairs=tuple(EyePair(*pair) for pair in pairs), cases=cases,
-        ids=dict.fromkeys(cases, 1), grade=max(grades, default=None), findings=frozenset("DG"),
-    )  # fmt: skip
+        rank=rank,
+        similarity=0.8,
+        pairs=tuple(EyePair(*pair) for pair in pairs),
+        cases=cases,
+        ids=dict.fromkeys(cases, 1),
+        grade=max(grades, default=None),
+        findings=frozenset("DG"),
+    )
 
 
 def result(query, *hits):
     return PersonResult(
-        query=query, in_archive=(), hits=hits, excluded_same_subject=2, considered=1234,
-        unassigned=5, where="grade >= 2", encoder="enc", fingerprint="f" * 32, milliseconds=1.0,
+        query=query,
+        in_archive=(),
+        hits=hits,
+        excluded_same_subject=2,
+        considered=1234,
+        unassigned=5,
+        where="grade >= 2",
+        encoder="enc",
+        fingerprint="f" * 32,
+        milliseconds=1.0,
         gradability=dict.fromkeys(query, 1.0),
-    )  # fmt: skip
+    )
 
 
 def words(page):

@@ -8,11 +8,16 @@ from foveola.report import among, reading_page
 
 JPEG = b"\xff\xd8\xff\xe0 not a whole picture, but it starts like one"
 SAID = SimpleNamespace(
-    labels=("N", "D"), probabilities=(0.4, 0.306),
+    labels=("N", "D"),
+    probabilities=(0.4, 0.306),
     eyes={"left": SimpleNamespace(probabilities=(0.9, 0.1))},
-    thresholds=(0.5, 0.25), found=("D",), warnings=("look <closely>",),
-    reader="made-reader", fingerprint="f" * 32, refused={},
-)  # fmt: skip
+    thresholds=(0.5, 0.25),
+    found=("D",),
+    warnings=("look <closely>",),
+    reader="made-reader",
+    fingerprint="f" * 32,
+    refused={},
+)
 
 
 def words(page):
@@ -21,11 +26,7 @@ def words(page):
 
 
 def page_of(**changed):
-    given = {
-        "reading": SAID,
-        "pictures": {"left": JPEG},
-        "evidence": {"D": {"left": JPEG}},
-    } | changed
+    given = {"reading": SAID, "pictures": {"left": JPEG}, "evidence": {"D": {"left": JPEG}}} | changed
     return reading_page(**given)
 
 
@@ -62,8 +63,7 @@ def test_an_eye_that_was_refused_says_why():
 
 
 def test_findings_of_similar_people_are_counted():
-    hits = [SimpleNamespace(findings=found) for found in
-            (frozenset("D"), frozenset("DG"), None, frozenset())]  # fmt: skip
+    hits = [SimpleNamespace(findings=found) for found in (frozenset("D"), frozenset("DG"), None, frozenset())]
     said = among(SimpleNamespace(hits=hits))
     assert said == "Of the 3 whose findings are known: diabetes 2, glaucoma 1."
     assert among(SimpleNamespace(hits=[SimpleNamespace(findings=None)])) == ""

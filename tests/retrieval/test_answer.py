@@ -85,9 +85,7 @@ def test_scores_of_the_other_orders_by_hand(retriever):
         result = retriever.answer(query(), 12, by=order)
         _, relevance = retriever._ranker.choose(order, "grade")
         with retriever.archive.state() as state:
-            asked = retriever._ranker.asked(
-                state, relevance, order, NEW, None, query().case.identity
-            )
+            asked = retriever._ranker.asked(state, relevance, order, NEW, None, query().case.identity)
         for hit in result.hits:
             row = ids.tolist().index(hit.id)
             cosine = float(matrix[row].astype(float) @ NEW)
@@ -110,18 +108,14 @@ def test_learned_finds_more_of_the_right_grade_than_looks(retriever):
 
 @pytest.mark.parametrize("by", [None, *ORDERS])
 @pytest.mark.parametrize("looks", [FOREIGN, POOR])
-def test_a_picture_that_cannot_be_compared_is_answered_by_looks_without_a_word(
-    retriever, looks, by
-):
+def test_a_picture_that_cannot_be_compared_is_answered_by_looks_without_a_word(retriever, looks, by):
     result = retriever.answer(query(looks=looks), 12, by=by)
     assert result.order == "looks"
     assert result.trust.suggestion is None
     assert not result.trust.sufficient
     assert [hit.score for hit in result.hits] == [hit.similarity for hit in result.hits]
     for hit in result.hits:
-        assert hit.trust is None or (hit.trust.same, hit.trust.other, hit.trust.agreement) == (
-            None, None, None
-        )  # fmt: skip
+        assert hit.trust is None or (hit.trust.same, hit.trust.other, hit.trust.agreement) == (None, None, None)
 
 
 @pytest.mark.parametrize("where", [None, "grade = 1"])
@@ -166,9 +160,7 @@ def test_a_query_of_the_archive_is_told_by_those_who_did_not_see_it(retriever):
     asked = in_archive(retriever, 9)
     other_file = asked._replace(id=None, case=replace(asked.case, path="/new.jpg"))
     stranger = query(asked.descriptor)
-    own, person, nobody = (
-        retriever.answer(each, 12).trust.suggestion for each in (asked, other_file, stranger)
-    )
+    own, person, nobody = (retriever.answer(each, 12).trust.suggestion for each in (asked, other_file, stranger))
     assert own == person
     assert own != nobody
 

@@ -18,13 +18,14 @@ from skips import needs
 
 CHROMIUM = programs.find("chromium")
 ARGUMENTS = [
-    "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
-NEEDED = [
-    needs("chromium"),
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
 ]
+NEEDED = [needs("chromium"), pytest.mark.filterwarnings("ignore::ResourceWarning")]
 SHOTS = os.environ.get("FOVEOLA_SHOTS")  # a folder for pictures of the pages, to look at
 DROP = """async (bytes) => {
     const held = new DataTransfer();

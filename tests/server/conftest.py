@@ -28,9 +28,7 @@ def served(phantoms, tmp_path_factory) -> Path:
         shutil.copy(case.path, images / name)
         table.loc[row, "image"] = f"{images.name}/{name}"
     table.to_csv(folder / "labels.csv", index=False)
-    add_missing(
-        folder / "archive", list(Manifest.read(folder / "labels.csv", collection="p").cases())
-    )
+    add_missing(folder / "archive", list(Manifest.read(folder / "labels.csv", collection="p").cases()))
     return folder / "archive"
 
 
@@ -74,9 +72,7 @@ def browser():
     """Chromium, closed with the file of tests: its loop would stand in the way of others'."""
     playwright = pytest.importorskip("playwright.sync_api")
     with playwright.sync_playwright() as driver:
-        opened = driver.chromium.launch(
-            executable_path=CHROMIUM, args=ARGUMENTS, chromium_sandbox=False
-        )
+        opened = driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS, chromium_sandbox=False)
         yield opened
         opened.close()
 

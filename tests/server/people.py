@@ -20,10 +20,11 @@ def with_accounts(archive: Path, *, roles=ROLES) -> None:
 def log_in(client: TestClient, name: str, password: str = PASSWORD) -> str:
     """Log in as a browser does; returns the token that forms have to bring."""
     answer = client.post(
-        "/login", data={"name": name, "password": password},
+        "/login",
+        data={"name": name, "password": password},
         headers={"Origin": str(client.base_url), "Sec-Fetch-Site": "same-origin"},
         follow_redirects=False,
-    )  # fmt: skip
+    )
     assert answer.status_code == 303, answer.text
     (token,) = re.findall(r'<meta name="csrf" content="([0-9a-f]{64})">', client.get("/").text)
     return token

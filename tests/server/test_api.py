@@ -47,8 +47,7 @@ def test_pictures(client):
 
 
 @pytest.mark.parametrize(
-    ("fields", "status"),
-    [({"k": 0}, 422), ({"k": "many"}, 422), ({"where": "grade >"}, 422), ({"eye": "both"}, 422)],
+    ("fields", "status"), [({"k": 0}, 422), ({"k": "many"}, 422), ({"where": "grade >"}, 422), ({"eye": "both"}, 422)]
 )
 def test_what_cannot_be_asked_is_said_in_one_sentence(client, photographs, fields, status):
     answer = ask(client, photographs[0], **fields)

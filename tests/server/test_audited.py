@@ -20,20 +20,40 @@ from server.people import log_in, with_accounts
 # By hand, and not from the code: what shows no case of the archive. A route that is not here has to
 # write a line each time that it is asked by somebody who saw nothing before.
 NOTHING = {
-    "* /static", "GET /login", "POST /login", "POST /logout",
-    "GET /", "GET /card", "GET /overview", "GET /match", "GET /study", "POST /study",
-    "GET /api/openapi.json", "GET /api/v1/archive", "GET /api/v1/metrics",
-    "GET /api/v1/health", "GET /api/v1/ready",
-    "GET /api/v1/jobs", "GET /api/v1/jobs/{id}", "DELETE /api/v1/jobs/{id}",
+    "* /static",
+    "GET /login",
+    "POST /login",
+    "POST /logout",
+    "GET /",
+    "GET /card",
+    "GET /overview",
+    "GET /match",
+    "GET /study",
+    "POST /study",
+    "GET /api/openapi.json",
+    "GET /api/v1/archive",
+    "GET /api/v1/metrics",
+    "GET /api/v1/health",
+    "GET /api/v1/ready",
+    "GET /api/v1/jobs",
+    "GET /api/v1/jobs/{id}",
+    "DELETE /api/v1/jobs/{id}",
     # the photographs that somebody sent, and what a reader says of these
-    "POST /queries", "POST /people", "POST /people/{token}/swap", "POST /match",
-    "GET /eyes/{token}", "POST /eyes/{token}",  # which of the two is which
-    "GET /queries/{token}/picture", "GET /queries/{token}/thumbnail",
-    "GET /queries/{token}/region", "GET /queries/{token}/reading",
+    "POST /queries",
+    "POST /people",
+    "POST /people/{token}/swap",
+    "POST /match",
+    "GET /eyes/{token}",
+    "POST /eyes/{token}",  # which of the two is which
+    "GET /queries/{token}/picture",
+    "GET /queries/{token}/thumbnail",
+    "GET /queries/{token}/region",
+    "GET /queries/{token}/reading",
     "GET /queries/{token}/reading/evidence/{label}/{eye}",
-    "GET /people/{token}/evidence/{label}/{eye}", "GET /match/{token}/thumbnail",
+    "GET /people/{token}/evidence/{label}/{eye}",
+    "GET /match/{token}/thumbnail",
     "POST /study/readers/{reader}/{place}",  # leads on to the next pair
-}  # fmt: skip
+}
 SHOWING = sorted({f"{method} {path}" for method, path in DOORS} - NOTHING)
 LAST = "DELETE /api/v1/cases/{id}"  # as case 5 is gone then
 KEY = f"{0:012x}"
@@ -51,8 +71,14 @@ def archive(served, tmp_path_factory):
         for id_, case in opened.cases():
             eyes.setdefault((case.subject, case.eye), []).append(id_)
         pair = next(ids[:2] for ids in eyes.values() if len(ids) > 1)
-        finding = {"key": KEY, "kind": "two splits", "ids": pair, "score": 0.9, "said": "One.",
-                   "evidence": {"features that agree": 50}}  # fmt: skip
+        finding = {
+            "key": KEY,
+            "kind": "two splits",
+            "ids": pair,
+            "score": 0.9,
+            "said": "One.",
+            "evidence": {"features that agree": 50},
+        }
         values = {"time": "2030-01-01T00:00:00+00:00", "checked": {}, "findings": [finding]}
         new_study(opened, folder.parent / "S", queries=1, shown=2)
     (folder / kept.FILE).write_text(json.dumps(values), encoding="utf-8")
@@ -76,10 +102,7 @@ def places(member, photographs, eyes):
         files = [("photograph", ("x.png", path.read_bytes(), "image/png")) for path in paths]
         return member.post(address, files=files, data=fields).headers["location"]
 
-    turned = cv2.warpAffine(
-        cv2.imread(str(photographs[4])),
-        cv2.getRotationMatrix2D((128, 128), 5, 1.05), (256, 256),
-    )  # fmt: skip
+    turned = cv2.warpAffine(cv2.imread(str(photographs[4])), cv2.getRotationMatrix2D((128, 128), 5, 1.05), (256, 256))
     with pytest.MonkeyPatch.context() as patch:
         # so that it is asked which eye is which
         patch.setattr("foveola.server.services.reading.SURE", 2)
@@ -94,8 +117,17 @@ def places(member, photographs, eyes):
     }
 
 
-VALUES = {"id_": "5", "id": "5", "side": "query", "label": "D", "eye": "left", "rank": "1",
-          "key": KEY, "reader": "R1", "place": "1"}  # fmt: skip
+VALUES = {
+    "id_": "5",
+    "id": "5",
+    "side": "query",
+    "label": "D",
+    "eye": "left",
+    "rank": "1",
+    "key": KEY,
+    "reader": "R1",
+    "place": "1",
+}
 
 
 def request(member, places, photographs, eyes, route):
@@ -108,24 +140,25 @@ def request(member, places, photographs, eyes, route):
         address = address.replace("{" + name + "}", value)
     own = {"photograph": ("x.png", photographs[7].read_bytes(), "image/png")}
     new = {"photograph": ("x.png", eyes[0].read_bytes(), "image/png")}
-    params, sent = {}, {
-        "POST /api/v1/search": {"files": own},
-        "POST /api/v1/search/region": {"files": own, "data": {"region": "0.5,0.5"}},
-        "POST /api/v1/read": {"files": {"left": own["photograph"]}},
-        "POST /api/v1/match": {"files": own},
-        "POST /api/v1/cases": {"files": new},
-        "POST /api/v1/jobs": {"json": {"kind": "settle"}},
-        "POST /audit/{key}": {"data": {"verdict": "right"}},
-    }.get(route, {})  # fmt: skip
+    params, sent = (
+        {},
+        {
+            "POST /api/v1/search": {"files": own},
+            "POST /api/v1/search/region": {"files": own, "data": {"region": "0.5,0.5"}},
+            "POST /api/v1/read": {"files": {"left": own["photograph"]}},
+            "POST /api/v1/match": {"files": own},
+            "POST /api/v1/cases": {"files": new},
+            "POST /api/v1/jobs": {"json": {"kind": "settle"}},
+            "POST /audit/{key}": {"data": {"verdict": "right"}},
+        }.get(route, {}),
+    )
     if path.endswith("/region/hits"):
         params = {"region": "0.5,0.5"}
     return member.request(method, address, params=params, **sent)
 
 
 @pytest.mark.parametrize("route", [*(route for route in SHOWING if route != LAST), LAST])
-def test_who_sees_a_case_is_in_the_log(
-    member, archive, places, photographs, eyes, route
-):  # fmt: skip
+def test_who_sees_a_case_is_in_the_log(member, archive, places, photographs, eyes, route):
     member.app.state.keeper._covered.clear()
     before = len(list(read(archive)))
     answer = request(member, places, photographs, eyes, route)
@@ -140,9 +173,7 @@ def test_who_sees_a_case_is_in_the_log(
 
 
 @pytest.mark.parametrize("route", sorted(NOTHING - {"POST /login", "POST /logout", "* /static"}))
-def test_what_is_said_to_show_nothing_links_to_no_case(
-    member, places, photographs, eyes, route
-):  # fmt: skip
+def test_what_is_said_to_show_nothing_links_to_no_case(member, places, photographs, eyes, route):
     if route.startswith("GET"):
         answer = request(member, places, photographs, eyes, route)
         assert not re.search(r'href="/cases/\d', answer.text)
@@ -151,9 +182,16 @@ def test_what_is_said_to_show_nothing_links_to_no_case(
 
 @pytest.mark.parametrize("number", ["+17", "%2B17", "17.0", "%2017", "17%20", "017", "1_7", "１７"])
 @pytest.mark.parametrize(
-    "address", ["/cases/{}", "/cases/{}/picture", "/cases/{}/thumbnail", "/api/v1/cases/{}",
-                "/api/v1/cases/{}/picture", "/api/v1/cases/{}/thumbnail"],
-)  # fmt: skip
+    "address",
+    [
+        "/cases/{}",
+        "/cases/{}/picture",
+        "/cases/{}/thumbnail",
+        "/api/v1/cases/{}",
+        "/api/v1/cases/{}/picture",
+        "/api/v1/cases/{}/thumbnail",
+    ],
+)
 def test_a_case_has_one_address(member, address, number):
     assert member.get(address.format(number)).status_code in (404, 422)
 
@@ -180,6 +218,4 @@ def test_the_map_of_all_cases_is_in_the_log_and_covers_no_picture(member, archiv
     lines = list(read(archive))[before:]
     with Archive.open(archive, read_only=True) as opened:
         everybody = tuple(opened.vectors()[0].tolist())
-    assert [(line.action, line.cases) for line in lines] == [
-        ("overview", everybody), ("thumbnail", (6,)),
-    ]  # fmt: skip
+    assert [(line.action, line.cases) for line in lines] == [("overview", everybody), ("thumbnail", (6,))]

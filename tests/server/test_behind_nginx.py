@@ -17,9 +17,7 @@ from skips import needs
 
 NAME = "archive.clinic.example"
 CONF = Path(__file__).parents[2] / "deploy" / "nginx.conf"
-pytestmark = [
-    needs("nginx", "openssl"),
-]
+pytestmark = [needs("nginx", "openssl")]
 
 
 def free():
@@ -33,10 +31,24 @@ def written(folder, behind, plain, secure):
     """The project's file with other ports and a certificate, within a whole configuration."""
     subject = ["-subj", f"/CN={NAME}", "-addext", f"subjectAltName=DNS:{NAME}"]
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *subject,
-         "-keyout", folder / "key", "-out", folder / "certificate"],
-        check=True, capture_output=True,
-    )  # fmt: skip
+        [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-days",
+            "2",
+            *subject,
+            "-keyout",
+            folder / "key",
+            "-out",
+            folder / "certificate",
+        ],
+        check=True,
+        capture_output=True,
+    )
     text = re.sub(r".*listen \[::\].*\n", "", CONF.read_text())
     for old, new in [
         ("listen 80;", f"listen 127.0.0.1:{plain};"),
@@ -70,9 +82,11 @@ def proxied(served, tmp_path_factory):
             until(lambda: answers(secure))
             origin = f"https://{NAME}:{secure}"
             with httpx.Client(
-                base_url=f"https://127.0.0.1:{secure}", verify=False, timeout=60,
+                base_url=f"https://127.0.0.1:{secure}",
+                verify=False,
+                timeout=60,
                 headers={"Host": f"{NAME}:{secure}", "Origin": origin},
-            ) as client:  # fmt: skip
+            ) as client:
                 yield client, folder
             nginx.terminate()
 

@@ -101,11 +101,7 @@ def test_the_archive_knows_its_own_eyes(client, photographs, served):
     with Retriever.open(served) as retriever:
         cases = dict(retriever.archive.cases())
     one = next(c for c in cases.values() if c.eye == "left")
-    two = next(
-        c
-        for c in cases.values()
-        if c.eye == "right" and (c.subject, c.visit) == (one.subject, one.visit)
-    )
+    two = next(c for c in cases.values() if c.eye == "right" and (c.subject, c.visit) == (one.subject, one.visit))
     text = client.get(sent(client, [two.path, one.path])).text
     assert "were told from the pictures" not in text
     wrong = sent(client, [two.path, one.path], eye="left")

@@ -32,14 +32,16 @@ def folder(served, tmp_path_factory):
 def write_findings(archive):
     """As an audit would; test_identity.py runs a real one."""
     found = [
-        {"key": f"{n:012x}", "kind": kind, "ids": ids, "score": 0.9, "said": said,
-         "evidence": {"probability": 0.9}}
-        for n, (kind, ids, said) in enumerate([
-            ("wrong side", [1], "It is filed as left, and looks like a right eye."),
-            ("two splits", [2, 3], "One subject lies in the splits test and train."),
-            ("label", [4, 5, 6], "2 is doubtful."),
-        ], 1)
-    ]  # fmt: skip
+        {"key": f"{n:012x}", "kind": kind, "ids": ids, "score": 0.9, "said": said, "evidence": {"probability": 0.9}}
+        for n, (kind, ids, said) in enumerate(
+            [
+                ("wrong side", [1], "It is filed as left, and looks like a right eye."),
+                ("two splits", [2, 3], "One subject lies in the splits test and train."),
+                ("label", [4, 5, 6], "2 is doubtful."),
+            ],
+            1,
+        )
+    ]
     told = {"time": "2030-01-01T00:00:00+00:00", "checked": {"photographs": 32}, "findings": found}
     (archive / kept.FILE).write_text(json.dumps(told), encoding="utf-8")
 
@@ -191,9 +193,19 @@ def test_no_page_is_wider_than_the_screen(browser, address, eyes, width):
     page.get_by_role("button", name="Find similar cases").click()
     page.wait_for_selector(".hit")
     pair = page.url
-    for where in (address, pair, f"{pair}?show=reading", f"{pair}?show=left", f"{address}/overview",
-                  f"{address}/card", f"{address}/audit", f"{address}/match", f"{address}/study",
-                  f"{address}/study/readers/R7", f"{address}/cases/1"):  # fmt: skip
+    for where in (
+        address,
+        pair,
+        f"{pair}?show=reading",
+        f"{pair}?show=left",
+        f"{address}/overview",
+        f"{address}/card",
+        f"{address}/audit",
+        f"{address}/match",
+        f"{address}/study",
+        f"{address}/study/readers/R7",
+        f"{address}/cases/1",
+    ):
         page.goto(where)
         assert page.evaluate("document.documentElement.scrollWidth") <= width, where
     context.close()

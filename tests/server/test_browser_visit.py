@@ -36,8 +36,7 @@ def address(archive):
 
 
 def shown(tab):
-    return [int(link.get_attribute("href").rpartition("/")[2])
-            for link in tab.query_selector_all("a.shot")]  # fmt: skip
+    return [int(link.get_attribute("href").rpartition("/")[2]) for link in tab.query_selector_all("a.shot")]
 
 
 def saved(tab, name):

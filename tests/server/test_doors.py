@@ -374,11 +374,18 @@ def test_every_form_of_every_template_brings_the_token():
 @pytest.mark.parametrize(
     ("host", "status"),
     [
-        ("127.0.0.1:8321", 200), ("localhost", 200), ("[::1]:8321", 200), ("LOCALHOST:1", 200),
-        ("archive.clinic.example", 200), ("evil.example", 421), ("127.0.0.1.evil.example", 421),
-        ("localhost:80:evil", 421), ("", 421), ("evil.example:8321", 421),
+        ("127.0.0.1:8321", 200),
+        ("localhost", 200),
+        ("[::1]:8321", 200),
+        ("LOCALHOST:1", 200),
+        ("archive.clinic.example", 200),
+        ("evil.example", 421),
+        ("127.0.0.1.evil.example", 421),
+        ("localhost:80:evil", 421),
+        ("", 421),
+        ("evil.example:8321", 421),
     ],
-)  # fmt: skip
+)
 def test_it_answers_to_its_own_names_only(served, host, status):
     names = ("127.0.0.1", "localhost", "::1", "archive.clinic.example")
     app = create_app(served, settings=Settings(host_names=names))
@@ -401,10 +408,13 @@ def test_an_account_is_counted_wherever_it_comes_from(closed, tokens):
     client = TestClient(app, client=("127.0.0.1", 5))
     said = [
         client.get(
-            "/api/v1/archive",
-            headers={"Authorization": f"Bearer {tokens[role]}", "X-Forwarded-For": address},
+            "/api/v1/archive", headers={"Authorization": f"Bearer {tokens[role]}", "X-Forwarded-For": address}
         ).status_code
-        for role, address in [("viewer", "192.0.2.1"), ("viewer", "192.0.2.2"),
-                              ("viewer", "192.0.2.3"), ("curator", "192.0.2.1")]
-    ]  # fmt: skip
+        for role, address in [
+            ("viewer", "192.0.2.1"),
+            ("viewer", "192.0.2.2"),
+            ("viewer", "192.0.2.3"),
+            ("curator", "192.0.2.1"),
+        ]
+    ]
     assert said == [200, 200, 429, 200]

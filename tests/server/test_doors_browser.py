@@ -46,11 +46,7 @@ def test_wrong_then_right_then_a_search_then_out_for_good(tab, address, archive,
     dropped(tab, photographs[1])
     tab.get_by_role("button", name="Find similar cases").click()
     tab.wait_for_selector(".hit")
-    until(
-        lambda: all(
-            i.evaluate("i => i.naturalWidth") for i in tab.query_selector_all(".shot img")[:4]
-        )
-    )
+    until(lambda: all(i.evaluate("i => i.naturalWidth") for i in tab.query_selector_all(".shot img")[:4]))
     shoot(tab, "hits")
     tab.get_by_role("checkbox", name="2 moderate NPDR").check()  # by htmx
     until(lambda: len(tab.query_selector_all(".hit")) not in (0, 12))

@@ -43,9 +43,7 @@ def test_the_table_has_the_hits_of_the_page(client, token, found):
     assert answer.headers["content-disposition"] == 'attachment; filename="similar-cases.csv"'
     rows = table(answer.text)
     assert [int(row["id"]) for row in rows] == [hit.id for hit in found.hits]
-    assert [float(row["similarity"]) for row in rows] == pytest.approx(
-        [hit.similarity for hit in found.hits], abs=1e-6
-    )
+    assert [float(row["similarity"]) for row in rows] == pytest.approx([hit.similarity for hit in found.hits], abs=1e-6)
     assert [int(row["grade"]) for row in rows] == [hit.case.grade for hit in found.hits]
 
 
@@ -77,9 +75,7 @@ def test_both_eyes_have_a_page(client, served, eyes):
     (address,) = re.findall(r'href="(/people/[^"]+/report[^"]*)"', page)
     text = client.get(address.replace("&amp;", "&")).text
     plain = re.sub(r'src="data:[^"]*"', "", text)
-    assert set(re.findall(r"cases/(\d+)/thumbnail", page)) == set(
-        re.findall(r">Case (\d+)<", plain)
-    )
+    assert set(re.findall(r"cases/(\d+)/thumbnail", page)) == set(re.findall(r">Case (\d+)<", plain))
     assert MARK not in plain
     assert not [s for s in subjects(served) if s and re.search(rf"\b{re.escape(s)}\b", plain)]
 
@@ -104,9 +100,7 @@ def test_a_reading_is_taken_along(client, served, eyes):
 
 def test_a_reading_of_one_eye_is_taken_along(client, eyes):
     token = send(client, eyes[0], eye="right")
-    (address,) = re.findall(
-        r'href="(/queries/[^"]+/reading/report)"', client.get(f"/queries/{token}/reading").text
-    )
+    (address,) = re.findall(r'href="(/queries/[^"]+/reading/report)"', client.get(f"/queries/{token}/reading").text)
     plain = re.sub(r'src="data:[^"]*"', "", client.get(address).text)
     assert "only the right eye was given" in plain
     assert "left eye: no photograph" in plain
@@ -126,11 +120,22 @@ def test_a_reading_is_taken_along_without_people(client, eyes, monkeypatch):
 
 
 HIT = Hit(
-    rank=1, similarity=0.98765432, score=0.5, id=7,
-    case=Case(image="Mustermann.jpg", path="/Mustermann.jpg", subject="0815", eye="left",
-              visit="1951-03-04", grade=2, findings=frozenset(), extra={"outcome": "=1+1"}),
+    rank=1,
+    similarity=0.98765432,
+    score=0.5,
+    id=7,
+    case=Case(
+        image="Mustermann.jpg",
+        path="/Mustermann.jpg",
+        subject="0815",
+        eye="left",
+        visit="1951-03-04",
+        grade=2,
+        findings=frozenset(),
+        extra={"outcome": "=1+1"},
+    ),
     trust=HitTrust("grade", 0.5, None, Share(0.25, 0.125, 0.5), True),
-)  # fmt: skip
+)
 
 
 def test_a_row_by_hand(found):
@@ -138,21 +143,29 @@ def test_a_row_by_hand(found):
     (row,) = table(hits_csv(result))
     assert tuple(row) == COLUMNS
     assert row == {
-        "rank": "1", "id": "7", "similarity": "0.987654", "score": "0.5",
-        "order": "by labels (grade) and looks in equal parts", "grade": "2", "findings": "none",
-        "eye": "left", "visit": "", "age": "", "sex": "", "outcome": "'=1+1", "sufficient": "1",
-        "same": "0.5", "other": "", "agreement": "0.25", "agreement_low": "0.125",
+        "rank": "1",
+        "id": "7",
+        "similarity": "0.987654",
+        "score": "0.5",
+        "order": "by labels (grade) and looks in equal parts",
+        "grade": "2",
+        "findings": "none",
+        "eye": "left",
+        "visit": "",
+        "age": "",
+        "sex": "",
+        "outcome": "'=1+1",
+        "sufficient": "1",
+        "same": "0.5",
+        "other": "",
+        "agreement": "0.25",
+        "agreement_low": "0.125",
         "agreement_high": "0.5",
-    }  # fmt: skip
+    }
 
 
 def test_a_date_is_left_out_and_months_are_not():
     assert anonymous(HIT.case, "Case 7").visit == "left out"
     kept = anonymous(replace(HIT.case, visit=12.0), "Case 7")
-    assert (kept.visit, kept.image, kept.path, kept.subject) == (
-        12.0,
-        "Case 7",
-        "Case 7",
-        "left out",
-    )
+    assert (kept.visit, kept.image, kept.path, kept.subject) == (12.0, "Case 7", "Case 7", "left out")
     assert anonymous(replace(HIT.case, visit=None), "Case 7").visit is None

@@ -35,10 +35,17 @@ def with_cameras(served, tmp_path_factory):
     shutil.copytree(served, folder)
     with Archive.open(folder) as archive:
         known = [
-            replace(case, extra={**case.extra, "camera": ("Topcon", "Canon")[id_ % 2],
-                                 "age": 40 + id_, "outcome": f"outcome {id_ % 3}"})
+            replace(
+                case,
+                extra={
+                    **case.extra,
+                    "camera": ("Topcon", "Canon")[id_ % 2],
+                    "age": 40 + id_,
+                    "outcome": f"outcome {id_ % 3}",
+                },
+            )
             for id_, case in archive.cases()
-        ]  # fmt: skip
+        ]
         assert archive.update_records(known) == len(known)
     return folder
 

@@ -11,9 +11,7 @@ from foveola.server.services.queries import Queries
 TEMPLATES = Path(guard.__file__).with_name("templates")
 
 
-@pytest.mark.parametrize(
-    "address", ["/", "/static/style.css", "/api/v1/health", "/cases/9999", "/api/v1/cases/9999"]
-)
+@pytest.mark.parametrize("address", ["/", "/static/style.css", "/api/v1/health", "/cases/9999", "/api/v1/cases/9999"])
 def test_every_answer_is_fenced(client, address):
     headers = client.get(address).headers
     for name, value in guard.HEADERS.items():
@@ -24,9 +22,15 @@ def test_every_answer_is_fenced(client, address):
 @pytest.mark.parametrize("address", ["/", "/login", "/static/style.css", "/cases/9999"])
 @pytest.mark.parametrize(
     ("scheme", "behind_proxy", "said", "told"),
-    [("https", False, None, True), ("http", False, None, False), ("http", True, "https", True),
-     ("http", True, "http", False), ("http", False, "https", False), ("http", True, None, False)],
-)  # fmt: skip
+    [
+        ("https", False, None, True),
+        ("http", False, None, False),
+        ("http", True, "https", True),
+        ("http", True, "http", False),
+        ("http", False, "https", False),
+        ("http", True, None, False),
+    ],
+)
 def test_who_came_by_tls_comes_by_nothing_else(served, address, scheme, behind_proxy, said, told):
     from fastapi.testclient import TestClient
 

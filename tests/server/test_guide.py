@@ -28,8 +28,7 @@ pytestmark = NEEDED
 GUIDE = Path(__file__).parents[2] / "docs" / "user-guide.md"
 OUTCOMES = ("stable", "laser treatment", "injections")
 LAYERS = "OpenSeadragon.getViewer('left').world.getItemCount()"
-PAGES = ("people", "hits", "reading", "marks", "compare", "case", "overview", "match", "study",
-         "audit")  # fmt: skip
+PAGES = ("people", "hits", "reading", "marks", "compare", "case", "overview", "match", "study", "audit")
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +43,7 @@ def work(served, tmp_path_factory):
         shutil.copytree(served, archive)
     with Archive.open(archive) as opened:
         opened.update_records(
-            replace(case, extra={**case.extra, "outcome": OUTCOMES[id_ % 3]})
-            for id_, case in opened.cases()
+            replace(case, extra={**case.extra, "outcome": OUTCOMES[id_ % 3]}) for id_, case in opened.cases()
         )
     gallery.update(archive, permission.switch_on(archive, "check of a registry's identities"))
     with Archive.open(archive) as opened:

@@ -41,8 +41,7 @@ def allowed(matched):
 
 
 def look(client, data, **fields):
-    return client.post("/match", files={"photograph": (f"{MARK}.png", data, "image/png")},
-                       data=fields)  # fmt: skip
+    return client.post("/match", files={"photograph": (f"{MARK}.png", data, "image/png")}, data=fields)
 
 
 def test_where_matching_is_off_the_pages_say_so_and_nothing_is_done(client, photographs):
@@ -86,9 +85,7 @@ def test_no_match_is_said_plainly(allowed, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["chest", "black", "poor"])
-def test_of_what_shows_no_retina_page_and_rest_say_no_probability(
-    allowed, photographs, tmp_path, name
-):
+def test_of_what_shows_no_retina_page_and_rest_say_no_probability(allowed, photographs, tmp_path, name):
     made = refused.unreadable(refused.read(photographs[4]))[name]
     data = refused.write(tmp_path / f"{name}.png", made).read_bytes()
     files = {"photograph": ("x.png", data, "image/png")}
@@ -149,9 +146,7 @@ def test_decisions_are_kept_and_not_raised_again(allowed, audited):
         key, text = one(allowed)
         assert key not in done
         assert f"{len(done)} of {total} decided" in text
-        answer = allowed.post(
-            f"/audit/{key}", data={"verdict": verdict, "note": f"a {verdict} one"}
-        )
+        answer = allowed.post(f"/audit/{key}", data={"verdict": verdict, "note": f"a {verdict} one"})
         assert answer.status_code == 303
         done[key] = verdict
     assert {k: d.verdict for k, d in decisions(audited).items()} == done

@@ -61,8 +61,7 @@ def test_rest_says_order_score_and_suggestion(client, photograph):
     assert shares == sorted(shares, reverse=True)
     assert sum(shares) == pytest.approx(1)
     assert said["sentences"][0].startswith("Of 100 photographs like this, ")
-    scores = {order: [hit["score"] for hit in asked(client, photograph, by=order)["hits"]]
-              for order in ORDERS}  # fmt: skip
+    scores = {order: [hit["score"] for hit in asked(client, photograph, by=order)["hits"]] for order in ORDERS}
     looks = asked(client, photograph, by="looks", label="findings")
     assert scores["looks"] == [hit["similarity"] for hit in looks["hits"]]
     assert looks["trust"]["suggestion"]["label"] == "findings"
@@ -105,9 +104,7 @@ def test_the_page_begins_with_the_suggestion_and_names_the_order(client, token, 
     words = refused.words(page)
     (sentence, *_) = asked(client, photograph, k=12)["sentences"]
     assert words.index(sentence) < words.index("The nearest case") < words.index("Compare")
-    assert (
-        "Ordered by the archive&#39;s labels (grade), looks second; grade is recorded for" in page
-    )
+    assert "Ordered by the archive&#39;s labels (grade), looks second; grade is recorded for" in page
     assert page.count('<th scope="row">') == page.count('class="range"') > 1
     assert "Grades among" not in page
 
@@ -124,8 +121,7 @@ def test_the_number_beside_a_hit_is_the_cosine_in_every_order(client, token, pho
 def test_an_order_is_kept_in_every_link_and_file(client, token, photograph):
     page = client.get(f"/queries/{token}", params={"by": "both", "label": "findings"}).text
     report, table = (
-        next(link for link in links_of(page) if f"/queries/{token}/{kind}" in link)
-        for kind in ("report", "hits.csv")
+        next(link for link in links_of(page) if f"/queries/{token}/{kind}" in link) for kind in ("report", "hits.csv")
     )
     for link in (report, table):
         assert "by=both" in link
@@ -208,9 +204,7 @@ def test_of_what_cannot_be_compared_nothing_is_suggested(client, photograph, tmp
     refused.silent(" ".join(said["sentences"]), name)
     own = send(client, picture)
     for params in ({}, {"grade": 4}, {"by": "both", "label": "findings"}):
-        page, report = (
-            client.get(f"/queries/{own}{of}", params=params).text for of in ("", "/report")
-        )
+        page, report = (client.get(f"/queries/{own}{of}", params=params).text for of in ("", "/report"))
         assert "No sufficiently similar case" in page
         assert 'class="range"' not in page
         refused.silent(refused.words(page), name)

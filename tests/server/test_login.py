@@ -34,15 +34,10 @@ def attempt(client, name="viewer", password="wrong words altogether", **headers)
 
 def test_a_browser_is_led_to_the_login_and_on_to_where_it_went(visitor):
     asked = visitor.get("/cases/1?x=a%26b", headers={"Accept": "text/html,*/*"})
-    assert (asked.status_code, asked.headers["location"]) == (
-        303,
-        "/login?next=/cases/1%3Fx%3Da%2526b",
-    )
+    assert (asked.status_code, asked.headers["location"]) == (303, "/login?next=/cases/1%3Fx%3Da%2526b")
     form = visitor.get(asked.headers["location"])
     assert 'action="/login?next=/cases/1%3Fx%3Da%2526b"' in form.text
-    answer = visitor.post(
-        asked.headers["location"], data={"name": " VIEWER ", "password": PASSWORD}
-    )
+    answer = visitor.post(asked.headers["location"], data={"name": " VIEWER ", "password": PASSWORD})
     assert answer.headers["location"] == "/cases/1?x=a%26b"
     assert visitor.get(answer.headers["location"]).status_code == 200
     assert visitor.get("/login").status_code == 303
@@ -50,9 +45,17 @@ def test_a_browser_is_led_to_the_login_and_on_to_where_it_went(visitor):
 
 @pytest.mark.parametrize(
     "address",
-    ["//evil.example", "/\\evil.example", "https://evil.example", "evil", "", "/\t/evil.example",
-     "/ok\r\nSet-Cookie: a=b", "/a\\b"],
-)  # fmt: skip
+    [
+        "//evil.example",
+        "/\\evil.example",
+        "https://evil.example",
+        "evil",
+        "",
+        "/\t/evil.example",
+        "/ok\r\nSet-Cookie: a=b",
+        "/a\\b",
+    ],
+)
 def test_nobody_is_led_elsewhere(address):
     assert local(address) == "/"
 
@@ -69,12 +72,8 @@ def test_the_cookie_is_no_business_of_scripts_or_other_sites(visitor):
 
 
 def test_only_a_proxy_on_this_computer_is_believed(archive):
-    for settings, client in [
-        (Settings(behind_proxy=True), ("192.0.2.7", 5)),
-        (Settings(), ("127.0.0.1", 5)),
-    ]:
-        visitor = TestClient(create_app(archive, settings=settings), client=client,
-                             follow_redirects=False)  # fmt: skip
+    for settings, client in [(Settings(behind_proxy=True), ("192.0.2.7", 5)), (Settings(), ("127.0.0.1", 5))]:
+        visitor = TestClient(create_app(archive, settings=settings), client=client, follow_redirects=False)
         answer = attempt(visitor, password=PASSWORD, **{"X-Forwarded-Proto": "https"})
         assert answer.headers["set-cookie"].startswith("foveola=")
 
@@ -93,9 +92,7 @@ def test_guessing_at_an_account_has_to_wait_wherever_it_comes_from(archive, monk
     looked = []
     accounts = app.state.keeper.accounts
     monkeypatch.setattr(accounts, "log_in", lambda name, _: looked.append(name))
-    said = [
-        attempt(visitor, **{"X-Forwarded-For": f"198.51.100.{n}"}).status_code for n in range(8)
-    ]
+    said = [attempt(visitor, **{"X-Forwarded-For": f"198.51.100.{n}"}).status_code for n in range(8)]
     assert said == [401] * 5 + [429] * 3
     assert len(looked) == 5
     answer = attempt(visitor, password=PASSWORD)  # not even the right one
@@ -123,9 +120,11 @@ def test_logging_in_and_out_is_in_the_log_and_what_was_typed_wrongly_is_not(arch
     attempt(visitor, name="my secret password")
     found = [(seen.account, seen.action) for seen in read(archive)]
     assert found[-4:] == [
-        ("curator", "log in"), ("curator", "log out"), ("curator", "log in refused"),
+        ("curator", "log in"),
+        ("curator", "log out"),
+        ("curator", "log in refused"),
         ("", "log in refused"),
-    ]  # fmt: skip
+    ]
     assert "secret" not in (archive / "audit-log.jsonl").read_text()
 
 

@@ -60,9 +60,7 @@ def photographs(cases):
     people = sorted({case.subject for case in cases})
     for number, (case, own) in enumerate(zip(cases, pixels, strict=True)):
         data = made.replace(uid.encode(), f"{uid[:-2]}{number:02d}".encode())
-        data = data.replace(
-            f"{MARK}00".encode(), f"{MARK}{people.index(case.subject):02d}".encode()
-        )
+        data = data.replace(f"{MARK}00".encode(), f"{MARK}{people.index(case.subject):02d}".encode())
         yield data.replace(pixels[0].tobytes(), own.tobytes())
 
 
@@ -70,12 +68,8 @@ def photographs(cases):
 def service(clinic):
     """A client of the running service, logged in, and the file of what the service says."""
     log = clinic / "serve.log"
-    command = [sys.executable, "-u", "-m", "foveola", "serve", str(clinic / "A"), "--port", "0",
-               "--rate", "100000"]  # fmt: skip
-    with (
-        log.open("wb") as out,
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=out, text=True) as process,
-    ):
+    command = [sys.executable, "-u", "-m", "foveola", "serve", str(clinic / "A"), "--port", "0", "--rate", "100000"]
+    with log.open("wb") as out, subprocess.Popen(command, stdout=subprocess.PIPE, stderr=out, text=True) as process:
         try:
             (address,) = re.findall(r"http://127\.0\.0\.1:\d+", process.stdout.readline())
             origin = {"Origin": address, "Sec-Fetch-Site": "same-origin", "Accept": "text/html"}
@@ -140,9 +134,22 @@ def test_nothing_that_is_shown_has_the_mark(clinic, service):
     both = sent(client, "/people", files[1:3], eye="right").headers["location"]
     match = sent(client, "/match", files[4:5]).headers["location"]
     assert client.post("/audit/run").status_code < 400
-    for start in (first, f"{both}?show=people", match, "/", "/audit", "/overview",
-                  "/api/openapi.json", "/api/v1/cases", "/api/v1/cases/1", "/api/v1/metrics",
-                  "/api/v1/jobs", "/api/v1/archive", "/cases/999", "/no/such/page"):  # fmt: skip
+    for start in (
+        first,
+        f"{both}?show=people",
+        match,
+        "/",
+        "/audit",
+        "/overview",
+        "/api/openapi.json",
+        "/api/v1/cases",
+        "/api/v1/cases/1",
+        "/api/v1/metrics",
+        "/api/v1/jobs",
+        "/api/v1/archive",
+        "/cases/999",
+        "/no/such/page",
+    ):
         looked_through(client, start, seen)
     kinds = [kind.partition(";")[0] for kind in seen.values()]
     assert kinds.count("image/jpeg") >= 12

@@ -81,9 +81,7 @@ def test_shares_are_taken_and_given_back():
     assert shares._held == {"d": 6}
 
 
-@pytest.mark.parametrize(
-    "kind", ["application/x-www-form-urlencoded", "multipart/form-data; boundary=b"]
-)
+@pytest.mark.parametrize("kind", ["application/x-www-form-urlencoded", "multipart/form-data; boundary=b"])
 @pytest.mark.parametrize("length", [8_001, 900_000, 61_000_000, 10**18])
 def test_a_log_in_takes_a_few_kilobytes_and_reads_no_more(app, kind, length):
     read = []
@@ -132,16 +130,12 @@ def unfinished(token, size, until, address="/api/v1/search"):
         yield b"x" * size
         await until.wait()
 
-    headers = bearing(token) | {
-        "Content-Length": str(size + 10), "Content-Type": "multipart/form-data; boundary=b",
-    }  # fmt: skip
+    headers = bearing(token) | {"Content-Length": str(size + 10), "Content-Type": "multipart/form-data; boundary=b"}
     return "POST", address, {"content": body(), "headers": headers}
 
 
 @pytest.mark.parametrize("address", ["/api/v1/search", "/queries", "/api/v1/search/region"])
-def test_unfinished_requests_share_one_budget_and_others_are_served(
-    app, tokens, photographs, address
-):  # fmt: skip
+def test_unfinished_requests_share_one_budget_and_others_are_served(app, tokens, photographs, address):
     # 4 MB for all, 2 MB for one: of three with .9 MB each the third is too much
     photograph = {"photograph": photographs[0].read_bytes()}
 
@@ -160,13 +154,9 @@ def test_unfinished_requests_share_one_budget_and_others_are_served(
                 with anyio.fail_after(30):
                     while not said:
                         await anyio.sleep(0.01)
-                other = await by.post(
-                    "/api/v1/search", files=photograph, headers=bearing(tokens["curator"])
-                )
+                other = await by.post("/api/v1/search", files=photograph, headers=bearing(tokens["curator"]))
                 end.set()
-            again = await by.post(
-                "/api/v1/search", files=photograph, headers=bearing(tokens["viewer"])
-            )
+            again = await by.post("/api/v1/search", files=photograph, headers=bearing(tokens["viewer"]))
         return said[0], other, again
 
     refused, other, again = anyio.run(attack)
@@ -189,9 +179,10 @@ def test_behind_a_proxy_the_address_it_names_has_so_many_requests(archive):
 
             async def hold():
                 headers = {
-                    "X-Forwarded-For": "192.0.2.1", "Content-Length": "99",
+                    "X-Forwarded-For": "192.0.2.1",
+                    "Content-Length": "99",
                     "Content-Type": "application/x-www-form-urlencoded",  # else nobody reads it
-                }  # fmt: skip
+                }
                 await by.post("/login", content=slow(), headers=headers)
 
             async with anyio.create_task_group() as group:
@@ -259,11 +250,14 @@ def test_one_address_holds_so_many_connections_and_others_come_in(behind_proxy, 
         last.close()
 
 
-@pytest.mark.parametrize("begin", [
-    b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n",
-    b"GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n",
-    b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 999999999\r\n\r\n",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "begin",
+    [
+        b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 999999999\r\n\r\n",
+    ],
+)
 def test_what_goes_on_after_its_answer_is_cut_off(monkeypatch, begin):
     monkeypatch.setattr(patience, "SECONDS", 0.3)
     with listening(quick, http=Impatient, lifespan="off") as address:

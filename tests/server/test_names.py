@@ -17,9 +17,14 @@ from server.conftest import MARK
 from server.people import with_accounts
 
 OF_ALL = [
-    "image like '%M%'", "path like '/%'", "path is not null", "not image = 'x'",
-    "grade >= 0 and \"image\" like '%M%'", "image in ('a', 'b')", "path between 'a' and 'z'",
-]  # fmt: skip
+    "image like '%M%'",
+    "path like '/%'",
+    "path is not null",
+    "not image = 'x'",
+    "grade >= 0 and \"image\" like '%M%'",
+    "image in ('a', 'b')",
+    "path between 'a' and 'z'",
+]
 OF_MATCHERS = ["subject like '1%'", "subject is null", "eye = 'left' or subject = '1'"]
 
 
@@ -95,8 +100,10 @@ def test_swapped_eyes_are_told_without_their_names(client, served, photographs):
         for _, case in archive.cases():
             eyes.setdefault(case.subject, {})[case.eye] = case.path
     pair = next(of for of in eyes.values() if len(of) == 2)
-    files = {eye: (f"{MARK}.png", Path(pair[other]).read_bytes(), "image/png")
-             for eye, other in (("left", "right"), ("right", "left"))}  # fmt: skip
+    files = {
+        eye: (f"{MARK}.png", Path(pair[other]).read_bytes(), "image/png")
+        for eye, other in (("left", "right"), ("right", "left"))
+    }
     answer = client.post("/api/v1/read", files=files)
     assert answer.status_code == 422
     assert "is case " in answer.text
@@ -106,23 +113,28 @@ def test_swapped_eyes_are_told_without_their_names(client, served, photographs):
 @pytest.mark.parametrize(
     ("said", "told"),
     [
-        ("/data/A has no accounts; make one with: foveola accounts add /data/A NAME",
-         "ARCHIVE has no accounts; make one with: foveola accounts add ARCHIVE NAME"),
-        ("the audit log /data/A/audit-log.jsonl can't be written",
-         "the audit log audit-log.jsonl can't be written"),
+        (
+            "/data/A has no accounts; make one with: foveola accounts add /data/A NAME",
+            "ARCHIVE has no accounts; make one with: foveola accounts add ARCHIVE NAME",
+        ),
+        ("the audit log /data/A/audit-log.jsonl can't be written", "the audit log audit-log.jsonl can't be written"),
         ("/home/Erika Muster/x.png: can't be read", "a file: can't be read"),
-        ("Erika Muster 1950.JPG: there is no such file; check the path",
-         "a file: there is no such file; check the path"),
+        (
+            "Erika Muster 1950.JPG: there is no such file; check the path",
+            "a file: there is no such file; check the path",
+        ),
         ("/import/muster/labels.csv, row 3: no such file", "a file, row 3: no such file"),
         ("unknown column 'x'; This archive has: eye", "unknown column 'x'; This archive has: eye"),
         ("visit: expected months, such as 6", "visit: expected months, such as 6"),
-        ("'foveola regions off /data/A', then 'foveola regions on /data/A'",
-         "'foveola regions off ARCHIVE', then 'foveola regions on ARCHIVE'"),
+        (
+            "'foveola regions off /data/A', then 'foveola regions on /data/A'",
+            "'foveola regions off ARCHIVE', then 'foveola regions on ARCHIVE'",
+        ),
         ("/data/A: /data/A is busy (/data/A)", "ARCHIVE: ARCHIVE is busy (ARCHIVE)"),
         ("the spool /data/A.pacs/spool can't be written", "the spool a file can't be written"),
         ("/data/AB/x.png and /old/data/A/x.png", "a file and a file"),
     ],
-)  # fmt: skip
+)
 def test_a_sentence_for_who_asks_names_no_file(said, told):
     assert nameless(said, Path("/data/A")) == told
 

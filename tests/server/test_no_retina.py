@@ -122,10 +122,15 @@ def test_two_that_seem_exchanged_are_said_to_be(client, eyes, sides):
     assert rest(client, left=left, right=right).json()["warnings"] == []
 
 
-@pytest.mark.parametrize("told", [
-    (("left", 0.97), ("right", 0.9)), (("left", 0.5), ("right", 0.5)),
-    (("left", 0.99), ("left", 0.6)), (("right", 0.8), ("left", 0.8)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "told",
+    [
+        (("left", 0.97), ("right", 0.9)),
+        (("left", 0.5), ("right", 0.5)),
+        (("left", 0.99), ("left", 0.6)),
+        (("right", 0.8), ("left", 0.8)),
+    ],
+)
 def test_a_side_that_is_not_sure_is_asked_for(client, eyes, sides, told):
     sides(*told)
     address = post(client, eyes).headers["location"]
@@ -164,16 +169,23 @@ def test_people_and_hits_are_warned_of_a_photograph_that_may_not_be_graded(clien
     assert any("may be too dark, blurred or hazy" in line for line in said)
 
 
-def test_every_page_says_of_an_unusual_photograph_what_a_search_says(
-    client, eyes, monkeypatch, tmp_path
-):
+def test_every_page_says_of_an_unusual_photograph_what_a_search_says(client, eyes, monkeypatch, tmp_path):
     eyes = [refused.write(tmp_path / f"{eye.stem}.png", refused.read(eye)) for eye in eyes]
     monkeypatch.setattr(Familiarity, "unlike", lambda *_: 0.995)
     words = "is unlike the photographs that the encoder knows"
     one, two = post(client, eyes[:1], eye="right"), post(client, eyes, eye="right")
     one, two = (each.headers["location"] for each in (one, two))
-    shown = [one, f"{one}/report", f"{one}/reading", f"{one}/reading/report", two, f"{two}/report",
-             f"{two}?show=left", f"{two}?show=reading", f"{two}/reading/report"]  # fmt: skip
+    shown = [
+        one,
+        f"{one}/report",
+        f"{one}/reading",
+        f"{one}/reading/report",
+        two,
+        f"{two}/report",
+        f"{two}?show=left",
+        f"{two}?show=reading",
+        f"{two}/reading/report",
+    ]
     for address in shown:
         assert words in client.get(address).text, address
     reading = client.get(f"{two}?show=reading").text
@@ -186,9 +198,7 @@ def test_every_page_says_of_an_unusual_photograph_what_a_search_says(
 
 def test_whose_photograph_it_is_is_said_and_can_be_given(client, served, photographs, tmp_path):
     with Retriever.open(served) as retriever:
-        own = next(
-            case for _, case in retriever.archive.cases() if case.path == str(photographs[0])
-        )
+        own = next(case for _, case in retriever.archive.cases() if case.path == str(photographs[0]))
     new = refused.write(tmp_path / "new.png", refused.read(photographs[0]))  # another file
     unknown, given, another = (
         client.get(answer.headers["location"])
@@ -206,8 +216,7 @@ def test_whose_photograph_it_is_is_said_and_can_be_given(client, served, photogr
     assert 'name="subject"' in start
     assert 'name="collection" value="p"' in start
     data = {"photograph": ("x.png", new.read_bytes(), "image/png")}
-    said = client.post("/api/v1/search", files=data, data={"subject": own.subject,
-                                                           "collection": "p"}).json()  # fmt: skip
+    said = client.post("/api/v1/search", files=data, data={"subject": own.subject, "collection": "p"}).json()
     assert said["excluded_same_subject"] == 4
     for address, words in ((unknown, "not known whose"), (another, "none left out")):
         report = client.get(f"{str(address.url).replace(str(client.base_url), '')}/report").text

@@ -52,11 +52,19 @@ class Served:
             return {"type": "http.request", "body": b"", "more_body": False}
 
         scope = {
-            "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "GET",
-            "scheme": "http", "path": path, "raw_path": path.encode(), "query_string": b"",
-            "root_path": "", "headers": [(b"host", host.encode())], "client": ("127.0.0.1", 5),
+            "type": "http",
+            "asgi": {"version": "3.0"},
+            "http_version": "1.1",
+            "method": "GET",
+            "scheme": "http",
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": b"",
+            "root_path": "",
+            "headers": [(b"host", host.encode())],
+            "client": ("127.0.0.1", 5),
             "server": ("127.0.0.1", 80),
-        }  # fmt: skip
+        }
         await self.app(scope, receive, send)
         body = b"".join(message.get("body", b"") for message in sent)
         return sent[0]["status"], sorted(sent[0]["headers"]), body
@@ -162,9 +170,7 @@ def test_what_ends_before_it_was_made_ends_well():
 
 
 def test_nothing_slow_is_needed_to_say_that_it_lives():
-    done = subprocess.run(
-        [sys.executable, "-c", IMPORTED], capture_output=True, text=True, check=False, timeout=300
-    )
+    done = subprocess.run([sys.executable, "-c", IMPORTED], capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == []
 

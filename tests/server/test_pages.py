@@ -15,9 +15,7 @@ from server.conftest import MARK, send
 
 
 def found(text):
-    return [
-        int(id_) for id_ in re.findall(r'class="shot" href="/queries/[^/]+/compare/(\d+)"', text)
-    ]
+    return [int(id_) for id_ in re.findall(r'class="shot" href="/queries/[^/]+/compare/(\d+)"', text)]
 
 
 def test_the_start_says_what_the_archive_holds(client, photographs):
@@ -62,9 +60,7 @@ def test_htmx_gets_the_hits_alone(client, token):
     part = client.get(f"/queries/{token}", headers={"HX-Request": "true"}).text
     assert found(part)
     assert "<html" not in part
-    fault = client.get(
-        f"/queries/{token}", params={"where": "age >"}, headers={"HX-Request": "true"}
-    )
+    fault = client.get(f"/queries/{token}", params={"where": "age >"}, headers={"HX-Request": "true"})
     assert "<html" not in fault.text
 
 
@@ -112,8 +108,16 @@ def test_more_like_a_case_never_finds_its_person(client, served):
 
 def test_no_page_tells_the_name_of_a_file(client, photographs, token):
     assert MARK in photographs[0].name
-    pages = ["/", f"/queries/{token}", f"/queries/{token}/compare/3", "/cases/3",
-             "/api/v1/cases/3", "/api/v1/archive", "/cases/9999", "/api/openapi.json"]  # fmt: skip
+    pages = [
+        "/",
+        f"/queries/{token}",
+        f"/queries/{token}/compare/3",
+        "/cases/3",
+        "/api/v1/cases/3",
+        "/api/v1/archive",
+        "/cases/9999",
+        "/api/openapi.json",
+    ]
     for address in pages:
         answer = client.get(address)
         assert MARK not in answer.text, address
@@ -144,9 +148,7 @@ def test_what_is_gone_is_said(client):
     assert "Send it again" in gone.text
 
 
-@pytest.mark.parametrize(
-    "address", ["/cases/9999", "/cases/9999/picture", "/cases/9999/thumbnail", "/nowhere"]
-)
+@pytest.mark.parametrize("address", ["/cases/9999", "/cases/9999/picture", "/cases/9999/thumbnail", "/nowhere"])
 def test_what_is_not_there_is_no_fault_of_ours(client, address):
     answer = client.get(address)
     assert answer.status_code == 404

@@ -120,9 +120,7 @@ def test_a_reading_is_what_python_says(fixed, cases):
     assert list(said["probabilities"].values()) == pytest.approx(wanted.probabilities, abs=1e-6)
     assert list(said["thresholds"].values()) == pytest.approx(wanted.thresholds, abs=1e-6)
     assert said["found"] == list(wanted.found)
-    assert said["eyes"]["left"]["gradability"] == pytest.approx(
-        wanted.eyes["left"].gradability, abs=1e-4
-    )
+    assert said["eyes"]["left"]["gradability"] == pytest.approx(wanted.eyes["left"].gradability, abs=1e-4)
     with Retriever.open(fixed.folder) as retriever:
         people = retriever.search_person(Path(left.path), Path(right.path), 3)
     assert [hit["subject"] for hit in said["similar"]] == [hit.subject for hit in people.hits]
@@ -197,8 +195,17 @@ def test_an_added_photograph_is_found_at_once_and_kept_without_its_name(client, 
     new = cases[COUNT]
     before = search(client, new.path)
     assert before["in_archive"] is False
-    answer = add(client, new.path, subject="s9", eye="left", visit="2026-03-31", grade=2,
-                 findings="H;D", extra='{"age": 61, "camera": "T"}', collection="c")  # fmt: skip
+    answer = add(
+        client,
+        new.path,
+        subject="s9",
+        eye="left",
+        visit="2026-03-31",
+        grade=2,
+        findings="H;D",
+        extra='{"age": 61, "camera": "T"}',
+        collection="c",
+    )
     assert answer.status_code == 201, answer.text
     said = answer.json()
     assert said["new"] is True
@@ -237,13 +244,18 @@ def test_the_same_again_changes_nothing_and_another_record_is_refused(client, ca
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"grade": 7}, "grade"), ({"eye": "both"}, "eye"), ({"visit": "soon"}, "visit: expected"),
-        ({"extra": "[1]"}, "extra: expected"), ({"extra": '{"grade": 1}'}, "extra: a column"),
-        ({"extra": '{"a": NaN}'}, "extra: expected"), ({"extra": '{"a": [1]}'}, "extra: expected"),
-        ({"subject": "a\0b"}, "subject"), ({"extra": "[" * 5000}, "extra: expected"),
+        ({"grade": 7}, "grade"),
+        ({"eye": "both"}, "eye"),
+        ({"visit": "soon"}, "visit: expected"),
+        ({"extra": "[1]"}, "extra: expected"),
+        ({"extra": '{"grade": 1}'}, "extra: a column"),
+        ({"extra": '{"a": NaN}'}, "extra: expected"),
+        ({"extra": '{"a": [1]}'}, "extra: expected"),
+        ({"subject": "a\0b"}, "subject"),
+        ({"extra": "[" * 5000}, "extra: expected"),
         ({"extra": '{"a": "\\ud800"}'}, "extra: expected"),
     ],
-)  # fmt: skip
+)
 def test_a_record_that_no_case_has_is_refused(refusing, cases, fields, words):
     assert refused(add(refusing, cases[COUNT].path, **fields), 422).startswith(words)
 
@@ -331,10 +343,17 @@ def test_a_subject_and_chosen_cases_are_removed(client, cases):
 
 @pytest.mark.parametrize(
     "wanted",
-    [{}, {"kind": "delete"}, {"kind": "remove"}, {"kind": "remove", "ids": [1], "subject": "x"},
-     {"kind": "remove", "ids": []}, {"kind": "index"}, {"kind": "settle", "more": 1},
-     {"kind": "index", "source": "a\0b"}],
-)  # fmt: skip
+    [
+        {},
+        {"kind": "delete"},
+        {"kind": "remove"},
+        {"kind": "remove", "ids": [1], "subject": "x"},
+        {"kind": "remove", "ids": []},
+        {"kind": "index"},
+        {"kind": "settle", "more": 1},
+        {"kind": "index", "source": "a\0b"},
+    ],
+)
 def test_a_job_that_is_none_is_refused(refusing, wanted):
     refused(refusing.post("/api/v1/jobs", json=wanted), 422)
 
@@ -358,8 +377,11 @@ def test_numbers_count_templates_and_never_addresses(fixed, cases):
     assert 'route="none",status="404"' in text
     assert "Mustermann" not in text
     assert "/cases/31" not in text
-    numbers = {line.rpartition(" ")[0]: float(line.rpartition(" ")[2])
-               for line in text.splitlines() if not line.startswith("#")}  # fmt: skip
+    numbers = {
+        line.rpartition(" ")[0]: float(line.rpartition(" ")[2])
+        for line in text.splitlines()
+        if not line.startswith("#")
+    }
     assert numbers["foveola_cases"] == len(cases)
     assert numbers["foveola_jobs"] == 0
     assert numbers["foveola_search_seconds_count"] >= 1

@@ -51,9 +51,13 @@ def test_no_request_is_a_fault_and_every_answer_is_as_described(schema, session)
     for result in schema.get_all_operations():
         operation = result.ok()
         steady = settings(
-            max_examples=EXAMPLES, deadline=None, derandomize=True, database=None,
-            phases=[Phase.explicit, Phase.generate], suppress_health_check=list(HealthCheck),
-        )  # fmt: skip
+            max_examples=EXAMPLES,
+            deadline=None,
+            derandomize=True,
+            database=None,
+            phases=[Phase.explicit, Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        )
 
         @steady
         @given(case=operation.as_strategy())

@@ -155,16 +155,21 @@ def test_the_line_is_there_before_the_first_byte(app, archive, viewer, monkeypat
     order = []
     keeper = app.state.keeper
     real = keeper.log.append
-    monkeypatch.setattr(
-        keeper.log, "append", lambda *a, **k: (real(*a, **k), order.append("logged"))
-    )
+    monkeypatch.setattr(keeper.log, "append", lambda *a, **k: (real(*a, **k), order.append("logged")))
     cookie = f"foveola={viewer.cookies['foveola']}"
     scope = {
-        "type": "http", "method": "GET", "path": "/cases/6", "raw_path": b"/cases/6",
-        "query_string": b"", "root_path": "", "scheme": "http", "http_version": "1.1",
+        "type": "http",
+        "method": "GET",
+        "path": "/cases/6",
+        "raw_path": b"/cases/6",
+        "query_string": b"",
+        "root_path": "",
+        "scheme": "http",
+        "http_version": "1.1",
         "headers": [(b"host", b"x"), (b"cookie", cookie.encode())],
-        "client": ("127.0.0.1", 1), "server": ("x", 80),
-    }  # fmt: skip
+        "client": ("127.0.0.1", 1),
+        "server": ("x", 80),
+    }
 
     async def receive():
         return {"type": "http.request", "body": b"", "more_body": False}

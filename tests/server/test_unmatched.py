@@ -53,11 +53,16 @@ def test_a_pseudonym_is_shown_to_who_may_match(programs, archive, role):
     client, may = programs[role], role in ("matcher", "admin")
     like = client.post("/cases/3/like").headers["location"]
     everywhere = [
-        "/cases/1", "/api/v1/cases/1", "/api/v1/cases", like, f"{like}/compare/1",
-        f"{like}/report", f"{like}/hits.csv", "/overview",
-    ]  # fmt: skip
-    said = {address: SUBJECT in client.get(address, params={"count": 100}).text
-            for address in everywhere}  # fmt: skip
+        "/cases/1",
+        "/api/v1/cases/1",
+        "/api/v1/cases",
+        like,
+        f"{like}/compare/1",
+        f"{like}/report",
+        f"{like}/hits.csv",
+        "/overview",
+    ]
+    said = {address: SUBJECT in client.get(address, params={"count": 100}).text for address in everywhere}
     searched = client.post("/api/v1/search", files=own(archive), data={"k": 100})
     if may:
         assert said["/cases/1"]
@@ -153,9 +158,7 @@ def told_of(client, way, photograph, name):
 def test_a_name_leaves_nobody_out_for_who_may_not_match(programs, role, way, eyes):
     client, may = programs[role], role in ("matcher", "admin")
     photograph = noise().tobytes() if way == "noise" else eyes[0].read_bytes()
-    named, nobody, unnamed = (
-        told_of(client, way, photograph, name) for name in (SUBJECT, "nobody", "")
-    )
+    named, nobody, unnamed = (told_of(client, way, photograph, name) for name in (SUBJECT, "nobody", ""))
     assert named
     assert (named != nobody) is may
     assert (nobody == unnamed) or may

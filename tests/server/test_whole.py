@@ -94,9 +94,7 @@ def test_a_study_is_answered_blinded_and_exported(study, served):
     assert len(pictures) == 6
     assert "Thank you" in study.get(address).text
     rows = list(csv.DictReader(io.StringIO(study.get("/study/answers.csv").text)))
-    assert [int(r["score"]) for r in sorted(rows, key=lambda r: int(r["order"]))] == [
-        1, 2, 3, 4, 5, 1,
-    ]  # fmt: skip
+    assert [int(r["score"]) for r in sorted(rows, key=lambda r: int(r["order"]))] == [1, 2, 3, 4, 5, 1]
     assert {r["condition"] for r in rows} == {"hit", "control"}
     assert {r["seconds"] for r in rows} == {"2.25"}
     assert all(float(r["server_seconds"]) < 600 for r in rows)

@@ -38,9 +38,8 @@ def shown(folder, terminal):
     """Stdout, and stderr, of a training of one epoch."""
     ours, theirs = pty.openpty() if terminal else os.pipe()
     with subprocess.Popen(
-        [sys.executable, "-c", TRAIN, folder], stdout=subprocess.PIPE, stderr=theirs,
-        env=os.environ | {"TERM": "xterm"},
-    ) as process:  # fmt: skip
+        [sys.executable, "-c", TRAIN, folder], stdout=subprocess.PIPE, stderr=theirs, env=os.environ | {"TERM": "xterm"}
+    ) as process:
         os.close(theirs)
         said = b""
         try:

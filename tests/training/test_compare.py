@@ -38,9 +38,7 @@ proxy_weight = 0.0
 def work(tmp_path_factory):
     folder = tmp_path_factory.mktemp("compare")
     generate(folder / "phantoms", subjects=12, visits=2, seed=3, size=128, masks=False)
-    for name, loss, held_out in (
-        ("one", "triplet", 0.5), ("two", "ada_triplet", 0.5), ("other", "triplet", 0.4),
-    ):  # fmt: skip
+    for name, loss, held_out in (("one", "triplet", 0.5), ("two", "ada_triplet", 0.5), ("other", "triplet", 0.4)):
         text = CONFIG.format(name=name, loss=loss, held_out=held_out)
         (folder / f"{name}.toml").write_text(text)
     return folder
@@ -49,9 +47,7 @@ def work(tmp_path_factory):
 def test_configurations_are_trained_judged_and_put_in_one_table(work):
     command = [sys.executable, "-m", "foveola", "compare", "one.toml", "two.toml"]
     command += ["--out", "out", "--seeds", "2", "--json"]
-    done = subprocess.run(
-        command, cwd=work, capture_output=True, text=True, timeout=400, check=False
-    )
+    done = subprocess.run(command, cwd=work, capture_output=True, text=True, timeout=400, check=False)
     assert done.returncode == 0, done.stderr
     rows = json.loads(done.stdout)
     assert [(r["metric"], r["name"]) for r in rows[:2]] == [("mAP@R", "one"), ("mAP@R", "two")]
@@ -64,9 +60,7 @@ def test_configurations_are_trained_judged_and_put_in_one_table(work):
     assert "| mAP@R | two | 2 |" in markdown
     # Run again: what is scored is not trained again, even if its encoder is gone.
     (work / "out/one/seed-0/encoder/model.xml").unlink()
-    again = subprocess.run(
-        command, cwd=work, capture_output=True, text=True, timeout=400, check=False
-    )
+    again = subprocess.run(command, cwd=work, capture_output=True, text=True, timeout=400, check=False)
     assert json.loads(again.stdout) == rows
 
 
@@ -97,9 +91,7 @@ def test_readers_are_compared_and_released(work):
         (work / f"{name}.toml").write_text(READER.format(name=name, fusion=name))
     command = [sys.executable, "-m", "foveola", "compare", "concat.toml", "sum.toml"]
     command += ["--out", "readers", "--seeds", "1", "--json"]
-    done = subprocess.run(
-        command, cwd=work, capture_output=True, text=True, timeout=400, check=False
-    )
+    done = subprocess.run(command, cwd=work, capture_output=True, text=True, timeout=400, check=False)
     assert done.returncode == 0, done.stderr
     rows = json.loads(done.stdout)
     assert {r["metric"] for r in rows} >= {"final", "kappa", "macro-AUC", "macro-F1", "ECE"}
@@ -110,9 +102,8 @@ def test_readers_are_compared_and_released(work):
     assert found["rows"] == 10  # 5 of 12 people, two visits each
     assert (reader.parent / "reliability.png").read_bytes().startswith(b"\x89PNG")
     card = subprocess.run(
-        [sys.executable, "-m", "foveola", "card", str(reader)], capture_output=True, text=True,
-        timeout=100, check=False,
-    )  # fmt: skip
+        [sys.executable, "-m", "foveola", "card", str(reader)], capture_output=True, text=True, timeout=100, check=False
+    )
     assert "On 10 people it was not trained on" in card.stdout
 
 

@@ -6,21 +6,9 @@ from typing import get_args
 import pytest
 import torch
 
-from foveola.losses import (
-    ada_triplet_loss,
-    fine_triplet_hinge_loss,
-    fine_triplet_loss,
-    triplet_loss,
-)
+from foveola.losses import ada_triplet_loss, fine_triplet_hinge_loss, fine_triplet_loss, triplet_loss
 from foveola.models.descriptor import DescriptorModel
-from foveola.training.config import (
-    BatchConfig,
-    DataConfig,
-    LossConfig,
-    LossName,
-    ModelConfig,
-    TrainConfig,
-)
+from foveola.training.config import BatchConfig, DataConfig, LossConfig, LossName, ModelConfig, TrainConfig
 from foveola.training.descriptor import DescriptorTraining
 from foveola.training.losses import Criterion
 
@@ -55,9 +43,11 @@ def test_every_name_is_a_loss_that_pulls_descriptors_together(name):
 def test_proxies_of_a_loss_are_trained(name):
     # in the AdaTriplet paper's code they were left out of the optimiser (methods.md 2.9)
     config = TrainConfig(
-        name="x", data=DataConfig(manifests=("m",)), model=ModelConfig(dimension=8),
+        name="x",
+        data=DataConfig(manifests=("m",)),
+        model=ModelConfig(dimension=8),
         loss=LossConfig(name=name, proxy_weight=0),
-    )  # fmt: skip
+    )
     model = DescriptorModel("mobilenetv2_050", 8)
     module = DescriptorTraining(config, model, labels=3, mean=(0.5,) * 3, std=(0.2,) * 3, steps=10)
     proxies = {id(p) for p in module.criterion.metric.parameters()}
@@ -88,9 +78,8 @@ def test_a_batch_without_a_grade_costs_nothing_and_backpropagates():
 def with_head(**settings):
     """A head that gives the first of three labels twice the odds, whatever the features."""
     loss = Criterion(
-        LossConfig(name="none", proxy_weight=0, label_weight=2.0, **settings),
-        labels=3, dimension=8, width=5,
-    )  # fmt: skip
+        LossConfig(name="none", proxy_weight=0, label_weight=2.0, **settings), labels=3, dimension=8, width=5
+    )
     with torch.no_grad():
         loss.head.linear.weight.zero_()
         loss.head.linear.bias.copy_(torch.tensor([2.0, 1.0, 1.0]).log())
@@ -132,9 +121,8 @@ def test_the_label_head_drops_features_while_it_trains_alone():
 
 def test_findings_that_nobody_told_cost_nothing():
     loss = Criterion(
-        LossConfig(name="none", proxy_weight=0, findings_weight=0.5),
-        labels=3, dimension=8, width=5, findings=2,
-    )  # fmt: skip
+        LossConfig(name="none", proxy_weight=0, findings_weight=0.5), labels=3, dimension=8, width=5, findings=2
+    )
     with torch.no_grad():
         loss.findings.linear.weight.zero_()
         loss.findings.linear.bias.copy_(torch.tensor([3.0, 1.0]).log())  # p = 3/4, 1/2
@@ -172,15 +160,22 @@ def test_auto_margin_moves_the_plain_triplets_margin_too():
 # For each setting the losses that have it, and a value other than the default.
 PLAIN = {"proxy_weight": 0.0}
 HEADS = {"label": {"label_weight": 1.0}, "findings": {"findings_weight": 1.0}}
-WITH_MARGIN = ("triplet", "ada_triplet", "fine_triplet", "fine_triplet_hinge", "contrastive",
-               "circle", "arcface", "soft_triple")  # fmt: skip
+WITH_MARGIN = (
+    "triplet",
+    "ada_triplet",
+    "fine_triplet",
+    "fine_triplet_hinge",
+    "contrastive",
+    "circle",
+    "arcface",
+    "soft_triple",
+)
 AUTO = [{"name": name, "auto_margin": True} for name in ("triplet", "ada_triplet")]
 SETTINGS = {
     "name": [({}, "circle")],
     "weight": [({"name": name}, 2.0) for name in get_args(LossName) if name != "none"],
     "margin": [({"name": name}, 0.6) for name in WITH_MARGIN] + [(auto, 0.6) for auto in AUTO],
-    "mining": [({"name": name}, "hard") for name in ("triplet", "ada_triplet")]
-    + [(auto, "hard") for auto in AUTO],
+    "mining": [({"name": name}, "hard") for name in ("triplet", "ada_triplet")] + [(auto, "hard") for auto in AUTO],
     "beta": [({"name": "ada_triplet"}, 0.2), (AUTO[1], 0.2)],
     "scale": [({"name": "fine_triplet"}, 2.0)],
     "symmetric": [({"name": "fine_triplet"}, True)],
@@ -213,15 +208,11 @@ def all_of(**settings):
     return sum(part.item() for part in parts.values())
 
 
-@pytest.mark.parametrize(
-    ("field", "base", "value"), [(field, *each) for field in SETTINGS for each in SETTINGS[field]]
-)
+@pytest.mark.parametrize(("field", "base", "value"), [(field, *each) for field in SETTINGS for each in SETTINGS[field]])
 def test_every_setting_changes_the_loss_it_is_for(field, base, value):
     if field in ("margin", "beta") and base.get("auto_margin"):
         criteria = [criterion(**PLAIN | base | more) for more in ({}, {field: value})]
-        assert [getattr(each.auto, field) for each in criteria] == [
-            0.25 if field == "margin" else 0.0, value,
-        ]  # fmt: skip
+        assert [getattr(each.auto, field) for each in criteria] == [0.25 if field == "margin" else 0.0, value]
         return
     assert all_of(**base, **{field: value}) != pytest.approx(all_of(**base), rel=1e-4)
 
@@ -233,16 +224,21 @@ def test_no_setting_was_forgotten():
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
-        ({"name": "ada_triplet", "margin": 0.4, "beta": 0.2, "mining": "all"},
-         ada_triplet_loss(DESCRIPTORS, TARGETS, margin=0.4, beta=0.2, mining="all")),
-        ({"name": "fine_triplet", "margin": 0.4, "scale": 2.0, "symmetric": True},
-         fine_triplet_loss(DESCRIPTORS, TARGETS, margin=0.4, scale=2.0, symmetric=True)),
-        ({"name": "fine_triplet_hinge", "margin": 0.4},
-         fine_triplet_hinge_loss(DESCRIPTORS, TARGETS, margin=0.4)),
-        ({"name": "triplet", "margin": 0.4, "mining": "hard"},
-         triplet_loss(DESCRIPTORS, TARGETS, margin=0.4, mining="hard")),
+        (
+            {"name": "ada_triplet", "margin": 0.4, "beta": 0.2, "mining": "all"},
+            ada_triplet_loss(DESCRIPTORS, TARGETS, margin=0.4, beta=0.2, mining="all"),
+        ),
+        (
+            {"name": "fine_triplet", "margin": 0.4, "scale": 2.0, "symmetric": True},
+            fine_triplet_loss(DESCRIPTORS, TARGETS, margin=0.4, scale=2.0, symmetric=True),
+        ),
+        ({"name": "fine_triplet_hinge", "margin": 0.4}, fine_triplet_hinge_loss(DESCRIPTORS, TARGETS, margin=0.4)),
+        (
+            {"name": "triplet", "margin": 0.4, "mining": "hard"},
+            triplet_loss(DESCRIPTORS, TARGETS, margin=0.4, mining="hard"),
+        ),
     ],
-)  # fmt: skip
+)
 def test_settings_arrive_under_their_own_name(settings, expected):
     loss = criterion(**PLAIN | settings)(DESCRIPTORS, TARGETS, None, None)
     assert loss[settings["name"]].item() == pytest.approx(expected.item())

@@ -10,13 +10,7 @@ from foveola.cases import Case
 from foveola.errors import ImageError
 from foveola.images.fundus import Contract
 from foveola.training.augment import augment
-from foveola.training.data import (
-    LEAST_IMAGES,
-    PackedImages,
-    finding_labels,
-    pack,
-    training_labels,
-)
+from foveola.training.data import LEAST_IMAGES, PackedImages, finding_labels, pack, training_labels
 
 
 def case(n, **values):
@@ -126,14 +120,7 @@ def test_packed_images_give_pixels_and_label():
 
 
 def test_subjects_and_eyes_are_labels_where_they_are_known_and_come_twice():
-    eyes = [
-        ("A", "left"),
-        ("A", "left"),
-        ("A", "right"),
-        ("B", "left"),
-        ("B", None),
-        (None, "left"),
-    ]
+    eyes = [("A", "left"), ("A", "left"), ("A", "right"), ("B", "left"), ("B", None), (None, "left")]
     cases = [case(n, subject=s, eye=e) for n, (s, e) in enumerate(eyes)]
     assert training_labels(cases, "subject").codes.tolist() == [0, 0, 0, 1, 1, -1]
     assert training_labels(cases, "eye").codes.tolist() == [0, 0, -1, -1, -1, -1]
@@ -152,9 +139,7 @@ def test_sets_of_findings_are_targets_and_the_rarest_draws_the_batches():
     codes, names, targets = training_labels([*both, *one, case(0, grade=2)], "findings")
     assert names == ("G", "O")
     assert codes.tolist() == [0] * len(both) + [1] * len(one) + [-1]
-    assert targets.tolist() == [[True, True]] * len(both) + [[False, True]] * len(one) + [
-        [False] * 2
-    ]
+    assert targets.tolist() == [[True, True]] * len(both) + [[False, True]] * len(one) + [[False] * 2]
 
 
 def test_a_finding_that_a_data_set_never_names_is_unknown_there():

@@ -84,9 +84,7 @@ def test_a_wrong_file_of_rows_is_refused(tmp_path, text, said):
 def test_every_person_is_held_out_of_one_fold_and_nothing_is_made_twice(work):
     said = []
     done = list(train_rows(work / "rows.toml", work / "out", folds=2, report=said.append))
-    assert [(row.name, fold) for row, fold, _ in done] == [
-        ("frozen", 0), ("mirror", 0), ("frozen", 1), ("mirror", 1),
-    ]  # fmt: skip
+    assert [(row.name, fold) for row, fold, _ in done] == [("frozen", 0), ("mirror", 0), ("frozen", 1), ("mirror", 1)]
     subjects = {c.image: c.subject for c in Manifest.read(work / "phantoms/manifest.csv").cases()}
     asked = []
     for row, _, folder in done:
@@ -166,9 +164,8 @@ def test_maps_are_kept_for_the_same_frozen_stages_and_images_alone(images, tmp_p
 
 def test_a_random_variant_of_the_right_image_is_trained_on(images, tmp_path):
     maps = pack_maps(
-        Trunk(model()), images, Contract(size=64), tmp_path, kind="fundus", variants=3,
-        report=lambda _: None,
-    )  # fmt: skip
+        Trunk(model()), images, Contract(size=64), tmp_path, kind="fundus", variants=3, report=lambda _: None
+    )
     data = PackedMaps(maps, np.arange(5), np.arange(5) - 1, seed=0)
     seen = set()
     for _ in range(40):
@@ -181,15 +178,7 @@ def test_a_random_variant_of_the_right_image_is_trained_on(images, tmp_path):
 @pytest.mark.parametrize("training", [True, False])
 def test_keeping_maps_leaves_the_model_in_its_mode(images, tmp_path, training):
     made = model().train(training)
-    pack_maps(
-        Trunk(made),
-        images,
-        Contract(size=64),
-        tmp_path,
-        kind="none",
-        variants=1,
-        report=lambda _: None,
-    )
+    pack_maps(Trunk(made), images, Contract(size=64), tmp_path, kind="none", variants=1, report=lambda _: None)
     assert made.training == training
     assert made.projection.training == training
 

@@ -57,12 +57,7 @@ def test_axes_of_another_width_and_two_halves_are_refused():
 
 
 @pytest.mark.parametrize(
-    "settings",
-    [
-        {"reduce": 8},
-        {"reduce": 1, "dimension": 0},
-        {"reduce": 8, "dimension": 0, "attention": "mirror"},
-    ],
+    "settings", [{"reduce": 8}, {"reduce": 1, "dimension": 0}, {"reduce": 8, "dimension": 0, "attention": "mirror"}]
 )
 def test_reducing_what_is_projected_already_is_refused(settings):
     with pytest.raises(ValueError, match="reduce is"):

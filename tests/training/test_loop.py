@@ -38,6 +38,4 @@ def test_a_loss_that_is_not_finite_ends_the_run_before_a_weight_is_spoilt(tmp_pa
 
 
 def test_a_scaler_of_float16_is_left_to_skip_the_step():
-    _Alive().on_before_backward(
-        SimpleNamespace(precision="16-mixed"), None, torch.tensor(torch.nan)
-    )
+    _Alive().on_before_backward(SimpleNamespace(precision="16-mixed"), None, torch.tensor(torch.nan))

@@ -75,9 +75,13 @@ def train(folder, out, processes):
         start += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     return subprocess.run(
         [*start, "driver.py", "train", "config.toml", out, "--json"],
-        cwd=folder, capture_output=True, text=True, timeout=600, check=False,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
         env=ENVIRONMENT | {"KEPT": out},
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture(scope="module")
@@ -161,9 +165,7 @@ def _reader(rank, folder, out):
     """One of two processes: a reader's step, what is judged, and whom it draws."""
     torch.set_num_threads(1)
     os.environ["RANK"] = str(rank)
-    torch.distributed.init_process_group(
-        "gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2
-    )
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
     loss, gradients = reader_gradients(slice(4 * rank, 4 * rank + 4))
     for gradient in gradients.values():  # as DistributedDataParallel does
         torch.distributed.all_reduce(gradient)
@@ -172,9 +174,11 @@ def _reader(rank, folder, out):
     torch.manual_seed(rank)
     batches = BatchSampler(RandomSampler(range(10)), 4, drop_last=True)
     out[rank] = (
-        loss, {n: g.numpy() for n, g in gradients.items()}, judged.tolist(),
+        loss,
+        {n: g.numpy() for n, g in gradients.items()},
+        judged.tolist(),
         list(ranks.SharedBatches(batches)),
-    )  # fmt: skip
+    )
     torch.distributed.destroy_process_group()
 
 

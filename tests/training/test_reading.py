@@ -15,12 +15,7 @@ from foveola.evaluation.temperature import fit_temperature
 from foveola.people import people_of
 from foveola.training.people_data import Feed, PeopleImages, prepare_people
 from foveola.training.reading import ReadingTraining, train_reader
-from foveola.training.reading_config import (
-    PeopleConfig,
-    ReaderConfig,
-    ReadingConfig,
-    ReadingLossConfig,
-)
+from foveola.training.reading_config import PeopleConfig, ReaderConfig, ReadingConfig, ReadingLossConfig
 from foveola.training.reading_model import build_reader
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's advice
@@ -51,13 +46,19 @@ def configured(model=None, loss=None, data=None, **settings):
     return ReadingConfig(
         name="r",
         data=PeopleConfig(
-            manifests=("labels.csv",), labels=LABELS, augment="none", margin=1.0, held_out=0.25,
-            validation=0.2, **(data or {}),
+            manifests=("labels.csv",),
+            labels=LABELS,
+            augment="none",
+            margin=1.0,
+            held_out=0.25,
+            validation=0.2,
+            **(data or {}),
         ),
         model=ReaderConfig(**{**SMALL, **(model or {})}),
-        loss=ReadingLossConfig(**(loss or {})), batch=8,
+        loss=ReadingLossConfig(**(loss or {})),
+        batch=8,
         **{"epochs": 1, "average_decay": 0.0, "precision": "32-true", **settings},
-    )  # fmt: skip
+    )
 
 
 def test_a_reader_learns_what_either_eye_shows(work):
@@ -106,11 +107,14 @@ def test_a_frozen_backbone_stays_as_it_was(work, tmp_path):
     assert all(torch.equal(before[name], after[name]) for name in statistics)
 
 
-@pytest.mark.parametrize("settings", [
-    {"loss": {"name": "softmax"}, "data": {"enhance": True}},
-    {"loss": {"name": "asymmetric", "balance": 0.9, "person_weight": 0.0, "eye_weight": 1.0}},
-    {"model": {"fusion": "cross", "shared": False, "attention": False}},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"loss": {"name": "softmax"}, "data": {"enhance": True}},
+        {"loss": {"name": "asymmetric", "balance": 0.9, "person_weight": 0.0, "eye_weight": 1.0}},
+        {"model": {"fusion": "cross", "shared": False, "attention": False}},
+    ],
+)
 def test_every_way_trains_and_gives_probabilities(work, tmp_path, settings):
     run = train_reader(configured(**settings), work, tmp_path / "run")
     said = run.validation.probabilities

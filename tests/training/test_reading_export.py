@@ -32,9 +32,7 @@ def photographs(seed):
 def test_the_released_reader_says_what_the_model_says(released):
     run, folder = released
     reader, (left, right) = Reader.load(folder), photographs(1)
-    mean, std = (
-        torch.tensor(v) for v in (reader.release.contract.mean, reader.release.contract.std)
-    )
+    mean, std = (torch.tensor(v) for v in (reader.release.contract.mean, reader.release.contract.std))
     x = (torch.from_numpy(np.stack([left, right])).float() / 255 - mean) / std
     there = torch.ones(1, 2, dtype=torch.bool)
     with torch.no_grad():
@@ -78,9 +76,14 @@ def test_a_reader_released_before_that_tells_the_fusion(released, tmp_path):
     shutil.copytree(folder, old)
     release = read_reader(folder)
     bare = write_reader(
-        old, name=release.name, labels=release.labels, thresholds=release.thresholds,
-        contract=release.contract, enhance=release.enhance, card=release.card,
-    )  # fmt: skip
+        old,
+        name=release.name,
+        labels=release.labels,
+        thresholds=release.thresholds,
+        contract=release.contract,
+        enhance=release.enhance,
+        card=release.card,
+    )
     assert bare.fingerprint != release.fingerprint
     values = json.loads((old / "reader.json").read_text())
     del values["alone"], values["checksum"]

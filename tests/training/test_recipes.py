@@ -15,8 +15,7 @@ from foveola.training.reading_model import build_reader
 
 FOLDER = Path(__file__).parents[2] / "recipes"
 TABLES = [
-    FOLDER / name
-    for name in ("evidence.toml", "matching.toml", "matching-chest.toml", "matching-vessels.toml")
+    FOLDER / name for name in ("evidence.toml", "matching.toml", "matching-chest.toml", "matching-vessels.toml")
 ]  # of many configurations
 READINGS = [FOLDER / "reading.toml"]  # likewise, of readers
 READERS = [FOLDER / "fundus-reading-1.toml"]
@@ -51,7 +50,7 @@ def test_a_recipe_can_be_read_and_its_parts_made(config):
     [row.config for path in READINGS for row in read_rows(path, ReadingConfig)]
     + [load_config(path, ReadingConfig) for path in READERS],
     ids=lambda config: config.name,
-)  # fmt: skip
+)
 def test_a_recipe_of_a_reader_can_be_read_and_its_model_made(config):
     model = build_reader(replace(config, model=replace(config.model, weights=None)), FOLDER)
     assert (config.data.variants > 0) == (model.frozen_end is not None)

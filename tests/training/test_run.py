@@ -20,13 +20,7 @@ from foveola.errors import ConfigError, EncoderError
 from foveola.images.fundus import Contract
 from foveola.models.descriptor import DescriptorModel
 from foveola.phantom import generate
-from foveola.training.config import (
-    BatchConfig,
-    DataConfig,
-    LossConfig,
-    ModelConfig,
-    TrainConfig,
-)
+from foveola.training.config import BatchConfig, DataConfig, LossConfig, ModelConfig, TrainConfig
 from foveola.training.export import Released, check_parity, export_encoder
 from foveola.training.run import released_checkpoint
 from foveola.trust import Seen
@@ -60,8 +54,12 @@ def work(tmp_path_factory):
 def foveola(*arguments, folder):
     return subprocess.run(
         [sys.executable, "-m", "foveola", *arguments],
-        cwd=folder, capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -80,9 +78,8 @@ def trained(work):
         start.train(Path("config.toml"), Path("run"))
     """)
     killed = subprocess.run(
-        [sys.executable, "-c", killer], cwd=work, capture_output=True, text=True,
-        timeout=300, check=False,
-    )  # fmt: skip
+        [sys.executable, "-c", killer], cwd=work, capture_output=True, text=True, timeout=300, check=False
+    )
     assert killed.returncode == -9, killed.stderr
     assert list((work / "run/checkpoints").glob("*.ckpt"))
     assert not (work / "run/encoder").exists()
@@ -170,12 +167,8 @@ def small_model():
 
 
 def test_an_export_that_differs_from_the_model_is_refused(tmp_path):
-    config = TrainConfig(
-        name="x", data=DataConfig(manifests=("m",)), model=ModelConfig(dimension=8)
-    )
-    folder = export_encoder(
-        small_model(), tmp_path / "encoder", config=config, contract=Contract(size=64), counts={}
-    )
+    config = TrainConfig(name="x", data=DataConfig(manifests=("m",)), model=ModelConfig(dimension=8))
+    folder = export_encoder(small_model(), tmp_path / "encoder", config=config, contract=Contract(size=64), counts={})
     encoder = Encoder.load(folder)
     assert check_parity(Released(small_model(), Contract(size=64)).eval(), encoder) > 0.9999
     other = small_model()
@@ -191,9 +184,7 @@ def test_weights_that_half_precision_would_spoil_are_kept_in_single(tmp_path):
         common = features / features.norm()
         # what is left when the part that all images share cancels: rounding shows a lot
         model.projection.weight -= model.projection.weight @ common[:, None] @ common[None]
-    config = TrainConfig(
-        name="x", data=DataConfig(manifests=("m",)), model=ModelConfig(dimension=8)
-    )
+    config = TrainConfig(name="x", data=DataConfig(manifests=("m",)), model=ModelConfig(dimension=8))
     contract = Contract(size=64)
     folder = export_encoder(model, tmp_path / "e", config=config, contract=contract, counts={})
     assert check_parity(Released(model, contract).eval(), Encoder.load(folder)) > 0.9999
@@ -232,9 +223,7 @@ def test_the_epoch_that_is_released_is_the_best_or_where_asked_the_last(tmp_path
     }
     for name, config in named.items():
         assert released_checkpoint(config, tmp_path) == tmp_path / "checkpoints" / name
-    assert (
-        released_checkpoint(TrainConfig(name="x", data=alone), tmp_path).name == "epoch=0002.ckpt"
-    )
+    assert released_checkpoint(TrainConfig(name="x", data=alone), tmp_path).name == "epoch=0002.ckpt"
 
 
 def test_kept_maps_are_of_one_size_and_one_side():

@@ -25,9 +25,7 @@ def test_a_batch_is_groups_of_one_label_from_different_subjects():
         assert all(count % 3 == 0 for count in labels.values())
         for label, count in labels.items():
             subjects = {SUBJECTS[i] for i in batch if LABELS[i] == label}
-            available = len(
-                {s for s, other in zip(SUBJECTS, LABELS, strict=True) if other == label}
-            )
+            available = len({s for s, other in zip(SUBJECTS, LABELS, strict=True) if other == label})
             assert len(subjects) == min(count, available)
 
 
@@ -74,9 +72,7 @@ def test_every_image_of_a_label_is_reached():
 
 def test_a_subjects_images_are_all_taken_before_one_comes_again():
     labels = np.repeat(np.arange(6), 3)  # six subjects of three images, as labels
-    drawn = SubjectSampler(
-        labels, labels, groups=3, images_per_group=3, batches=40, distinct=True, seed=2
-    )
+    drawn = SubjectSampler(labels, labels, groups=3, images_per_group=3, batches=40, distinct=True, seed=2)
     for batch in drawn:
         assert len(set(batch)) == 9  # three subjects, each with its three different images
         assert len({labels[i] for i in batch}) == 3
@@ -84,9 +80,7 @@ def test_a_subjects_images_are_all_taken_before_one_comes_again():
 
 def test_distinct_labels_are_a_wish_where_there_are_too_few():
     labels = np.repeat(np.arange(2), 4)
-    drawn = SubjectSampler(
-        labels, np.arange(8), groups=3, images_per_group=2, batches=5, distinct=True
-    )
+    drawn = SubjectSampler(labels, np.arange(8), groups=3, images_per_group=2, batches=5, distinct=True)
     assert all(len(batch) == 6 for batch in drawn)
 
 
@@ -94,9 +88,7 @@ def test_fellow_eyes_come_together_each_eye_once():
     # 12 subjects: 8 with two eyes of one image, 4 with one eye
     eyes = np.arange(20)
     subjects = [*np.repeat(np.arange(8), 2), 8, 9, 10, 11]
-    drawn = SubjectSampler(
-        eyes, subjects, groups=6, images_per_group=2, batches=60, distinct=True, fellows=True
-    )
+    drawn = SubjectSampler(eyes, subjects, groups=6, images_per_group=2, batches=60, distinct=True, fellows=True)
     together = 0
     for batch in drawn:
         assert len(batch) == 12

@@ -54,9 +54,7 @@ def test_the_maps_are_those_of_the_encoder():
     for number, layer in enumerate((passes - 2, -2)):  # the last widens to 1280, beyond the stages
         expected = said_by_openvino(pixels, layer)[0]
         assert maps[number, 0].shape == expected.shape == (320, size // 32, size // 32)
-        np.testing.assert_allclose(
-            maps[number, 0].numpy(), expected, atol=2e-3 * np.abs(expected).max()
-        )
+        np.testing.assert_allclose(maps[number, 0].numpy(), expected, atol=2e-3 * np.abs(expected).max())
 
 
 def test_training_does_not_change_them():

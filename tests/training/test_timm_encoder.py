@@ -28,9 +28,8 @@ def saved(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "size"),
-    [("resnet18", 96), ("convnext_atto", 96), ("vit_tiny_patch16_224", None),
-     ("swin_tiny_patch4_window7_224", None)],
-)  # fmt: skip
+    [("resnet18", 96), ("convnext_atto", 96), ("vit_tiny_patch16_224", None), ("swin_tiny_patch4_window7_224", None)],
+)
 def test_descriptors_are_the_pooled_features_of_timm(tmp_path, saved, name, size):
     model, path = saved(name)
     release = add_timm(name, path, tmp_path / "e", Wanted(size=size))

@@ -12,16 +12,7 @@ from foveola.cases import Case
 from foveola.errors import ArchiveError
 from foveola.relevance.curve import Share
 from foveola.relevance.suggestion import LabelShare, Suggestion
-from foveola.trust import (
-    TRUST,
-    Looks,
-    calibrate,
-    is_missing,
-    judge_answer,
-    judge_hit,
-    load,
-    refresh,
-)
+from foveola.trust import TRUST, Looks, calibrate, is_missing, judge_answer, judge_hit, load, refresh
 from foveola.trust.calibration import FALSE_REJECT, LEAST, label_of
 from foveola.trust.sample import NEIGHBOURS, REST
 
@@ -67,9 +58,7 @@ def looped(archive):
     found = []
     for i, case in enumerate(cases):
         others = [
-            (float(matrix[i] @ matrix[j]), other)
-            for j, other in enumerate(cases)
-            if other.subject != case.subject
+            (float(matrix[i] @ matrix[j]), other) for j, other in enumerate(cases) if other.subject != case.subject
         ]
         others.sort(key=lambda pair: -pair[0])
         first = {}
@@ -100,10 +89,7 @@ def test_it_learns_what_a_slow_loop_finds(archive):
 
 def test_the_own_person_is_never_the_nearest(tmp_path):
     twins = [e for e in entries() if e.case.eye == "left"]
-    copies = [
-        entry(e.descriptor, image=f"copy_{e.case.image}", subject=e.case.subject, grade=0)
-        for e in twins
-    ]
+    copies = [entry(e.descriptor, image=f"copy_{e.case.image}", subject=e.case.subject, grade=0) for e in twins]
     with Archive.create(tmp_path / "A", encoder="x", fingerprint="f", dimension=D) as archive:
         archive.add(twins + copies)
         assert calibrate(archive).nearest[-1] < 0.9999
@@ -127,8 +113,10 @@ def test_a_hit_without_a_label_has_no_chance_of_agreement(archive):
 SUGGESTION = Suggestion(
     "findings",
     (LabelShare("D", Share(0.5, 0.4, 0.6)), LabelShare("G", Share(0.2, 0.1, 0.3))),
-    several=True, people=300, new=True,
-)  # fmt: skip
+    several=True,
+    people=300,
+    new=True,
+)
 
 
 def test_a_hit_is_as_likely_as_the_archive_suggests_its_label(archive):
@@ -295,8 +283,7 @@ def _calibration(own, nearest):
 
     lines = {"own": own, "nearest": nearest}
     kept = {name: _quantiles(np.array(line)) if len(line) else () for name, line in lines.items()}
-    return Calibration(fingerprint="f", cases=1, people=1, label=None, same=(), other=(),
-                       curves={}, **kept)  # fmt: skip
+    return Calibration(fingerprint="f", cases=1, people=1, label=None, same=(), other=(), curves={}, **kept)
 
 
 def test_alike_is_where_as_many_pairs_are_missed_as_others_are_hit():
@@ -339,9 +326,10 @@ def test_own_eyes_are_found_by_a_slow_loop(tmp_path):
         cases = [case for _, case in opened.cases()]
     pairs = sorted(
         float(matrix[i] @ matrix[j])
-        for i, one in enumerate(cases) for j, other in enumerate(cases)
+        for i, one in enumerate(cases)
+        for j, other in enumerate(cases)
         if i != j and (one.subject, one.eye) == (other.subject, other.eye)
-    )  # fmt: skip
+    )
     assert len(found.own) == 201
     assert set(np.round(found.own[:1] + found.own[-1:], 5)) <= set(np.round(pairs, 5))
     assert load_again(tmp_path / "A").alike == pytest.approx(found.alike)

@@ -23,9 +23,7 @@ def folder(phantoms, tmp_path):
 def photograph(phantoms):
     """By a Topcon, as DICOM."""
     case = list(Manifest.read(phantoms).cases())[8]
-    made = with_pixels(
-        decode(Path(case.path)), Manufacturer="TOPCON", ManufacturerModelName="TRC-NW8"
-    )
+    made = with_pixels(decode(Path(case.path)), Manufacturer="TOPCON", ManufacturerModelName="TRC-NW8")
     return to_bytes(made)
 
 
@@ -36,9 +34,7 @@ def unknown(retriever, data):
 
 def recorded(folder, camera):
     with Archive.open(folder) as archive:
-        archive.update_records(
-            [replace(case, extra={**case.extra, "camera": camera}) for _, case in archive.cases()]
-        )
+        archive.update_records([replace(case, extra={**case.extra, "camera": camera}) for _, case in archive.cases()])
 
 
 def test_only_where_the_archive_records_others(folder, photograph, phantoms):

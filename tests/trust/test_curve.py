@@ -22,9 +22,7 @@ def test_pairs_of_one_person_count_once() -> None:
     agree = np.array([True] * 12 + [False] * 8)
     once = share_of(agree, np.arange(20))
     thrice = share_of(np.repeat(agree, 3), np.repeat(np.arange(20), 3))
-    assert (thrice.value, thrice.low, thrice.high) == pytest.approx(
-        (once.value, once.low, once.high)
-    )
+    assert (thrice.value, thrice.low, thrice.high) == pytest.approx((once.value, once.low, once.high))
 
 
 def test_pairs_of_different_people_narrow_it() -> None:

@@ -104,9 +104,15 @@ def test_two_doubts_are_worse_than_one(familiarity, plane):
 
 def test_a_foreign_query_has_no_sufficient_case_however_alike():
     made = Calibration(
-        fingerprint="f", cases=9, people=9, label="grade", nearest=(0.5, 0.9), same=(), other=(),
+        fingerprint="f",
+        cases=9,
+        people=9,
+        label="grade",
+        nearest=(0.5, 0.9),
+        same=(),
+        other=(),
         curves={"*": Curve((0.0,), (0.5,), (0.4,), (0.6,), 99, 9)},
-    )  # fmt: skip
+    )
     suggestion = Suggestion("grade", (LabelShare("2", Share(0.9, 0.8, 0.95)),), False, 9, True)
     near = judge_answer(made, Looks(0.5, foreign=False), 0.99, suggestion)
     assert near.sufficient
@@ -128,9 +134,8 @@ def test_a_foreign_query_has_no_sufficient_case_however_alike():
 
 def test_a_condition_that_leaves_only_far_cases_changes_no_suggestion():
     made = Calibration(
-        fingerprint="f", cases=9, people=9, label="grade", nearest=(0.5, 0.9), same=(), other=(),
-        curves={},
-    )  # fmt: skip
+        fingerprint="f", cases=9, people=9, label="grade", nearest=(0.5, 0.9), same=(), other=(), curves={}
+    )
     suggestion = Suggestion("grade", (LabelShare("2", Share(0.9, 0.8, 0.95)),), False, 9, True)
     for nearest in (0.1, None):  # among the cases that meet it
         judged = judge_answer(made, Looks(0.5, foreign=False), nearest, suggestion, 0.99)
@@ -139,12 +144,9 @@ def test_a_condition_that_leaves_only_far_cases_changes_no_suggestion():
 
 
 @pytest.mark.parametrize(
-    ("odds", "near", "foreign"),
-    [(-0.6, True, True), (-0.4, True, False), (3.9, False, True), (4.1, False, False)],
+    ("odds", "near", "foreign"), [(-0.6, True, True), (-0.4, True, False), (3.9, False, True), (4.1, False, False)]
 )
-def test_the_plane_is_asked_where_the_classifier_is_not_sure(
-    familiarity, plane, tmp_path, odds, near, foreign
-):
+def test_the_plane_is_asked_where_the_classifier_is_not_sure(familiarity, plane, tmp_path, odds, near, foreign):
     x = known_of(plane, 1, 6)[0] if near else np.random.default_rng(5).normal(size=C) * 5
     weights = np.arange(C) / C
     bias = odds - float(weights @ x / np.sqrt((x**2).sum()))

@@ -13,13 +13,17 @@ RETINA = Looks(unlike=0.5, foreign=False)
 GRADE = Suggestion(
     "grade",
     (LabelShare("2", Share(0.55, 0.46, 0.63)), LabelShare("0", Share(0.45, 0.4, 0.5))),
-    several=False, people=100, new=True,
-)  # fmt: skip
+    several=False,
+    people=100,
+    new=True,
+)
 FINDINGS = Suggestion(
     "findings",
     (LabelShare("D", Share(0.5, 0.4, 0.6)), LabelShare("G", Share(0.2, 0.1, 0.3))),
-    several=True, people=100, new=True,
-)  # fmt: skip
+    several=True,
+    people=100,
+    new=True,
+)
 DME = Suggestion("dme", (LabelShare("1", Share(0.3, 0.2, 0.4)),), False, 50, True)
 
 
@@ -67,9 +71,15 @@ def test_of_a_column_it_is_the_share_of_its_value_as_text(value):
 
 def test_shares_of_pairs_are_told_of_the_label_they_were_compared_by_alone():
     known = Calibration(
-        fingerprint="f", cases=9, people=9, label="grade", nearest=(0.5, 0.9),
-        same=(0.0, 0.8), other=(0.0, 0.4), curves={},
-    )  # fmt: skip
+        fingerprint="f",
+        cases=9,
+        people=9,
+        label="grade",
+        nearest=(0.5, 0.9),
+        same=(0.0, 0.8),
+        other=(0.0, 0.4),
+        curves={},
+    )
     case = Case(image="h", path="/h", grade=2, findings=frozenset("D"))
 
     def judged(suggestion):

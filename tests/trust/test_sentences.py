@@ -19,24 +19,19 @@ from foveola.trust.sentences import (
     unrecorded,
 )
 
-HIT = HitTrust(
-    label="grade", same=0.9, other=0.99, agreement=Share(0.824, 0.744, 0.885), sufficient=True
-)
+HIT = HitTrust(label="grade", same=0.9, other=0.99, agreement=Share(0.824, 0.744, 0.885), sufficient=True)
 
 
 def suggestion(*values, label="grade", several=False, new=True):
     """Of pairs of a value and how many of 100 have it, give or take 8."""
-    shares = [
-        LabelShare(value, Share(n / 100, max(0, n - 8) / 100, (n + 8) / 100)) for value, n in values
-    ]
+    shares = [LabelShare(value, Share(n / 100, max(0, n - 8) / 100, (n + 8) / 100)) for value, n in values]
     return Suggestion(label, tuple(shares), several, 300, new)
 
 
 SURE = suggestion(("2", 55), ("3", 25), ("0", 16), ("4", 4))
 QUERY = QueryTrust(
-    suggestion=SURE, nearest=0.63, threshold=0.94, false_reject=0.01, sufficient=True,
-    looks=Looks(0.5, foreign=False),
-)  # fmt: skip
+    suggestion=SURE, nearest=0.63, threshold=0.94, false_reject=0.01, sufficient=True, looks=Looks(0.5, foreign=False)
+)
 REFUSED = replace(QUERY, suggestion=None, sufficient=False)
 
 
@@ -85,8 +80,7 @@ def test_findings_are_named():
 def test_another_column_is_named_with_its_value():
     found = suggestion(("healed", 90), ("worse", 10), label="outcome")
     assert of_query(replace(QUERY, suggestion=found))[0] == (
-        "Of 100 photographs like this, 90 (82 to 98) have outcome healed, "
-        "10 (2 to 18) have outcome worse."
+        "Of 100 photographs like this, 90 (82 to 98) have outcome healed, 10 (2 to 18) have outcome worse."
     )
 
 
@@ -97,16 +91,20 @@ def graded(*grades):
 @pytest.mark.parametrize(
     ("values", "cases", "said"),
     [
-        ((("1", 45), ("2", 40), ("3", 15)), (1, 2, 1),
-         "Two grades are nearly equally likely; the first hits show both."),
-        ((("1", 45), ("2", 40), ("3", 15)), (1, 1, 3, None),
-         "Two grades are nearly equally likely."),
-        ((("1", 50), ("2", 40), ("3", 10)), (1, 2),
-         "Two grades are nearly equally likely; the first hits show both."),
-        ((("1", 36), ("2", 34), ("3", 30)), (3, 2, 1),
-         "Three grades are nearly equally likely; the first hits show all three."),
+        (
+            (("1", 45), ("2", 40), ("3", 15)),
+            (1, 2, 1),
+            "Two grades are nearly equally likely; the first hits show both.",
+        ),
+        ((("1", 45), ("2", 40), ("3", 15)), (1, 1, 3, None), "Two grades are nearly equally likely."),
+        ((("1", 50), ("2", 40), ("3", 10)), (1, 2), "Two grades are nearly equally likely; the first hits show both."),
+        (
+            (("1", 36), ("2", 34), ("3", 30)),
+            (3, 2, 1),
+            "Three grades are nearly equally likely; the first hits show all three.",
+        ),
     ],
-)  # fmt: skip
+)
 def test_two_likely_grades_are_said_to_be_so(values, cases, said):
     assert of_query(replace(QUERY, suggestion=suggestion(*values)), graded(*cases))[1] == said
 
@@ -146,9 +144,7 @@ def test_a_hit_without_a_label_is_told_from_one_without_findings():
 
 def test_a_foreign_picture_is_named_first_and_nothing_is_near():
     said = of_query(replace(REFUSED, looks=Looks(1.0, foreign=True)))
-    assert said[0] == (
-        "No sufficiently similar case: this does not look like a colour photograph of the retina."
-    )
+    assert said[0] == ("No sufficiently similar case: this does not look like a colour photograph of the retina.")
     assert not any("archive's own" in line for line in said)
 
 
@@ -196,8 +192,6 @@ def test_what_the_hits_or_the_numbers_leave_out_is_said():
     ]
     assert of_suggestion(suggestion(("0", 65), ("2", 29)), graded(2, 0)) == said[:1]
     few = replace(suggestion(("0", 65), ("2", 29)), unlearnt=("1", "4"))
-    assert of_suggestion(few, graded(0))[1:] == [
-        "Not counted, as too few people have it: mild NPDR, PDR."
-    ]
+    assert of_suggestion(few, graded(0))[1:] == ["Not counted, as too few people have it: mild NPDR, PDR."]
     many = replace(few, label="outcome", unlearnt=tuple("abcdefg"))
     assert of_suggestion(many)[-1].endswith("a, b, c, d, e and 2 more.")

@@ -29,10 +29,7 @@ _RECORDS = (
     f"SELECT id, {', '.join(schema.RECORD)}, digest, size, mtime_ns FROM cases"  # noqa: S608
     " WHERE id BETWEEN ? AND ? ORDER BY id"
 )
-_FINDINGS = (
-    "SELECT case_id, finding FROM case_findings WHERE case_id BETWEEN ? AND ?"
-    " ORDER BY case_id, finding"
-)
+_FINDINGS = "SELECT case_id, finding FROM case_findings WHERE case_id BETWEEN ? AND ? ORDER BY case_id, finding"
 _VECTORS = "SELECT case_id, vector FROM descriptors WHERE case_id BETWEEN ? AND ?"
 
 
@@ -45,9 +42,7 @@ def watch(db: sqlite3.Connection) -> None:
         for event, row in _EVENTS.items():
             keep = f"INSERT OR IGNORE INTO touched VALUES ({row}.{key})"  # noqa: S608 - constants
             name = f"watch_{table}_{event}"
-            db.execute(
-                f"CREATE TEMP TRIGGER {name} AFTER {event} ON main.{table} BEGIN {keep}; END"
-            )
+            db.execute(f"CREATE TEMP TRIGGER {name} AFTER {event} ON main.{table} BEGIN {keep}; END")
 
 
 def seal(db: sqlite3.Connection) -> None:
@@ -116,8 +111,7 @@ def of_vector(vector: bytes) -> int:
 def damaged(folder: Path) -> ArchiveError:
     """Return the error for rows that are not what was written."""
     return ArchiveError(
-        f"{folder} is damaged: a row is not what was written; restore the archive from a copy, or "
-        "index it again"
+        f"{folder} is damaged: a row is not what was written; restore the archive from a copy, or index it again"
     )
 
 

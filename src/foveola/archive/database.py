@@ -136,9 +136,7 @@ def _stamp(folder: Path) -> tuple[int, ...]:
     return found.st_ino, found.st_size, found.st_mtime_ns, written
 
 
-def _connect(
-    file: Path, mode: str, kind: type[sqlite3.Connection] = sqlite3.Connection
-) -> sqlite3.Connection:
+def _connect(file: Path, mode: str, kind: type[sqlite3.Connection] = sqlite3.Connection) -> sqlite3.Connection:
     return sqlite3.connect(
         f"{file.absolute().as_uri()}?mode={mode}",
         factory=kind,
@@ -195,8 +193,7 @@ def _check(db: sqlite3.Connection, folder: Path) -> None:
     version = formats.format_of(db)
     if version > schema.VERSION:
         raise ArchiveError(
-            f"{folder} was made by a newer Foveola (format {version}, this one reads "
-            f"{schema.VERSION}); update Foveola"
+            f"{folder} was made by a newer Foveola (format {version}, this one reads {schema.VERSION}); update Foveola"
         )
     pages = db.execute("PRAGMA page_count").fetchone()[0]
     size = (folder / FILE).stat().st_size  # after the count: a writer only makes the file grow

@@ -129,9 +129,7 @@ def parse(where: str) -> Condition:
             an example.
     """
     if len(where) > MAX_LENGTH:
-        raise FilterError(
-            f"the condition has {len(where)} characters; at most {MAX_LENGTH} are read"
-        )
+        raise FilterError(f"the condition has {len(where)} characters; at most {MAX_LENGTH} are read")
     if not where.strip():
         raise FilterError(f"the condition is empty; expected for example: {_EXAMPLE}")
     if "\0" in where or any("\ud800" <= letter <= "\udfff" for letter in where):
@@ -217,9 +215,7 @@ class _Build(Transformer):  # type: ignore[type-arg]
 
 @functools.cache
 def _parser() -> Lark:
-    return Lark.open(
-        "filter.lark", rel_to=__file__, parser="lalr", start="any_of", transformer=_Build()
-    )
+    return Lark.open("filter.lark", rel_to=__file__, parser="lalr", start="any_of", transformer=_Build())
 
 
 def _unquoted(text: str) -> str:
@@ -269,15 +265,12 @@ def _check_kind(column: str, kinds: Collection[str], kind: str, values: tuple[Va
         return
     if "set" in kinds:
         raise FilterError(
-            f"{column} is a set of labels; write: findings has 'D', findings is empty, "
-            "or findings is null"
+            f"{column} is a set of labels; write: findings has 'D', findings is empty, or findings is null"
         )
     if kind == "set":
         raise FilterError(f"'has' and 'is empty' are for findings; {column} is one {_list(kinds)}")
     hint = "put it in quotes" if kind == "number" else "write it without quotes"
-    raise FilterError(
-        f"{column} is a {_list(kinds)}, but {values[0]!r} is a {kind}; {hint}, if that is meant"
-    )
+    raise FilterError(f"{column} is a {_list(kinds)}, but {values[0]!r} is a {kind}; {hint}, if that is meant")
 
 
 def _list(kinds: Collection[str]) -> str:
@@ -330,9 +323,7 @@ def _syntax_error(where: str, error: UnexpectedInput) -> NoReturn:
         allowed = error.expected
     # LALR has nothing left to expect where a complete condition goes on.
     allowed = set(allowed) or {"_AND", "_OR", "$END"}
-    names = sorted(
-        {_WORDS.get(name, name.strip("_").lower()) for name in allowed if name != "QUOTED"}
-    )
+    names = sorted({_WORDS.get(name, name.strip("_").lower()) for name in allowed if name != "QUOTED"})
     hint = ""
     if "STRING" in allowed and found != "the end":
         hint = "; a text is written in single quotes, 'left'"

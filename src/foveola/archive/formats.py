@@ -16,9 +16,7 @@ from foveola.resources import transaction
 
 # What makes a format of the one before it. A step is never changed once it was released.
 STEPS: dict[int, Callable[[sqlite3.Connection], object]] = {
-    2: lambda db: db.execute(
-        "CREATE TABLE removals (number TEXT PRIMARY KEY, told TEXT NOT NULL) WITHOUT ROWID"
-    ),
+    2: lambda db: db.execute("CREATE TABLE removals (number TEXT PRIMARY KEY, told TEXT NOT NULL) WITHOUT ROWID")
 }
 
 

@@ -117,18 +117,14 @@ def labelled(db: sqlite3.Connection) -> list[tuple[int | None, frozenset[str] | 
     for id_, finding in db.execute("SELECT case_id, finding FROM case_findings"):
         found.setdefault(id_, set()).add(finding)
     rows = db.execute("SELECT id, grade, looked FROM cases ORDER BY id")
-    return [
-        (grade, frozenset(found.get(id_, ())) if looked else None) for id_, grade, looked in rows
-    ]
+    return [(grade, frozenset(found.get(id_, ())) if looked else None) for id_, grade, looked in rows]
 
 
 def column(db: sqlite3.Connection, name: str) -> list[str | None]:
     """The value of each photograph in a further column as text, in the order of the matrix."""
     found = dict(
         db.execute(
-            "SELECT c.id, CAST(e.value AS TEXT) FROM cases AS c, json_each(c.extra) AS e"
-            " WHERE e.key = ?",
-            (name,),
+            "SELECT c.id, CAST(e.value AS TEXT) FROM cases AS c, json_each(c.extra) AS e WHERE e.key = ?", (name,)
         ).fetchall()
     )
     return [found.get(id_) for (id_,) in db.execute("SELECT id FROM cases ORDER BY id")]
@@ -145,9 +141,7 @@ def stamps(db: sqlite3.Connection) -> NDArray[np.int64]:
     return np.array(rows, np.int64).reshape(-1, 2)
 
 
-def condition(
-    db: sqlite3.Connection, where: str | None, hidden: Collection[str] = ()
-) -> tuple[str, list[Any]]:
+def condition(db: sqlite3.Connection, where: str | None, hidden: Collection[str] = ()) -> tuple[str, list[Any]]:
     """A condition as SQL on `c`, and its values; of None it is true for all.
 
     Raises:
@@ -222,9 +216,7 @@ def one_image(db: sqlite3.Connection, image: str, collection: str | None) -> int
     if not ids:
         raise NoCaseError(f"the archive has no case {image!r}")
     if len(ids) > 1:
-        raise ArchiveError(
-            f"{len(ids)} images are called {image!r}; give the full path, or the collection"
-        )
+        raise ArchiveError(f"{len(ids)} images are called {image!r}; give the full path, or the collection")
     return int(ids[0])
 
 

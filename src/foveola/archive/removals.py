@@ -63,10 +63,8 @@ def take(db: sqlite3.Connection, ids: Sequence[int]) -> list[tuple[Sequence[Any]
     """Take cases from their tables; their records and digests."""
     digests = queries.digests(db)
     rows = [
-        (db.execute(f"{schema.SELECT_RECORD} WHERE c.id = ?", (id_,)).fetchone(),
-         digests[id_].hex())
-        for id_ in ids
-    ]  # fmt: skip
+        (db.execute(f"{schema.SELECT_RECORD} WHERE c.id = ?", (id_,)).fetchone(), digests[id_].hex()) for id_ in ids
+    ]
     db.executemany("DELETE FROM cases WHERE id = ?", [(id_,) for id_ in ids])
     schema.rebuild_columns(db)
     return rows
@@ -89,10 +87,9 @@ def pending(db: sqlite3.Connection) -> list[Removal]:
         return []
     told = [json.loads(row[0]) for row in db.execute("SELECT told FROM removals")]
     found = [
-        Removal(**(each | {"ids": tuple(each["ids"]), "person": each["person"] and
-                           tuple(each["person"])}))
+        Removal(**(each | {"ids": tuple(each["ids"]), "person": each["person"] and tuple(each["person"])}))
         for each in told
-    ]  # fmt: skip
+    ]
     return sorted(found, key=lambda removal: (removal.ids, removal.number))
 
 

@@ -82,8 +82,7 @@ def record_of(case: Case) -> tuple[Any, ...]:
     """
     grade = None if case.grade is None else int(case.grade)
     if grade not in (None, 0, 1, 2, 3, 4) or case.eye not in (None, "left", "right"):
-        raise ValueError(f"expected a grade of 0 to 4 and an eye left or right, got {grade} and "
-                         f"{case.eye!r}")  # fmt: skip
+        raise ValueError(f"expected a grade of 0 to 4 and an eye left or right, got {grade} and {case.eye!r}")
     extra = {_name(key): _scalar(value) for key, value in case.extra.items()}
     return (
         _text(case.path),
@@ -175,9 +174,7 @@ def _text(value: str) -> str:
     try:
         value.encode()
     except UnicodeEncodeError:  # a lone surrogate, as Python has it for other bytes in a name
-        raise ValueError(
-            "its name, or a text of its record, is not UTF-8; rename the file, or mend the text"
-        ) from None
+        raise ValueError("its name, or a text of its record, is not UTF-8; rename the file, or mend the text") from None
     return value
 
 

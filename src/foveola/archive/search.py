@@ -45,9 +45,7 @@ def unit(vector: NDArray[np.floating], dimension: int) -> NDArray[np.float32]:
     return first
 
 
-def units(
-    rows: NDArray[np.floating],
-) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+def units(rows: NDArray[np.floating]) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     """Bring each row to length 1: (N, D) -> (N, D) float32, and the lengths (N,) there were.
 
     A length that is off by rounding only (1e-6) is left as it is, bit for bit. A row of zeros, or
@@ -102,9 +100,7 @@ def top_k(
         ValueError: the shapes do not fit, or k is less than 1.
     """
     if queries.ndim != 2 or matrix.ndim != 2 or queries.shape[1] != matrix.shape[1]:
-        raise ValueError(
-            f"expected queries (Q, D) and matrix (N, D), got {queries.shape} and {matrix.shape}"
-        )
+        raise ValueError(f"expected queries (Q, D) and matrix (N, D), got {queries.shape} and {matrix.shape}")
     check_count(k)
     count = len(matrix) if rows is None else len(rows)
     k = min(k, count)
@@ -179,11 +175,7 @@ def top_asked(
     exact = scores_of(exactly, agreements, asked.share)
     order = np.lexsort((places, -exact))
     if spreads:
-        begin = order[
-            spread(
-                exactly[order], agreements[order], asked.codes[places][order], asked.share, first
-            )
-        ]
+        begin = order[spread(exactly[order], agreements[order], asked.codes[places][order], asked.share, first)]
         order = np.concatenate([begin, order[~np.isin(order, begin)]])
     order = order[:k]
     alike = np.flatnonzero(looks >= looks.max() - _margin(matrix.shape[1]))
@@ -309,9 +301,7 @@ def _ranked(
     return rows[order], exact[order]
 
 
-def _exact(
-    query: NDArray[np.float32], matrix: NDArray[np.float32], rows: NDArray[np.int64]
-) -> NDArray[np.float32]:
+def _exact(query: NDArray[np.float32], matrix: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:
     """(n,) cosines in [-1, 1], the same for a row wherever it lies."""
     wide = query.astype(np.float64)
     exact = np.empty(len(rows), np.float32)

@@ -25,9 +25,7 @@ class State:
         matrix: float32 (N, D), a unit descriptor a row.
     """
 
-    def __init__(
-        self, db: sqlite3.Connection, vectors: Vectors, hidden: Collection[str] = ()
-    ) -> None:
+    def __init__(self, db: sqlite3.Connection, vectors: Vectors, hidden: Collection[str] = ()) -> None:
         self._db, self._odd, self._hidden = db, vectors.odd, hidden
         self.ids, self.matrix = vectors.ids, vectors.matrix
         self._compared: tuple[Vector, Vector] | None = None
@@ -89,10 +87,12 @@ class State:
 
     def people(self) -> NDArray[np.int64]:
         """Return (N,) whose photograph it is; one of nobody known is of a person of its own."""
-        return codes_of([
-            (taken.collection, taken.subject) if taken.subject is not None else (i,)
-            for i, taken in enumerate(self.photographed())
-        ])  # fmt: skip
+        return codes_of(
+            [
+                (taken.collection, taken.subject) if taken.subject is not None else (i,)
+                for i, taken in enumerate(self.photographed())
+            ]
+        )
 
     def labelled(self) -> list[tuple[int | None, frozenset[str] | None]]:
         """Grade and findings of each of the N photographs; None where unknown."""

@@ -61,9 +61,7 @@ class Archive(Closing):
             self.fingerprint = str(meta["fingerprint"])
             self.dimension = int(meta["dimension"])
         except (KeyError, ValueError):
-            raise ArchiveError(
-                f"{folder} is damaged: it does not say which encoder made it"
-            ) from None
+            raise ArchiveError(f"{folder} is damaged: it does not say which encoder made it") from None
 
     @classmethod
     def create(cls, folder: AnyPath, *, encoder: str, fingerprint: str, dimension: int) -> Self:
@@ -82,18 +80,12 @@ class Archive(Closing):
         """
         if dimension < 1:
             raise ValueError(f"expected a dimension of at least 1, got {dimension}")
-        meta: dict[str, str | int] = {
-            "encoder": encoder,
-            "fingerprint": fingerprint,
-            "dimension": int(dimension),
-        }
+        meta: dict[str, str | int] = {"encoder": encoder, "fingerprint": fingerprint, "dimension": int(dimension)}
         database.create(Path(folder), meta)
         return cls.open(folder)
 
     @classmethod
-    def open(
-        cls, folder: AnyPath, *, fingerprint: str | None = None, read_only: bool = False
-    ) -> Self:
+    def open(cls, folder: AnyPath, *, fingerprint: str | None = None, read_only: bool = False) -> Self:
         """Open an archive.
 
         Args:
@@ -337,9 +329,7 @@ class Archive(Closing):
             self._check(db, id_)
             return queries.cases_of(db, [id_])[0]
 
-    def find(
-        self, *, path: str | None = None, digest: bytes | None = None
-    ) -> tuple[int, Case] | None:
+    def find(self, *, path: str | None = None, digest: bytes | None = None) -> tuple[int, Case] | None:
         """The case with this path, or the first with this digest; None where there is none."""
         if (path is None) == (digest is None):
             raise ValueError("give either a path or a digest")
@@ -364,9 +354,7 @@ class Archive(Closing):
             rows = db.execute(f"{schema.SELECT_RECORD} ORDER BY c.id").fetchall()
         return ((row[-1], schema.case_of(row)) for row in rows)
 
-    def page(
-        self, where: str | None = None, *, after: int = 0, limit: int = 100
-    ) -> tuple[list[tuple[int, Case]], int]:
+    def page(self, where: str | None = None, *, after: int = 0, limit: int = 100) -> tuple[list[tuple[int, Case]], int]:
         """Some of the cases that meet a condition, in order of their ids, and how many do.
 
         Args:
@@ -451,9 +439,7 @@ class Archive(Closing):
             rows, left_out = _without(rows, state.of_ids(exclude_ids), same)
             by = None if asked is None else asked(state)
             if by is None:
-                best, (similarities,) = top_k(
-                    query[None], vectors.matrix, k, rows=rows, cosines=cosines
-                )
+                best, (similarities,) = top_k(query[None], vectors.matrix, k, rows=rows, cosines=cosines)
                 nearest = float(similarities[0]) if len(similarities) else None
                 found = Ordered(best[0], similarities, similarities, nearest)
             else:
@@ -539,9 +525,8 @@ class Archive(Closing):
 
 
 def _chosen(
-    db: sqlite3.Connection, image: str | None, subject: str | None, collection: str | None,
-    ids: Collection[int] | None,
-) -> list[int]:  # fmt: skip
+    db: sqlite3.Connection, image: str | None, subject: str | None, collection: str | None, ids: Collection[int] | None
+) -> list[int]:
     """Ids of the cases that are meant; see `Archive.remove`."""
     if (image is None) + (subject is None) + (ids is None) != 2:
         raise ValueError("give either an image, or a subject, or ids")

@@ -13,9 +13,7 @@ if TYPE_CHECKING:
     from foveola.server.auth import Accounts, Role
 
 ROLES = ("viewer", "curator", "matcher", "admin")  # a test compares them with foveola.server.auth
-archive_argument = click.argument(
-    "archive", type=click.Path(file_okay=False, exists=True, path_type=Path)
-)
+archive_argument = click.argument("archive", type=click.Path(file_okay=False, exists=True, path_type=Path))
 role_option = click.option("--role", required=True, type=click.Choice(ROLES))
 
 
@@ -47,9 +45,14 @@ def add(archive: Path, name: str, role: "Role", as_json: bool) -> None:
     with Accounts.create(archive) as opened:
         opened.add(name, role, password)
     _done(
-        archive, "account made", f"{name} {role}", f"{archive}: {name} may log in as {role}",
-        as_json=as_json, account=name, role=role,
-    )  # fmt: skip
+        archive,
+        "account made",
+        f"{name} {role}",
+        f"{archive}: {name} may log in as {role}",
+        as_json=as_json,
+        account=name,
+        role=role,
+    )
 
 
 @accounts.command("list", epilog="Example: foveola accounts list archive/")
@@ -61,20 +64,20 @@ def list_(archive: Path, as_json: bool) -> None:
     with _opened(archive) as opened:
         found, tokens = opened.everyone(), opened.tokens()
     if as_json:
-        print_json({
-            "accounts": [account.__dict__ for account in found],
-            "tokens": [
-                {"number": t.number, "account": t.account, "label": t.label,
-                 "expires": _date(t.expires)} for t in tokens
-            ],
-        })  # fmt: skip
+        print_json(
+            {
+                "accounts": [account.__dict__ for account in found],
+                "tokens": [
+                    {"number": t.number, "account": t.account, "label": t.label, "expires": _date(t.expires)}
+                    for t in tokens
+                ],
+            }
+        )
         return
     for account in found:
         click.echo(f"{account.name:20} {account.role}")
     for token in tokens:
-        click.echo(
-            f"token {token.number} of {token.account}, until {_date(token.expires)}  {token.label}"
-        )
+        click.echo(f"token {token.number} of {token.account}, until {_date(token.expires)}  {token.label}")
 
 
 @accounts.command(epilog="Example: foveola accounts remove archive/ anna")
@@ -114,9 +117,14 @@ def role(archive: Path, name: str, role: "Role", as_json: bool) -> None:
     with _opened(archive) as opened:
         opened.set_role(name, role)
     _done(
-        archive, "role changed", f"{name} {role}", f"{archive}: {name} is now {role}",
-        as_json=as_json, account=name, role=role,
-    )  # fmt: skip
+        archive,
+        "role changed",
+        f"{name} {role}",
+        f"{archive}: {name} is now {role}",
+        as_json=as_json,
+        account=name,
+        role=role,
+    )
 
 
 @accounts.command(epilog="Example: foveola accounts token archive/ pacs --label feed --days 90")
@@ -135,9 +143,8 @@ def token(archive: Path, name: str, label: str, days: float, as_json: bool) -> N
         secret = opened.make_token(name, label, days)
         number = opened.tokens()[-1].number
     _done(
-        archive, "token made", f"{number} of {name}", secret,
-        as_json=as_json, account=name, number=number, token=secret,
-    )  # fmt: skip
+        archive, "token made", f"{number} of {name}", secret, as_json=as_json, account=name, number=number, token=secret
+    )
 
 
 @accounts.command(epilog="Example: foveola accounts revoke archive/ 3")
@@ -167,9 +174,7 @@ def _password() -> str:
     return sys.stdin.readline().removesuffix("\n").removesuffix("\r")
 
 
-def _done(
-    archive: Path, action: str, about: str, said: str, *, as_json: bool, **values: str | int
-) -> None:
+def _done(archive: Path, action: str, about: str, said: str, *, as_json: bool, **values: str | int) -> None:
     """Log what was done, and say it."""
     from foveola.server.audit import Log
     from foveola.server.audit.chain import operator

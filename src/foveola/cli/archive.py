@@ -59,9 +59,8 @@ def index(
     """
     if folders := dicom_folders(sources):
         index_dicom(
-            ctx, archive, folders, (folder, pseudonyms),
-            encoder=encoder, collection=collection, as_json=as_json,
-        )  # fmt: skip
+            ctx, archive, folders, (folder, pseudonyms), encoder=encoder, collection=collection, as_json=as_json
+        )
         return
     from foveola.images.folders import PassedOver
     from foveola.indexing import index_cases, open_archive
@@ -78,17 +77,22 @@ def index(
         total = len(opened)
     _keep_places(archive, regions, total)
     if as_json:
-        print_json({
-            "archive": str(archive), "cases": total, "added": done.added,
-            "unchanged": done.unchanged, "relabelled": done.relabelled,
-            "learnt": [] if done.learned is None else list(done.learned.labels),
-            "failed": failed_json(done.failed), "passed_over": passed.as_json(),
-            "may_not_be_gradable": [
-                {"image": item.case.image, "gradability": round(item.gradability, 2)}
-                for item in done.doubtful
-            ],
-            "no_retina": [item.case.image for item in done.doubtful if item.foreign],
-        })  # fmt: skip
+        print_json(
+            {
+                "archive": str(archive),
+                "cases": total,
+                "added": done.added,
+                "unchanged": done.unchanged,
+                "relabelled": done.relabelled,
+                "learnt": [] if done.learned is None else list(done.learned.labels),
+                "failed": failed_json(done.failed),
+                "passed_over": passed.as_json(),
+                "may_not_be_gradable": [
+                    {"image": item.case.image, "gradability": round(item.gradability, 2)} for item in done.doubtful
+                ],
+                "no_retina": [item.case.image for item in done.doubtful if item.foreign],
+            }
+        )
     else:
         click.echo(
             f"{archive}: {total} cases; {done.added} added, {done.unchanged} there already, "
@@ -125,9 +129,7 @@ def _keep_places(archive: Path, wanted: bool, total: int) -> None:
 @click.option("--collection", help="Name space of the image or subject.")
 @json_option
 @one_line_errors
-def remove(
-    archive: Path, image: str | None, subject: str | None, collection: str | None, as_json: bool
-) -> None:
+def remove(archive: Path, image: str | None, subject: str | None, collection: str | None, as_json: bool) -> None:
     """Take one image, or all images of a subject, out of ARCHIVE.
 
     The photographs themselves are not touched, but for those that the archive keeps itself

@@ -5,14 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from foveola.cli.output import (
-    PARTLY,
-    json_option,
-    list_failed,
-    one_line_errors,
-    print_json,
-    progress,
-)
+from foveola.cli.output import PARTLY, json_option, list_failed, one_line_errors, print_json, progress
 
 if TYPE_CHECKING:
     from foveola.matching.decisions import Verdict
@@ -21,16 +14,16 @@ if TYPE_CHECKING:
 @click.command(epilog="Example: foveola audit archive/ --html worklist.html")
 @click.argument("archive", type=click.Path(file_okay=False, path_type=Path))
 @click.option(
-    "--html", type=click.Path(dir_okay=False, path_type=Path),
-    help="Write the worklist with pictures to this file.",
-)  # fmt: skip
-@click.option("--show", default=20, show_default=True, type=click.IntRange(0),
-              help="Findings of each kind to print.")  # fmt: skip
+    "--html", type=click.Path(dir_okay=False, path_type=Path), help="Write the worklist with pictures to this file."
+)
+@click.option("--show", default=20, show_default=True, type=click.IntRange(0), help="Findings of each kind to print.")
 @click.option("--no-labels", is_flag=True, help="Leave grades and findings unjudged.")
 @click.option(
-    "--decide", nargs=2, metavar="KEY wrong|right|unsure|open",
+    "--decide",
+    nargs=2,
+    metavar="KEY wrong|right|unsure|open",
     help="Record a decision on a finding instead; 'open' raises it again.",
-)  # fmt: skip
+)
 @click.option("--note", default="", help="A sentence for that decision; no names.")
 @json_option
 @click.pass_context

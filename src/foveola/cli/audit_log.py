@@ -8,9 +8,7 @@ import click
 from foveola.cli.output import json_option, one_line_errors, print_json, say
 from foveola.plain import plain
 
-archive_argument = click.argument(
-    "archive", type=click.Path(file_okay=False, exists=True, path_type=Path)
-)
+archive_argument = click.argument("archive", type=click.Path(file_okay=False, exists=True, path_type=Path))
 
 
 @click.group("audit-log", epilog="Example: foveola audit-log verify archive/")
@@ -77,9 +75,8 @@ def _time(_: click.Context, __: click.Parameter, text: str | None) -> str | None
 @json_option
 @one_line_errors
 def show(
-    archive: Path, case: int | None, account: str | None, since: str | None, until: str | None,
-    as_json: bool,
-) -> None:  # fmt: skip
+    archive: Path, case: int | None, account: str | None, since: str | None, until: str | None, as_json: bool
+) -> None:
     """List what was seen, by whom and when, oldest first; with --json one object a line."""
     from foveola.server.audit import read
 

@@ -18,11 +18,7 @@ from foveola.errors import MissingExtraError
 @click.command(epilog='Example: foveola adapt idrid "B. Disease Grading"')
 @click.argument("name", required=False)
 @click.argument("folder", required=False, type=click.Path(exists=True, path_type=Path))
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    help="The manifest to write; FOLDER/manifest.csv by default.",
-)
+@click.option("--out", type=click.Path(path_type=Path), help="The manifest to write; FOLDER/manifest.csv by default.")
 @click.option("--skip-missing", is_flag=True, help="Leave out listed photographs that are missing.")
 @click.option("--overwrite", is_flag=True, help="Replace a file that says something else.")
 @click.option(
@@ -107,11 +103,15 @@ def card(source: str, as_json: bool) -> None:
         return
     release = read_release(source)
     if as_json:
-        print_json({
-            "name": release.name, "dimension": release.dimension,
-            "fingerprint": release.fingerprint, "contract": release.contract.to_mapping(),
-            "card": dict(release.card),
-        })  # fmt: skip
+        print_json(
+            {
+                "name": release.name,
+                "dimension": release.dimension,
+                "fingerprint": release.fingerprint,
+                "contract": release.contract.to_mapping(),
+                "card": dict(release.card),
+            }
+        )
     else:
         click.echo(render_card(release), nl=False)
 
@@ -122,13 +122,18 @@ def _reader_card(source: str, *, as_json: bool) -> None:
 
     release = read_reader(source)
     if as_json:
-        print_json({
-            "name": release.name, "labels": list(release.labels),
-            "thresholds": list(release.thresholds), "enhance": release.enhance,
-            "alone": None if release.alone is None else list(release.alone),
-            "fingerprint": release.fingerprint, "contract": release.contract.to_mapping(),
-            "card": dict(release.card),
-        })  # fmt: skip
+        print_json(
+            {
+                "name": release.name,
+                "labels": list(release.labels),
+                "thresholds": list(release.thresholds),
+                "enhance": release.enhance,
+                "alone": None if release.alone is None else list(release.alone),
+                "fingerprint": release.fingerprint,
+                "contract": release.contract.to_mapping(),
+                "card": dict(release.card),
+            }
+        )
     else:
         click.echo(render_reader_card(release), nl=False)
 
@@ -143,16 +148,12 @@ def _reader_card(source: str, *, as_json: bool) -> None:
     type=click.IntRange(1),
     help="Yearly visits of each, with both eyes photographed.",
 )
-@click.option(
-    "--seed", default=0, show_default=True, type=click.IntRange(0), help="Same seed, same phantoms."
-)
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Same seed, same phantoms.")
 @click.option("--size", default=512, show_default=True, type=int, help="Pixels of each side.")
 @click.option("--no-masks", is_flag=True, help="Write no lesion masks.")
 @json_option
 @one_line_errors
-def phantom(
-    out: Path, subjects: int, visits: int, seed: int, size: int, no_masks: bool, as_json: bool
-) -> None:
+def phantom(out: Path, subjects: int, visits: int, seed: int, size: int, no_masks: bool, as_json: bool) -> None:
     """Draw phantom fundus photographs into OUT, with lesion masks and a manifest.
 
     A phantom is drawn by rule and shows no patient. Its identity, grade and lesions are known
@@ -163,9 +164,14 @@ def phantom(
     total = subjects * visits * 2
     with progress("drawing", total) as advance:
         manifest = generate(
-            out, subjects=subjects, visits=visits, seed=seed, size=size, masks=not no_masks,
+            out,
+            subjects=subjects,
+            visits=visits,
+            seed=seed,
+            size=size,
+            masks=not no_masks,
             progress=lambda _done, _all: advance(1),
-        )  # fmt: skip
+        )
     if as_json:
         print_json({"manifest": str(manifest), "images": total})
     else:
@@ -209,9 +215,8 @@ def train(config: Path, out: Path, as_json: bool) -> None:
 @click.command(epilog="Example: foveola compare triplet.toml ada.toml --out runs/ada --seeds 3")
 @click.argument("configs", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
-    "--out", required=True, type=click.Path(file_okay=False, path_type=Path),
-    help="Folder for the runs and the table.",
-)  # fmt: skip
+    "--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder for the runs and the table."
+)
 @click.option("--seeds", default=3, show_default=True, type=click.IntRange(1, 100))
 @json_option
 @one_line_errors
@@ -249,16 +254,11 @@ def _training() -> Iterator[None]:
             warnings.filterwarnings("ignore", r".*(log_every_n_steps|num_workers)")  # to developers
             yield
     except ModuleNotFoundError as error:
-        raise MissingExtraError(
-            f"training needs {error.name}. Run: pip install 'foveola[train]'"
-        ) from error
+        raise MissingExtraError(f"training needs {error.name}. Run: pip install 'foveola[train]'") from error
     finally:
         logging.disable(before)
 
 
 def _without_nan(values: dict[str, Any]) -> dict[str, Any]:
     """One seed has no standard error: null in JSON."""
-    return {
-        key: None if isinstance(value, float) and math.isnan(value) else value
-        for key, value in values.items()
-    }
+    return {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in values.items()}

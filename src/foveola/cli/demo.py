@@ -18,11 +18,7 @@ from foveola.cli.output import json_option, one_line_errors, print_json, progres
     type=click.Path(file_okay=False, path_type=Path),
 )
 @click.option(
-    "--subjects",
-    default=60,
-    show_default=True,
-    type=click.IntRange(4),
-    help="Phantom people, two visits each.",
+    "--subjects", default=60, show_default=True, type=click.IntRange(4), help="Phantom people, two visits each."
 )
 @json_option
 @one_line_errors
@@ -43,11 +39,15 @@ def demo(out: Path, subjects: int, as_json: bool) -> None:
 
         done = run_demo(out, subjects=subjects, stage=stage)
     if as_json:
-        print_json({
-            "report": str(done.report), "archive": str(done.archive),
-            "manifest": str(done.manifest), "images": done.images,
-            "evaluation": done.evaluation.to_json(),
-        })  # fmt: skip
+        print_json(
+            {
+                "report": str(done.report),
+                "archive": str(done.archive),
+                "manifest": str(done.manifest),
+                "images": done.images,
+                "evaluation": done.evaluation.to_json(),
+            }
+        )
         return
     click.echo(done.evaluation.summary())
     click.echo(f"archive: {done.archive}")

@@ -6,15 +6,7 @@ from typing import Any
 
 import click
 
-from foveola.cli.output import (
-    LISTED,
-    PARTLY,
-    doubtful,
-    print_json,
-    progress,
-    say_doubtful,
-    say_passed_over,
-)
+from foveola.cli.output import LISTED, PARTLY, doubtful, print_json, progress, say_doubtful, say_passed_over
 from foveola.errors import ImageError
 
 SCHEME = "dicom://"
@@ -33,9 +25,7 @@ class Sources(click.ParamType):  # type: ignore[type-arg]  # generic in newer ve
     name = "path"
     _path = click.Path(exists=True, path_type=Path)
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Path | DicomFolder:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path | DicomFolder:
         """The path, or the folder after the scheme."""
         if isinstance(value, str) and value.startswith(SCHEME):
             return DicomFolder(Path(value.removeprefix(SCHEME)))
@@ -88,9 +78,8 @@ def index_dicom(
     place = place_of(archive, places[0])
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
     with Intake(
-        archive, place / "store", pseudonyms_of(place, places[1]),
-        encoder=encoder, collection=collection or COLLECTION,
-    ) as intake:  # fmt: skip
+        archive, place / "store", pseudonyms_of(place, places[1]), encoder=encoder, collection=collection or COLLECTION
+    ) as intake:
         intake.recover()
         with progress("taking in", len(files)) as advance:
             done = take_folder(intake, files, advance)
@@ -98,12 +87,19 @@ def index_dicom(
     passed.counts += done.passed.counts
     refused = sum(done.refused.values())
     if as_json:
-        print_json({
-            "archive": str(archive), "cases": total, "added": done.added,
-            "unchanged": done.unchanged, "refused": dict(done.refused.most_common()),
-            "not_dicom": done.others, "passed_over": passed.as_json(), "doubtful": done.doubtful,
-            "may_not_be_gradable": done.hardly_gradable,
-        })  # fmt: skip
+        print_json(
+            {
+                "archive": str(archive),
+                "cases": total,
+                "added": done.added,
+                "unchanged": done.unchanged,
+                "refused": dict(done.refused.most_common()),
+                "not_dicom": done.others,
+                "passed_over": passed.as_json(),
+                "doubtful": done.doubtful,
+                "may_not_be_gradable": done.hardly_gradable,
+            }
+        )
     else:
         click.echo(
             f"{archive}: {total} cases; {done.added} DICOM images added, {done.unchanged} there "

@@ -29,25 +29,33 @@ if TYPE_CHECKING:
 @click.argument("sources", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 @click.option("--encoder", default=DEFAULT, show_default=True, help="Name or folder; or 'none'.")
 @click.option(
-    "--neighbours", default=5, show_default=True, type=click.IntRange(1, 1000),
+    "--neighbours",
+    default=5,
+    show_default=True,
+    type=click.IntRange(1, 1000),
     help="Candidates of each photograph, by descriptor and by fingerprint.",
-)  # fmt: skip
-@click.option(
-    "--inliers", default=16, show_default=True, type=click.IntRange(4),
-    help="Local features that must agree before two photographs show one eye.",
-)  # fmt: skip
-@click.option(
-    "--light", default=0.09, show_default=True, type=click.FloatRange(0),
-    help="Difference in illumination up to which one eye is one photograph.",
-)  # fmt: skip
-@click.option(
-    "--show", default=20, show_default=True, type=click.IntRange(0), help="Groups to print."
 )
+@click.option(
+    "--inliers",
+    default=16,
+    show_default=True,
+    type=click.IntRange(4),
+    help="Local features that must agree before two photographs show one eye.",
+)
+@click.option(
+    "--light",
+    default=0.09,
+    show_default=True,
+    type=click.FloatRange(0),
+    help="Difference in illumination up to which one eye is one photograph.",
+)
+@click.option("--show", default=20, show_default=True, type=click.IntRange(0), help="Groups to print.")
 @click.option("--expected", is_flag=True, help="Also list photographs of one subject's one eye.")
 @click.option(
-    "--fail-on-duplicates", is_flag=True,
+    "--fail-on-duplicates",
+    is_flag=True,
     help="Exit with 1 if anything is found but photographs of one subject's one eye.",
-)  # fmt: skip
+)
 @json_option
 @click.pass_context
 @one_line_errors
@@ -93,9 +101,7 @@ def duplicates(
 
 def _cases(sources: Sequence[Path]) -> list[Case]:
     """Each source is a collection of its own, so that its pseudonyms are."""
-    names = [
-        source.name if source.is_dir() else source.absolute().parent.name for source in sources
-    ]
+    names = [source.name if source.is_dir() else source.absolute().parent.name for source in sources]
     often = Counter(names)
     cases: list[Case] = []
     for number, (name, source) in enumerate(zip(names, sources, strict=True), start=1):
@@ -106,9 +112,7 @@ def _cases(sources: Sequence[Path]) -> list[Case]:
     return cases
 
 
-def _encode(
-    name: str, cases: Sequence[Case]
-) -> "np.ndarray[tuple[int, int], np.dtype[np.float32]]":
+def _encode(name: str, cases: Sequence[Case]) -> "np.ndarray[tuple[int, int], np.dtype[np.float32]]":
     """(len(cases), D) descriptors; zeros where a photograph can't be used."""
     import numpy as np
 

@@ -27,9 +27,7 @@ def _three(_context: click.Context, _parameter: click.Parameter, value: str | No
     try:
         red, green, blue = (float(each) for each in value.split(","))
     except ValueError:
-        raise click.BadParameter(
-            f"{value!r}; expected three numbers, as 0.485,0.456,0.406"
-        ) from None
+        raise click.BadParameter(f"{value!r}; expected three numbers, as 0.485,0.456,0.406") from None
     return red, green, blue
 
 
@@ -43,20 +41,23 @@ def _switch(name: str, text: str) -> Callable[[Any], Any]:
 )
 @click.argument("model", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--size", type=int, help="Pixels on each side of the images it takes, 32 to 4096.")
-@click.option("--mean", metavar="R,G,B", callback=_three,
-              help="Taken from pixels on the scale 0 to 1; ImageNet's by default.")  # fmt: skip
+@click.option(
+    "--mean", metavar="R,G,B", callback=_three, help="Taken from pixels on the scale 0 to 1; ImageNet's by default."
+)
 @click.option("--std", metavar="R,G,B", callback=_three, help="They are divided by.")
 @click.option("--output", metavar="NAME", help="The output that is the descriptor, of several.")
-@click.option("--pooling", type=click.Choice(["cls", "mean"]),
-              help="Of tokens: the first, or the mean of the patches'.")  # fmt: skip
+@click.option(
+    "--pooling", type=click.Choice(["cls", "mean"]), help="Of tokens: the first, or the mean of the patches'."
+)
 @_switch("crop", "Cut photographs to the field of view, as is usual.")
 @_switch("mask", "Blacken what lies outside it, as is usual.")
 @_switch("orient", "Mirror left eyes; not usual.")
 @click.option("--name", help="Of the encoder; made from the file's checksum by default.")
 @click.option("--licence", default="", help="Terms of the model, for its card.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder to make; NAME by default.")
-@click.option("--timm", "timm_model", metavar="NAME",
-              help="MODEL is a safetensors file with weights of this model of timm.")  # fmt: skip
+@click.option(
+    "--timm", "timm_model", metavar="NAME", help="MODEL is a safetensors file with weights of this model of timm."
+)
 @json_option
 @one_line_errors
 def add(
@@ -83,24 +84,35 @@ def add(
     from foveola.encoders.add import Wanted, add_onnx
 
     wanted = Wanted(
-        size=size, mean=mean, std=std, crop=crop, mask=mask, orient=orient, output=output,
-        pooling=pooling, name=name, licence=licence,
-    )  # fmt: skip
+        size=size,
+        mean=mean,
+        std=std,
+        crop=crop,
+        mask=mask,
+        orient=orient,
+        output=output,
+        pooling=pooling,
+        name=name,
+        licence=licence,
+    )
     if timm_model is None:
         made = add_onnx(model, out, wanted)
     else:
         try:
             from foveola.training.timm_encoder import add_timm
         except ModuleNotFoundError as error:
-            raise MissingExtraError(
-                f"a model of timm needs {error.name}. Run: pip install 'foveola[train]'"
-            ) from error
+            raise MissingExtraError(f"a model of timm needs {error.name}. Run: pip install 'foveola[train]'") from error
         made = add_timm(timm_model, model, out, wanted)
     if as_json:
-        print_json({
-            "encoder": str(made.folder), "name": made.name, "dimension": made.dimension,
-            "fingerprint": made.fingerprint, "contract": made.contract.to_mapping(),
-        })  # fmt: skip
+        print_json(
+            {
+                "encoder": str(made.folder),
+                "name": made.name,
+                "dimension": made.dimension,
+                "fingerprint": made.fingerprint,
+                "contract": made.contract.to_mapping(),
+            }
+        )
         return
     click.echo(
         f"{made.folder}: {made.name}, {made.dimension} numbers of {made.contract.size} x "

@@ -79,9 +79,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Those files as they are, ranking fellow eyes too, or the same images split by subject.",
 )
-@click.option(
-    "--html", type=click.Path(dir_okay=False, path_type=Path), help="Write a report to this file."
-)
+@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write a report to this file.")
 @click.option(
     "--plots",
     type=click.Path(file_okay=False, path_type=Path),
@@ -141,9 +139,16 @@ def evaluate(
     def judge(folder: Path) -> "Assessment":
         with progress("encoding queries", len(asked or ())) as advance:
             return assess(
-                folder, asked, split=parted, label=label, ks=ks, exclude=exclude, by=by,
-                bootstrap=bootstrap, progress=advance,
-            )  # fmt: skip
+                folder,
+                asked,
+                split=parted,
+                label=label,
+                ks=ks,
+                exclude=exclude,
+                by=by,
+                bootstrap=bootstrap,
+                progress=advance,
+            )
 
     done = judge(archive)
     other = judge(against) if against is not None else None
@@ -152,9 +157,7 @@ def evaluate(
     if html is not None:
         from foveola.report import evaluation_page, write_page
 
-        page = evaluation_page(
-            done.evaluation, learned=done.learned, phantom=done.phantom, warning=known
-        )
+        page = evaluation_page(done.evaluation, learned=done.learned, phantom=done.phantom, warning=known)
         write_page(html, page)
     if plots is not None:
         _plot(plots, method, done, archive, other, against)
@@ -198,16 +201,13 @@ def _known(done: "Assessment") -> str:
 
 def _check_options(ctx: click.Context, queries: Path | None) -> None:
     """Refuse what would be ignored."""
-    given = {
-        name for name in ctx.params if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT
-    }
+    given = {name for name in ctx.params if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT}
     if ctx.params["split_files"] is None:
         if "split" in given:
             raise click.UsageError("--split needs --split-files")
     elif queries is not None or "exclude" in given:
         raise click.UsageError(
-            "--split-files says what is asked, and --split what is left out; give neither "
-            "--queries nor --exclude"
+            "--split-files says what is asked, and --split what is left out; give neither --queries nor --exclude"
         )
     if "method" in given and ctx.params["plots"] is None:
         raise click.UsageError("--map needs --plots")
@@ -251,12 +251,7 @@ def _split_json(parted: "SplitFiles", split: str, done: "Assessment") -> dict[st
 
 
 def _plot(
-    folder: Path,
-    method: "Method",
-    done: "Assessment",
-    archive: Path,
-    other: "Assessment | None",
-    against: Path | None,
+    folder: Path, method: "Method", done: "Assessment", archive: Path, other: "Assessment | None", against: Path | None
 ) -> None:
     from foveola.evaluation.plots import write_plots
 

@@ -7,9 +7,7 @@ import click
 
 from foveola.cli.output import json_option, one_line_errors, print_json, say
 
-archive_argument = click.argument(
-    "archive", type=click.Path(file_okay=False, exists=True, path_type=Path)
-)
+archive_argument = click.argument("archive", type=click.Path(file_okay=False, exists=True, path_type=Path))
 
 
 @click.command(epilog="Example: foveola forget archive/ 1042 > receipt.json")

@@ -14,23 +14,37 @@ if TYPE_CHECKING:
 @click.command(epilog="Example: foveola identify archive/ --identity eye --unit months")
 @click.argument("archive", type=click.Path(file_okay=False, path_type=Path))
 @click.option(
-    "--identity", type=click.Choice(["eye", "subject"]), default="eye", show_default=True,
+    "--identity",
+    type=click.Choice(["eye", "subject"]),
+    default="eye",
+    show_default=True,
     help="What is to be found again.",
-)  # fmt: skip
+)
 @click.option(
-    "--gallery", type=click.Choice(["first", "others"]), default="first", show_default=True,
+    "--gallery",
+    type=click.Choice(["first", "others"]),
+    default="first",
+    show_default=True,
     help="Rank the first visit of each identity, as published, or all other photographs.",
-)  # fmt: skip
-@click.option("--time", default="visit", show_default=True,
-              help="Column that says when a photograph was taken.")  # fmt: skip
+)
+@click.option("--time", default="visit", show_default=True, help="Column that says when a photograph was taken.")
 @click.option(
-    "--unit", type=click.Choice(["days", "months", "years"]), default="months", show_default=True,
+    "--unit",
+    type=click.Choice(["days", "months", "years"]),
+    default="months",
+    show_default=True,
     help="Of that column's numbers and of --edge.",
-)  # fmt: skip
-@click.option("--edge", "edges", multiple=True, type=float,
-              help="End of a time range; may be repeated. Without, whole years.")  # fmt: skip
-@click.option("--bootstrap", default=1000, show_default=True, type=click.IntRange(0, 100_000),
-              help="Resamples of the subjects for the intervals; 0 for none.")  # fmt: skip
+)
+@click.option(
+    "--edge", "edges", multiple=True, type=float, help="End of a time range; may be repeated. Without, whole years."
+)
+@click.option(
+    "--bootstrap",
+    default=1000,
+    show_default=True,
+    type=click.IntRange(0, 100_000),
+    help="Resamples of the subjects for the intervals; 0 for none.",
+)
 @json_option
 @one_line_errors
 def identify(
@@ -65,8 +79,13 @@ def identify(
 
 @click.command(epilog="Example: foveola risk archive/")
 @click.argument("archive", type=click.Path(file_okay=False, path_type=Path))
-@click.option("--bootstrap", default=1000, show_default=True, type=click.IntRange(0, 100_000),
-              help="Resamples of the subjects for the intervals; 0 for none.")  # fmt: skip
+@click.option(
+    "--bootstrap",
+    default=1000,
+    show_default=True,
+    type=click.IntRange(0, 100_000),
+    help="Resamples of the subjects for the intervals; 0 for none.",
+)
 @json_option
 @one_line_errors
 def risk(archive: Path, bootstrap: int, as_json: bool) -> None:

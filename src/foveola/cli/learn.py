@@ -39,25 +39,30 @@ def learn(ctx: click.Context, archive: Path, labels: tuple[str, ...], as_json: b
         columns = opened.info().columns
         if unknown := sorted(set(labels) - {"grade", "findings", *columns}):
             raise ArchiveError(
-                f"{archive} has no column {unknown[0]!r}; expected one of "
-                f"{', '.join(('grade', 'findings', *columns))}"
+                f"{archive} has no column {unknown[0]!r}; expected one of {', '.join(('grade', 'findings', *columns))}"
             )
         kept = load_learned(opened)
         trust.refresh(opened)
         more = {*labels, *(kept.columns if kept else ())} - {"grade", "findings"}
         made = learn_archive(opened, more)
     if as_json:
-        print_json({
-            "archive": str(archive), "fitted_on": made.fitted_on, "refused": dict(made.refused),
-            "labels": {
-                label: {
-                    "values": of.values, "too_few": of.unlearnt, "cases": of.cases,
-                    "people": of.calibrated.people,
-                    "new_to_the_encoder": of.calibrated.new,
-                }
-                for label, of in made.labels.items()
-            },
-        })  # fmt: skip
+        print_json(
+            {
+                "archive": str(archive),
+                "fitted_on": made.fitted_on,
+                "refused": dict(made.refused),
+                "labels": {
+                    label: {
+                        "values": of.values,
+                        "too_few": of.unlearnt,
+                        "cases": of.cases,
+                        "people": of.calibrated.people,
+                        "new_to_the_encoder": of.calibrated.new,
+                    }
+                    for label, of in made.labels.items()
+                },
+            }
+        )
     else:
         say_learned(made)
     if any(label not in made.labels for label in labels) or not made.labels:
@@ -68,9 +73,7 @@ def say_learned(made: "Learned") -> None:
     """Say on stderr what an archive learnt, and of what too few labels are known."""
     for label, of in made.labels.items():
         few = f"; too few people have {', '.join(of.unlearnt)}" if of.unlearnt else ""
-        click.echo(
-            f"learnt {len(of.values)} values of {label} from {of.cases} cases{few}", err=True
-        )
+        click.echo(f"learnt {len(of.values)} values of {label} from {of.cases} cases{few}", err=True)
     if not made.labels and not made.refused:
         click.echo("nothing learnt: no case has a grade or findings; record some", err=True)
     for reason in made.refused.values():

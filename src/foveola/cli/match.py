@@ -25,28 +25,25 @@ if TYPE_CHECKING:  # loaded where it is used: `foveola --help` stays fast
 @click.argument("archive", type=click.Path(file_okay=False, path_type=Path))
 @click.argument("image", type=click.Path(path_type=Path))
 @click.option(
-    "--candidates", default=20, show_default=True, type=click.IntRange(1, 1000),
+    "--candidates",
+    default=20,
+    show_default=True,
+    type=click.IntRange(1, 1000),
     help="Photographs that are compared closely.",
-)  # fmt: skip
+)
 @click.option("--visit", help="When the query was taken: months, or a date, as the archive has it.")
 @click.option(
-    "--prior", default=0.5, show_default=True,
+    "--prior",
+    default=0.5,
+    show_default=True,
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     help="Chance, before looking, that the archive holds another photograph of this eye.",
-)  # fmt: skip
-@click.option(
-    "--html", type=click.Path(dir_okay=False, path_type=Path), help="Write a report to this file."
 )
+@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write a report to this file.")
 @json_option
 @one_line_errors
 def match(
-    archive: Path,
-    image: Path,
-    candidates: int,
-    visit: str | None,
-    prior: float,
-    html: Path | None,
-    as_json: bool,
+    archive: Path, image: Path, candidates: int, visit: str | None, prior: float, html: Path | None, as_json: bool
 ) -> None:
     """Find photographs in ARCHIVE that show the same eye as IMAGE, or say that none does.
 
@@ -76,9 +73,7 @@ def matching() -> None:
     """Allow matching subjects in an archive, forbid it, and see who used it."""
 
 
-@matching.command(
-    epilog='Example: foveola matching on archive/ --purpose "duplicate check of registry R"'
-)
+@matching.command(epilog='Example: foveola matching on archive/ --purpose "duplicate check of registry R"')
 @click.argument("archive", type=click.Path(file_okay=False, exists=True, path_type=Path))
 @click.option("--purpose", required=True, help="What subjects are matched for, in a sentence.")
 @click.option("--encoder", default="", help="Another matching encoder than the shipped one.")
@@ -107,20 +102,26 @@ def update(ctx: click.Context, archive: Path, as_json: bool) -> None:
     _describe(ctx, archive, permission.permission(archive), as_json=as_json)
 
 
-@matching.command(
-    epilog="Example: foveola matching calibrate runs/mine/encoder photographs/labels.csv"
-)
+@matching.command(epilog="Example: foveola matching calibrate runs/mine/encoder photographs/labels.csv")
 @click.argument("encoder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.argument("sources", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
-@click.option("--hard", default=1000, show_default=True, type=click.IntRange(0),
-              help="Photographs of which a hard second visit is made.")  # fmt: skip
-@click.option("--impostors", default=50_000, show_default=True, type=click.IntRange(100),
-              help="Pairs of two eyes; they bound how much evidence can ever say.")  # fmt: skip
+@click.option(
+    "--hard",
+    default=1000,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Photographs of which a hard second visit is made.",
+)
+@click.option(
+    "--impostors",
+    default=50_000,
+    show_default=True,
+    type=click.IntRange(100),
+    help="Pairs of two eyes; they bound how much evidence can ever say.",
+)
 @json_option
 @one_line_errors
-def calibrate(
-    encoder: Path, sources: tuple[Path, ...], hard: int, impostors: int, as_json: bool
-) -> None:
+def calibrate(encoder: Path, sources: tuple[Path, ...], hard: int, impostors: int, as_json: bool) -> None:
     """Learn what the evidence of ENCODER is worth, from photographs of known eyes.
 
     Writes calibration.json and laterality.json into the encoder's folder. SOURCES are manifests
@@ -142,12 +143,16 @@ def calibrate(
     sides.save(encoder / LATERALITY)
     add_parts(encoder, CALIBRATION, LATERALITY)
     say(
-        {"encoder": str(encoder), "pairs": {"one eye": made.pairs[0], "two eyes": made.pairs[1]},
-         "photographs": sides.photographs, "written": [CALIBRATION, LATERALITY]},
+        {
+            "encoder": str(encoder),
+            "pairs": {"one eye": made.pairs[0], "two eyes": made.pairs[1]},
+            "photographs": sides.photographs,
+            "written": [CALIBRATION, LATERALITY],
+        },
         f"{encoder}: {made.pairs[0]:,} pairs of one eye, {made.pairs[1]:,} of two; sides of "
         f"{sides.photographs:,} photographs",
         as_json=as_json,
-    )  # fmt: skip
+    )
 
 
 def _collection(source: Path) -> str:
@@ -182,15 +187,11 @@ def log(archive: Path, as_json: bool) -> None:
         print_json(uses)
         return
     for use in uses:
-        facts = ", ".join(
-            f"{k} {v}" for k, v in use.items() if k not in ("time", "account", "action")
-        )
+        facts = ", ".join(f"{k} {v}" for k, v in use.items() if k not in ("time", "account", "action"))
         click.echo(f"{use.get('time')}  {use.get('account')}  {use.get('action')}  {facts}")
 
 
-def _describe(
-    ctx: click.Context, archive: Path, allowed: "Permission", said: str = "", *, as_json: bool
-) -> None:
+def _describe(ctx: click.Context, archive: Path, allowed: "Permission", said: str = "", *, as_json: bool) -> None:
     """Describe what is not yet described, and say how many photographs are."""
     from foveola.archive import Archive
     from foveola.matching import gallery
@@ -201,11 +202,10 @@ def _describe(
         failed = gallery.update(archive, allowed, advance)
     described = count - len(failed)
     say(
-        {"archive": str(archive), "matching": True, "described": described,
-         "failed": failed_json(failed)},
+        {"archive": str(archive), "matching": True, "described": described, "failed": failed_json(failed)},
         f"{archive}: {said}{described:,} photographs described",
         as_json=as_json,
-    )  # fmt: skip
+    )
     list_failed(failed)
     if failed:
         ctx.exit(PARTLY)

@@ -193,9 +193,7 @@ def failed_json(failed: Sequence[Any]) -> list[dict[str, str]]:
     return [{"image": item.case.image, "reason": item.reason} for item in failed]
 
 
-def read_cases(
-    sources: Sequence[Path], collection: str, passed: "PassedOver | None" = None
-) -> list[Case]:
+def read_cases(sources: Sequence[Path], collection: str, passed: "PassedOver | None" = None) -> list[Case]:
     """The cases of manifests, of folders of photographs, and of single photographs.
 
     What was passed over in folders is said on stderr, and counted in `passed`.
@@ -218,7 +216,4 @@ def say_passed_over(passed: "PassedOver") -> None:
 def say_doubtful(count: int, added: int, more: str = "") -> None:
     """Say on stderr how many photographs may not be gradable."""
     if count:
-        click.echo(
-            f"{count} of the {added} added may be too dark, blurred or hazy to be graded{more}",
-            err=True,
-        )
+        click.echo(f"{count} of the {added} added may be too dark, blurred or hazy to be graded{more}", err=True)

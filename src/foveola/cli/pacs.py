@@ -47,12 +47,14 @@ ARCHIVE = click.argument("archive", type=click.Path(file_okay=False, path_type=P
 @pacs.command(epilog="Example: foveola pacs listen archive/ --allow ORTHANC")
 @ARCHIVE
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", default=11112, show_default=True, type=click.IntRange(0, 65535),
-              help="Port; 0 takes any that is free.")  # fmt: skip
+@click.option(
+    "--port", default=11112, show_default=True, type=click.IntRange(0, 65535), help="Port; 0 takes any that is free."
+)
 @click.option("--ae", default="FOVEOLA", show_default=True, help="AE title of ours.")
 @click.option("--allow", multiple=True, help="AE title that may send; repeat it for several.")
-@click.option("--associations", default=8, show_default=True, type=click.IntRange(1, 256),
-              help="Senders at the same time.")  # fmt: skip
+@click.option(
+    "--associations", default=8, show_default=True, type=click.IntRange(1, 256), help="Senders at the same time."
+)
 @answer_options
 @web_options
 @places
@@ -92,12 +94,9 @@ def listen(
         from foveola.server.dicom.worker import Worker
 
         settings = NodeSettings(
-            host=host, port=port, ae_title=ae, allowed=allow, object_bytes=object_mb << 20,
-            associations=associations,
-        )  # fmt: skip
-        to = answer_to and receiver(
-            answer_to, ae, credentials, ca, clear=clear, object_mb=object_mb
+            host=host, port=port, ae_title=ae, allowed=allow, object_bytes=object_mb << 20, associations=associations
         )
+        to = answer_to and receiver(answer_to, ae, credentials, ca, clear=clear, object_mb=object_mb)
         place = place_of(archive, folder)
         with (
             Spool(place / "spool") as spool,
@@ -125,14 +124,21 @@ def listen(
 @pacs.command(epilog="Example: foveola pacs pull archive/ https://pacs.example/dicom-web --every 5")
 @ARCHIVE
 @click.argument("url")
-@click.option("--every", type=click.FloatRange(min=0.1),
-              help="Seconds between two pulls; without it one pull is made.")  # fmt: skip
-@click.option("--feed", default="auto", show_default=True,
-              type=click.Choice(["auto", "qido", "orthanc"]),
-              help="How to learn of new images; auto takes Orthanc's list of changes if there "
-                   "is one.")  # fmt: skip
-@click.option("--days", default=30, show_default=True, type=click.IntRange(0),
-              help="Age of the oldest study that QIDO asks for; 0 is any.")  # fmt: skip
+@click.option("--every", type=click.FloatRange(min=0.1), help="Seconds between two pulls; without it one pull is made.")
+@click.option(
+    "--feed",
+    default="auto",
+    show_default=True,
+    type=click.Choice(["auto", "qido", "orthanc"]),
+    help="How to learn of new images; auto takes Orthanc's list of changes if there is one.",
+)
+@click.option(
+    "--days",
+    default=30,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Age of the oldest study that QIDO asks for; 0 is any.",
+)
 @click.option("--modality", help="Modality that a study must have some of, as OP; for QIDO.")
 @answer_options
 @click.option("--ae", default="FOVEOLA", show_default=True, help="AE title of ours, for dicom://.")
@@ -170,9 +176,7 @@ def pull(
         from foveola.server.dicom.pull import pull as fetch
 
         service = web_service(url, credentials, ca, clear=clear, object_mb=object_mb)
-        to = answer_to and receiver(
-            answer_to, ae, credentials, ca, clear=clear, object_mb=object_mb
-        )
+        to = answer_to and receiver(answer_to, ae, credentials, ca, clear=clear, object_mb=object_mb)
         place = place_of(archive, folder)
         with (
             open_intake(archive, place, pseudonyms) as intake,
@@ -212,18 +216,12 @@ def pull(
             repeat(once, every, as_json=as_json)
 
 
-@pacs.command(
-    epilog="Example: foveola pacs answer archive/ --case 12 --to https://pacs.example/dicom-web"
-)
+@pacs.command(epilog="Example: foveola pacs answer archive/ --case 12 --to https://pacs.example/dicom-web")
 @ARCHIVE
 @click.option("--case", "id_", type=click.IntRange(1), help="Number of the case asked about.")
 @click.option("--sop", help="SOP Instance UID that the image has in the PACS, in place of --case.")
-@click.option(
-    "--to", required=True, help="URL of the PACS's DICOMweb service, or dicom://AE_TITLE@host:port."
-)
-@click.option(
-    "-k", default=10, show_default=True, type=click.IntRange(1, 100), help="How many cases."
-)
+@click.option("--to", required=True, help="URL of the PACS's DICOMweb service, or dicom://AE_TITLE@host:port.")
+@click.option("-k", default=10, show_default=True, type=click.IntRange(1, 100), help="How many cases.")
 @click.option("--where", help="Condition on the cases: \"grade >= 2 and eye = 'left'\".")
 @click.option("--link", help="Address of a case, with {case} for its number, put into the report.")
 @click.option("--ae", default="FOVEOLA", show_default=True, help="AE title of ours, for dicom://.")

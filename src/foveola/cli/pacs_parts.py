@@ -33,11 +33,17 @@ TALKATIVE = ("dicomweb_client", "highdicom", "pydicom", "pynetdicom", "urllib3")
 def places(command: F) -> F:
     """Options for where what comes from a PACS is kept."""
     options = (
-        click.option("--folder", type=click.Path(file_okay=False, path_type=Path),
-                     help="Store, spool and pseudonyms; by default ARCHIVE with .pacs added."),
-        click.option("--pseudonyms", type=click.Path(dir_okay=False, path_type=Path),
-                     help="File that knows who is who; by default in that folder."),
-    )  # fmt: skip
+        click.option(
+            "--folder",
+            type=click.Path(file_okay=False, path_type=Path),
+            help="Store, spool and pseudonyms; by default ARCHIVE with .pacs added.",
+        ),
+        click.option(
+            "--pseudonyms",
+            type=click.Path(dir_okay=False, path_type=Path),
+            help="File that knows who is who; by default in that folder.",
+        ),
+    )
     for option in reversed(options):
         command = option(command)
     return command
@@ -46,15 +52,26 @@ def places(command: F) -> F:
 def web_options(command: F) -> F:
     """Options for who asks a PACS, and how its answers are trusted."""
     options = (
-        click.option("--credentials", type=click.Path(dir_okay=False, path_type=Path),
-                     help="TOML file with user and password, or token; else FOVEOLA_PACS_USER, "
-                          "FOVEOLA_PACS_PASSWORD or FOVEOLA_PACS_TOKEN."),
-        click.option("--ca", type=click.Path(dir_okay=False, path_type=Path),
-                     help="Certificates (PEM) of the authority that vouches for the PACS."),
+        click.option(
+            "--credentials",
+            type=click.Path(dir_okay=False, path_type=Path),
+            help="TOML file with user and password, or token; else FOVEOLA_PACS_USER, "
+            "FOVEOLA_PACS_PASSWORD or FOVEOLA_PACS_TOKEN.",
+        ),
+        click.option(
+            "--ca",
+            type=click.Path(dir_okay=False, path_type=Path),
+            help="Certificates (PEM) of the authority that vouches for the PACS.",
+        ),
         click.option("--clear", is_flag=True, help="Allow http, without TLS, to another computer."),
-        click.option("--object-mb", default=256, show_default=True, type=click.IntRange(1, 4096),
-                     help="Largest object that is taken."),
-    )  # fmt: skip
+        click.option(
+            "--object-mb",
+            default=256,
+            show_default=True,
+            type=click.IntRange(1, 4096),
+            help="Largest object that is taken.",
+        ),
+    )
     for option in reversed(options):
         command = option(command)
     return command
@@ -63,12 +80,16 @@ def web_options(command: F) -> F:
 def answer_options(command: F) -> F:
     """Options for a report on each photograph that comes."""
     options = (
-        click.option("--answer-to", help="Send a report on each new photograph to this PACS: URL "
-                     "of its DICOMweb service, or dicom://AE_TITLE@host:port."),
-        click.option("-k", default=10, show_default=True, type=click.IntRange(1, 100),
-                     help="How many cases a report holds."),
+        click.option(
+            "--answer-to",
+            help="Send a report on each new photograph to this PACS: URL "
+            "of its DICOMweb service, or dicom://AE_TITLE@host:port.",
+        ),
+        click.option(
+            "-k", default=10, show_default=True, type=click.IntRange(1, 100), help="How many cases a report holds."
+        ),
         click.option("--link", help="Address of a case, with {case} for its number, for reports."),
-    )  # fmt: skip
+    )
     for option in reversed(options):
         command = option(command)
     return command
@@ -76,13 +97,7 @@ def answer_options(command: F) -> F:
 
 @contextlib.contextmanager
 def owed_answers(
-    archive: Path,
-    place: Path,
-    intake: "Intake",
-    to: "Receiver | None",
-    *,
-    k: int,
-    link: str | None,
+    archive: Path, place: Path, intake: "Intake", to: "Receiver | None", *, k: int, link: str | None
 ) -> "Iterator[Answers]":
     """Which reports are to be sent; none where nobody is named to get them."""
     from foveola.server.dicom.answers import Answers
@@ -138,20 +153,15 @@ def classes() -> frozenset[str]:
     return frozenset(SOP_CLASSES)
 
 
-def web_service(
-    url: str, credentials: Path | None, ca: Path | None, *, clear: bool, object_mb: int
-) -> "Pacs":
+def web_service(url: str, credentials: Path | None, ca: Path | None, *, clear: bool, object_mb: int) -> "Pacs":
     """The PACS by DICOMweb."""
     from foveola.server.dicom.access import Credentials
     from foveola.server.dicom.web import Pacs
 
-    return Pacs(url, Credentials.load(credentials), authority=ca, clear=clear,
-                answer_bytes=object_mb << 20)  # fmt: skip
+    return Pacs(url, Credentials.load(credentials), authority=ca, clear=clear, answer_bytes=object_mb << 20)
 
 
-def receiver(
-    to: str, ae: str, credentials: Path | None, ca: Path | None, *, clear: bool, object_mb: int
-) -> "Receiver":
+def receiver(to: str, ae: str, credentials: Path | None, ca: Path | None, *, clear: bool, object_mb: int) -> "Receiver":
     """The PACS that gets a report, by DICOMweb or as a node."""
     if to.startswith("dicom://"):
         from foveola.server.dicom.peer import Peer
@@ -169,13 +179,10 @@ def quiet() -> Iterator[None]:
     """
     for name in TALKATIVE:
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
-    threading.excepthook = lambda fault: complain(
-        f"a connection ended by {fault.exc_type.__name__}"
-    )
+    threading.excepthook = lambda fault: complain(f"a connection ended by {fault.exc_type.__name__}")
     if any(importlib.util.find_spec(name) is None for name in NEEDED):
         raise MissingExtraError(
-            "a PACS needs pynetdicom, dicomweb-client and highdicom; install them: "
-            "pip install 'foveola[dicom]'"
+            "a PACS needs pynetdicom, dicomweb-client and highdicom; install them: pip install 'foveola[dicom]'"
         )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -219,9 +226,7 @@ def say_taken(answers: "Answers", as_json: bool, taken: "Taken") -> None:
 def say_doubts(taken: "Taken") -> None:
     """Say what of an object was not taken or may not be gradable, and any doubt whose it is."""
     if taken.hardly_gradable:
-        complain(
-            f"{taken.hardly_gradable} of its frames may be too dark, blurred or hazy to be graded"
-        )
+        complain(f"{taken.hardly_gradable} of its frames may be too dark, blurred or hazy to be graded")
     for reason in taken.failed:
         complain(f"a frame could not be used: {reason}")
     if taken.doubt:
@@ -238,10 +243,7 @@ def print_pulled(pulled: "Pulled", *, as_json: bool) -> None:
     if as_json:
         print_json({"added": pulled.added, "known": pulled.known, "refused": pulled.refused})
     else:
-        click.echo(
-            f"{pulled.added} added, {pulled.known} there already, "
-            f"{len(pulled.refused)} could not be used"
-        )
+        click.echo(f"{pulled.added} added, {pulled.known} there already, {len(pulled.refused)} could not be used")
     for reason in dict.fromkeys(pulled.refused):
         complain(f"could not be used: {reason}")
 
@@ -250,11 +252,14 @@ def print_answered(answered: "Answered", *, as_json: bool) -> None:
     """What was sent."""
     hits = answered.result.hits
     if as_json:
-        print_json({
-            "case": answered.case, "report": answered.sop_instance_uid, "link": answered.link,
-            "hits": [{"rank": hit.rank, "id": hit.id, "similarity": round(hit.similarity, 6)}
-                     for hit in hits],
-        })  # fmt: skip
+        print_json(
+            {
+                "case": answered.case,
+                "report": answered.sop_instance_uid,
+                "link": answered.link,
+                "hits": [{"rank": hit.rank, "id": hit.id, "similarity": round(hit.similarity, 6)} for hit in hits],
+            }
+        )
         return
     click.echo(f"case {answered.case}: a report of {len(hits)} similar cases was stored")
     if answered.link:

@@ -27,9 +27,7 @@ if TYPE_CHECKING:
     from foveola.reading import Reading, ReadPerson
 
 # What a table's reader says of a person of whom nothing could be read.
-UNREAD: dict[str, Any] = {
-    "probabilities": None, "found": [], "eyes": {}, "refused": {}, "warnings": [],
-}  # fmt: skip
+UNREAD: dict[str, Any] = {"probabilities": None, "found": [], "eyes": {}, "refused": {}, "warnings": []}
 
 
 @click.command(epilog="Example: foveola read left.jpg right.jpg --archive archive/ --html r.html")
@@ -49,13 +47,9 @@ UNREAD: dict[str, Any] = {
     type=click.Path(file_okay=False, path_type=Path),
     help="Show the most alike people of this archive beside it.",
 )
+@click.option("-k", default=5, show_default=True, type=click.IntRange(1, 100), help="How many of them.")
 @click.option(
-    "-k", default=5, show_default=True, type=click.IntRange(1, 100), help="How many of them."
-)
-@click.option(
-    "--html",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Write a report with pictures to this file.",
+    "--html", type=click.Path(dir_okay=False, path_type=Path), help="Write a report with pictures to this file."
 )
 @json_option
 @click.pass_context
@@ -128,9 +122,7 @@ def _check(
     elif any(alone) and sum(map(bool, eyes)) != sum(map(bool, alone)):
         raise click.UsageError("give LEFT and RIGHT, or --left and --right, not some of each")
     elif eyes[1] is None and not any(alone):
-        raise click.UsageError(
-            "one photograph was given and nobody knows of which eye; say --left or --right"
-        )
+        raise click.UsageError("one photograph was given and nobody knows of which eye; say --left or --right")
 
 
 def reading_json(reading: "Reading") -> dict[str, Any]:
@@ -160,9 +152,8 @@ def _rounded(labels: tuple[str, ...], values: Any) -> dict[str, float]:
 
 
 def _in_bulk(
-    ctx: click.Context, reader: "Reader", looker: "Looker", manifest: Path, collection: str, *,
-    as_json: bool,
-) -> None:  # fmt: skip
+    ctx: click.Context, reader: "Reader", looker: "Looker", manifest: Path, collection: str, *, as_json: bool
+) -> None:
     """Everybody in a table, as they come: nothing is kept until the end."""
     from foveola.reading import read_people
 
@@ -254,10 +245,6 @@ def _write(html: Path, reading: "Reading", similar: "PersonResult | None") -> No
 
     shown = pictures(reading)
     page = reading_page(
-        reading,
-        shown.photographs,
-        shown.evidence,
-        similar=similar,
-        images=lambda case: thumbnail(Path(case.path)),
+        reading, shown.photographs, shown.evidence, similar=similar, images=lambda case: thumbnail(Path(case.path))
     )
     write_page(html, page)

@@ -5,15 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from foveola.cli.output import (
-    PARTLY,
-    failed_json,
-    json_option,
-    list_failed,
-    one_line_errors,
-    progress,
-    say,
-)
+from foveola.cli.output import PARTLY, failed_json, json_option, list_failed, one_line_errors, progress, say
 
 if TYPE_CHECKING:
     from foveola.regions import Kept

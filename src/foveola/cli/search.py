@@ -6,14 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from foveola.cases import Case, Eye
-from foveola.cli.output import (
-    case_json,
-    json_option,
-    one_line_errors,
-    print_json,
-    record_columns,
-    trust_json,
-)
+from foveola.cli.output import case_json, json_option, one_line_errors, print_json, record_columns, trust_json
 from foveola.cli.startup import import_openvino_runtime
 from foveola.plain import plain
 
@@ -28,17 +21,12 @@ if TYPE_CHECKING:
 @click.argument("image", required=False, type=click.Path(path_type=Path))
 @click.option("--left", type=click.Path(path_type=Path), help="A left eye, to find people by.")
 @click.option("--right", type=click.Path(path_type=Path), help="The right eye of the same person.")
-@click.option(
-    "-k", default=10, show_default=True, type=click.IntRange(1, 10_000), help="How many cases."
-)
+@click.option("-k", default=10, show_default=True, type=click.IntRange(1, 10_000), help="How many cases.")
 @click.option("--where", help="Condition on the cases: \"grade >= 2 and eye = 'left'\".")
 @click.option("--subject", help="Pseudonym of the query's subject, whose images are left out.")
 @click.option("--collection", default="", help="Name space of that pseudonym.")
 @click.option("--eye", type=click.Choice(["left", "right"]), help="Which eye the query shows.")
-@click.option(
-    "--region",
-    help="Find cases like one place: X,Y,WIDTH,HEIGHT in shares of the picture, or X,Y.",
-)
+@click.option("--region", help="Find cases like one place: X,Y,WIDTH,HEIGHT in shares of the picture, or X,Y.")
 @click.option(
     "--by",
     type=click.Choice(["learned", "looks", "both"]),
@@ -52,9 +40,7 @@ if TYPE_CHECKING:
 )
 @click.option("--same-subject", is_flag=True, help="Let the query's own subject be found too.")
 @click.option(
-    "--html",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Write a report with pictures to this file.",
+    "--html", type=click.Path(dir_okay=False, path_type=Path), help="Write a report with pictures to this file."
 )
 @json_option
 @one_line_errors
@@ -91,9 +77,7 @@ def search(
     """
     _check_query(image, left, right, eye)
     if (image is None or region is not None) and (by is not None or label is not None):
-        raise click.UsageError(
-            "--by and --label go with IMAGE as a whole; not with a region or people"
-        )
+        raise click.UsageError("--by and --label go with IMAGE as a whole; not with a region or people")
     if image is None and region is not None:
         raise click.UsageError("--region goes with IMAGE: it is a place of one photograph")
     import_openvino_runtime()
@@ -101,9 +85,18 @@ def search(
         from foveola.cli.search_region import search_region
 
         search_region(
-            archive, image, region, k, where=where, subject=subject, collection=collection,
-            eye=eye, same_subject=same_subject, html=html, as_json=as_json,
-        )  # fmt: skip
+            archive,
+            image,
+            region,
+            k,
+            where=where,
+            subject=subject,
+            collection=collection,
+            eye=eye,
+            same_subject=same_subject,
+            html=html,
+            as_json=as_json,
+        )
         return
     from foveola.learned import unlearnt
     from foveola.retrieval import Retriever
@@ -114,16 +107,22 @@ def search(
 
         with Retriever.open(archive) as retriever:
             people = retriever.search_person(
-                left, right, k, where=where, subject=subject, collection=collection,
-                same_subject=same_subject,
-            )  # fmt: skip
+                left, right, k, where=where, subject=subject, collection=collection, same_subject=same_subject
+            )
         show_people(people, html, as_json=as_json)
         return
     with Retriever.open(archive) as retriever:
         result = retriever.search(
-            image, k, where=where, subject=subject, collection=collection, eye=eye,
-            same_subject=same_subject, by=by, label=label,
-        )  # fmt: skip
+            image,
+            k,
+            where=where,
+            subject=subject,
+            collection=collection,
+            eye=eye,
+            same_subject=same_subject,
+            by=by,
+            label=label,
+        )
         advised = unlearnt(retriever.archive)
     if html is not None:
         from foveola.report import write_page
@@ -140,13 +139,9 @@ def search(
         click.echo(f"report: {html}", err=True)
 
 
-def _check_query(
-    image: Path | None, left: Path | None, right: Path | None, eye: Eye | None
-) -> None:
+def _check_query(image: Path | None, left: Path | None, right: Path | None, eye: Eye | None) -> None:
     if image is None and left is None and right is None:
-        raise click.UsageError(
-            "give a photograph IMAGE, or a person's eyes with --left and --right"
-        )
+        raise click.UsageError("give a photograph IMAGE, or a person's eyes with --left and --right")
     if image is None and eye is not None:
         raise click.UsageError("--eye goes with IMAGE; --left and --right say which eye they show")
     if image is not None and (left is not None or right is not None):
@@ -164,13 +159,19 @@ def _page(result: "SearchResult") -> str:
 def _result_json(result: "SearchResult") -> dict[str, object]:
     return {
         "query": {
-            **case_json(result.query), "in_archive": result.in_archive,
+            **case_json(result.query),
+            "in_archive": result.in_archive,
             "gradability": round(result.gradability, 2),
         },
         "hits": [
-            {"rank": hit.rank, "similarity": round(hit.similarity, 6),
-             "score": round(hit.score, 6), "id": hit.id, "trust": trust_json(hit.trust),
-             **case_json(hit.case)}
+            {
+                "rank": hit.rank,
+                "similarity": round(hit.similarity, 6),
+                "score": round(hit.score, 6),
+                "id": hit.id,
+                "trust": trust_json(hit.trust),
+                **case_json(hit.case),
+            }
             for hit in result.hits
         ],
         "order": result.order,
@@ -184,17 +185,11 @@ def _result_json(result: "SearchResult") -> dict[str, object]:
         "milliseconds": round(result.milliseconds, 2),
         "trust": trust_json(result.trust),
         "sentences": result.sentences,
-    }  # fmt: skip
+    }
 
 
 def _print(result: "SearchResult") -> None:
-    from foveola.trust.sentences import (
-        of_order,
-        of_person,
-        of_picture,
-        of_recorded,
-        of_suggestion,
-    )
+    from foveola.trust.sentences import of_order, of_person, of_picture, of_recorded, of_suggestion
 
     for line in of_suggestion(result.trust.suggestion, [hit.case for hit in result.hits]):
         click.secho(line, err=True, bold=True)

@@ -55,16 +55,11 @@ def people_json(result: PersonResult) -> dict[str, Any]:
 
 
 def _hit_json(hit: PersonHit) -> dict[str, Any]:
-    eyes: dict[str, Any] = {
-        eye: {"id": hit.ids[eye], **case_json(case)} for eye, case in hit.cases.items()
-    }
+    eyes: dict[str, Any] = {eye: {"id": hit.ids[eye], **case_json(case)} for eye, case in hit.cases.items()}
     return {
         "rank": hit.rank,
         "similarity": round(hit.similarity, 6),
-        "pairs": [
-            {"query": p.query, "eye": p.eye, "similarity": round(p.similarity, 6)}
-            for p in hit.pairs
-        ],
+        "pairs": [{"query": p.query, "eye": p.eye, "similarity": round(p.similarity, 6)} for p in hit.pairs],
         "crossed": hit.crossed,
         "subject": hit.subject,
         "visit": hit.visit,
@@ -85,8 +80,7 @@ def _page(result: PersonResult) -> str:
 
 def _print(result: PersonResult) -> None:
     click.echo(
-        f"{'':>4}  {'similarity':>10}  {'left':>7}  {'right':>7}  {'eyes':9}  {'grade':>5}"
-        f"  {'findings':12}  images"
+        f"{'':>4}  {'similarity':>10}  {'left':>7}  {'right':>7}  {'eyes':9}  {'grade':>5}  {'findings':12}  images"
     )
     for hit in result.hits:
         click.echo(f"{hit.rank:>4}  {hit.similarity:>+10.4f}  {_columns(hit)}")

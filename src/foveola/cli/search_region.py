@@ -14,9 +14,19 @@ if TYPE_CHECKING:
 
 
 def search_region(
-    archive: Path, image: Path, region: str, k: int, *, where: str | None, subject: str | None,
-    collection: str, eye: Eye | None, same_subject: bool, html: Path | None, as_json: bool,
-) -> None:  # fmt: skip
+    archive: Path,
+    image: Path,
+    region: str,
+    k: int,
+    *,
+    where: str | None,
+    subject: str | None,
+    collection: str,
+    eye: Eye | None,
+    same_subject: bool,
+    html: Path | None,
+    as_json: bool,
+) -> None:
     """Search, and print what was found."""
     from foveola.images.decode import read_bytes
     from foveola.regions import Box, RegionSearch
@@ -26,9 +36,8 @@ def search_region(
     with RegionSearch.open(archive) as search:
         data = read_bytes(image)
         query = search.retriever.read(
-            data, image.name, path=str(image.absolute()), subject=subject, collection=collection,
-            eye=eye,
-        )  # fmt: skip
+            data, image.name, path=str(image.absolute()), subject=subject, collection=collection, eye=eye
+        )
         places = search.look_at(data, query)
         result = search.search(query, places, box, k, where=where, same_subject=same_subject)
     if html is not None:
@@ -54,8 +63,13 @@ def to_json(result: "RegionResult") -> dict[str, object]:
         "query": {**case_json(result.query), "in_archive": result.in_archive},
         "region": _box(result.region),
         "hits": [
-            {"rank": hit.rank, "similarity": round(hit.similarity, 6), "id": hit.id,
-             "box": _box(hit.box), **case_json(hit.case)}
+            {
+                "rank": hit.rank,
+                "similarity": round(hit.similarity, 6),
+                "id": hit.id,
+                "box": _box(hit.box),
+                **case_json(hit.case),
+            }
             for hit in result.hits
         ],
         "itself": round(result.itself, 6),
@@ -68,7 +82,7 @@ def to_json(result: "RegionResult") -> dict[str, object]:
         "fingerprint": result.fingerprint,
         "milliseconds": round(result.milliseconds, 2),
         "sentences": sentences(result),
-    }  # fmt: skip
+    }
 
 
 def _box(box: "Box") -> list[float]:

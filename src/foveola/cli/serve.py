@@ -25,30 +25,63 @@ OWN = ("127.0.0.1", "localhost", "::1")
 
 @click.command(epilog="Example: foveola serve archive/")
 @click.argument("archive", type=click.Path(file_okay=False, path_type=Path))
-@click.option("--host", default="127.0.0.1", show_default=True,
-              help="Address to listen on; others than this computer's need accounts.")  # fmt: skip
-@click.option("--port", default=8321, show_default=True, type=click.IntRange(0, 65535),
-              help="Port; 0 takes any that is free.")  # fmt: skip
-@click.option("--host-name", "names", multiple=True,
-              help="Name by which browsers call it, behind a proxy say; repeatable.")  # fmt: skip
-@click.option("--behind-proxy", is_flag=True,
-              help="A proxy on this computer says who asks (X-Forwarded-For, -Proto).")  # fmt: skip
-@click.option("--certificate", type=click.Path(exists=True, dir_okay=False, path_type=Path),
-              help="PEM file with a certificate, to speak TLS without a proxy.")  # fmt: skip
-@click.option("--key", type=click.Path(exists=True, dir_okay=False, path_type=Path),
-              help="PEM file with its key.")  # fmt: skip
-@click.option("--upload-mb", default=64, show_default=True, type=click.IntRange(1, 4096),
-              help="Largest photograph that may be sent.")  # fmt: skip
-@click.option("--import-root", type=click.Path(exists=True, file_okay=False, path_type=Path),
-              help="Folder here that programs may import photographs from.")  # fmt: skip
-@click.option("--study", type=click.Path(file_okay=False, path_type=Path),
-              help="Folder of a reader study to be answered, see foveola study.")  # fmt: skip
-@click.option("--rate", default=20.0, show_default=True, type=click.FloatRange(0.1),
-              help="Requests a second that an account may make for long.")  # fmt: skip
-@click.option("--connections", default=CONNECTIONS, show_default=True, type=click.IntRange(1),
-              help="Connections that one address may hold at once.")  # fmt: skip
-@click.option("--searches", default=4, show_default=True, type=click.IntRange(1, 256),
-              help="Photographs encoded or compared at the same time.")  # fmt: skip
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address to listen on; others than this computer's need accounts.",
+)
+@click.option(
+    "--port", default=8321, show_default=True, type=click.IntRange(0, 65535), help="Port; 0 takes any that is free."
+)
+@click.option(
+    "--host-name", "names", multiple=True, help="Name by which browsers call it, behind a proxy say; repeatable."
+)
+@click.option("--behind-proxy", is_flag=True, help="A proxy on this computer says who asks (X-Forwarded-For, -Proto).")
+@click.option(
+    "--certificate",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="PEM file with a certificate, to speak TLS without a proxy.",
+)
+@click.option("--key", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="PEM file with its key.")
+@click.option(
+    "--upload-mb",
+    default=64,
+    show_default=True,
+    type=click.IntRange(1, 4096),
+    help="Largest photograph that may be sent.",
+)
+@click.option(
+    "--import-root",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder here that programs may import photographs from.",
+)
+@click.option(
+    "--study",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of a reader study to be answered, see foveola study.",
+)
+@click.option(
+    "--rate",
+    default=20.0,
+    show_default=True,
+    type=click.FloatRange(0.1),
+    help="Requests a second that an account may make for long.",
+)
+@click.option(
+    "--connections",
+    default=CONNECTIONS,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Connections that one address may hold at once.",
+)
+@click.option(
+    "--searches",
+    default=4,
+    show_default=True,
+    type=click.IntRange(1, 256),
+    help="Photographs encoded or compared at the same time.",
+)
 @json_option
 @one_line_errors
 def serve(
@@ -76,9 +109,7 @@ def serve(
     if (certificate is None) != (key is None):
         raise click.UsageError("give --certificate and --key together")
     if any(find_spec(name) is None for name in ("fastapi", "uvicorn")):
-        raise click.ClickException(
-            "the service needs FastAPI and uvicorn; install them: pip install 'foveola[serve]'"
-        )
+        raise click.ClickException("the service needs FastAPI and uvicorn; install them: pip install 'foveola[serve]'")
     if certificate is not None:
         _check_certificate(certificate, key)
     _refuse_open_doors(archive, host)
@@ -91,13 +122,16 @@ def serve(
         from foveola.server import Settings, create_app
 
         settings = Settings(
-            host_names=own, behind_proxy=behind_proxy, rate=rate, burst=15 * rate,
-            searches=searches, connections=connections,
-        )  # fmt: skip
+            host_names=own,
+            behind_proxy=behind_proxy,
+            rate=rate,
+            burst=15 * rate,
+            searches=searches,
+            connections=connections,
+        )
         app = create_app(
-            archive, upload_mb=upload_mb, import_root=import_root, study=study, settings=settings,
-            retriever=retriever,
-        )  # fmt: skip
+            archive, upload_mb=upload_mb, import_root=import_root, study=study, settings=settings, retriever=retriever
+        )
         for line in unlearnt(retriever.archive):
             click.echo(line, err=True)
         service_is_ready()
@@ -126,22 +160,29 @@ def _impatient(*arguments: Any, **named: Any) -> Any:
     return Impatient(*arguments, **named)
 
 
-def _server(
-    app: "Opening", protocol: Any, certificate: Path | None, key: Path | None
-) -> "uvicorn.Server":
+def _server(app: "Opening", protocol: Any, certificate: Path | None, key: Path | None) -> "uvicorn.Server":
     import uvicorn
 
     from foveola.server.logs import LOGS
     from foveola.server.timeouts import HEAD_BYTES
 
     config = uvicorn.Config(
-        app, log_level="warning", log_config=LOGS, http=protocol, ws="none", lifespan="on",
+        app,
+        log_level="warning",
+        log_config=LOGS,
+        http=protocol,
+        ws="none",
+        lifespan="on",
         access_log=False,  # addresses of pages are nobody's business
         proxy_headers=False,  # the doors read them, and only if told to
-        server_header=False, timeout_keep_alive=5, timeout_graceful_shutdown=10,
-        limit_concurrency=EVERYBODY, h11_max_incomplete_event_size=HEAD_BYTES,
-        ssl_certfile=certificate, ssl_keyfile=key,
-    )  # fmt: skip
+        server_header=False,
+        timeout_keep_alive=5,
+        timeout_graceful_shutdown=10,
+        limit_concurrency=EVERYBODY,
+        h11_max_incomplete_event_size=HEAD_BYTES,
+        ssl_certfile=certificate,
+        ssl_keyfile=key,
+    )
     return uvicorn.Server(config)
 
 
@@ -160,9 +201,7 @@ def _say_where(listener: socket.socket, host: str, *, encrypted: bool, as_json: 
 
 def _check_certificate(certificate: Path, key: Path | None) -> None:
     try:
-        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(
-            certificate, key, password=str
-        )
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key, password=str)
     except (ssl.SSLError, OSError) as error:
         why = getattr(error, "reason", None) or "not PEM"
         raise click.ClickException(

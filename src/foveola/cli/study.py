@@ -18,27 +18,34 @@ def study() -> None:
 @study.command(epilog="Example: foveola study new archive/ study/ --queries 20 --controls 0.25")
 @click.argument("archive", type=click.Path(file_okay=False, path_type=Path))
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
-@click.option("--queries", default=20, show_default=True, type=click.IntRange(1, 10_000),
-              help="Cases asked about, each of another person.")  # fmt: skip
-@click.option("--shown", default=4, show_default=True, type=click.IntRange(1, 100),
-              help="Cases shown beside each.")  # fmt: skip
-@click.option("--controls", default=0.25, show_default=True, type=click.FloatRange(0, 1),
-              help="Share of these that are drawn at random.")  # fmt: skip
+@click.option(
+    "--queries",
+    default=20,
+    show_default=True,
+    type=click.IntRange(1, 10_000),
+    help="Cases asked about, each of another person.",
+)
+@click.option("--shown", default=4, show_default=True, type=click.IntRange(1, 100), help="Cases shown beside each.")
+@click.option(
+    "--controls",
+    default=0.25,
+    show_default=True,
+    type=click.FloatRange(0, 1),
+    help="Share of these that are drawn at random.",
+)
 @click.option("--seed", default=0, show_default=True, help="Decides what is drawn, and the orders.")
 @click.option("--where", help="Condition on the cases asked about.")
 @json_option
 @one_line_errors
 def new(
-    archive: Path, folder: Path, queries: int, shown: int, controls: float, seed: int,
-    where: str | None, as_json: bool,
-) -> None:  # fmt: skip
+    archive: Path, folder: Path, queries: int, shown: int, controls: float, seed: int, where: str | None, as_json: bool
+) -> None:
     """Draw a study from ARCHIVE into FOLDER."""
     from foveola.archive import Archive
     from foveola.server.study import new_study
 
     with Archive.open(archive, read_only=True) as opened:
-        made = new_study(opened, folder, queries=queries, shown=shown, controls=controls,
-                         seed=seed, where=where)  # fmt: skip
+        made = new_study(opened, folder, queries=queries, shown=shown, controls=controls, seed=seed, where=where)
     drawn = sum(item.condition == "control" for item in made.items)
     say(
         {"study": str(folder), "pairs": len(made.items), "controls": drawn},
@@ -50,8 +57,9 @@ def new(
 
 @study.command(epilog="Example: foveola study export study/ --out answers.csv")
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path),
-              help="File to write; without, the table is printed.")  # fmt: skip
+@click.option(
+    "--out", type=click.Path(dir_okay=False, path_type=Path), help="File to write; without, the table is printed."
+)
 @json_option
 @one_line_errors
 def export(folder: Path, out: Path | None, as_json: bool) -> None:

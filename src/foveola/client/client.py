@@ -8,16 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from foveola.cases import Eye, Scalar
-from foveola.client.answers import (
-    Added,
-    Job,
-    MatchAnswer,
-    Order,
-    ReadAnswer,
-    SearchAnswer,
-    StoredCase,
-    made,
-)
+from foveola.client.answers import Added, Job, MatchAnswer, Order, ReadAnswer, SearchAnswer, StoredCase, made
 from foveola.client.faults import InvalidError, JobFailedError
 from foveola.client.http import Http
 from foveola.errors import ServiceError
@@ -40,9 +31,7 @@ class Client(Closing):
             many seconds as it says.
     """
 
-    def __init__(
-        self, address: str, *, token: str | None = None, timeout: float = 60.0, retries: int = 3
-    ) -> None:
+    def __init__(self, address: str, *, token: str | None = None, timeout: float = 60.0, retries: int = 3) -> None:
         self._http = Http(address, token, timeout, retries)
 
     def close(self) -> None:
@@ -52,9 +41,15 @@ class Client(Closing):
     # Asking
 
     def search(
-        self, photograph: Photograph, k: int = 10, *, where: str | None = None,
-        eye: Eye | None = None, by: Order | None = None, label: str | None = None,
-    ) -> SearchAnswer:  # fmt: skip
+        self,
+        photograph: Photograph,
+        k: int = 10,
+        *,
+        where: str | None = None,
+        eye: Eye | None = None,
+        by: Order | None = None,
+        label: str | None = None,
+    ) -> SearchAnswer:
         """The k cases most like a photograph, among those that meet a condition.
 
         Ordered by what the archive learnt of a label where it learnt one, unless told otherwise.
@@ -63,9 +58,8 @@ class Client(Closing):
         return made(SearchAnswer, self._sent("/search", {"photograph": photograph}, form))
 
     def read(
-        self, left: Photograph | None = None, right: Photograph | None = None, *, k: int = 5,
-        where: str | None = None,
-    ) -> ReadAnswer:  # fmt: skip
+        self, left: Photograph | None = None, right: Photograph | None = None, *, k: int = 5, where: str | None = None
+    ) -> ReadAnswer:
         """How probable each finding is, and the k most similar people who meet a condition."""
         eyes = {"left": left, "right": right}
         given = {eye: photograph for eye, photograph in eyes.items() if photograph is not None}
@@ -74,9 +68,8 @@ class Client(Closing):
         return made(ReadAnswer, self._sent("/read", given, {"k": k, "where": where}))
 
     def match(
-        self, photograph: Photograph, *, candidates: int = 20, visit: float | str | None = None,
-        prior: float = 0.5,
-    ) -> MatchAnswer:  # fmt: skip
+        self, photograph: Photograph, *, candidates: int = 20, visit: float | str | None = None, prior: float = 0.5
+    ) -> MatchAnswer:
         """Other photographs of the same eye, where the archive allows matching."""
         form = {"candidates": candidates, "visit": visit, "prior": prior}
         return made(MatchAnswer, self._sent("/match", {"photograph": photograph}, form))
@@ -105,19 +98,31 @@ class Client(Closing):
         return self._http.ask("GET", f"/cases/{id_}/thumbnail").content
 
     def add(
-        self, photograph: Photograph, *, subject: str | None = None, collection: str = "",
-        eye: Eye | None = None, visit: float | str | None = None, grade: int | None = None,
-        findings: Collection[str] | None = None, extra: Mapping[str, Scalar] | None = None,
-    ) -> Added:  # fmt: skip
+        self,
+        photograph: Photograph,
+        *,
+        subject: str | None = None,
+        collection: str = "",
+        eye: Eye | None = None,
+        visit: float | str | None = None,
+        grade: int | None = None,
+        findings: Collection[str] | None = None,
+        extra: Mapping[str, Scalar] | None = None,
+    ) -> Added:
         """Keep a photograph in the archive with its record; on return it is on its disk.
 
         An empty `findings` says that somebody looked and found none; None that nobody did.
         """
         labels = None if findings is None else ";".join(sorted(findings)) or ";"
         form = {
-            "subject": subject, "collection": collection, "eye": eye, "visit": visit,
-            "grade": grade, "findings": labels, "extra": None if extra is None else _json(extra),
-        }  # fmt: skip
+            "subject": subject,
+            "collection": collection,
+            "eye": eye,
+            "visit": visit,
+            "grade": grade,
+            "findings": labels,
+            "extra": None if extra is None else _json(extra),
+        }
         return made(Added, self._sent("/cases", {"photograph": photograph}, form))
 
     def delete(self, id_: int) -> None:
@@ -131,9 +136,8 @@ class Client(Closing):
         return self._submit({"kind": "index", "source": source, "collection": collection})
 
     def remove(
-        self, *, ids: Collection[int] | None = None, subject: str | None = None,
-        collection: str | None = None,
-    ) -> Job:  # fmt: skip
+        self, *, ids: Collection[int] | None = None, subject: str | None = None, collection: str | None = None
+    ) -> Job:
         """Take cases, or all cases of a subject, out of the archive."""
         wanted = {"ids": None if ids is None else list(ids), "subject": subject}
         named = {key: value for key, value in wanted.items() if value is not None}
@@ -156,9 +160,13 @@ class Client(Closing):
         return made(Job, self._http.ask("DELETE", f"/jobs/{id_}").json())
 
     def wait(
-        self, job: Job, *, timeout: float | None = None, every: float = 0.5,
+        self,
+        job: Job,
+        *,
+        timeout: float | None = None,
+        every: float = 0.5,
         progress: Callable[[Job], None] | None = None,
-    ) -> Job:  # fmt: skip
+    ) -> Job:
         """Wait until a job is done.
 
         Args:
@@ -210,9 +218,7 @@ class Client(Closing):
     def _submit(self, wanted: Mapping[str, Any]) -> Job:
         return made(Job, self._http.ask("POST", "/jobs", json=wanted).json())
 
-    def _sent(
-        self, path: str, photographs: Mapping[str, Photograph], form: Mapping[str, Any]
-    ) -> Any:
+    def _sent(self, path: str, photographs: Mapping[str, Photograph], form: Mapping[str, Any]) -> Any:
         files = {name: _bytes(each) for name, each in photographs.items()}
         return self._http.ask("POST", path, files=files, data=form).json()
 

@@ -32,10 +32,17 @@ class JobFailedError(ServiceError):
 
 
 _KINDS = {
-    400: InvalidError, 401: ForbiddenError, 403: ForbiddenError, 404: NotFoundError,
-    409: ConflictError, 410: NotFoundError, 413: InvalidError, 422: InvalidError,
-    429: BusyServiceError, 503: BusyServiceError,
-}  # fmt: skip
+    400: InvalidError,
+    401: ForbiddenError,
+    403: ForbiddenError,
+    404: NotFoundError,
+    409: ConflictError,
+    410: NotFoundError,
+    413: InvalidError,
+    422: InvalidError,
+    429: BusyServiceError,
+    503: BusyServiceError,
+}
 
 
 def fault(status: int, sentence: str | None) -> ServiceError:

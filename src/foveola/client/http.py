@@ -26,9 +26,7 @@ class Http:
         retries: tries more when the service says that it can't answer now.
     """
 
-    def __init__(
-        self, address: str, token: str | None, timeout: float, retries: int
-    ) -> None:  # fmt: skip
+    def __init__(self, address: str, token: str | None, timeout: float, retries: int) -> None:
         try:
             import httpx
         except ImportError:
@@ -40,9 +38,11 @@ class Http:
         self._address, self._timeout, self._retries = address.rstrip("/"), timeout, retries
         try:
             self._client = httpx.Client(
-                base_url=f"{self._address}/api/v1", headers=headers, timeout=timeout,
+                base_url=f"{self._address}/api/v1",
+                headers=headers,
+                timeout=timeout,
                 follow_redirects=False,  # the token and the photographs are for this address
-            )  # fmt: skip
+            )
         except (httpx.InvalidURL, ValueError) as error:
             raise UnreachableError(f"{address!r} is no address of a service: {error}") from None
 
@@ -73,9 +73,9 @@ class Http:
         Raises:
             ServiceError: it is one, or there is none; the subclass says which.
         """
-        sent = None if files is None else {
-            name: (name, data, "application/octet-stream") for name, data in files.items()
-        }  # fmt: skip
+        sent = (
+            None if files is None else {name: (name, data, "application/octet-stream") for name, data in files.items()}
+        )
         form = None if data is None else {k: v for k, v in data.items() if v is not None}
         for tries in range(self._retries + 1):
             answer = self._once(method, path, files=sent, data=form, **further)
@@ -92,13 +92,9 @@ class Http:
         try:
             return self._client.request(method, path, **sent)
         except httpx.TimeoutException:
-            raise UnreachableError(
-                f"{self._address} did not answer within {self._timeout:g} s"
-            ) from None
+            raise UnreachableError(f"{self._address} did not answer within {self._timeout:g} s") from None
         except httpx.UnsupportedProtocol:
-            raise UnreachableError(
-                f"{self._address!r} is no address of a service; expected http://HOST:PORT"
-            ) from None
+            raise UnreachableError(f"{self._address!r} is no address of a service; expected http://HOST:PORT") from None
         except httpx.TransportError as error:
             raise UnreachableError(
                 f"nobody answers at {self._address} ({type(error).__name__}); is the service "

@@ -18,10 +18,7 @@ from foveola.errors import ManifestError
 T = TypeVar("T")
 Rows = Sequence[int]
 
-EYES: dict[str, Eye] = {
-    "left": "left", "l": "left", "os": "left",
-    "right": "right", "r": "right", "od": "right",
-}  # fmt: skip
+EYES: dict[str, Eye] = {"left": "left", "l": "left", "os": "left", "right": "right", "r": "right", "od": "right"}
 
 # a leading zero is a sign of a code, not of a number: "007" stays text
 _INTEGER = re.compile(r"[+-]?(0|[1-9][0-9]*)")
@@ -97,18 +94,13 @@ def grades(cells: Sequence[str], rows: Rows, faults: Faults) -> list[int | None]
     return _each(cells, rows, faults, _grade)
 
 
-def visits(
-    cells: Sequence[str], rows: Rows, faults: Faults
-) -> list[float | None] | list[str | None]:
+def visits(cells: Sequence[str], rows: Rows, faults: Faults) -> list[float | None] | list[str | None]:
     """All months (numbers) or all ISO dates; a mixed column is a fault."""
     values = _each(cells, rows, faults, _visit)
     dates = [isinstance(value, str) for value in values if value is not None]
     if any(dates) and not all(dates):
         first = {type(value): row for value, row in reversed(list(zip(values, rows, strict=True)))}
-        faults.add(
-            first[str],
-            f"the visit is a date here and a number of months in row {first[float]}; use one kind",
-        )
+        faults.add(first[str], f"the visit is a date here and a number of months in row {first[float]}; use one kind")
     return values  # type: ignore[return-value]  # one kind, or faults has an entry
 
 
@@ -121,9 +113,7 @@ def visit_of(text: str | None) -> float | str | None:
     faults = Faults()
     (visit,) = visits([(text or "").strip()], [1], faults)
     if faults:
-        raise ManifestError(
-            "visit: expected months, such as 6, or a date, such as 2026-03-31, or nothing"
-        )
+        raise ManifestError("visit: expected months, such as 6, or a date, such as 2026-03-31, or nothing")
     return visit
 
 
@@ -148,9 +138,7 @@ def further(
     for cell, row in zip(cells, rows, strict=True):
         if cell in odd:
             faults.add(
-                row,
-                f"{cell!r} among the numbers of column {name!r}; "
-                "leave the cell empty where the value is unknown",
+                row, f"{cell!r} among the numbers of column {name!r}; leave the cell empty where the value is unknown"
             )
     if all(map(_INTEGER.fullmatch, plain)):
         if not all(map(_fits, plain)):
@@ -169,9 +157,7 @@ def split_findings(text: str) -> frozenset[str]:
     return frozenset(part for part in text.split(";") if part)
 
 
-def _each(
-    cells: Sequence[str], rows: Rows, faults: Faults, parse: Callable[[str], T]
-) -> list[T | None]:
+def _each(cells: Sequence[str], rows: Rows, faults: Faults, parse: Callable[[str], T]) -> list[T | None]:
     """Parse each distinct cell once; a ValueError's text is the fault."""
     parsed: dict[str, T | None] = {}
     wrong: dict[str, str] = {}
@@ -209,9 +195,7 @@ def _visit(cell: str) -> float | str:
             return datetime.date.fromisoformat(cell).isoformat()
     except ValueError:
         pass
-    raise ValueError(
-        f"visit {quoted(cell)}; expected months, such as 6, or a date, such as 2026-03-31"
-    )
+    raise ValueError(f"visit {quoted(cell)}; expected months, such as 6, or a date, such as 2026-03-31")
 
 
 def _findings(cell: str) -> str | None:

@@ -17,14 +17,7 @@ import pandas as pd
 from foveola.cases import RESERVED, Case, known_identifier
 from foveola.datasets import cells
 from foveola.datasets.faults import Faults, quoted
-from foveola.datasets.tables import (
-    DELIMITERS,
-    PARQUET,
-    TextTable,
-    read_table,
-    table_of_frame,
-    write_table,
-)
+from foveola.datasets.tables import DELIMITERS, PARQUET, TextTable, read_table, table_of_frame, write_table
 from foveola.errors import ManifestError
 from foveola.images.folders import SUFFIXES, PassedOver, kind_of, photographs_in
 from foveola.resources import AnyPath
@@ -65,33 +58,21 @@ class Manifest:
         """
         path = Path(path)
         table = read_table(path)
-        return cls.from_text(
-            table, path.parent, path, collection=collection, check_files=check_files
-        )
+        return cls.from_text(table, path.parent, path, collection=collection, check_files=check_files)
 
     @classmethod
-    def from_frame(
-        cls, frame: pd.DataFrame, root: AnyPath, *, collection: str = "", check_files: bool = True
-    ) -> Self:
+    def from_frame(cls, frame: pd.DataFrame, root: AnyPath, *, collection: str = "", check_files: bool = True) -> Self:
         """Check a DataFrame whose paths are relative to root; see `read`.
 
         A further column of strings stays text, whatever the strings look like. Row numbers in
         errors count as in a spreadsheet: the first row of the frame is row 2.
         """
         table = table_of_frame(frame, "table")
-        return cls.from_text(
-            table, Path(root), "table", collection=collection, check_files=check_files
-        )
+        return cls.from_text(table, Path(root), "table", collection=collection, check_files=check_files)
 
     @classmethod
     def from_text(
-        cls,
-        raw: TextTable,
-        root: AnyPath,
-        where: Path | str,
-        *,
-        collection: str = "",
-        check_files: bool = True,
+        cls, raw: TextTable, root: AnyPath, where: Path | str, *, collection: str = "", check_files: bool = True
     ) -> Self:
         """Check text cells whose paths are relative to root; errors name the table where."""
         root = Path(root)
@@ -110,9 +91,7 @@ class Manifest:
         return cls(_frame(values, len(raw.rows)), root, collection)
 
     @classmethod
-    def from_folder(
-        cls, folder: AnyPath, *, collection: str = "", passed: PassedOver | None = None
-    ) -> Self:
+    def from_folder(cls, folder: AnyPath, *, collection: str = "", passed: PassedOver | None = None) -> Self:
         """Every photograph in folder and below, whatever its name, in order of path, all unknown.
 
         Args:
@@ -134,9 +113,7 @@ class Manifest:
             raise ManifestError(f"{folder} can't be read: {error.strerror}") from None
         if not images:
             said = f"; {text}" if (text := passed.said()) else ""
-            raise ManifestError(
-                f"{folder} holds no photograph; looked for JPEG, PNG, TIFF, WebP and BMP{said}"
-            )
+            raise ManifestError(f"{folder} holds no photograph; looked for JPEG, PNG, TIFF, WebP and BMP{said}")
         return cls(_frame({"image": images}, len(images)), folder.resolve(), collection)
 
     def __len__(self) -> int:
@@ -183,15 +160,12 @@ class Manifest:
         if folder == self.root:
             return self.table
         moved = [
-            name if Path(name).is_absolute() else _relative(self.root / name, folder)
-            for name in self.table["image"]
+            name if Path(name).is_absolute() else _relative(self.root / name, folder) for name in self.table["image"]
         ]
         return self.table.assign(image=pd.Series(moved, self.table.index, dtype=object))
 
 
-def read_sources(
-    sources: Sequence[AnyPath], collection: str = "", passed: PassedOver | None = None
-) -> list[Case]:
+def read_sources(sources: Sequence[AnyPath], collection: str = "", passed: PassedOver | None = None) -> list[Case]:
     """The cases of manifests, of folders of photographs, and of single photographs.
 
     Args:
@@ -276,14 +250,10 @@ def _joined(root: str, name: str) -> str:
 def _check_names(names: list[str], where: Path | str) -> None:
     for name in names:
         if name not in COLUMNS and name.lower() in COLUMNS:
-            raise ManifestError(
-                f"{where}: rename the column {quoted(name)} to {name.lower()!r}; case matters"
-            )
+            raise ManifestError(f"{where}: rename the column {quoted(name)} to {name.lower()!r}; case matters")
     if "image" not in names:
         found = ", ".join(quoted(name) for name in names[:8])
-        raise ManifestError(
-            f"{where}: no column 'image' with the paths of the photographs; found {found}"
-        )
+        raise ManifestError(f"{where}: no column 'image' with the paths of the photographs; found {found}")
     for name in names:
         if name not in COLUMNS and name.lower() in RESERVED:
             raise ManifestError(
@@ -311,19 +281,13 @@ def _check_files(images: list[str], rows: list[int], root: Path, faults: Faults)
             faults.add(row, "the image file is missing", f"{root / image}")
 
 
-def _check_splits(
-    subjects: list[str | None], splits: list[str | None], rows: list[int], faults: Faults
-) -> None:
+def _check_splits(subjects: list[str | None], splits: list[str | None], rows: list[int], faults: Faults) -> None:
     first: dict[str, tuple[str, int]] = {}
     for subject, split, row in zip(subjects, splits, rows, strict=True):
         if subject and split:
             before, other = first.setdefault(subject, (split, row))
             if before != split:
-                faults.add(
-                    row,
-                    f"one subject in two splits, {quoted(before)} in row {other} "
-                    f"and {quoted(split)} here",
-                )
+                faults.add(row, f"one subject in two splits, {quoted(before)} in row {other} and {quoted(split)} here")
 
 
 def _relative(path: Path, folder: Path) -> str:

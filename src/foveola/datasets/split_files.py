@@ -113,20 +113,15 @@ class SplitFiles:
         for file in dict.fromkeys(entry.file for entry in self.entries):
             faults = Faults()
             for entry in (e for e in self.entries if e.file == file and e.subject is None):
-                faults.add(entry.row, "the image's name does not end in _left or _right, so its "
-                           "subject is unknown")  # fmt: skip
+                faults.add(entry.row, "the image's name does not end in _left or _right, so its subject is unknown")
             faults.raise_if_any(file)
         rows = [(e.subject, e.image, e.grade) for e in self.entries]
         table = pd.DataFrame(rows, columns=["subject", "image", "grade"])
         shares = {part: len(self.of([part])) / len(self.entries) for part in PARTS}
         parts = split_by_subject(table, shares, seed=seed)
-        split = type(self)(
-            tuple(replace(e, part=part) for e, part in zip(self.entries, parts, strict=True))
-        )
+        split = type(self)(tuple(replace(e, part=part) for e, part in zip(self.entries, parts, strict=True)))
         if not split.of(GALLERY) or not split.of(QUERIES):
-            raise ManifestError(
-                f"the split files hold {table.subject.nunique()} subjects, too few for two sides"
-            )
+            raise ManifestError(f"the split files hold {table.subject.nunique()} subjects, too few for two sides")
         return split
 
     def write(self, folder: AnyPath) -> None:
@@ -135,8 +130,7 @@ class SplitFiles:
         folder.mkdir(parents=True, exist_ok=True)
         for part in PARTS:
             lines = [
-                " ".join([e.image, *("01"[e.grade == grade] for grade in range(_GRADES))])
-                for e in self.of([part])
+                " ".join([e.image, *("01"[e.grade == grade] for grade in range(_GRADES))]) for e in self.of([part])
             ]
             write_whole(folder / f"{part}.txt", ("\n".join(lines) + "\n").encode())
 
@@ -174,9 +168,7 @@ def _lines(path: Path, part: str, faults: Faults) -> Iterator[Entry]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        raise ManifestError(
-            f"{path}: no such file; split files are {', '.join(f'{p}.txt' for p in PARTS)}"
-        ) from None
+        raise ManifestError(f"{path}: no such file; split files are {', '.join(f'{p}.txt' for p in PARTS)}") from None
     except UnicodeDecodeError:
         raise ManifestError(f"{path} is not UTF-8 text") from None
     for row, line in enumerate(text.splitlines(), 1):
@@ -185,8 +177,11 @@ def _lines(path: Path, part: str, faults: Faults) -> Iterator[Entry]:
             continue
         grade = _grade(numbers)
         if grade is None or not image:
-            faults.add(row, "expected an image and five numbers, one of them 1 and the others 0",
-                       f"found {quoted(' '.join(numbers))} after the image")  # fmt: skip
+            faults.add(
+                row,
+                "expected an image and five numbers, one of them 1 and the others 0",
+                f"found {quoted(' '.join(numbers))} after the image",
+            )
         else:
             yield Entry(part, _name(image), grade, path, row)
 
@@ -208,8 +203,7 @@ def _add(entry: Entry, seen: dict[str, Entry], faults: Faults) -> None:
         return
     where = f"in row {first.row} of {first.file.name}"
     if first.grade != entry.grade:
-        faults.add(entry.row, f"an image of grade {entry.grade} that has grade {first.grade} "
-                   "elsewhere", where)  # fmt: skip
+        faults.add(entry.row, f"an image of grade {entry.grade} that has grade {first.grade} elsewhere", where)
     else:
         faults.add(entry.row, "an image that is listed already", where)
 

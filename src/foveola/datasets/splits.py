@@ -18,11 +18,7 @@ Unit = tuple[str, str]
 
 
 def split_by_subject(
-    data: Manifest | pd.DataFrame,
-    fractions: Mapping[str, float],
-    *,
-    seed: int = 0,
-    stratify: str = "grade",
+    data: Manifest | pd.DataFrame, fractions: Mapping[str, float], *, seed: int = 0, stratify: str = "grade"
 ) -> "pd.Series[str]":
     """Assign every image to a split, whole subjects at a time.
 

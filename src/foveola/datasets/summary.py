@@ -54,10 +54,7 @@ def render_data_card(title: str, summary: Mapping[str, Any], terms: str = "") ->
     people = f"{summary['subjects']:,} subjects"
     if summary["subject_unknown"]:
         people += f", and {summary['subject_unknown']:,} images of unknown subjects"
-    parts = [
-        f"# {title}",
-        f"{summary['images']:,} photographs of {people}. Images marked `{summary['mark']}`.",
-    ]
+    parts = [f"# {title}", f"{summary['images']:,} photographs of {people}. Images marked `{summary['mark']}`."]
     for name, one in (("grades", "grade"), ("eyes", "eye"), ("findings", "finding")):
         if set(summary[name]) - {"unknown"}:
             parts += [f"## {name.capitalize()}", _table(one, summary[name])]
@@ -83,7 +80,5 @@ def _others(every: Counter[str], common: Mapping[str, int]) -> dict[str, int]:
 
 
 def _columns(cases: Sequence[Case]) -> dict[str, int]:
-    counts = Counter(
-        name for case in cases for name, value in case.extra.items() if value not in (None, "")
-    )
+    counts = Counter(name for case in cases for name, value in case.extra.items() if value not in (None, ""))
     return dict(sorted(counts.items()))

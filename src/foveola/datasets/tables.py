@@ -104,9 +104,7 @@ def _write_whole(frame: "pd.DataFrame", path: Path, suffix: str) -> None:
 def _to_csv(frame: "pd.DataFrame", path: Path, delimiter: str) -> None:
     # csv leaves a lone carriage return unquoted, and would read it as the end of a row
     has_return = any(
-        isinstance(value, str) and "\r" in value
-        for name in frame.select_dtypes("object")
-        for value in frame[name]
+        isinstance(value, str) and "\r" in value for name in frame.select_dtypes("object") for value in frame[name]
     )
     quoting: Literal[0, 1] = csv.QUOTE_ALL if has_return else csv.QUOTE_MINIMAL
     frame.to_csv(path, sep=delimiter, index=False, lineterminator="\n", quoting=quoting)
@@ -151,8 +149,7 @@ def _columns(header: list[str], body: list[tuple[int, list[str]]], path: Path) -
         header = header[:-1]
     if len(header) == 1 and any(mark in header[0] for mark in ";\t,"):
         raise ManifestError(
-            f"{path}: the header is one cell, {header[0]!r}; "
-            f"separate .csv files by commas and .tsv files by tabs"
+            f"{path}: the header is one cell, {header[0]!r}; separate .csv files by commas and .tsv files by tabs"
         )
     _check_header(header, path)
     faults = Faults()

@@ -3,15 +3,4 @@
 from foveola.duplicates.find import Found, Kind, Pair, Settings, find_duplicates
 from foveola.duplicates.groups import Group, group, summary, to_json, to_text
 
-__all__ = [
-    "Found",
-    "Group",
-    "Kind",
-    "Pair",
-    "Settings",
-    "find_duplicates",
-    "group",
-    "summary",
-    "to_json",
-    "to_text",
-]
+__all__ = ["Found", "Group", "Kind", "Pair", "Settings", "find_duplicates", "group", "summary", "to_json", "to_text"]

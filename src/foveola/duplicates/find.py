@@ -226,11 +226,7 @@ def _look(case: Case) -> _Look | Failed:
 
 def _exact(groups: dict[bytes, list[int]], kind: Kind) -> dict[tuple[int, int], Pair]:
     """Each copy with the first of its group: a thousand copies are no million pairs."""
-    return {
-        (first, other): Pair(first, other, kind)
-        for first, *others in groups.values()
-        for other in others
-    }
+    return {(first, other): Pair(first, other, kind) for first, *others in groups.values() for other in others}
 
 
 def _both_ways(exact: Iterable[tuple[int, int]]) -> set[tuple[int, int, bool]]:
@@ -250,10 +246,7 @@ def _both_ways(exact: Iterable[tuple[int, int]]) -> set[tuple[int, int, bool]]:
 
 
 def _candidates(
-    prints: NDArray[np.float16],
-    descriptors: Vectors | None,
-    store: FeatureStore,
-    settings: Settings,
+    prints: NDArray[np.float16], descriptors: Vectors | None, store: FeatureStore, settings: Settings
 ) -> set[tuple[int, int, bool]]:
     """(first, second, mirrored) with first < second."""
     seen = np.flatnonzero(store.counts)
@@ -276,11 +269,7 @@ def _candidates(
 
 
 def _prove(
-    cases: Sequence[Case],
-    store: FeatureStore,
-    asked: Sequence[tuple[int, int, bool]],
-    settings: Settings,
-    workers: int,
+    cases: Sequence[Case], store: FeatureStore, asked: Sequence[tuple[int, int, bool]], settings: Settings, workers: int
 ) -> Iterator[Pair]:
     """Those of the candidates that show one eye, each pair once, as what it is closest to."""
 
@@ -315,9 +304,7 @@ def _judge(
     if seen.correlation < settings.correlation:
         return None
     kind: Kind = "photograph" if seen.light <= settings.light else "eye"
-    return Pair(
-        i, j, kind, mirror, agreed.inliers, seen.correlation, seen.light, seen.overlap
-    )  # fmt: skip
+    return Pair(i, j, kind, mirror, agreed.inliers, seen.correlation, seen.light, seen.overlap)
 
 
 def _map(work: Callable[[T], R], items: Iterable[T], workers: int) -> Iterator[R]:

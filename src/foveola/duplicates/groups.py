@@ -85,8 +85,7 @@ def summary(cases: Sequence[Case], groups: Sequence[Group]) -> list[dict[str, An
     order = sorted(counts, key=lambda key: (key[:2], KINDS.index(key[2])))
     columns = ("pairs", "contradicting", "across_subjects", "across_splits")
     return [
-        {"collections": [a, b], "kind": kind, **{c: counts[a, b, kind][c] for c in columns}}
-        for a, b, kind in order
+        {"collections": [a, b], "kind": kind, **{c: counts[a, b, kind][c] for c in columns}} for a, b, kind in order
     ]
 
 
@@ -201,11 +200,7 @@ def _components(count: int, pairs: Sequence[Pair]) -> list[int]:
 def _group(cases: Sequence[Case], found: Sequence[Pair]) -> Group:
     pairs = sorted(found, key=lambda pair: (KINDS.index(pair.kind), -pair.inliers))
     sides = [(cases[pair.first], cases[pair.second]) for pair in pairs]
-    flaws = {
-        flaw
-        for (a, b), pair in zip(sides, pairs, strict=True)
-        for flaw in _contradictions(a, b, pair)
-    }
+    flaws = {flaw for (a, b), pair in zip(sides, pairs, strict=True) for flaw in _contradictions(a, b, pair)}
     return Group(
         members=tuple(sorted({i for pair in pairs for i in (pair.first, pair.second)})),
         pairs=tuple(pairs),

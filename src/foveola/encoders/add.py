@@ -35,9 +35,13 @@ from foveola.resources import AnyPath, beside
 PARITY = 0.9999  # the least cosine between a network's descriptor and that of another form of it
 METADATA = "foveola"  # key in an ONNX file under which `foveola encoder export` keeps the contract
 _REFUSALS = (
-    RuntimeError, GeneralFailure, InitializationFailure, NotImplementedFailure,
-    OpConversionFailure, OpValidationFailure,
-)  # fmt: skip
+    RuntimeError,
+    GeneralFailure,
+    InitializationFailure,
+    NotImplementedFailure,
+    OpConversionFailure,
+    OpValidationFailure,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,8 +98,7 @@ def add_onnx(path: AnyPath, out: AnyPath | None = None, wanted: Wanted | None = 
     taken = input_of(model)
     if taken.whole and (wanted.mean or wanted.std):
         raise EncoderError(
-            "the network takes 8 bit pixels, which no mean and std belong to; leave --mean and "
-            "--std out"
+            "the network takes 8 bit pixels, which no mean and std belong to; leave --mean and --std out"
         )
     contract = contract_of(wanted, taken.size, said.get("contract"), whole=taken.whole)
     origin = {"kind": "ONNX", "sha256": digest, "bytes": size}
@@ -106,9 +109,8 @@ def add_onnx(path: AnyPath, out: AnyPath | None = None, wanted: Wanted | None = 
 
 
 def release_model(
-    model: ov.Model, out: Path, name: str, contract: Contract, wanted: Wanted,
-    origin: Mapping[str, Any],
-) -> Release:  # fmt: skip
+    model: ov.Model, out: Path, name: str, contract: Contract, wanted: Wanted, origin: Mapping[str, Any]
+) -> Release:
     """Make a released encoder of a network, in a folder that does not exist; `model` is used up.
 
     Weights are kept in half precision where that changes no descriptor by a cosine below PARITY.
@@ -136,9 +138,7 @@ def release_model(
             partial.mkdir()
             for half in (True, False):
                 ov.save_model(graph, partial / "model.xml", compress_to_fp16=half)
-                release = write_release(
-                    partial, name=name, dimension=expected.shape[1], contract=contract, card=card
-                )
+                release = write_release(partial, name=name, dimension=expected.shape[1], contract=contract, card=card)
                 if _least(release, expected) >= PARITY:
                     break
             else:

@@ -127,8 +127,7 @@ def _evaluation(evaluation: Mapping[str, Any]) -> str:
 
 def _main_table(rows: Sequence[Mapping[str, Any]]) -> str:
     lines = [
-        "| data set | queries | macro mAP@10 (95 % interval) | chance | ImageNet features "
-        "| grade classifier |",
+        "| data set | queries | macro mAP@10 (95 % interval) | chance | ImageNet features | grade classifier |",
         "|---|---|---|---|---|---|",
     ]
     for row in rows:
@@ -146,9 +145,7 @@ def _grade_table(rows: Sequence[Mapping[str, Any]]) -> str:
     lines.append("|---" * (len(grades) + 1) + "|")
     for row in rows:
         cells = (
-            f"{row['per_grade'][g]:.2f} ({row['chance_per_grade'][g]:.2f})"
-            if g in row.get("per_grade", {})
-            else "none"
+            f"{row['per_grade'][g]:.2f} ({row['chance_per_grade'][g]:.2f})" if g in row.get("per_grade", {}) else "none"
             for g in grades
         )
         lines.append(f"| {row['collection']} | {' | '.join(cells)} |")
@@ -156,10 +153,7 @@ def _grade_table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _group_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    lines = [
-        "| data set | group | queries | macro mAP@10 (95 % interval) | chance |",
-        "|---|---|---|---|---|",
-    ]
+    lines = ["| data set | group | queries | macro mAP@10 (95 % interval) | chance |", "|---|---|---|---|---|"]
     lines += [
         f"| {row['collection']} | {row['column']} {row['value']} | {row['queries']} | "
         f"{_ranged(row)} | {row['chance']:.3f} |"

@@ -132,9 +132,7 @@ class Encoder:
         self._free: deque[Any] = deque()
 
     @classmethod
-    def load(
-        cls, source: str | Path = DEFAULT, threads: int | None = None, together: int = 1
-    ) -> "Encoder":
+    def load(cls, source: str | Path = DEFAULT, threads: int | None = None, together: int = 1) -> "Encoder":
         """Load an encoder; its first use waits until it is compiled.
 
         Args:
@@ -186,10 +184,7 @@ class Encoder:
         return self.release.contract
 
     def encode(
-        self,
-        photographs: Photograph | Iterable[Photograph],
-        *,
-        eyes: Sequence[Eye | None] | None = None,
+        self, photographs: Photograph | Iterable[Photograph], *, eyes: Sequence[Eye | None] | None = None
     ) -> Vectors:
         """Encode photographs into unit descriptors, on all cores.
 
@@ -249,9 +244,7 @@ class Encoder:
         """(B, S, S, 3) uint8 -> (B, D)."""
         size = self.contract.size
         if prepared.dtype != np.uint8 or prepared.shape[1:] != (size, size, 3):
-            raise ValueError(
-                f"expected (B, {size}, {size}, 3) uint8, got {prepared.shape} {prepared.dtype}"
-            )
+            raise ValueError(f"expected (B, {size}, {size}, 3) uint8, got {prepared.shape} {prepared.dtype}")
         rows = [self._run(image)[0] for image in prepared]
         return np.stack(rows) if rows else np.empty((0, self.dimension), np.float32)
 
@@ -310,9 +303,7 @@ class Encoder:
         """At unit length; a network brought in may give what has none."""
         length = np.linalg.norm(vector).astype(np.float32)
         if not 0 < length < np.inf:  # nor if it is NaN
-            raise EncoderError(
-                f"encoder {self.name!r} gives zeros, or what is no number, for this photograph"
-            )
+            raise EncoderError(f"encoder {self.name!r} gives zeros, or what is no number, for this photograph")
         return vector / length
 
     @contextmanager

@@ -69,17 +69,11 @@ class FunctionEncoder(Encoder):
         licence: str = "",
     ) -> None:
         if not DIMENSIONS[0] <= dimension <= DIMENSIONS[1]:
-            raise ValueError(
-                f"dimension is {dimension}; expected {DIMENSIONS[0]} to {DIMENSIONS[1]}"
-            )
+            raise ValueError(f"dimension is {dimension}; expected {DIMENSIONS[0]} to {DIMENSIONS[1]}")
         if not version:
             raise ValueError("version is empty; expected something that changes with the function")
         contract = contract or Contract()
-        card = {
-            "task": "brought in",
-            "origin": {"kind": FUNCTION, "version": version},
-            "licence": licence,
-        }
+        card = {"task": "brought in", "origin": {"kind": FUNCTION, "version": version}, "licence": licence}
         said = json.dumps([FUNCTION, checked_name(name), version, dimension, contract.hash])
         mark = hashlib.sha256(said.encode()).hexdigest()[:32]
         # no folder holds it, so what looks for files beside it finds none

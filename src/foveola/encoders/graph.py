@@ -59,9 +59,7 @@ def input_of(model: ov.Model) -> Input:
         raise EncoderError(f"the network takes numbers of type {kind}; expected float or uint8")
     sides = [None if side.is_dynamic else int(side.get_length()) for side in shape]
     if 3 not in (sides[1], sides[3]) and (sides[1] or sides[3]):
-        raise EncoderError(
-            f"the network takes {said(shape)}; expected 3 channels, as (B, 3, S, S) or (B, S, S, 3)"
-        )
+        raise EncoderError(f"the network takes {said(shape)}; expected 3 channels, as (B, 3, S, S) or (B, S, S, 3)")
     first = sides[1] == 3 or sides[3] != 3  # where nothing is fixed, as most networks are
     fixed = {side for side in (sides[2:] if first else sides[1:3]) if side}
     if len(fixed) > 1:
@@ -70,11 +68,7 @@ def input_of(model: ov.Model) -> Input:
 
 
 def release_graph(
-    model: ov.Model,
-    contract: Contract,
-    *,
-    output: str | None = None,
-    pooling: Pooling | None = None,
+    model: ov.Model, contract: Contract, *, output: str | None = None, pooling: Pooling | None = None
 ) -> ov.Model:
     """Give a network the input and the outputs of a released encoder; `model` is used up.
 
@@ -98,15 +92,11 @@ def release_graph(
     taken = input_of(model)
     side = contract.size
     if taken.size not in (None, side):
-        raise EncoderError(
-            f"the network takes images of {taken.size} pixels; expected {side} (see --size)"
-        )
+        raise EncoderError(f"the network takes images of {taken.size} pixels; expected {side} (see --size)")
     try:
         model.reshape({0: [1, 3, side, side] if taken.channels_first else [1, side, side, 3]})
     except RuntimeError as error:
-        raise EncoderError(
-            f"the network can't take images of {side} pixels: {last_line(error)}"
-        ) from None
+        raise EncoderError(f"the network can't take images of {side} pixels: {last_line(error)}") from None
     found = _chosen(model, output)
     descriptor, features = _pooled(found, pooling)
     if output is None and len(model.outputs) > 1:
@@ -115,8 +105,7 @@ def release_graph(
     dimension = int(descriptor.get_shape()[1])
     if not DIMENSIONS[0] <= dimension <= DIMENSIONS[1]:
         raise EncoderError(
-            f"output {name_of(found)} gives {dimension} numbers; expected {DIMENSIONS[0]} to "
-            f"{DIMENSIONS[1]}"
+            f"output {name_of(found)} gives {dimension} numbers; expected {DIMENSIONS[0]} to {DIMENSIONS[1]}"
         )
     pixels = _given(model, taken, contract)
     unit = opset13.normalize_l2(descriptor, np.array([1]), _EPS, "max").output(0)
@@ -225,9 +214,7 @@ def _grid(tokens: Any) -> Any:
     first = count - side * side
     if first > _FIRST:
         return None
-    patches = opset13.slice(
-        tokens, np.array([first]), np.array([count]), np.array([1]), np.array([1])
-    )
+    patches = opset13.slice(tokens, np.array([first]), np.array([count]), np.array([1]), np.array([1]))
     turned = opset13.transpose(patches, np.array([0, 2, 1]))
     return opset13.reshape(turned, np.array([1, width, side, side]), False).output(0)
 

@@ -56,9 +56,7 @@ class Local:
         self.channels = sum(int(out.get_partial_shape()[1].get_length()) for out in (fine, coarse))
         self._threads = threading.local()
 
-    def describe(
-        self, image: Pixels, eye: Eye | None = None, view: FieldOfView | None = None
-    ) -> Maps:
+    def describe(self, image: Pixels, eye: Eye | None = None, view: FieldOfView | None = None) -> Maps:
         """(H, W, 3) uint8 RGB as decoded -> (n, n, C) float32.
 
         The vectors of each depth have unit length, so a product of two positions is the sum of
@@ -78,9 +76,7 @@ class Local:
         if request is None:
             request = self._threads.request = self._compiled.create_infer_request()
         request.infer({0: prepared[None]}, share_inputs=True)
-        fine, coarse = (
-            np.array(request.get_output_tensor(i).data[0], np.float32) for i in range(2)
-        )
+        fine, coarse = (np.array(request.get_output_tensor(i).data[0], np.float32) for i in range(2))
         return fine, coarse
 
 

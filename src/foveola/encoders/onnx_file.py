@@ -25,10 +25,20 @@ OPSET, IR_VERSION = 17, 8  # of 2022, which every runtime in use reads
 
 # Operations whose counterpart differs in nothing but its name.
 _SAME = {
-    "Add": "Add", "Subtract": "Sub", "Multiply": "Mul", "Divide": "Div", "Maximum": "Max",
-    "Minimum": "Min", "Power": "Pow", "Relu": "Relu", "Sigmoid": "Sigmoid", "Sqrt": "Sqrt",
-    "Tanh": "Tanh", "Exp": "Exp", "Identity": "Identity",
-}  # fmt: skip
+    "Add": "Add",
+    "Subtract": "Sub",
+    "Multiply": "Mul",
+    "Divide": "Div",
+    "Maximum": "Max",
+    "Minimum": "Min",
+    "Power": "Pow",
+    "Relu": "Relu",
+    "Sigmoid": "Sigmoid",
+    "Sqrt": "Sqrt",
+    "Tanh": "Tanh",
+    "Exp": "Exp",
+    "Identity": "Identity",
+}
 _TYPES = {"f16": np.float16, "f32": np.float32, "i64": np.int64, "i32": np.int32, "u8": np.uint8}
 
 
@@ -51,9 +61,7 @@ def export_onnx(release: Release, out: AnyPath) -> float:
     try:
         import onnx
     except ModuleNotFoundError as error:
-        raise MissingExtraError(
-            f"writing ONNX needs {error.name}. Run: pip install 'foveola[onnx]'"
-        ) from error
+        raise MissingExtraError(f"writing ONNX needs {error.name}. Run: pip install 'foveola[onnx]'") from error
     if out.exists() or out.is_symlink():
         raise EncoderError(f"{out} exists already; choose another file")
     graph = ov.Core().read_model(release.folder / "model.xml")
@@ -73,8 +81,7 @@ def _parity(release: Release, path: Path) -> float:
         network = compiled(read_onnx(path), Cores.of(together=1))
     except (EncoderError, RuntimeError) as error:
         raise EncoderError(
-            f"{release.name} can't be written as ONNX: what was written can't be run "
-            f"({last_line(error)})"
+            f"{release.name} can't be written as ONNX: what was written can't be run ({last_line(error)})"
         ) from None
     images = trial_images(release.contract.size)
     rows = np.array(network({0: images})[DESCRIPTOR], np.float32)  # all at once: any batch fits
@@ -123,18 +130,16 @@ class _Written:
 
     def model(self) -> Any:
         """Put the whole together, an `onnx.ModelProto`."""
-        graph = self.helper.make_graph(
-            self.nodes, "encoder", self.inputs, self.outputs, self.constants
-        )
+        graph = self.helper.make_graph(self.nodes, "encoder", self.inputs, self.outputs, self.constants)
         made = self.helper.make_model(
-            graph, opset_imports=[self.helper.make_opsetid("", OPSET)], ir_version=IR_VERSION,
-            producer_name="foveola",
-        )  # fmt: skip
+            graph, opset_imports=[self.helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="foveola"
+        )
         said = {
-            "name": self.release.name, "fingerprint": self.release.fingerprint,
+            "name": self.release.name,
+            "fingerprint": self.release.fingerprint,
             "contract": self.release.contract.to_mapping(),
             "licence": str(self.release.card.get("licence") or ""),
-        }  # fmt: skip
+        }
         self.helper.set_model_props(made, {METADATA: json.dumps(said)})
         return made
 
@@ -170,8 +175,7 @@ def _held(op: Any, at: int) -> NDArray[Any]:
         node = node.input_value(0).get_node()
     if node.get_type_name() != "Constant":
         raise EncoderError(
-            f"the encoder can't be written as ONNX: the shape of its {op.get_type_name()} depends "
-            "on the image"
+            f"the encoder can't be written as ONNX: the shape of its {op.get_type_name()} depends on the image"
         )
     return np.array(node.get_data())
 
@@ -193,9 +197,7 @@ def _constant(written: _Written, op: Any) -> None:
 
 
 def _convert(written: _Written, op: Any) -> None:
-    written.add(
-        op, "Cast", written.given(op), to=_kind(op.get_output_element_type(0).get_type_name())
-    )
+    written.add(op, "Cast", written.given(op), to=_kind(op.get_output_element_type(0).get_type_name()))
 
 
 def _convolution(written: _Written, op: Any) -> None:
@@ -208,9 +210,14 @@ def _convolution(written: _Written, op: Any) -> None:
         flat = written.constant(op, "shape", np.array([groups * shape[1], *shape[2:]], np.int64))
         inputs[1] = written.between(op, "weight", "Reshape", [inputs[1], flat])
     written.add(
-        op, "Conv", inputs, group=groups, strides=list(said["strides"]),
-        dilations=list(said["dilations"]), pads=[*said["pads_begin"], *said["pads_end"]],
-    )  # fmt: skip
+        op,
+        "Conv",
+        inputs,
+        group=groups,
+        strides=list(said["strides"]),
+        dilations=list(said["dilations"]),
+        pads=[*said["pads_begin"], *said["pads_end"]],
+    )
 
 
 def _clamp(written: _Written, op: Any) -> None:
@@ -222,9 +229,8 @@ def _clamp(written: _Written, op: Any) -> None:
 def _reduction(written: _Written, op: Any) -> None:
     axes = sorted(int(axis) for axis in _held(op, 1).ravel())
     written.add(
-        op, op.get_type_name(), written.given(op)[:1], axes=axes,
-        keepdims=int(op.get_attributes()["keep_dims"]),
-    )  # fmt: skip
+        op, op.get_type_name(), written.given(op)[:1], axes=axes, keepdims=int(op.get_attributes()["keep_dims"])
+    )
 
 
 def _matmul(written: _Written, op: Any) -> None:
@@ -270,11 +276,15 @@ def _max_pool(written: _Written, op: Any) -> None:
     if said["auto_pad"] not in ("explicit", "notset"):
         raise EncoderError(f"the encoder can't be written as ONNX: {said['auto_pad']} padding")
     written.add(
-        op, "MaxPool", written.given(op), kernel_shape=list(said["kernel"]),
-        strides=list(said["strides"]), dilations=list(said["dilations"]),
+        op,
+        "MaxPool",
+        written.given(op),
+        kernel_shape=list(said["kernel"]),
+        strides=list(said["strides"]),
+        dilations=list(said["dilations"]),
         pads=[*said["pads_begin"], *said["pads_end"]],
         ceil_mode=int(said["rounding_type"] != "floor"),
-    )  # fmt: skip
+    )
 
 
 def _unit(written: _Written, op: Any) -> None:
@@ -296,10 +306,22 @@ def _kind(name: str) -> int:
 
 
 _WRITERS: dict[str, Callable[[_Written, Any], None]] = {
-    "Parameter": _parameter, "Constant": _constant, "Convert": _convert,
-    "Convolution": _convolution, "GroupConvolution": _convolution, "Clamp": _clamp,
-    "ReduceMean": _reduction, "ReduceMax": _reduction, "ReduceL2": _reduction,
-    "MatMul": _matmul, "Transpose": _transpose, "Softmax": _on_axis, "Concat": _on_axis,
-    "Reshape": _reshape, "Slice": _slice, "Swish": _swish, "MaxPool": _max_pool,
+    "Parameter": _parameter,
+    "Constant": _constant,
+    "Convert": _convert,
+    "Convolution": _convolution,
+    "GroupConvolution": _convolution,
+    "Clamp": _clamp,
+    "ReduceMean": _reduction,
+    "ReduceMax": _reduction,
+    "ReduceL2": _reduction,
+    "MatMul": _matmul,
+    "Transpose": _transpose,
+    "Softmax": _on_axis,
+    "Concat": _on_axis,
+    "Reshape": _reshape,
+    "Slice": _slice,
+    "Swish": _swish,
+    "MaxPool": _max_pool,
     "NormalizeL2": _unit,
-}  # fmt: skip
+}

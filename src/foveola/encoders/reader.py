@@ -80,24 +80,25 @@ def read_reader(source: str | Path) -> ReaderRelease:
     folder = locate(source, FILE, "reader")
     values = read_json(folder / FILE, "a reader")
     if values.get("format") != FORMAT:
-        raise EncoderError(
-            f"{folder} has reader format {values.get('format')!r}; this program reads {FORMAT}"
-        )
+        raise EncoderError(f"{folder} has reader format {values.get('format')!r}; this program reads {FORMAT}")
     try:
         release = ReaderRelease(
-            folder, str(values["name"]), tuple(map(str, values["labels"])),
+            folder,
+            str(values["name"]),
+            tuple(map(str, values["labels"])),
             tuple(map(float, values["thresholds"])),
             tuple(map(float, values["alone"])) if values.get("alone") is not None else None,
-            Contract.from_mapping(values["contract"]), bool(values["enhance"]),
-            str(values["fingerprint"]), dict(values["card"]),
-        )  # fmt: skip
+            Contract.from_mapping(values["contract"]),
+            bool(values["enhance"]),
+            str(values["fingerprint"]),
+            dict(values["card"]),
+        )
     except (KeyError, TypeError, ValueError) as error:
         raise EncoderError(f"{folder / FILE} can't be used: {error}") from None
     alone = release.thresholds if release.alone is None else release.alone
     for thresholds in (release.thresholds, alone):
         if len(release.labels) != len(thresholds) or not release.labels:
-            raise EncoderError(f"{folder / FILE} has {len(thresholds)} thresholds for "
-                               f"{len(release.labels)} labels")  # fmt: skip
+            raise EncoderError(f"{folder / FILE} has {len(thresholds)} thresholds for {len(release.labels)} labels")
     if _fingerprint(release) != release.fingerprint:
         raise EncoderError(
             f"the files of reader {release.name!r} in {folder} are not those it was released "
@@ -107,19 +108,30 @@ def read_reader(source: str | Path) -> ReaderRelease:
 
 
 def write_reader(
-    folder: Path, *, name: str, labels: tuple[str, ...], thresholds: tuple[float, ...],
-    contract: Contract, enhance: bool, card: Mapping[str, Any],
+    folder: Path,
+    *,
+    name: str,
+    labels: tuple[str, ...],
+    thresholds: tuple[float, ...],
+    contract: Contract,
+    enhance: bool,
+    card: Mapping[str, Any],
     alone: tuple[float, ...] | None = None,
-) -> ReaderRelease:  # fmt: skip
+) -> ReaderRelease:
     """Write reader.json beside a model.xml and model.bin that are there already."""
     bare = ReaderRelease(folder, name, labels, thresholds, alone, contract, enhance, "", card)
     made = replace(bare, fingerprint=_fingerprint(bare))
     values = {
-        "format": FORMAT, "name": name, "labels": list(labels), "thresholds": list(thresholds),
-        "alone": None if alone is None else list(alone), "contract": contract.to_mapping(),
-        "enhance": enhance, "fingerprint": made.fingerprint,
+        "format": FORMAT,
+        "name": name,
+        "labels": list(labels),
+        "thresholds": list(thresholds),
+        "alone": None if alone is None else list(alone),
+        "contract": contract.to_mapping(),
+        "enhance": enhance,
+        "fingerprint": made.fingerprint,
         "card": dict(card),
-    }  # fmt: skip
+    }
     files.write_json(folder / FILE, values, indent=2)
     return made
 
@@ -161,9 +173,7 @@ class Reader:
         together: how many of them work on one person, as for `Encoder`.
     """
 
-    def __init__(
-        self, release: ReaderRelease, threads: int | None = None, together: int = 1
-    ) -> None:
+    def __init__(self, release: ReaderRelease, threads: int | None = None, together: int = 1) -> None:
         cores = Cores.of(threads, together)
         self.release, self.threads = release, cores.threads
         # meanwhile the first photographs are decoded
@@ -171,9 +181,7 @@ class Reader:
         self._local = threading.local()
 
     @classmethod
-    def load(
-        cls, source: str | Path = DEFAULT_READER, threads: int | None = None, together: int = 1
-    ) -> "Reader":
+    def load(cls, source: str | Path = DEFAULT_READER, threads: int | None = None, together: int = 1) -> "Reader":
         """Load a shipped reader by name, or one from its folder; its first use waits for it.
 
         Raises:
@@ -207,9 +215,7 @@ class Reader:
         for side, image in enumerate((left, right)):
             if image is not None:
                 if image.shape != (size, size, 3) or image.dtype != np.uint8:
-                    raise ValueError(
-                        f"expected ({size}, {size}, 3) uint8, got {image.shape} {image.dtype}"
-                    )
+                    raise ValueError(f"expected ({size}, {size}, 3) uint8, got {image.shape} {image.dtype}")
                 pixels[0, side] = image
         present = np.array([[left is not None, right is not None]])
         if not present.any():

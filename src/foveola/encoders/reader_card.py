@@ -25,8 +25,7 @@ LIMITS: Final = """\
   untrained network tell myopia there with an AUC of .96.
 - With one eye it says less, and is judged as such below only where a table says so."""
 
-_OVERALL = ("final", "kappa", "F1 (official)", "AUC", "macro-AUC", "mAP", "macro-F1",
-            "exact match", "ECE")  # fmt: skip
+_OVERALL = ("final", "kappa", "F1 (official)", "AUC", "macro-AUC", "mAP", "macro-F1", "exact match", "ECE")
 
 
 def render_reader_card(release: ReaderRelease) -> str:
@@ -38,25 +37,28 @@ def render_reader_card(release: ReaderRelease) -> str:
         f"{', '.join(release.labels)} out. Fingerprint `{release.fingerprint}`.",
         *("## Intended use", INTENDED),
         *("## What it must not be used for", NOT_FOR),
-        *("## Input", f"RGB, 8 bits, cut to the circle of the field of view, {contract.size} x "
-          f"{contract.size} px{', lightness equalised' if release.enhance else ''}; contract "
-          f"`{contract.hash}`."),
-        *("## Training", _training(card, release.alone), data_lines(card),
-          str(card.get("notes", ""))),
+        *(
+            "## Input",
+            f"RGB, 8 bits, cut to the circle of the field of view, {contract.size} x "
+            f"{contract.size} px{', lightness equalised' if release.enhance else ''}; contract "
+            f"`{contract.hash}`.",
+        ),
+        *("## Training", _training(card, release.alone), data_lines(card), str(card.get("notes", ""))),
         *_evaluation(card),
         *("## Terms", str(card.get("licence") or "not stated"), "## Limits", LIMITS),
-    ]  # fmt: skip
+    ]
     return "\n\n".join(part.strip() for part in parts if part.strip()) + "\n"
 
 
 def _training(card: Mapping[str, Any], of_one: Sequence[float] | None) -> str:
     training = card["training"]
     gates = "with" if card["attention"] else "without"
-    alone = "" if of_one is None else (
-        " Of one eye alone it tells that eye's own answer, by thresholds of its own."
-    )  # fmt: skip
-    parity = f" The released reader's probabilities differ from the trained model's by at most " \
-             f"{card['parity']:.5f}." if "parity" in card else ""  # fmt: skip
+    alone = "" if of_one is None else (" Of one eye alone it tells that eye's own answer, by thresholds of its own.")
+    parity = (
+        f" The released reader's probabilities differ from the trained model's by at most {card['parity']:.5f}."
+        if "parity" in card
+        else ""
+    )
     return (
         f"{card['backbone']} shared by both eyes, residual blocks {gates} attention, fusion "
         f"{card['fusion']}; {training['epochs']} epochs, seed {training['seed']}.{parity}{alone}"
@@ -68,19 +70,16 @@ def _evaluation(card: Mapping[str, Any]) -> tuple[str, ...]:
     if not found:
         return ()
     official, chosen = found["official"], found["chosen"]
-    overall = ["| figure | threshold 0.5 | thresholds chosen on validation people |",
-               "|---|---|---|"]  # fmt: skip
+    overall = ["| figure | threshold 0.5 | thresholds chosen on validation people |", "|---|---|---|"]
     overall += [
-        f"| {name} | {_rate(official['overall'][name])} | {_rate(chosen['overall'][name])} |"
-        for name in _OVERALL
+        f"| {name} | {_rate(official['overall'][name])} | {_rate(chosen['overall'][name])} |" for name in _OVERALL
     ]
     names = ("AUC", "AP", "sensitivity", "specificity")
     labels = [f"| label | people | {' | '.join(names)} |", "|---|---|" + "---|" * len(names)]
     labels += [
-        f"| {label} | {rates['positive']} | "
-        + " | ".join(_rate(rates[name]) for name in names) + " |"
+        f"| {label} | {rates['positive']} | " + " | ".join(_rate(rates[name]) for name in names) + " |"
         for label, rates in chosen["by_label"].items()
-    ]  # fmt: skip
+    ]
     none = official["baselines"]["all no"]
     return (
         "## How good it is",

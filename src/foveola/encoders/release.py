@@ -73,10 +73,7 @@ def locate(source: str | Path, file: str, kind: str) -> Path:
         if (folder / file).is_file():
             return folder
     names = ", ".join(sorted(p.parent.name for p in RELEASED.glob(f"*/{file}"))) or "none"
-    raise EncoderError(
-        f"{source} is no {kind}: expected a folder with {file}, or one of the shipped "
-        f"{kind}s ({names})"
-    )
+    raise EncoderError(f"{source} is no {kind}: expected a folder with {file}, or one of the shipped {kind}s ({names})")
 
 
 def read_release(source: str | Path) -> Release:
@@ -88,16 +85,18 @@ def read_release(source: str | Path) -> Release:
     folder = find(source)
     values = read_json(folder / "encoder.json", "an encoder")
     if values.get("format") != FORMAT:
-        raise EncoderError(
-            f"{folder} has encoder format {values.get('format')!r}; this program reads {FORMAT}"
-        )
+        raise EncoderError(f"{folder} has encoder format {values.get('format')!r}; this program reads {FORMAT}")
     try:
         contract = Contract.from_mapping(values["contract"])
         release = Release(
-            folder, str(values["name"]), int(values["dimension"]), contract,
-            str(values["fingerprint"]), dict(values["card"]),
+            folder,
+            str(values["name"]),
+            int(values["dimension"]),
+            contract,
+            str(values["fingerprint"]),
+            dict(values["card"]),
             tuple(map(str, values.get("parts", ()))),
-        )  # fmt: skip
+        )
     except (KeyError, TypeError, ValueError) as error:
         raise EncoderError(f"{folder / 'encoder.json'} can't be used: {error}") from None
     if dict(release.card.get("origin", {})).get("kind") == FUNCTION:
@@ -120,9 +119,7 @@ def read_release(source: str | Path) -> Release:
     return release
 
 
-def write_release(
-    folder: Path, *, name: str, dimension: int, contract: Contract, card: Mapping[str, Any]
-) -> Release:
+def write_release(folder: Path, *, name: str, dimension: int, contract: Contract, card: Mapping[str, Any]) -> Release:
     """Write encoder.json beside a model.xml and model.bin that are there already."""
     mark = fingerprint(folder, contract)
     release = Release(folder, name, dimension, contract, mark, card)
@@ -165,8 +162,7 @@ def checked_name(name: str) -> str:
     """
     if not _NAME.fullmatch(name):
         raise EncoderError(
-            f"{name!r} is no name for an encoder; use up to 64 letters, digits, dots, dashes and "
-            "underscores"
+            f"{name!r} is no name for an encoder; use up to 64 letters, digits, dots, dashes and underscores"
         )
     if (RELEASED / name).exists():
         raise EncoderError(f"{name} is the name of a shipped encoder; choose another with --name")
@@ -197,8 +193,6 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
     try:
         return files.read_json(path)
     except files.DamagedError:
-        raise EncoderError(
-            f"{path} does not describe {what}, or was changed since; copy the folder again"
-        ) from None
+        raise EncoderError(f"{path} does not describe {what}, or was changed since; copy the folder again") from None
     except (OSError, ValueError) as error:
         raise EncoderError(f"{path} can't be read: {type(error).__name__}") from None

@@ -64,26 +64,17 @@ def evaluate(
         raise ValueError("gallery_groups need a gallery; give the groups of the queries as groups")
     if gallery is not None and (groups is None) != (gallery_groups is None):
         raise ValueError(
-            "only one side has groups, so it can't be told who is on both; give groups and "
-            "gallery_groups, or neither"
+            "only one side has groups, so it can't be told who is on both; give groups and gallery_groups, or neither"
         )
     queries = _side(vectors, labels, groups, label, "query")
-    ranked = None if gallery is None else _side(
-        gallery, gallery_labels, gallery_groups, queries.label, "gallery"
-    )  # fmt: skip
-    return evaluate_retrieval(
-        queries, ranked, ks=ks, bootstrap=bootstrap, confidence=confidence, seed=seed
-    )
+    ranked = None if gallery is None else _side(gallery, gallery_labels, gallery_groups, queries.label, "gallery")
+    return evaluate_retrieval(queries, ranked, ks=ks, bootstrap=bootstrap, confidence=confidence, seed=seed)
 
 
-def _side(
-    vectors: ArrayLike, labels: Any, groups: Iterable[Any] | None, label: str | None, role: str
-) -> Side:
+def _side(vectors: ArrayLike, labels: Any, groups: Iterable[Any] | None, label: str | None, role: str) -> Side:
     rows: NDArray[np.float32] = np.asarray(vectors, dtype=np.float32)
     table = LabelTable.of_any(labels, label)
     if rows.ndim != 2 or len(rows) != len(table.known):
-        raise ValueError(
-            f"expected vectors (N, D) and N labels, got {rows.shape} and {len(table.known)}"
-        )
+        raise ValueError(f"expected vectors (N, D) and N labels, got {rows.shape} and {len(table.known)}")
     people = people_of_groups(groups, len(rows), role)
     return Side(rows, table.members, people, table.values, table.label)

@@ -82,11 +82,7 @@ def reliability(scores: Floats, truth: Bools, bins: int = 10) -> list[Bin]:
     """Beside what was said, how often it was true: (N,) probabilities, in bins that have any."""
     place = np.minimum((scores * bins).astype(np.int64), bins - 1)
     members = (place == i for i in range(bins))
-    return [
-        Bin(float(scores[m].mean()), float(truth[m].mean()), int(m.sum()))
-        for m in members
-        if m.any()
-    ]
+    return [Bin(float(scores[m].mean()), float(truth[m].mean()), int(m.sum())) for m in members if m.any()]
 
 
 def calibration_error(scores: Floats, truth: Bools, weights: Floats, bins: int = 15) -> Floats:
@@ -105,10 +101,7 @@ def _cumulated(scores: Floats, truth: Bools, weights: Floats) -> tuple[Floats, F
     order = np.argsort(-scores, kind="stable")
     ends = np.flatnonzero(np.diff(scores[order], append=-np.inf))
     weighed, true = weights[:, order], truth[order]
-    return (
-        np.cumsum(weighed * true, axis=1)[:, ends],
-        np.cumsum(weighed * ~true, axis=1)[:, ends],
-    )
+    return (np.cumsum(weighed * true, axis=1)[:, ends], np.cumsum(weighed * ~true, axis=1)[:, ends])
 
 
 def _counts(answers: Bools, truth: Bools, weights: Floats) -> tuple[Floats, Floats, Floats, Floats]:

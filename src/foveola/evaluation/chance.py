@@ -142,9 +142,7 @@ def _expected_reciprocal(relevant: int, ranked: int) -> float:
     return float((none_yet * relevant / (ranked - i + 1) / i).sum())
 
 
-def _hypergeometric(
-    h: NDArray[np.int64], n: NDArray[np.int64], R: NDArray[np.int64], N: NDArray[np.int64]
-) -> Floats:
+def _hypergeometric(h: NDArray[np.int64], n: NDArray[np.int64], R: NDArray[np.int64], N: NDArray[np.int64]) -> Floats:
     """Probability that h of n drawn from N are among the R relevant."""
     top = int(N.max(initial=0))
     log_factorial = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, top + 1)))])
@@ -164,9 +162,7 @@ def _counts(relevant: ArrayLike, ranked: ArrayLike) -> tuple[NDArray[np.int64], 
     return R, N
 
 
-def _expected_precision_sum(
-    R: NDArray[np.int64], N: NDArray[np.int64], ranks: NDArray[np.int64]
-) -> Floats:
+def _expected_precision_sum(R: NDArray[np.int64], N: NDArray[np.int64], ranks: NDArray[np.int64]) -> Floats:
     harmonic = np.concatenate([[0.0], np.cumsum(1.0 / np.arange(1, ranks.max(initial=0) + 1))])
     H = harmonic[ranks]
     second = (R - 1) / np.maximum(N - 1, 1)

@@ -79,10 +79,15 @@ class Difference:
         rows = [["second - first", "micro", level, "macro", level]]
         for name, m in self.metrics.items():
             micro, macro = m.interval(), (m.low.macro, m.high.macro)
-            rows.append([
-                name, number(m.value.micro, sign=True), ranged(micro, sign=True),
-                number(m.value.macro, sign=True), ranged(macro, sign=True),
-            ])  # fmt: skip
+            rows.append(
+                [
+                    name,
+                    number(m.value.micro, sign=True),
+                    ranged(micro, sign=True),
+                    number(m.value.macro, sign=True),
+                    ranged(macro, sign=True),
+                ]
+            )
         return rows
 
     def _summary(self) -> str:
@@ -104,6 +109,4 @@ def compare(first: Evaluation, second: Evaluation) -> Difference:
     if (first.settings, first.label) != (second.settings, second.label):
         raise ValueError("the evaluations have other settings or labels; evaluate both alike")
     table = paired(first.per_query, second.per_query)
-    return Difference(
-        first.label, first.queries, first.settings.confidence, summarise(table, first.settings)
-    )
+    return Difference(first.label, first.queries, first.settings.confidence, summarise(table, first.settings))

@@ -36,13 +36,7 @@ class PerQuery:
 
     def of(self, rows: Bools) -> "PerQuery":
         """The queries that rows (Q,) chooses."""
-        return PerQuery(
-            self.values[rows],
-            self.chance[rows],
-            self.subjects[rows],
-            self.members[rows],
-            self.names,
-        )
+        return PerQuery(self.values[rows], self.chance[rows], self.subjects[rows], self.members[rows], self.names)
 
 
 @dataclass(frozen=True)
@@ -79,13 +73,7 @@ class Metric:
 
     @classmethod
     def from_means(
-        cls,
-        m: int,
-        names: tuple[str, ...],
-        value: Means,
-        chance: Means,
-        interval: Means,
-        queries: NDArray[np.int64],
+        cls, m: int, names: tuple[str, ...], value: Means, chance: Means, interval: Means, queries: NDArray[np.int64]
     ) -> "Metric":
         """The m-th metric of tables of means; names and queries are those of the L values."""
         asked = dict(zip(names, (int(n) for n in queries), strict=True))
@@ -94,9 +82,7 @@ class Metric:
             def pick(numbers: NDArray[np.float64]) -> float:
                 return float(numbers if end is None else numbers[end])
 
-            per_label = {
-                name: pick(table.per_label[m, i]) for i, name in enumerate(names) if asked[name]
-            }
+            per_label = {name: pick(table.per_label[m, i]) for i, name in enumerate(names) if asked[name]}
             return Estimate(pick(table.micro[m]), pick(table.macro[m]), per_label)
 
         return cls(
@@ -193,22 +179,12 @@ def summarise(table: PerQuery, settings: Settings) -> dict[str, Metric]:
 
 
 def summarise_named(
-    metric_names: Sequence[str],
-    table: PerQuery,
-    *,
-    resamples: int,
-    confidence: float,
-    seed: int,
+    metric_names: Sequence[str], table: PerQuery, *, resamples: int, confidence: float, seed: int
 ) -> dict[str, Metric]:
     """The same for metrics of other names, the M columns of the table."""
     value, chance = means(table.values, table.members), means(table.chance, table.members)
     interval = subject_bootstrap(
-        table.values,
-        table.members,
-        table.subjects,
-        resamples=resamples,
-        confidence=confidence,
-        seed=seed,
+        table.values, table.members, table.subjects, resamples=resamples, confidence=confidence, seed=seed
     )
     result = {}
     for m, name in enumerate(metric_names):

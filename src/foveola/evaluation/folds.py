@@ -35,17 +35,12 @@ def paired(first: PerQuery, second: PerQuery) -> PerQuery:
         ValueError: they asked other queries.
     """
     if first.names != second.names or not all(
-        np.array_equal(x, y)
-        for x, y in ((first.subjects, second.subjects), (first.members, second.members))
+        np.array_equal(x, y) for x, y in ((first.subjects, second.subjects), (first.members, second.members))
     ):
         raise ValueError(
             f"the evaluations asked other queries ({len(first.subjects)} and "
             f"{len(second.subjects)}); ask the same, in the same order"
         )
     return PerQuery(
-        second.values - first.values,
-        second.chance - first.chance,
-        first.subjects,
-        first.members,
-        first.names,
+        second.values - first.values, second.chance - first.chance, first.subjects, first.members, first.names
     )

@@ -54,8 +54,7 @@ class Known:
         rows = np.asarray(self.descriptors, dtype=np.float32)
         if rows.ndim != 2 or len(rows) != len(self.identities):
             raise ValueError(
-                f"expected descriptors (N, D) and N identities, got {rows.shape} and "
-                f"{len(self.identities)}"
+                f"expected descriptors (N, D) and N identities, got {rows.shape} and {len(self.identities)}"
             )
         for name in ("subjects", "visits"):
             values = getattr(self, name)
@@ -159,22 +158,15 @@ def identify(
         queries=len(mates),
         gallery=len(ranked.identities),
         without_mate=int((~mated).sum()),
-        metrics=summarise_named(
-            METRICS, table, resamples=bootstrap, confidence=confidence, seed=seed
-        ),
-        verification=verify(pairs, bootstrap=bootstrap, confidence=confidence, seed=seed)
-        if both
-        else None,
+        metrics=summarise_named(METRICS, table, resamples=bootstrap, confidence=confidence, seed=seed),
+        verification=verify(pairs, bootstrap=bootstrap, confidence=confidence, seed=seed) if both else None,
         best=Best(top, right.astype(bool), impostor, mated, judge.subjects),
         per_query=table,
     )
 
 
 def _per_query(
-    values: Floats,
-    mated: Bools,
-    subjects: NDArray[np.int64],
-    groups: Sequence[str | None] | None,
+    values: Floats, mated: Bools, subjects: NDArray[np.int64], groups: Sequence[str | None] | None
 ) -> PerQuery:
     of = list(groups) if groups is not None else [None] * len(mated)
     if len(of) != len(mated):
@@ -262,22 +254,19 @@ def _own(identities: Sequence[Hashable]) -> list[Hashable]:
 def _measure(ranks: Bools, mates: NDArray[np.int64]) -> Floats:
     """(B, M), in the order of METRICS."""
     found = metrics.find_hits(ranks)
-    return np.column_stack([
-        metrics.average_precision(found, mates),
-        metrics.average_precision_at_r(found, mates),
-        *(metrics.found_within(found, mates, k) for k in (1, 5, 10)),
-        *(metrics.cumulative_match(found, mates, k) for k in (1, 5, 10)),
-    ])  # fmt: skip
+    return np.column_stack(
+        [
+            metrics.average_precision(found, mates),
+            metrics.average_precision_at_r(found, mates),
+            *(metrics.found_within(found, mates, k) for k in (1, 5, 10)),
+            *(metrics.cumulative_match(found, mates, k) for k in (1, 5, 10)),
+        ]
+    )
 
 
-def _columns(
-    work: Callable[[slice], tuple[NDArray[Any], ...]], parts: Sequence[slice]
-) -> list[NDArray[Any]]:
+def _columns(work: Callable[[slice], tuple[NDArray[Any], ...]], parts: Sequence[slice]) -> list[NDArray[Any]]:
     """Results of all blocks, on all cores, one array for each column."""
-    with (
-        threadpool_limits(1, user_api="blas"),
-        ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool,
-    ):
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         columns = zip(*pool.map(work, parts), strict=True)
         return [np.concatenate(each) for each in columns]
 

@@ -39,33 +39,24 @@ class Judged:
     retrieved: Floats
 
 
-def judge(
-    asked: Side, ranked: Side, settings: Settings, block: int | None, scores: Scores | None = None
-) -> Judged:
+def judge(asked: Side, ranked: Side, settings: Settings, block: int | None, scores: Scores | None = None) -> Judged:
     """Judge every query, on all cores; ranked by cosine, or by scores of these very sides."""
     of_block = _Judge(asked, ranked, settings, scores)
     parts = query_blocks(len(asked.identities), len(ranked.identities), block)
     # threads of the matrix product beside these would only wait for each other
-    with (
-        threadpool_limits(1, user_api="blas"),
-        ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool,
-    ):
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         columns = zip(*pool.map(of_block, parts), strict=True)
         values, ndcg, R, N, excluded, retrieved = (np.concatenate(each) for each in columns)
     people, _ = shared_codes(asked.identities, ranked.identities)
     expected = _expect(R, N, ndcg, settings.ks)
-    table = PerQuery(
-        values, expected, people, np.asarray(asked.labels, dtype=bool), asked.label_names
-    )
+    table = PerQuery(values, expected, people, np.asarray(asked.labels, dtype=bool), asked.label_names)
     return Judged(table, R, excluded, retrieved)
 
 
 class _Judge:
     """Judges blocks of queries; safe to use from several threads."""
 
-    def __init__(
-        self, asked: Side, ranked: Side, settings: Settings, scores: Scores | None
-    ) -> None:
+    def __init__(self, asked: Side, ranked: Side, settings: Settings, scores: Scores | None) -> None:
         self.asked, self.ranked, self.settings, self.scores = asked, ranked, settings, scores
         self.same = _Same(asked, ranked, settings.exclude)
         self.gallery = Gallery(ranked.descriptors)
@@ -133,9 +124,7 @@ class _Same:
         return same
 
 
-def _measure(
-    ranks: Bools, relevant: NDArray[np.int64], gains: BlockGains, ks: tuple[int, ...]
-) -> Floats:
+def _measure(ranks: Bools, relevant: NDArray[np.int64], gains: BlockGains, ks: tuple[int, ...]) -> Floats:
     found = metrics.find_hits(ranks)
     columns = [metrics.hit_ratio(ranks, k) for k in ks]
     columns += [metrics.any_hit(ranks, k) for k in ks]
@@ -151,9 +140,7 @@ def _measure(
     return np.column_stack(columns)
 
 
-def _expect(
-    R: NDArray[np.int64], N: NDArray[np.int64], ndcg: Floats, ks: tuple[int, ...]
-) -> Floats:
+def _expect(R: NDArray[np.int64], N: NDArray[np.int64], ndcg: Floats, ks: tuple[int, ...]) -> Floats:
     columns = [chance.expected_hit_ratio(R, N, k) for k in ks]
     columns += [chance.expected_any_hit(R, N, k) for k in ks]
     columns += [chance.expected_average_precision_author(R, N, k) for k in ks]

@@ -12,15 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveola.errors import FoveolaError, MissingExtraError
-from foveola.evaluation.drawing import (
-    CHOICE,
-    MARKERS,
-    PALE,
-    counted,
-    finish,
-    ordinal_colours,
-    panels,
-)
+from foveola.evaluation.drawing import CHOICE, MARKERS, PALE, counted, finish, ordinal_colours, panels
 from foveola.evaluation.metrics import Floats
 from foveola.evaluation.ranking import unit_rows
 from foveola.evaluation.sides import Side
@@ -146,18 +138,10 @@ def _label_of(side: Side) -> list[str | None]:
     """One word an image: its label value, "several", or None."""
     counts = np.asarray(side.labels).sum(axis=1)
     first = np.asarray(side.labels).argmax(axis=1)
-    return [
-        None if not n else "several" if n > 1 else side.label_names[i]
-        for n, i in zip(counts, first, strict=True)
-    ]
+    return [None if not n else "several" if n > 1 else side.label_names[i] for n, i in zip(counts, first, strict=True)]
 
 
-def _scatter(
-    axes: "Axes",
-    places: Floats,
-    values: Sequence[Hashable],
-    order: NDArray[np.int64],
-) -> None:
+def _scatter(axes: "Axes", places: Floats, values: Sequence[Hashable], order: NDArray[np.int64]) -> None:
     """Points of all values mixed, so that none hides another; a legend with their numbers."""
     words = ["unknown" if value is None else str(value) for value in values]
     styles = _styles(words)
@@ -189,9 +173,7 @@ def _styles(words: Sequence[str]) -> dict[str, tuple[str, str]]:
     if all(word.isdigit() for word in counts):
         names = sorted(counts, key=int)
         marks = MARKERS if len(names) <= len(MARKERS) else "o" * len(names)
-        styles = {
-            n: (c, m) for n, c, m in zip(names, ordinal_colours(len(names)), marks, strict=False)
-        }
+        styles = {n: (c, m) for n, c, m in zip(names, ordinal_colours(len(names)), marks, strict=False)}
     else:
         most = len(CHOICE) if len(counts) <= len(CHOICE) else len(CHOICE) - 1
         names = sorted(name for name, _ in counts.most_common(most))

@@ -14,16 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from foveola.evaluation.drawing import (
-    CHOICE,
-    GREY,
-    MARKERS,
-    counted,
-    finish,
-    one_legend,
-    panels,
-    save,
-)
+from foveola.evaluation.drawing import CHOICE, GREY, MARKERS, counted, finish, one_legend, panels, save
 from foveola.evaluation.maps import Method, plot_map
 from foveola.evaluation.metrics import Floats
 from foveola.evaluation.result import Evaluation
@@ -97,14 +88,10 @@ def plot_retrieved(evaluations: Evaluations, *, note: str = "") -> "Figure":
         several = ", an image may have several" if (shares.sum(axis=1) > 1 + 1e-9).any() else ""
         one.set_xlabel(f"{first.label} found{several}")
     axes[0].set_ylabel(f"{first.label} of the query", labelpad=10)
-    return finish(
-        figure, f"Mean share of the first {first.retrieved_at} found, by {first.label}", note
-    )
+    return finish(figure, f"Mean share of the first {first.retrieved_at} found, by {first.label}", note)
 
 
-def plot_subjects(
-    evaluations: Evaluations, metric: str | None = None, *, note: str = ""
-) -> "Figure":
+def plot_subjects(evaluations: Evaluations, metric: str | None = None, *, note: str = "") -> "Figure":
     """How a metric is spread over people: histogram of the means over each one's queries.
 
     Args:
@@ -199,9 +186,7 @@ def _precision(axes: "Axes", evaluations: Evaluations, label: str | None) -> Non
     """Curves, bands and chance for one label value, or for the macro mean."""
     axes.grid(axis="y", color="#e3e3e3")
     chances = []
-    for (name, evaluation), colour, marker in zip(
-        evaluations.items(), CHOICE, MARKERS, strict=False
-    ):
+    for (name, evaluation), colour, marker in zip(evaluations.items(), CHOICE, MARKERS, strict=False):
         ks = evaluation.settings.ks
         value, chance, low, high = _curves(evaluation, label)
         axes.fill_between(ks, low, high, color=colour, alpha=0.2, linewidth=0)

@@ -151,9 +151,7 @@ def point_many(heat: ArrayLike, targets: list[Target]) -> list[Pointing]:
     return [_judged(values, ranked, peaks, each) for each in targets]
 
 
-def summary(
-    values: ArrayLike, *, resamples: int = 1000, confidence: float = 0.95, seed: int = 0
-) -> Floats:
+def summary(values: ArrayLike, *, resamples: int = 1000, confidence: float = 0.95, seed: int = 0) -> Floats:
     """(I, M) -> (M, 3): mean over images, and its percentile interval over images.
 
     NaN values are left out; a measure that only one image has gets no interval. One photograph

@@ -63,9 +63,7 @@ def evaluate_retrieval(
         FoveolaError: no query or no gallery image has a label.
         ValueError: the sides do not fit each other, an argument is out of range, or scores are.
     """
-    settings = Settings(
-        tuple(sorted(set(ks))), exclude, gallery is None, bootstrap, confidence, seed
-    )
+    settings = Settings(tuple(sorted(set(ks))), exclude, gallery is None, bootstrap, confidence, seed)
     asked, ranked = _labelled_sides(queries, gallery)
     if scores is not None:
         scores = scores.restricted(queries.labelled_rows(), (gallery or queries).labelled_rows())
@@ -89,14 +87,9 @@ def evaluate_retrieval(
     )
 
 
-def _split(
-    table: PerQuery, asked: Side, column: str, settings: Settings
-) -> dict[str, dict[str, Metric]]:
+def _split(table: PerQuery, asked: Side, column: str, settings: Settings) -> dict[str, dict[str, Metric]]:
     values = ["unknown" if value is None else str(value) for value in asked.columns[column]]
-    return {
-        value: summarise(table.of(np.array(values) == value), settings)
-        for value in sorted(set(values))
-    }
+    return {value: summarise(table.of(np.array(values) == value), settings) for value in sorted(set(values))}
 
 
 def _shares(retrieved: Floats, table: PerQuery) -> dict[str, dict[str, float]]:

@@ -98,9 +98,7 @@ def rank(similarity: Floats, relevance: Bools, excluded: Bools, first: int = 0) 
     return ranking
 
 
-def _keys(
-    similarity: Floats, relevance: Bools, excluded: Bools, places: NDArray[np.int64]
-) -> NDArray[np.int64]:
+def _keys(similarity: Floats, relevance: Bools, excluded: Bools, places: NDArray[np.int64]) -> NDArray[np.int64]:
     """One number for each pair: (step, position, relevance) from the highest bit down.
 
     A plain sort then orders by all three and carries the relevance along, several times as fast

@@ -30,14 +30,24 @@ _Scored = Callable[[Floats, Bools, Floats], Floats]
 _Answered = Callable[[Bools, Bools, Floats], Floats]
 _SCORED: dict[str, _Scored] = {"AUC": binary.auc, "AP": binary.average_precision}
 _ANSWERED: dict[str, _Answered] = {
-    "kappa": binary.kappa, "F1": binary.f1,
-    "sensitivity": binary.sensitivity, "specificity": binary.specificity,
-}  # fmt: skip
+    "kappa": binary.kappa,
+    "F1": binary.f1,
+    "sensitivity": binary.sensitivity,
+    "specificity": binary.specificity,
+}
 BY_LABEL = (*_SCORED, *_ANSWERED)
 OVERALL = (
-    "final", "kappa", "F1 (official)", "AUC",
-    "macro-AUC", "mAP", "macro-kappa", "macro-F1", "exact match", "ECE",
-)  # fmt: skip
+    "final",
+    "kappa",
+    "F1 (official)",
+    "AUC",
+    "macro-AUC",
+    "mAP",
+    "macro-kappa",
+    "macro-F1",
+    "exact match",
+    "ECE",
+)
 
 
 @dataclass(frozen=True)
@@ -70,8 +80,7 @@ class ReadingEvaluation:
             "confidence": self.confidence,
             "overall": {name: rate.to_json() for name, rate in self.overall.items()},
             "by_label": {
-                label: {"positive": self.positive[label]}
-                | {name: rate.to_json() for name, rate in rates.items()}
+                label: {"positive": self.positive[label]} | {name: rate.to_json() for name, rate in rates.items()}
                 for label, rates in self.by_label.items()
             },
             "baselines": {name: dict(values) for name, values in self.baselines.items()},
@@ -89,9 +98,7 @@ def official_score(truth: ArrayLike, probabilities: ArrayLike) -> dict[str, floa
         ValueError: shapes differ, or a probability is none.
     """
     known, chances = _checked(truth, probabilities)
-    values = _official(
-        known, chances, np.full(chances.shape[1], THRESHOLD), np.ones((1, len(known)))
-    )
+    values = _official(known, chances, np.full(chances.shape[1], THRESHOLD), np.ones((1, len(known))))
     return {name: float(value[0]) for name, value in values.items()}
 
 
@@ -132,20 +139,21 @@ def evaluate_reading(
     of = np.unique(people, return_inverse=True)[1]
     point = _figures(known, chances, limits, np.ones((1, len(known))))[0]
     draws = _resampled(known, chances, limits, of, bootstrap, seed)
-    low, high = (
-        percentiles(draws, confidence).T if len(draws) else (np.full(len(point), np.nan),) * 2
-    )
+    low, high = percentiles(draws, confidence).T if len(draws) else (np.full(len(point), np.nan),) * 2
     rates = [Rate(*each) for each in zip(point.tolist(), low.tolist(), high.tolist(), strict=True)]
     start = len(OVERALL)
     by_label = {
-        label: dict(zip(BY_LABEL, rates[start + i :: len(labels)], strict=True))
-        for i, label in enumerate(labels)
+        label: dict(zip(BY_LABEL, rates[start + i :: len(labels)], strict=True)) for i, label in enumerate(labels)
     }
     return ReadingEvaluation(
-        tuple(labels), len(known), dict(zip(OVERALL, rates[:start], strict=True)), by_label,
+        tuple(labels),
+        len(known),
+        dict(zip(OVERALL, rates[:start], strict=True)),
+        by_label,
         dict(zip(labels, known.sum(axis=0).tolist(), strict=True)),
-        _baselines(known, limits), confidence,
-    )  # fmt: skip
+        _baselines(known, limits),
+        confidence,
+    )
 
 
 def choose_thresholds(truth: ArrayLike, probabilities: ArrayLike) -> Floats:
@@ -174,10 +182,7 @@ def choose_thresholds(truth: ArrayLike, probabilities: ArrayLike) -> Floats:
 def _checked(truth: ArrayLike, probabilities: ArrayLike) -> tuple[Bools, Floats]:
     known, chances = np.asarray(truth, dtype=bool), np.asarray(probabilities, dtype=np.float64)
     if known.ndim != 2 or known.shape != chances.shape or not known.size:
-        raise ValueError(
-            f"expected truth and probabilities of one shape (N, L), got {known.shape} and "
-            f"{chances.shape}"
-        )
+        raise ValueError(f"expected truth and probabilities of one shape (N, L), got {known.shape} and {chances.shape}")
     if not ((chances >= 0) & (chances <= 1)).all():  # NaN is neither
         raise ValueError("a probability is not a number from 0 to 1")
     return known, chances
@@ -234,10 +239,7 @@ def _known_mean(table: Floats) -> Floats:
 
 def _baselines(truth: Bools, limits: Floats) -> dict[str, dict[str, float]]:
     """What is reached without looking."""
-    readers = {
-        "all no": np.zeros(truth.shape),
-        "prevalence": np.broadcast_to(truth.mean(axis=0), truth.shape),
-    }
+    readers = {"all no": np.zeros(truth.shape), "prevalence": np.broadcast_to(truth.mean(axis=0), truth.shape)}
     named = ("final", "kappa", "F1 (official)", "AUC", "macro-F1")
     told = {}
     for name, chances in readers.items():

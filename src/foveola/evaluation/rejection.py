@@ -91,9 +91,7 @@ def reject(
         thresholds = [threshold_for(best.impostor[fold != f], rate) for f in range(folds)]
         values = _judged(best, np.array(thresholds)[fold])
         members = np.empty((len(values), 0), dtype=bool)
-        ends = subject_bootstrap(
-            values, members, best.subjects, resamples=bootstrap, confidence=confidence, seed=seed
-        )
+        ends = subject_bootstrap(values, members, best.subjects, resamples=bootstrap, confidence=confidence, seed=seed)
         point = means(values, members).micro.tolist()
         fpir, tpir = (Rate(p, *e) for p, e in zip(point, ends.micro.tolist(), strict=True))
         found.append(Rejection(rate, fpir, tpir, tuple(thresholds)))

@@ -10,9 +10,7 @@ from foveola.evaluation.binary import calibration_error, reliability
 from foveola.evaluation.drawing import CHOICE, GREY, MARKERS, finish, one_legend, panels, save
 
 
-def save_reliability(
-    truth: ArrayLike, said: Mapping[str, ArrayLike], path: Path, *, note: str = ""
-) -> Path:
+def save_reliability(truth: ArrayLike, said: Mapping[str, ArrayLike], path: Path, *, note: str = "") -> Path:
     """Draw probabilities of one truth, such as before and after temperature scaling, and save it.
 
     Left all from 0 to 1 and right, on its own scale, how many answers each point stands for.
@@ -37,11 +35,11 @@ def save_reliability(
         bins = reliability(scores, known)
         error = float(calibration_error(scores, known, np.ones((1, len(known))))[0])
         x = [each.said for each in bins]
-        points.plot(x, [each.true for each in bins], color=colour, marker=marker, label=name
-                    + f", ECE {error:.3f}")  # fmt: skip
+        points.plot(x, [each.true for each in bins], color=colour, marker=marker, label=name + f", ECE {error:.3f}")
         counts.plot(x, [each.answers for each in bins], color=colour, marker=marker)
-    points.set(xlabel="mean probability said", ylabel="share that is true", xlim=(0, 1),
-               ylim=(0, 1), title="Reliability")  # fmt: skip
+    points.set(
+        xlabel="mean probability said", ylabel="share that is true", xlim=(0, 1), ylim=(0, 1), title="Reliability"
+    )
     one_legend(figure, points)
     counts.set(xlabel="mean probability said", ylabel="answers", yscale="log", title="How many")
     return save(finish(figure, "How far probabilities are frequencies", note), path)

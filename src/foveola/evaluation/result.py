@@ -62,10 +62,7 @@ class Evaluation:
             "gallery": self.gallery,
             "unlabelled_queries": self.unlabelled_queries,
             "unlabelled_gallery": self.unlabelled_gallery,
-            "excluded_same_subject": {
-                "pairs": self.excluded_pairs,
-                "queries": self.queries_with_exclusions,
-            },
+            "excluded_same_subject": {"pairs": self.excluded_pairs, "queries": self.queries_with_exclusions},
             "queries_without_relevant": self.queries_without_relevant,
             "settings": {**asdict(self.settings), "ks": list(self.settings.ks)},
             "metrics": {name: metric.to_json(key) for name, metric in self.metrics.items()},
@@ -114,9 +111,13 @@ class Evaluation:
     def _repr_html_(self) -> str:
         by_label = f"By {self.label}, chance in brackets:"
         return "".join(
-            [html_lines([self.summary()]), html_table(self.mean_rows()),
-             html_lines([by_label]), html_table(self.label_rows())]
-        )  # fmt: skip
+            [
+                html_lines([self.summary()]),
+                html_table(self.mean_rows()),
+                html_lines([by_label]),
+                html_table(self.label_rows()),
+            ]
+        )
 
     def to_text(self) -> str:
         """Tables for a terminal: means with interval and chance, by label value, by subgroup."""
@@ -152,10 +153,7 @@ class Evaluation:
             out.append(f"{of}images of the same subject were NOT excluded")
         for count, words in (
             (self.unlabelled_queries, "unlabelled queries not asked"),
-            (
-                0 if self.settings.leave_one_out else self.unlabelled_gallery,
-                "unlabelled gallery images left out",
-            ),
+            (0 if self.settings.leave_one_out else self.unlabelled_gallery, "unlabelled gallery images left out"),
             (self.queries_without_relevant, "queries have no relevant image"),
         ):
             if count:
@@ -178,8 +176,7 @@ class Evaluation:
         rows = [[self.label, *counts], ["queries", *(f"{count:,}" for count in counts.values())]]
         for metric, m in self.metrics.items():
             cells = (
-                f"{number(m.value.per_label.get(name))} ({number(m.chance.per_label.get(name))})"
-                for name in counts
+                f"{number(m.value.per_label.get(name))} ({number(m.chance.per_label.get(name))})" for name in counts
             )
             rows.append([metric, *cells])
         return rows
@@ -198,9 +195,16 @@ class Evaluation:
         rows = [[column, "queries", "micro", level, "chance", "macro", level, "chance"]]
         for value, found in self.subgroups[column].items():
             m = found[self.headline()]
-            rows.append([
-                value, f"{found[self.headline()].total:,}", number(m.value.micro),
-                ranged(m.interval()), number(m.chance.micro), number(m.value.macro),
-                ranged((m.low.macro, m.high.macro)), number(m.chance.macro),
-            ])  # fmt: skip
+            rows.append(
+                [
+                    value,
+                    f"{found[self.headline()].total:,}",
+                    number(m.value.micro),
+                    ranged(m.interval()),
+                    number(m.chance.micro),
+                    number(m.value.macro),
+                    ranged((m.low.macro, m.high.macro)),
+                    number(m.chance.macro),
+                ]
+            )
         return rows

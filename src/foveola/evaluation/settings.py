@@ -33,9 +33,7 @@ class Settings:
         if not self.ks or min(self.ks) < 1:
             raise ValueError(f"ks must be at least 1, got {self.ks}")
         if self.exclude not in get_args(Exclude):
-            raise ValueError(
-                f"exclude is {self.exclude!r}; expected {', '.join(get_args(Exclude))}"
-            )
+            raise ValueError(f"exclude is {self.exclude!r}; expected {', '.join(get_args(Exclude))}")
         if not 0 < self.confidence < 1:
             raise ValueError(f"confidence must lie between 0 and 1, got {self.confidence}")
         if self.bootstrap < 0:

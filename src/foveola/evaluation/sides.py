@@ -67,9 +67,7 @@ class Side:
         object.__setattr__(self, "label_names", tuple(names))
 
     @classmethod
-    def from_cases(
-        cls, descriptors: ArrayLike, cases: Iterable[Case], label: str, by: Sequence[str] = ()
-    ) -> "Side":
+    def from_cases(cls, descriptors: ArrayLike, cases: Iterable[Case], label: str, by: Sequence[str] = ()) -> "Side":
         """Labels and identities from cases, row i of the descriptors being case i.
 
         Args:
@@ -121,9 +119,7 @@ class Side:
 
     def _further(self, *, columns: bool = True) -> dict[str, Sequence[Hashable]]:
         given: dict[str, Sequence[Hashable]] = {"identities": self.identities}
-        given |= {
-            name: of for name in ("eyes", "visits") if (of := getattr(self, name)) is not None
-        }
+        given |= {name: of for name in ("eyes", "visits") if (of := getattr(self, name)) is not None}
         return given | (dict(self.columns) if columns else {})
 
 
@@ -137,9 +133,7 @@ def _indicator(labels: NDArray[np.generic], width: int) -> Bools:
     if labels.ndim == 2 and labels.dtype == bool:
         return labels.astype(bool)
     if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
-        raise ValueError(
-            f"expected labels int (N,) or bool (N, L), got {labels.dtype} {labels.shape}"
-        )
+        raise ValueError(f"expected labels int (N,) or bool (N, L), got {labels.dtype} {labels.shape}")
     codes = labels.astype(np.int64)
     width = width or int(codes.max(initial=-1)) + 1
     if codes.min(initial=0) < -1 or codes.max(initial=-1) >= width:
@@ -170,9 +164,7 @@ def _column(cases: Sequence[Case], name: str) -> list[Hashable]:
     known = {value for value in values if value not in (None, "")}
     if not known:
         raise FoveolaError(f"no image has a column {name!r} with a value; see `foveola info`")
-    numbers = all(
-        isinstance(value, (int, float)) and not isinstance(value, bool) for value in known
-    )
+    numbers = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in known)
     if numbers and len(known) > _MOST_VALUES:
         return [None if v in (None, "") else _band(v) for v in values]
     return [None if v in (None, "") else str(v) for v in values]

@@ -74,9 +74,7 @@ def subject_bootstrap(
     return Means(table[:, 0], macro_interval, table[:, 1:])
 
 
-def _subject_sums(
-    values: Floats, members: Bools, subjects: NDArray[np.int64]
-) -> tuple[Floats, Floats]:
+def _subject_sums(values: Floats, members: Bools, subjects: NDArray[np.int64]) -> tuple[Floats, Floats]:
     """Sum and number of the known values of each subject, both (S, M, G)."""
     order = np.argsort(subjects, kind="stable")
     starts = np.flatnonzero(np.diff(subjects[order], prepend=subjects[order][:1] - 1))
@@ -89,9 +87,7 @@ def _subject_sums(
     )
 
 
-def _resampled_means(
-    sums: Floats, counts: Floats, resamples: int, generator: np.random.Generator
-) -> Floats:
+def _resampled_means(sums: Floats, counts: Floats, resamples: int, generator: np.random.Generator) -> Floats:
     """(resamples, M, G): the means of each resample."""
     S, shape = len(sums), sums.shape[1:]
     flat_sums, flat_counts = sums.reshape(S, -1), counts.reshape(S, -1)

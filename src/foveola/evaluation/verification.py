@@ -163,8 +163,7 @@ def verify(
     known = [fmr for fmr in false_matches if fmr * pairs.impostor.sum() >= _LEAST]
     point, draws = _points(pairs, known, bootstrap, seed)
     low, high = percentiles(draws, confidence).T
-    rates = [Rate(*values) for values in zip(point.tolist(), low.tolist(), high.tolist(),
-                                             strict=True)]  # fmt: skip
+    rates = [Rate(*values) for values in zip(point.tolist(), low.tolist(), high.tolist(), strict=True)]
     fmr, fnmr = (curve[0] for curve in _curves(pairs, np.ones((1, len(pairs.genuine)))))
     at = int(np.argmin(np.abs(fmr - fnmr)))
     told = dict(zip(known, rates[2:], strict=True))
@@ -180,9 +179,7 @@ def verify(
     )
 
 
-def _points(
-    pairs: Pairs, known: Sequence[float], bootstrap: int, seed: int
-) -> tuple[Floats, Floats]:
+def _points(pairs: Pairs, known: Sequence[float], bootstrap: int, seed: int) -> tuple[Floats, Floats]:
     """AUC, EER and FNMR of all subjects, (2 + F,), and of each resample, (B, 2 + F)."""
     generator = np.random.default_rng(seed)
     S = len(pairs.genuine)

@@ -13,14 +13,15 @@ def facts(data: bytes, *, limits: dict[str, Any]) -> tuple[dict[str, Any], bytes
     found = read_object(data, Limits(**limits))
     form = form_of(found, Limits(**limits))
     return {
-        "width": form.columns, "height": form.rows, "frames": form.frames, "eye": eye_of(found),
+        "width": form.columns,
+        "height": form.rows,
+        "frames": form.frames,
+        "eye": eye_of(found),
         "camera": " ".join(filter(None, camera_of(found) or ())) or None,
-    }, b""  # fmt: skip
+    }, b""
 
 
-def decode(
-    data: bytes, *, limits: dict[str, Any], min_side: int | None, frame: int
-) -> tuple[dict[str, Any], bytes]:
+def decode(data: bytes, *, limits: dict[str, Any], min_side: int | None, frame: int) -> tuple[dict[str, Any], bytes]:
     """The shape and the bytes of one frame's pixels."""
     found = read_object(data, Limits(**limits))
     form = form_of(found, Limits(**limits))

@@ -120,9 +120,8 @@ def stream_of(found: Dataset, form: Form, frame: int) -> bytes:
     table = found.get("ExtendedOffsetTable"), found.get("ExtendedOffsetTableLengths")
     try:
         return get_frame(
-            found.PixelData, frame, number_of_frames=form.frames,
-            extended_offsets=table if None not in table else None,
-        )  # fmt: skip
+            found.PixelData, frame, number_of_frames=form.frames, extended_offsets=table if None not in table else None
+        )
     except (ValueError, IndexError, OSError):
         raise ImageError(_BROKEN.format("PixelData (7FE0,0010)", frame + 1)) from None
 
@@ -132,9 +131,7 @@ def _by_pydicom(found: Dataset, form: Form, frame: int) -> Values:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of odd lengths and headers, which are common
-            values, _ = decoder.as_array(
-                found, index=frame, raw=True, decoding_plugin=_PLUGINS.get(form.syntax, "")
-            )
+            values, _ = decoder.as_array(found, index=frame, raw=True, decoding_plugin=_PLUGINS.get(form.syntax, ""))
     except MemoryError:
         raise
     except Exception:  # plugins raise what they like, and quote the file
@@ -172,17 +169,16 @@ def _jpeg(stream: bytes, form: Form, frame: int, min_side: int | None) -> Values
     """By the decoder of JPEG files, so that a photograph is the same in either wrapping."""
     header = read_header(stream)
     if header.bits != 8:
-        raise ImageError(
-            f"the JPEG has {header.bits} bits; expected 8, so export it as JPEG Lossless or "
-            "JPEG 2000"
-        )
+        raise ImageError(f"the JPEG has {header.bits} bits; expected 8, so export it as JPEG Lossless or JPEG 2000")
     factor = reduction(header, min_side)
     height, width = -(-header.height // factor), -(-header.width // factor)
     try:
         values: Values = simplejpeg.decode_jpeg(
-            _with_colour_stated(stream, form), "RGB" if form.samples == 3 else "GRAY",
-            min_height=height, min_width=width,
-        )  # fmt: skip
+            _with_colour_stated(stream, form),
+            "RGB" if form.samples == 3 else "GRAY",
+            min_height=height,
+            min_width=width,
+        )
     except ValueError:
         raise ImageError(_BROKEN.format("JPEG", frame + 1)) from None
     return values

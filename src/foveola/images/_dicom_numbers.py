@@ -39,9 +39,7 @@ def check_numbers(found: Dataset, photometric: str) -> None:
     numbers = {k: first_number(found, k) for k in ("WindowCenter", "WindowWidth", "RescaleSlope")}
     first_number(found, "RescaleIntercept")
     if numbers["RescaleSlope"] == 0:
-        raise ImageError(
-            f"{named('RescaleSlope')} is 0, which makes all values alike; export the image again"
-        )
+        raise ImageError(f"{named('RescaleSlope')} is 0, which makes all values alike; export the image again")
     width = numbers["WindowWidth"]
     least = 1 if str(found.get("VOILUTFunction") or "LINEAR") == "LINEAR" else 1e-9
     if width is not None and numbers["WindowCenter"] is not None and width < least:
@@ -64,9 +62,7 @@ def first_number(found: Dataset, keyword: str) -> float | None:
     except (TypeError, ValueError, OverflowError):
         raise ImageError(f"{named(keyword)} is not a number; export the image again") from None
     if not abs(number) <= _MOST:  # nor if it is NaN
-        raise ImageError(
-            f"{named(keyword)} is not a plausible number; export the image again, or without it"
-        )
+        raise ImageError(f"{named(keyword)} is not a plausible number; export the image again, or without it")
     return number
 
 

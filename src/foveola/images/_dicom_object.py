@@ -52,9 +52,7 @@ JPEG_2000 = {*JPEG2000TransferSyntaxes, HTJ2KLossless, HTJ2K, HTJ2KLosslessRPCL}
 _SIGNED_ITSELF = {*JPEG_2000, JPEGBaseline8Bit, JPEGExtended12Bit}  # so says the stream
 _EYES = {"R": "right", "L": "left"}
 # Codes of the side that modify the anatomic region: SNOMED CT, and its older form SRT.
-_SIDES = {
-    "24028007": "R", "7771000": "L", "51440002": "B", "G-A100": "R", "G-A101": "L", "G-A102": "B",
-}  # fmt: skip
+_SIDES = {"24028007": "R", "7771000": "L", "51440002": "B", "G-A100": "R", "G-A101": "L", "G-A102": "B"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,9 +95,8 @@ def read_object(data: bytes, limits: Limits) -> Dataset:
     file = io.BytesIO(data)
     file.seek(132)
     meta = read_dataset(
-        file, is_implicit_VR=False, is_little_endian=True,
-        stop_when=lambda tag, _vr, _length: tag.group != 2,
-    )  # fmt: skip
+        file, is_implicit_VR=False, is_little_endian=True, stop_when=lambda tag, _vr, _length: tag.group != 2
+    )
     if "TransferSyntaxUID" not in meta:
         raise ImageError(f"{named('TransferSyntaxUID')} is missing; export it as a DICOM file")
     if meta.TransferSyntaxUID != DeflatedExplicitVRLittleEndian:
@@ -142,9 +139,7 @@ def form_of(found: Dataset, limits: Limits) -> Form:
     if min(form.rows, form.columns) < limits.smallest_side:
         raise ImageError(f"{size}; expected at least {limits.smallest_side} on each side")
     if max(form.rows, form.columns) > limits.max_aspect * min(form.rows, form.columns):
-        raise ImageError(
-            f"{size}; expected sides of at most {limits.max_aspect:g} to 1 (Limits.max_aspect)"
-        )
+        raise ImageError(f"{size}; expected sides of at most {limits.max_aspect:g} to 1 (Limits.max_aspect)")
     if not 1 <= form.frames <= MOST_FRAMES:
         frames = named("NumberOfFrames")
         raise ImageError(f"{frames} is {form.frames}; expected 1 to {MOST_FRAMES}")
@@ -160,8 +155,7 @@ def _check_class(found: Dataset) -> None:
     if uid not in SOP_CLASSES:
         known = uid.name if uid.name != uid else "missing or unknown"
         raise ImageError(
-            f"{named('SOPClassUID')} is {known}; expected Ophthalmic Photography, Secondary "
-            "Capture or a VL image"
+            f"{named('SOPClassUID')} is {known}; expected Ophthalmic Photography, Secondary Capture or a VL image"
         )
 
 
@@ -225,10 +219,7 @@ def _complete(found: Dataset, form: Form) -> None:
         raise ImageError(f"{named('PixelRepresentation')} is {sign}; expected 0 or 1")
     high = _number(found, "HighBit", form.bits - 1)
     if high != form.bits - 1 and not _coded(form):
-        raise ImageError(
-            f"{named('HighBit')} is {high}; expected {form.bits - 1}, one less than "
-            f"{named('BitsStored')}"
-        )
+        raise ImageError(f"{named('HighBit')} is {high}; expected {form.bits - 1}, one less than {named('BitsStored')}")
     found.SamplesPerPixel, found.BitsStored, found.HighBit = form.samples, form.bits, form.bits - 1
     found.PixelRepresentation = int(form.signed)
     if form.samples == 3:
@@ -250,9 +241,7 @@ def _check_length(found: Dataset, form: Form) -> None:
     needed = whole // 3 * 2 if form.photometric == "YBR_FULL_422" else whole
     there = len(found.PixelData)
     if there < needed:
-        raise ImageError(
-            f"{named('PixelData')} has {there} bytes, expected {needed}; it is cut off"
-        )
+        raise ImageError(f"{named('PixelData')} has {there} bytes, expected {needed}; it is cut off")
     if form.photometric == "YBR_FULL_422" and there >= whole:
         raise ImageError(
             f"{named('PhotometricInterpretation')} is YBR_FULL_422, but {named('PixelData')} has "
@@ -280,10 +269,7 @@ def _laterality(found: Dataset, frame: int) -> Iterator[str]:
     for anatomy in (*regions, found):
         for part in ("AnatomicRegion", "PrimaryAnatomicStructure"):
             region = _item(anatomy, f"{part}Sequence", 0)
-            for where in (
-                region,
-                anatomy,
-            ):  # within it by the standard, beside it by some
+            for where in (region, anatomy):  # within it by the standard, beside it by some
                 code = _item(where, f"{part}ModifierSequence", 0) or Dataset()
                 yield _SIDES.get(str(code.get("CodeValue") or "").strip(), "")
 

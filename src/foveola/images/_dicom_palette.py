@@ -58,9 +58,7 @@ def _descriptor(found: Dataset) -> tuple[int, int, int]:
         keyword = f"{colour}PaletteColorLookupTableDescriptor"
         value = found.get(keyword)
         if not isinstance(value, MultiValue | list) or len(value) != 3 or value[2] not in (8, 16):
-            raise ImageError(
-                f"{named(keyword)} is missing, or does not state 8 or 16 bits; export it as RGB"
-            )
+            raise ImageError(f"{named(keyword)} is missing, or does not state 8 or 16 bits; export it as RGB")
         if said and list(value) != said[0]:
             raise ImageError(f"{named(keyword)} differs from that of red; export it as RGB")
         said.append([int(v) for v in value])
@@ -96,9 +94,7 @@ def _bytes_of_words(data: bytes, count: int, order: str) -> NDArray[np.uint16]:
 
 def _expanded(data: bytes, size: int, order: str) -> list[int]:
     """The entries that segments of one or two bytes a number stand for; [] where they are none."""
-    numbers = struct.unpack(
-        f"{order}{len(data) // size}{'BH'[size - 1]}", data[: len(data) // size * size]
-    )
+    numbers = struct.unpack(f"{order}{len(data) // size}{'BH'[size - 1]}", data[: len(data) // size * size])
     made: list[int] = []
     try:
         _expand(numbers, 0, None, made, size)
@@ -107,9 +103,7 @@ def _expanded(data: bytes, size: int, order: str) -> list[int]:
     return made
 
 
-def _expand(
-    numbers: Sequence[int], at: int, segments: int | None, made: list[int], size: int
-) -> None:
+def _expand(numbers: Sequence[int], at: int, segments: int | None, made: list[int], size: int) -> None:
     """Append what so many segments from `at` on (all, if None) stand for."""
     while at + 1 < len(numbers) and segments != 0 and len(made) <= 2**16:
         kind, count = numbers[at], numbers[at + 1]

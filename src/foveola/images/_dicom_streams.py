@@ -77,9 +77,12 @@ def believed(form: Form, said: Stream) -> Form:
             f"{said.bits} bits, signed or not; export it with 8 bits"
         )
     return replace(
-        form, bits=min(form.bits, said.bits), widest=said.bits, photometric=photometric,
+        form,
+        bits=min(form.bits, said.bits),
+        widest=said.bits,
+        photometric=photometric,
         signed=form.signed if said.signed is None else said.signed,
-    )  # fmt: skip
+    )
 
 
 def bare_colours(stream: bytes, form: Form) -> str:
@@ -108,9 +111,13 @@ def _jpeg(stream: bytes) -> Stream:
     if samples == 3:
         colours = _colours(said, frame) if process in _DCT else _colours_lossless(said)
     return Stream(
-        rows=rows, columns=columns, samples=samples, bits=bits, colours=colours,
+        rows=rows,
+        columns=columns,
+        samples=samples,
+        bits=bits,
+        colours=colours,
         signed=False if process in _DCT else None,
-    )  # fmt: skip
+    )
 
 
 def _colours(said: dict[int, bytes], frame: bytes) -> str | None:
@@ -152,10 +159,13 @@ def _jpeg_2000(stream: bytes) -> Stream:
     components = [parts[_SIZ][36 + 3 * n : 39 + 3 * n] for n in range(samples)]
     deep = components[0][0]
     return Stream(
-        rows=height - top, columns=width - left, samples=samples, bits=(deep & 0x7F) + 1,
+        rows=height - top,
+        columns=width - left,
+        samples=samples,
+        bits=(deep & 0x7F) + 1,
         signed=bool(deep & 0x80),
         colours=_colours_2000(stream[:start], bool(parts[_COD][4]), components),
-    )  # fmt: skip
+    )
 
 
 def _main_header(stream: bytes, at: int) -> dict[int, bytes]:
@@ -182,8 +192,7 @@ def _colours_2000(boxes: bytes, transformed: bool, components: list[bytes]) -> s
     ycc = box == _S_YCC
     if transformed and (ycc or fewer):
         raise ImageError(
-            "the JPEG 2000 says both that it is sYCC and that its colours were transformed; "
-            "export the image again"
+            "the JPEG 2000 says both that it is sYCC and that its colours were transformed; export the image again"
         )
     return "RGB" if transformed or ycc or fewer or box == _S_RGB else None
 

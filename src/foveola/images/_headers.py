@@ -88,15 +88,20 @@ def _jpeg(data: bytes) -> Header:
         raise ImageError("the JPEG ends before its picture begins; copy the file again")
     if scans > MAX_SCANS:
         raise ImageError(
-            f"this JPEG has {scans} scans; expected at most {MAX_SCANS} (10 are usual), so save "
-            "it as a plain JPEG"
+            f"this JPEG has {scans} scans; expected at most {MAX_SCANS} (10 are usual), so save it as a plain JPEG"
         )
     bits, height, width, channels = frame
     return Header(
-        format="JPEG", width=width, height=height, bits=bits, channels=channels,
-        orientation=orientation, passes=scans, samples=sum(factors) / max(1, *factors),
+        format="JPEG",
+        width=width,
+        height=height,
+        bits=bits,
+        channels=channels,
+        orientation=orientation,
+        passes=scans,
+        samples=sum(factors) / max(1, *factors),
         icc=b"".join(profile[i] for i in sorted(profile)) or None,
-    )  # fmt: skip
+    )
 
 
 def segments(data: bytes) -> Iterator[tuple[int, int, int]]:
@@ -138,9 +143,8 @@ def _png(data: bytes) -> Header:
         raise ImageError("the PNG is cut off before its end; copy the file again")
     width, height, bits, colour = struct.unpack_from(">IIBB", data, 16)
     return Header(
-        format="PNG", width=width, height=height, bits=bits,
-        channels=_CHANNELS.get(colour, 0), orientation=orientation,
-    )  # fmt: skip
+        format="PNG", width=width, height=height, bits=bits, channels=_CHANNELS.get(colour, 0), orientation=orientation
+    )
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
@@ -153,9 +157,7 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
             raise ImageError("the PNG is cut off before its end; copy the file again")
         # Pillow doesn't check the sums of pixel data and would show a picture with a fault.
         critical = kind[:1].isupper()
-        if critical and zlib.crc32(memoryview(data)[at + 4 : end]) != struct.unpack_from(
-            ">I", data, end
-        )[0]:  # fmt: skip
+        if critical and zlib.crc32(memoryview(data)[at + 4 : end]) != struct.unpack_from(">I", data, end)[0]:
             raise ImageError("the PNG is damaged (a checksum is wrong); copy the file again")
         yield kind, start, end
         if kind == b"IEND":
@@ -171,18 +173,21 @@ def _read_tiff(data: bytes) -> Header:
     page = max(pages, key=lambda page: page.pixels)  # the first of the largest
     _one_photograph(pages, page)
     return Header(
-        format="TIFF", width=page.get(_tiff.WIDTH), height=page.get(_tiff.HEIGHT),
-        bits=max(page.tags.get(_tiff.BITS, (1,))), channels=page.get(_tiff.SAMPLES, 1),
-        orientation=_tiff.valid_orientation(page.get(_tiff.ORIENTATION, 1)), page=page,
-    )  # fmt: skip
+        format="TIFF",
+        width=page.get(_tiff.WIDTH),
+        height=page.get(_tiff.HEIGHT),
+        bits=max(page.tags.get(_tiff.BITS, (1,))),
+        channels=page.get(_tiff.SAMPLES, 1),
+        orientation=_tiff.valid_orientation(page.get(_tiff.ORIENTATION, 1)),
+        page=page,
+    )
 
 
 def _one_photograph(pages: list[Page], page: Page) -> None:
     """Previews beside the photograph are common and fine; a second photograph is not."""
     if page.get(_tiff.REDUCED) & 1:
         raise ImageError(
-            "this TIFF holds only a preview of a photograph (a camera raw file?); "
-            "export it as JPEG, PNG or plain TIFF"
+            "this TIFF holds only a preview of a photograph (a camera raw file?); export it as JPEG, PNG or plain TIFF"
         )
     same = sum(other.pixels == page.pixels and not other.get(_tiff.REDUCED) & 5 for other in pages)
     if same > 1:

@@ -21,8 +21,7 @@ from foveola.errors import ImageError
 
 MEMORY = 448 * 2**20  # bytes beyond those of the interpreter with its libraries
 NO_MEMORY = (
-    f"decoding it needs more memory than the {MEMORY // 2**20} MiB allowed; export it smaller, or "
-    "as a plain JPEG"
+    f"decoding it needs more memory than the {MEMORY // 2**20} MiB allowed; export it smaller, or as a plain JPEG"
 )
 
 
@@ -65,9 +64,7 @@ def _function(said: str) -> Callable[..., Any]:
     return function
 
 
-def _answer(
-    function: Callable[..., Any], request: dict[str, Any], data: bytes, answers: BinaryIO
-) -> bool:
+def _answer(function: Callable[..., Any], request: dict[str, Any], data: bytes, answers: BinaryIO) -> bool:
     """Whether to go on: after a lack of memory nobody knows what is left of it."""
     sound = True
     _limit_time(request["seconds"])

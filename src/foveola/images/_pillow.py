@@ -119,13 +119,10 @@ def _plain_samples(page: _tiff.Page) -> None:
     if kind in (_FLOAT, _SIGNED) or bits > 16:
         words = {_FLOAT: "floating-point", _SIGNED: "signed"}.get(kind, f"{bits}-bit")
         raise ImageError(
-            f"this TIFF holds {words} samples, whose black and white are not stated; "
-            "export it with 8 or 16 bits"
+            f"this TIFF holds {words} samples, whose black and white are not stated; export it with 8 or 16 bits"
         )
     if page.get(_tiff.SAMPLES, 1) > 6:
-        raise ImageError(
-            f"this TIFF has {page.get(_tiff.SAMPLES)} samples a pixel; export it as RGB or grey"
-        )
+        raise ImageError(f"this TIFF has {page.get(_tiff.SAMPLES)} samples a pixel; export it as RGB or grey")
     if page.get(_tiff.TILE_WIDTH) * page.get(_tiff.TILE_HEIGHT) > 4 * max(page.pixels, 2**20):
         raise ImageError("the TIFF has tiles far larger than its picture; export it again")
 
@@ -233,14 +230,8 @@ def _for_opencv(header: Header, page: _tiff.Page) -> bool:
 
 def _by_opencv(data: bytes, header: Header, page: _tiff.Page, icc: bytes | None) -> Rows:
     colour = header.channels >= 3
-    if (
-        header.bits == 16
-        and colour
-        and (page.get(_tiff.PHOTOMETRIC), page.get(_tiff.PLANAR, 1)) != (_RGB, 1)
-    ):
-        raise ImageError(
-            "this 16-bit TIFF does not hold plain RGB in one plane; export as RGB, pixel by pixel"
-        )
+    if header.bits == 16 and colour and (page.get(_tiff.PHOTOMETRIC), page.get(_tiff.PLANAR, 1)) != (_RGB, 1):
+        raise ImageError("this 16-bit TIFF does not hold plain RGB in one plane; export as RGB, pixel by pixel")
     values = _read_by_opencv(data, header)
     if values.dtype == np.uint16 and values.ndim == 2:
         return _grey(values, header, icc)
@@ -294,9 +285,7 @@ def _one_sentence(header: Header) -> Iterator[None]:
     except MemoryError as error:
         raise ImageError(NO_MEMORY) from error
     except Exception as error:
-        reason = (
-            str(error).strip().splitlines()[0][:120] if str(error).strip() else "no reason given"
-        )
+        reason = str(error).strip().splitlines()[0][:120] if str(error).strip() else "no reason given"
         raise ImageError(
             f"the {header.format} can't be decoded, it is damaged, cut off or of a rare kind "
             f"({reason}); copy it again or export it as PNG"

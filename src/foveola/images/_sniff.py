@@ -29,10 +29,9 @@ _OTHERS: tuple[tuple[bytes, str], ...] = (
 _BRANDS = {b"avif": "an AVIF", b"avis": "an AVIF", b"crx ": "a Canon camera raw file"}
 _HEIC = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 # Of these, pictures of which a camera's owner may not know that they are not read.
-PICTURES = frozenset({
-    "a GIF", "a JPEG 2000", "a JPEG XL", "a Photoshop file", "an AVIF", "a HEIC",
-    "a Canon camera raw file",
-})  # fmt: skip
+PICTURES = frozenset(
+    {"a GIF", "a JPEG 2000", "a JPEG XL", "a Photoshop file", "an AVIF", "a HEIC", "a Canon camera raw file"}
+)
 _DICOM = "a DICOM dataset without the preamble of a file (export it as a DICOM file)"
 
 

@@ -14,9 +14,21 @@ REDUCED, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 254, 256, 257, 258, 259
 ORIENTATION, SAMPLES, MAX_VALUE, PLANAR, TILE_WIDTH, TILE_HEIGHT = 274, 277, 281, 284, 322, 323
 EXTRA, FORMAT, COLOR_MAP = 338, 339, 320
 _WANTED = {
-    REDUCED, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, ORIENTATION, SAMPLES, MAX_VALUE,
-    PLANAR, TILE_WIDTH, TILE_HEIGHT, EXTRA, FORMAT,
-}  # fmt: skip
+    REDUCED,
+    WIDTH,
+    HEIGHT,
+    BITS,
+    COMPRESSION,
+    PHOTOMETRIC,
+    ORIENTATION,
+    SAMPLES,
+    MAX_VALUE,
+    PLANAR,
+    TILE_WIDTH,
+    TILE_HEIGHT,
+    EXTRA,
+    FORMAT,
+}
 _TYPES = {1: "B", 3: "H", 4: "I", 16: "Q"}  # the whole numbers
 # An offset beyond the file, one beyond 63 bits (BigTIFF), an unknown byte order.
 _OUT_OF_BOUNDS = (struct.error, OverflowError, KeyError)
@@ -59,9 +71,7 @@ def read_pages(data: bytes, most: int = MAX_PAGES) -> list[Page]:
             # A chain that bites its tail would go on for ever.
             offset = 0 if any(following == page.offset for page in pages) else following
     except _OUT_OF_BOUNDS as error:
-        raise ImageError(
-            "the TIFF's directory is damaged or cut off; copy the file again"
-        ) from error
+        raise ImageError("the TIFF's directory is damaged or cut off; copy the file again") from error
     if not pages:
         raise ImageError("this TIFF has no page; export the photograph again")
     return pages

@@ -10,11 +10,7 @@ from typing import Any
 
 # Maker's word in a Manufacturer, our name of the maker, shapes of its models.
 _MAKERS: tuple[tuple[str, str, str], ...] = (
-    (
-        "topcon",
-        "Topcon",
-        r"TRC[- ]?(?:NW|50)\d{0,3}[A-Z]{0,2}|OCT-\d{1,4}|Maestro ?2?|Triton",
-    ),
+    ("topcon", "Topcon", r"TRC[- ]?(?:NW|50)\d{0,3}[A-Z]{0,2}|OCT-\d{1,4}|Maestro ?2?|Triton"),
     ("canon", "Canon", r"C[RX]-?\d{1,2}(?: ?(?:AF|Plus AF|NM|DGi))?|CF-\d{1,2}[A-Z]{0,3}|CR-DGi"),
     ("zeiss", "Zeiss", r"VISUCAM(?: ?(?:\d{3}|NM/FA|PRO NM|LITE))?|CLARUS ?\d{3}|FF ?450(?:plus)?"),
     ("nidek", "Nidek", r"AFC-\d{3}|Mirante|NM-?200D"),

@@ -47,9 +47,7 @@ def to_rgb(image: Image.Image) -> Rows:
     if image.mode == "CMYK":
         return _from_cmyk(image, icc)
     if image.mode not in _PLAIN + _WITH_ALPHA:
-        raise ImageError(
-            f"the pixels are of an unusual kind ({image.mode}); export as 8-bit RGB or grey"
-        )
+        raise ImageError(f"the pixels are of an unusual kind ({image.mode}); export as 8-bit RGB or grey")
     if image.mode in _PLAIN and "transparency" not in image.info:
         return lambda top, bottom: to_srgb(_cut(image, top, bottom, "RGB"), icc)
 
@@ -80,9 +78,7 @@ def to_srgb(pixels: Pixels, icc: bytes | None) -> Pixels:
     return made
 
 
-def through_alpha(
-    seen: Callable[[int, int], tuple[Pixels, Pixels]], height: int, width: int
-) -> Rows:
+def through_alpha(seen: Callable[[int, int], tuple[Pixels, Pixels]], height: int, width: int) -> Rows:
     """The rows of a picture as it looks over black, as behind a camera's mask.
 
     An alpha of 0 everywhere is a channel that nobody filled in, and is left out.
@@ -142,8 +138,7 @@ def top_of(values: NDArray[np.uint16], highest: int, stated: int | None = None) 
         top = next((top for top in (255, 4095) if highest <= top), _SIXTEEN)
     if is_lost(values, eight_bits(values, top)):
         raise ImageError(
-            f"nearly all of its 16-bit samples lie far below {top}, so it would be black; "
-            "export it with 8 bits"
+            f"nearly all of its 16-bit samples lie far below {top}, so it would be black; export it with 8 bits"
         )
     return top
 

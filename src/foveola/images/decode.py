@@ -190,8 +190,7 @@ def read_bytes(path: AnyPath, limits: Limits = DEFAULT_LIMITS) -> bytes:
     """
     if not isinstance(path, str | os.PathLike):
         raise ValueError(
-            f"the photograph is of type {type(path).__name__}; expected the path of a file (text "
-            "or Path) or its bytes"
+            f"the photograph is of type {type(path).__name__}; expected the path of a file (text or Path) or its bytes"
         )
     path = Path(path)
     try:

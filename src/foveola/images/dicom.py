@@ -40,9 +40,7 @@ class DicomFacts:
     camera: str | None
 
 
-def decode_dicom(
-    data: bytes, limits: "Limits", *, min_side: int | None = None, frame: int = 0
-) -> Pixels:
+def decode_dicom(data: bytes, limits: "Limits", *, min_side: int | None = None, frame: int = 0) -> Pixels:
     """Decode one frame of a DICOM image.
 
     Args:
@@ -84,10 +82,6 @@ def require_pydicom() -> None:
         )
 
 
-def _call(
-    name: str, data: bytes, limits: "Limits", **arguments: int | None
-) -> tuple[dict[str, Any], bytes]:
+def _call(name: str, data: bytes, limits: "Limits", **arguments: int | None) -> tuple[dict[str, Any], bytes]:
     require_pydicom()
-    return POOL.call(
-        f"{_CALLS}:{name}", data, seconds=limits.max_seconds, limits=asdict(limits), **arguments
-    )
+    return POOL.call(f"{_CALLS}:{name}", data, seconds=limits.max_seconds, limits=asdict(limits), **arguments)

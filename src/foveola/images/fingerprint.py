@@ -23,9 +23,7 @@ DIMENSION = _FREQUENCIES**2 - 1  # without the mean
 _ANGLES = (-14, -7, 7, 14)  # degrees; between two of them a fingerprint still finds its own
 _CROPS = (0.9, 0.8, 0.7)  # share of each side
 ASKED = 1 + len(_ANGLES) + len(_CROPS)  # versions that a photograph asks with; the first is plain
-SAME = (
-    0.95  # cosine of marks above which two are one picture: fellow eyes have up to .77, copies .97
-)
+SAME = 0.95  # cosine of marks above which two are one picture: fellow eyes have up to .77, copies .97
 _BLOCK = 8_000_000  # similarities held at a time: 32 MB
 
 
@@ -53,9 +51,7 @@ def same_picture(one: Vectors, other: Vectors) -> bool:
     return bool((one @ other[0]).max() > SAME)
 
 
-def nearest(
-    queries: Vectors, gallery: Vectors, k: int, least: float
-) -> Iterator[tuple[int, int, float]]:
+def nearest(queries: Vectors, gallery: Vectors, k: int, least: float) -> Iterator[tuple[int, int, float]]:
     """The k most similar others of each row: (row, row of the gallery, cosine).
 
     Row i of the queries is the same photograph as row i of the gallery and never its own

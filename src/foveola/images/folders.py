@@ -14,9 +14,7 @@ from pathlib import Path
 from foveola.images._sniff import PICTURES, describe, is_dicom, readable_format
 
 # of photographs that `decode` reads
-SUFFIXES = frozenset({
-    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".webp", ".bmp",
-})  # fmt: skip
+SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".webp", ".bmp"})
 
 OTHER = ("file that is no photograph", "files that are no photographs")
 DICOM = ("DICOM file, which dicom://FOLDER takes", "DICOM files, which dicom://FOLDER takes")

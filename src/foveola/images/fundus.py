@@ -103,8 +103,7 @@ class Contract:
             )
         try:
             made: dict[str, Any] = {
-                key: tuple(value) if isinstance(value, list) else value
-                for key, value in settings.items()
+                key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()
             }
             return cls(**made)
         except TypeError as error:
@@ -161,9 +160,7 @@ def _whole(image: Pixels) -> FieldOfView:
     return FieldOfView(width / 2, height / 2, max(height, width) / 2, round=False)
 
 
-def prepare(
-    image: Pixels, contract: Contract, eye: Eye | None = None, view: FieldOfView | None = None
-) -> Pixels:
+def prepare(image: Pixels, contract: Contract, eye: Eye | None = None, view: FieldOfView | None = None) -> Pixels:
     """Bring a photograph into the form an encoder expects.
 
     Args:
@@ -191,9 +188,7 @@ def _shrunk(image: Pixels, by: int) -> Pixels:
     """Means of squares of `by` pixels; a whole number, as OpenCV is 7 times as fast then."""
     height, width = image.shape[0] // by, image.shape[1] // by
     whole = image[: height * by, : width * by]
-    return cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA).astype(
-        np.uint8, copy=False
-    )
+    return cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
 
 
 def _circle(small: Pixels) -> Circle | None:
@@ -303,22 +298,21 @@ def _edge_points(inside: NDArray[np.bool_]) -> NDArray[np.float64]:
     left, right = inside.argmax(axis=1)[rows], width - 1 - inside[:, ::-1].argmax(axis=1)[rows]
     top, bottom = inside.argmax(axis=0)[columns], height - 1 - inside[::-1].argmax(axis=0)[columns]
     # the outline runs between the last pixel inside and the first outside, half a pixel on
-    points = np.concatenate([
-        np.stack([left - 0.5, rows], 1), np.stack([right + 0.5, rows], 1),
-        np.stack([columns, top - 0.5], 1), np.stack([columns, bottom + 0.5], 1),
-    ]).astype(np.float64)  # fmt: skip
+    points = np.concatenate(
+        [
+            np.stack([left - 0.5, rows], 1),
+            np.stack([right + 0.5, rows], 1),
+            np.stack([columns, top - 0.5], 1),
+            np.stack([columns, bottom + 0.5], 1),
+        ]
+    ).astype(np.float64)
     x, y = points.T
     uncut: NDArray[np.float64] = points[(x > 1) & (x < width - 2) & (y > 1) & (y < height - 2)]
     return uncut
 
 
 def _fit_circle(
-    points: NDArray[np.float64],
-    height: int,
-    width: int,
-    *,
-    least: float,
-    share: float = _MOST_OF_ONE,
+    points: NDArray[np.float64], height: int, width: int, *, least: float, share: float = _MOST_OF_ONE
 ) -> Circle | None:
     """The circle most outline points lie on: sampled triples, then least squares on the best.
 
@@ -356,9 +350,7 @@ def _near(
     """(P, T) whether each of P points lies on each of T circles, to some pixels."""
     # |p - c|^2 as one product of matrices: 4 times as fast as the distances one by one
     squared = (points**2).sum(1)[:, None] - 2 * points @ np.stack([x, y]) + (x**2 + y**2)
-    near: NDArray[np.bool_] = (squared < (radius + within) ** 2) & (
-        squared > np.maximum(radius - within, 0) ** 2
-    )
+    near: NDArray[np.bool_] = (squared < (radius + within) ** 2) & (squared > np.maximum(radius - within, 0) ** 2)
     return near
 
 

@@ -80,7 +80,6 @@ def _bitmap(pixels: NDArray[np.uint8]) -> bytes:
     """The file of a picture in which every pixel is kept."""
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
         raise ValueError(
-            f"the photograph is an array {pixels.shape} {pixels.dtype}; expected (H, W, 3) uint8, "
-            "RGB from 0 to 255"
+            f"the photograph is an array {pixels.shape} {pixels.dtype}; expected (H, W, 3) uint8, RGB from 0 to 255"
         )
     return cv2.imencode(".bmp", np.ascontiguousarray(pixels[..., ::-1]))[1].tobytes()

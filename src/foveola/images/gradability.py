@@ -124,10 +124,7 @@ def warning(value: float) -> str | None:
     """What a user should be told of a photograph, to follow its name; None where all is well."""
     if value >= WARN_BELOW:
         return None
-    return (
-        f"may be too dark, blurred or hazy to be graded (gradability {value:.2f}); "
-        "look at it, or take it again"
-    )
+    return f"may be too dark, blurred or hazy to be graded (gradability {value:.2f}); look at it, or take it again"
 
 
 def measure(pixels: Pixels, view: FieldOfView | None = None) -> Floats | None:

@@ -39,9 +39,7 @@ class Pool:
         self._lock = threading.Lock()
         self._places = threading.BoundedSemaphore(self._most)
 
-    def call(
-        self, function: str, data: bytes, *, seconds: float, **arguments: Any
-    ) -> tuple[dict[str, Any], bytes]:
+    def call(self, function: str, data: bytes, *, seconds: float, **arguments: Any) -> tuple[dict[str, Any], bytes]:
         """Call a function of ours in a child.
 
         Args:
@@ -102,9 +100,11 @@ class _Child:
         single = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "foveola.images._limited_child"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
             env={**os.environ, **single},
-        )  # fmt: skip
+        )
 
     def alive(self) -> bool:
         return self._process.poll() is None

@@ -54,7 +54,5 @@ def shares(contributions: ArrayLike, most: float | None = None) -> NDArray[np.fl
 
 def jpeg(image: Pixels) -> bytes:
     """As a JPEG file."""
-    data: bytes = simplejpeg.encode_jpeg(
-        np.ascontiguousarray(image), quality=85, colorsubsampling="420"
-    )
+    data: bytes = simplejpeg.encode_jpeg(np.ascontiguousarray(image), quality=85, colorsubsampling="420")
     return data

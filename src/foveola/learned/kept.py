@@ -86,9 +86,8 @@ def learn_archive(archive: Archive, columns: Collection[str] = ()) -> Learned:
             continue
         try:
             labels[table.label] = learn(
-                taught.matrix, table, taught.people,
-                seen=taught.seen, prior=priors.get(table.label),
-            )  # fmt: skip
+                taught.matrix, table, taught.people, seen=taught.seen, prior=priors.get(table.label)
+            )
         except TooFewError as error:
             refused[table.label] = str(error)
     made = Learned(archive.fingerprint, taught.ids, taught.hash, labels, refused)
@@ -153,8 +152,7 @@ def advice(archive: Archive) -> list[str]:
     said = unlearnt(archive)
     if not archive.is_checked:
         said.append(
-            "It has no checksums of its rows yet, as an older Foveola made it; the next 'foveola "
-            "index' adds them."
+            "It has no checksums of its rows yet, as an older Foveola made it; the next 'foveola index' adds them."
         )
     if archive.name in OLDER:
         said.append(
@@ -239,9 +237,11 @@ def save(made: Learned, folder: Path) -> None:
     """
     arrays: dict[str, NDArray[Any]] = {"ids": made.ids}
     about: dict[str, Any] = {
-        "fingerprint": made.fingerprint, "fitted_on": made.fitted_on,
-        "refused": dict(made.refused), "labels": [],
-    }  # fmt: skip
+        "fingerprint": made.fingerprint,
+        "fitted_on": made.fitted_on,
+        "refused": dict(made.refused),
+        "labels": [],
+    }
     for i, (label, of) in enumerate(made.labels.items()):
         told = of.calibrated
         every = (of.linear, *of.apart)
@@ -250,11 +250,18 @@ def save(made: Learned, folder: Path) -> None:
         arrays[f"{i}.fold"] = of.fold
         scalings = (told.even, told.natural)
         arrays[f"{i}.scaling"] = np.array([[s.slope, s.shift] for s in scalings])
-        about["labels"].append({
-            "label": label, "values": of.values, "link": of.link, "cases": of.cases,
-            "unlearnt": of.unlearnt, "people": told.people, "new": told.new,
-            "curve": None if told.curve is None else asdict(told.curve),
-        })  # fmt: skip
+        about["labels"].append(
+            {
+                "label": label,
+                "values": of.values,
+                "link": of.link,
+                "cases": of.cases,
+                "unlearnt": of.unlearnt,
+                "people": told.people,
+                "new": told.new,
+                "curve": None if told.curve is None else asdict(told.curve),
+            }
+        )
     arrays["about"] = np.frombuffer(json.dumps(about).encode(), np.uint8)
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)  # type: ignore[arg-type]
@@ -286,14 +293,18 @@ def _read(kept: Mapping[str, NDArray[Any]]) -> Learned:
     about = json.loads(kept["about"].tobytes())
     labels = {}
     for i, of in enumerate(about["labels"]):
-        every = [
-            Linear(*pair) for pair in zip(kept[f"{i}.weights"], kept[f"{i}.bias"], strict=True)
-        ]
+        every = [Linear(*pair) for pair in zip(kept[f"{i}.weights"], kept[f"{i}.bias"], strict=True)]
         even, natural = (Scaling(*pair) for pair in kept[f"{i}.scaling"])
         told = Calibrated(even, natural, read_curve(of["curve"]), of["people"], of["new"])
         labels[of["label"]] = Relevance(
-            label=of["label"], values=tuple(of["values"]), link=of["link"], linear=every[0],
-            calibrated=told, apart=tuple(every[1:]), fold=kept[f"{i}.fold"], cases=of["cases"],
+            label=of["label"],
+            values=tuple(of["values"]),
+            link=of["link"],
+            linear=every[0],
+            calibrated=told,
+            apart=tuple(every[1:]),
+            fold=kept[f"{i}.fold"],
+            cases=of["cases"],
             unlearnt=tuple(of["unlearnt"]),
-        )  # fmt: skip
+        )
     return Learned(about["fingerprint"], kept["ids"], about["fitted_on"], labels, about["refused"])

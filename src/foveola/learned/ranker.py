@@ -44,8 +44,7 @@ class Ranker:
             if stamp is None or stamp != self._kept[0]:
                 learned = load_learned(self._archive)
                 self._kept = stamp, learned
-                self._ids.update(dict.fromkeys(learned.labels.values(), learned.ids)
-                                 if learned else {})  # fmt: skip
+                self._ids.update(dict.fromkeys(learned.labels.values(), learned.ids) if learned else {})
             return self._kept[1]
 
     def choose(self, order: Order | None, label: str | None) -> tuple[Order, Relevance | None]:
@@ -94,12 +93,7 @@ class Ranker:
         return self._part(state, relevance).asked(order, descriptor, _own(state, id_, identity))
 
     def suggestion(
-        self,
-        state: State,
-        relevance: Relevance,
-        descriptor: Vectors,
-        id_: int | None,
-        identity: tuple[str, str] | None,
+        self, state: State, relevance: Relevance, descriptor: Vectors, id_: int | None, identity: tuple[str, str] | None
     ) -> Suggestion | None:
         """Return what the archive suggests of a query; None where it can't say how surely."""
         return self._part(state, relevance).suggestion(descriptor, _own(state, id_, identity))
@@ -143,7 +137,4 @@ def _unlearnt(label: str | None, learned: Learned | None) -> str:
     what = "no order by labels" if label is None else f"nothing of {label!r}"
     known = ", ".join(learned.labels) if learned and learned.labels else "nothing yet"
     how = "" if label is None else f" --label {label}"
-    return (
-        f"this archive has learnt {what} (learnt: {known}); run 'foveola learn ARCHIVE{how}', or "
-        "ask by looks"
-    )
+    return f"this archive has learnt {what} (learnt: {known}); run 'foveola learn ARCHIVE{how}', or ask by looks"

@@ -9,14 +9,7 @@ from foveola.losses.auto_margin import AutoMargin
 from foveola.losses.comparison import sct_loss, wat_loss
 from foveola.losses.fine_triplet import fine_triplet_hinge_loss, fine_triplet_loss
 from foveola.losses.gather import gather_batch
-from foveola.losses.modules import (
-    AdaTripletLoss,
-    FineTripletHingeLoss,
-    FineTripletLoss,
-    SCTLoss,
-    TripletLoss,
-    WATLoss,
-)
+from foveola.losses.modules import AdaTripletLoss, FineTripletHingeLoss, FineTripletLoss, SCTLoss, TripletLoss, WATLoss
 from foveola.losses.pairs import jaccard
 from foveola.losses.triplet import triplet_loss
 

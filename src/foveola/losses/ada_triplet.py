@@ -53,9 +53,7 @@ def ada_triplet_loss(
     Returns:
         () float, differentiable in every case.
     """
-    pairs = pairs_of(
-        embeddings, labels, indices_tuple, ref_emb, ref_labels, positive_from=positive_from
-    )
+    pairs = pairs_of(embeddings, labels, indices_tuple, ref_emb, ref_labels, positive_from=positive_from)
     if indices_tuple is not None and len(indices_tuple) == 3:
         triplet = mean_above_zero(margin - listed(embeddings, labels, indices_tuple, ref_emb))
     else:

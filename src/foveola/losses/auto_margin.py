@@ -43,12 +43,7 @@ class AutoMargin(nn.Module):
     """
 
     def __init__(
-        self,
-        k_margin: float = 2.0,
-        k_beta: float = 2.0,
-        margin: float = 0.25,
-        beta: float = 0.0,
-        mode: Mode = "mean",
+        self, k_margin: float = 2.0, k_beta: float = 2.0, margin: float = 0.25, beta: float = 0.0, mode: Mode = "mean"
     ) -> None:
         super().__init__()
         if mode not in ("mean", "Q1", "Q2"):

@@ -20,15 +20,11 @@ def binary_cross_entropy(logits: Tensor, truth: Tensor, weights: Tensor | None =
     """L independent sigmoids: the mathematically sound choice for several labels (3.5)."""
     logits, truth = _checked(logits, truth)
     known = ~truth.isnan()
-    each = binary_cross_entropy_with_logits(
-        logits, truth.nan_to_num(), pos_weight=weights, reduction="none"
-    )
+    each = binary_cross_entropy_with_logits(logits, truth.nan_to_num(), pos_weight=weights, reduction="none")
     return _mean(each, known)
 
 
-def focal(
-    logits: Tensor, truth: Tensor, weights: Tensor | None = None, *, gamma: float = 2.0
-) -> Tensor:
+def focal(logits: Tensor, truth: Tensor, weights: Tensor | None = None, *, gamma: float = 2.0) -> Tensor:
     """Cross entropy times (1 - p of what is true) ** gamma.
 
     Source: Lin et al., ICCV 2017, without its alpha, which is what `weights` is for.
@@ -37,9 +33,14 @@ def focal(
 
 
 def asymmetric(
-    logits: Tensor, truth: Tensor, weights: Tensor | None = None, *,
-    positive: float = 0.0, negative: float = 4.0, shift: float = 0.05,
-) -> Tensor:  # fmt: skip
+    logits: Tensor,
+    truth: Tensor,
+    weights: Tensor | None = None,
+    *,
+    positive: float = 0.0,
+    negative: float = 4.0,
+    shift: float = 0.05,
+) -> Tensor:
     """Focal loss with two exponents; what is easily negative, p < shift, counts nothing.
 
     Source: Ridnik et al., ICCV 2021, its default exponents 0 and 4 and shift 0.05.
@@ -97,8 +98,7 @@ def _checked(logits: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
     check_tensors(logits=logits, truth=truth)
     if logits.shape != truth.shape:
         raise ValueError(
-            f"expected logits and truth of one shape (B, L), got {tuple(logits.shape)} and "
-            f"{tuple(truth.shape)}"
+            f"expected logits and truth of one shape (B, L), got {tuple(logits.shape)} and {tuple(truth.shape)}"
         )
     return wide(logits), wide(truth)
 

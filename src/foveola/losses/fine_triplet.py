@@ -64,9 +64,7 @@ def fine_triplet_loss(
     Raises:
         ValueError: an odd number of columns: there are no two halves.
     """
-    pairs = pairs_of(
-        embeddings, labels, indices_tuple, ref_emb, ref_labels, positive_from=positive_from
-    )
+    pairs = pairs_of(embeddings, labels, indices_tuple, ref_emb, ref_labels, positive_from=positive_from)
     degree = relevance_degree(embeddings, ref_emb, symmetric=symmetric)
     s, d = pairs.similarity, degree.detach() if detach_degree else degree
     positive, negative = pairs.positive, pairs.negative
@@ -79,9 +77,7 @@ def fine_triplet_loss(
     return softplus(pull[positive].logsumexp(0) + push[negative].logsumexp(0))
 
 
-def relevance_degree(
-    embeddings: Tensor, ref_emb: Tensor | None = None, *, symmetric: bool = False
-) -> Tensor:
+def relevance_degree(embeddings: Tensor, ref_emb: Tensor | None = None, *, symmetric: bool = False) -> Tensor:
     """(A, 2 D) and (R, 2 D) -> (A, R) degrees d_ij = r_j / r_i.
 
     With symmetric the smaller agreement over the larger.
@@ -96,9 +92,7 @@ def relevance_degree(
 def _agreement(embeddings: Tensor) -> Tensor:
     """(B, 2 D) -> (B,) r = cos(a, b) of each row, in [LEAST_AGREEMENT, 1]."""
     if embeddings.shape[1] % 2:
-        raise ValueError(
-            f"expected two halves side by side, got {embeddings.shape[1]} columns, an odd number"
-        )
+        raise ValueError(f"expected two halves side by side, got {embeddings.shape[1]} columns, an odd number")
     a, b = map(near_one, wide(embeddings).chunk(2, dim=1))
     return cosine_similarity(a, b, dim=1).clamp(LEAST_AGREEMENT, 1)
 
@@ -125,9 +119,7 @@ def fine_triplet_hinge_loss(
     Two positives of the same kind (d = 1) are drawn together wholly, others only as far as
     1 - d. Arguments as in `fine_triplet_loss`.
     """
-    pairs = pairs_of(
-        embeddings, labels, indices_tuple, ref_emb, ref_labels, positive_from=positive_from
-    )
+    pairs = pairs_of(embeddings, labels, indices_tuple, ref_emb, ref_labels, positive_from=positive_from)
     degree = relevance_degree(embeddings, ref_emb, symmetric=True)
     d = degree.detach() if detach_degree else degree
     beyond = relu(1 - pairs.similarity - (1 - d)) * pairs.positive

@@ -42,9 +42,7 @@ class _PairLoss(nn.Module):
         ref_labels: Tensor | None = None,
     ) -> Tensor:
         """(A, D) descriptors of any length and (A,) labels -> () loss."""
-        return type(self).function(
-            embeddings, labels, indices_tuple, ref_emb, ref_labels, **self.settings
-        )
+        return type(self).function(embeddings, labels, indices_tuple, ref_emb, ref_labels, **self.settings)
 
     def extra_repr(self) -> str:
         """The settings that are not the defaults."""

@@ -15,13 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from foveola.losses.precision import (
-    check_tensors,
-    nan_unless_finite,
-    near_one,
-    wide,
-    without_autocast,
-)
+from foveola.losses.precision import check_tensors, nan_unless_finite, near_one, wide, without_autocast
 
 P = ParamSpec("P")
 

@@ -66,9 +66,7 @@ def triplet_loss(
     """
     if indices_tuple is not None and len(indices_tuple) == 3:
         return mean_above_zero(margin - listed(embeddings, labels, indices_tuple, ref_emb))
-    pairs = pairs_of(
-        embeddings, labels, indices_tuple, ref_emb, ref_labels, positive_from=positive_from
-    )
+    pairs = pairs_of(embeddings, labels, indices_tuple, ref_emb, ref_labels, positive_from=positive_from)
     return hinge_mean(pairs, margin, mining)
 
 
@@ -79,9 +77,7 @@ def hinge_mean(pairs: Pairs, margin: float, mining: Mining = "all") -> Tensor:
     return (difference + margin * number) / number.clamp(min=1)
 
 
-def listed(
-    embeddings: Tensor, labels: Tensor | None, triplets: Indices, ref_emb: Tensor | None = None
-) -> Tensor:
+def listed(embeddings: Tensor, labels: Tensor | None, triplets: Indices, ref_emb: Tensor | None = None) -> Tensor:
     """(T,) s_ap - s_an of T triplets given by their indices."""
     check(embeddings, labels, triplets, ref_emb)
     anchors = unit(embeddings)
@@ -143,9 +139,8 @@ class _TripletSums(torch.autograd.Function):
 
 
 def _rows(
-    s: Tensor, positive: Tensor, negative: Tensor, margin: float, mining: Mining,
-    gradient: Tensor | None,
-) -> tuple[Tensor, Tensor]:  # fmt: skip
+    s: Tensor, positive: Tensor, negative: Tensor, margin: float, mining: Mining, gradient: Tensor | None
+) -> tuple[Tensor, Tensor]:
     """Sum and number of terms of some anchors; their gradient is written into `gradient`."""
     at_p, p = _compact(s, positive)  # (a, P)
     one = _few_positives if p.shape[1] <= FEW else _many_positives
@@ -212,9 +207,7 @@ def _compact(s: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     return at, values
 
 
-def _interval(
-    p: Tensor, n: Tensor, negatives: Tensor, margin: float, mining: Mining
-) -> tuple[Tensor, Tensor]:
+def _interval(p: Tensor, n: Tensor, negatives: Tensor, margin: float, mining: Mining) -> tuple[Tensor, Tensor]:
     """(a, P) twice: where in the sorted negatives each positive's terms start and end."""
     p = p.contiguous()
     low = torch.searchsorted(n, p - margin, right=True)  # the first s_an > s_ap - margin

@@ -87,25 +87,32 @@ def _of_pairs(cases: Sequence[Case], pairs: Sequence[Pair]) -> Iterator[Finding]
         if not same_person:
             what = "are copies of one photograph" if copied else "show one eye"
             yield Finding(
-                kind="one eye, two subjects", cases=both, score=score, evidence=evidence,
+                kind="one eye, two subjects",
+                cases=both,
+                score=score,
+                evidence=evidence,
                 said=f"Both {what}, and are filed under two subjects.",
-            )  # fmt: skip
+            )
         elif a.eye and b.eye and (a.eye == b.eye) == pair.mirrored:
             turned = "mirror images of each other" if pair.mirrored else "of one eye"
             yield Finding(
-                kind="wrong side", cases=both, score=score, evidence=evidence,
+                kind="wrong side",
+                cases=both,
+                score=score,
+                evidence=evidence,
                 said=f"Both are {turned}, and are filed as {a.eye} and {b.eye}.",
-            )  # fmt: skip
-        if copied:
-            yield Finding(
-                kind="copy", cases=both, score=score, evidence=evidence, said=_COPIED[pair.kind]
             )
+        if copied:
+            yield Finding(kind="copy", cases=both, score=score, evidence=evidence, said=_COPIED[pair.kind])
         one, other = a.extra.get("split"), b.extra.get("split")
         if one and other and one != other:
             yield Finding(
-                kind="two splits", cases=both, score=score, evidence=evidence,
+                kind="two splits",
+                cases=both,
+                score=score,
+                evidence=evidence,
                 said=f"Both show one eye, and lie in the splits {one} and {other}.",
-            )  # fmt: skip
+            )
 
 
 _COPIED = {
@@ -139,10 +146,7 @@ def _of_one_id(cases: Sequence[Case], pairs: Sequence[Pair]) -> Iterator[tuple[i
 
 
 def _two_eyes(
-    cases: Sequence[Case],
-    matching: Vectors,
-    pairs: Sequence[tuple[int, int]],
-    calibration: Calibration,
+    cases: Sequence[Case], matching: Vectors, pairs: Sequence[tuple[int, int]], calibration: Calibration
 ) -> Iterator[Finding]:
     """Pairs under one subject and eye whose evidence speaks for two eyes."""
 
@@ -163,13 +167,16 @@ def _two_eyes(
         wrong = _wrong(float(np.exp(calibration.log_ratio([seen])[0])))
         if wrong >= ASKED:
             yield Finding(
-                kind="two eyes, one id", cases=pair, score=wrong,
+                kind="two eyes, one id",
+                cases=pair,
+                score=wrong,
                 said="Both are filed under one subject and eye, and show different eyes.",
                 evidence={
-                    "probability": round(wrong, 4), "cosine": round(seen.cosine, 3),
+                    "probability": round(wrong, 4),
+                    "cosine": round(seen.cosine, 3),
                     "features that agree": seen.inliers,
                 },
-            )  # fmt: skip
+            )
 
 
 def _wrong_side(
@@ -186,13 +193,16 @@ def _wrong_side(
         wrong = _wrong(max(1 - side.probability, 1e-6) / side.probability)
         if wrong >= ASKED:
             yield Finding(
-                kind="wrong side", cases=(i,), score=wrong,
+                kind="wrong side",
+                cases=(i,),
+                score=wrong,
                 said=f"It is filed as {cases[i].eye}, and looks like a {side.eye} eye.",
                 evidence={
-                    "probability": round(wrong, 4), "looks like": side.eye,
+                    "probability": round(wrong, 4),
+                    "looks like": side.eye,
                     "probability of being upside down": round(side.upside_down, 4),
                 },
-            )  # fmt: skip
+            )
 
 
 def _sides(
@@ -234,10 +244,12 @@ def _split_records(cases: Sequence[Case]) -> Iterator[Finding]:
         if len(splits) > 1:
             names = sorted(splits)
             yield Finding(
-                kind="two splits", cases=tuple(splits[name] for name in names), score=1.0,
+                kind="two splits",
+                cases=tuple(splits[name] for name in names),
+                score=1.0,
                 said=f"One subject lies in the splits {' and '.join(names)}.",
                 evidence={"by": "record"},
-            )  # fmt: skip
+            )
 
 
 def _labels(cases: Sequence[Case], similarity: Vectors) -> Iterator[Finding]:
@@ -248,7 +260,9 @@ def _labels(cases: Sequence[Case], similarity: Vectors) -> Iterator[Finding]:
             word = "is missing" if doubt.missing else "is doubtful"
             instead = f"; {doubt.instead} is likelier" if doubt.instead else ""
             yield Finding(
-                kind="label", cases=(doubt.case, *doubt.neighbours[:3]), score=doubt.score,
+                kind="label",
+                cases=(doubt.case, *doubt.neighbours[:3]),
+                score=doubt.score,
                 said=f"{doubt.value} {word}: its probability by the cases of other people is "
                 f"{100 * doubt.probability:.0f} %{instead}.",
                 evidence={
@@ -256,4 +270,4 @@ def _labels(cases: Sequence[Case], similarity: Vectors) -> Iterator[Finding]:
                     "probability": round(doubt.probability, 3),
                     "share of the most similar cases that carry it": round(doubt.share, 3),
                 },
-            )  # fmt: skip
+            )

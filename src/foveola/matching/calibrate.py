@@ -179,9 +179,7 @@ def genuine_pairs(views: Views) -> Iterator[tuple[int, int]]:
                 yield from ((count + i, j) for j in others)
 
 
-def impostor_pairs(
-    views: Views, wanted: int, rng: np.random.Generator
-) -> Iterator[tuple[int, int]]:
+def impostor_pairs(views: Views, wanted: int, rng: np.random.Generator) -> Iterator[tuple[int, int]]:
     """Random pairs of two eyes; every fourth of a hard visit and a photograph, where there are."""
     count = len(views.cases)
     plain = np.flatnonzero(views.plain.any(axis=1))
@@ -194,9 +192,7 @@ def impostor_pairs(
             yield i, j
 
 
-def _evidence(
-    views: Views, pairs: Sequence[tuple[int, int]], progress: Callable[[int], None] | None
-) -> list[Evidence]:
+def _evidence(views: Views, pairs: Sequence[tuple[int, int]], progress: Callable[[int], None] | None) -> list[Evidence]:
     def work(pair: tuple[int, int]) -> Evidence:
         i, j = pair
         cosine = float(views.descriptor(i) @ views.descriptor(j))

@@ -41,9 +41,7 @@ class Decision:
     time: str = ""
 
 
-def decide(
-    folder: Path, key: str, verdict: Verdict, note: str = "", by: str | None = None
-) -> Decision:
+def decide(folder: Path, key: str, verdict: Verdict, note: str = "", by: str | None = None) -> Decision:
     """Record a decision; on return it is on the disk.
 
     Args:

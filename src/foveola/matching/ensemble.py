@@ -32,11 +32,7 @@ def ensemble(descriptors: Sequence[Vectors], how: How = "distances") -> Vectors:
         raise ValueError(f"how is {how!r}; expected 'distances' or 'features'")
     units = [_unit(rows) for rows in descriptors]
     widths = {rows.shape[1] for rows in units}
-    if (
-        not units
-        or len({len(rows) for rows in units}) > 1
-        or (how == "features" and len(widths) > 1)
-    ):
+    if not units or len({len(rows) for rows in units}) > 1 or (how == "features" and len(widths) > 1):
         raise ValueError(f"expected models of the same images, got {[u.shape for u in units]}")
     if how == "distances":
         cosines = np.stack([rows @ rows.T for rows in units]).mean(axis=0)
@@ -51,8 +47,6 @@ def ensemble(descriptors: Sequence[Vectors], how: How = "distances") -> Vectors:
 def _unit(rows: Vectors) -> NDArray[np.float64]:
     x = np.asarray(rows, dtype=np.float64)
     if x.ndim != 2 or not np.isfinite(x).all() or not x.any(axis=1).all():
-        raise ValueError(
-            f"expected finite descriptors (N, D) without a row of zeros, got {x.shape}"
-        )
+        raise ValueError(f"expected finite descriptors (N, D) without a row of zeros, got {x.shape}")
     unit: NDArray[np.float64] = x / np.linalg.norm(x, axis=1, keepdims=True)
     return unit

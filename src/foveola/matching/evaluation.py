@@ -177,8 +177,7 @@ class _Table:
 
 
 def published_table(
-    results: Mapping[str, Sequence[MatchingEvaluation]],
-    metrics: Sequence[str] = ("mAP", "mAP@R", "CMC@1"),
+    results: Mapping[str, Sequence[MatchingEvaluation]], metrics: Sequence[str] = ("mAP", "mAP@R", "CMC@1")
 ) -> Rows:
     """Rows in the format of the AdaTriplet paper's tables 4 and 5: in %, by loss and time.
 
@@ -190,8 +189,7 @@ def published_table(
         Header and rows of metric, loss, each time, and all: mean over the seeds and standard
         error of that mean, as published. It says how much seeds differ, not people.
     """
-    groups = sorted({g for runs in results.values() for run in runs for g in run.groups()},
-                    key=_order)  # fmt: skip
+    groups = sorted({g for runs in results.values() for run in runs for g in run.groups()}, key=_order)
     rows = [["metric", "loss", *groups, "all"]]
     for metric in metrics:
         if metric not in METRICS:
@@ -217,13 +215,9 @@ def _over_seeds(values: Sequence[float]) -> str:
     return f"{known.mean():.1f} ± {known.std(ddof=1) / np.sqrt(len(known)):.1f}"
 
 
-def _known(
-    descriptors: Vectors, cases: Sequence[Case], rows: Sequence[int], protocol: Protocol
-) -> Known:
+def _known(descriptors: Vectors, cases: Sequence[Case], rows: Sequence[int], protocol: Protocol) -> Known:
     return Known(
-        descriptors[list(rows)],
-        [protocol.identity_of(cases[i]) for i in rows],
-        [cases[i].identity for i in rows],
+        descriptors[list(rows)], [protocol.identity_of(cases[i]) for i in rows], [cases[i].identity for i in rows]
     )
 
 

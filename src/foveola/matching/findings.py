@@ -8,12 +8,8 @@ from typing import Literal
 from foveola.cases import Case
 from foveola.encoders.encoder import Failed
 
-Kind = Literal[
-    "one eye, two subjects", "two eyes, one id", "wrong side", "copy", "two splits", "label"
-]
-KINDS: tuple[Kind, ...] = (
-    "one eye, two subjects", "two eyes, one id", "wrong side", "copy", "two splits", "label",
-)  # fmt: skip
+Kind = Literal["one eye, two subjects", "two eyes, one id", "wrong side", "copy", "two splits", "label"]
+KINDS: tuple[Kind, ...] = ("one eye, two subjects", "two eyes, one id", "wrong side", "copy", "two splits", "label")
 
 
 @dataclass(frozen=True, kw_only=True)

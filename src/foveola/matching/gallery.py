@@ -19,9 +19,7 @@ from foveola.matching.permission import Permission
 FOLDER = "matching"
 
 
-def update(
-    folder: Path, allowed: Permission, progress: Callable[[int], None] | None = None
-) -> tuple[Failed, ...]:
+def update(folder: Path, allowed: Permission, progress: Callable[[int], None] | None = None) -> tuple[Failed, ...]:
     """Bring the inner archive up to date with the outer one.
 
     Args:

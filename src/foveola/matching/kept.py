@@ -45,10 +45,7 @@ class KeptAudit:
     findings: tuple[KeptFinding, ...]
 
 
-def keep(
-    folder: Path, named: Sequence[tuple[str, Finding]], ids: Sequence[int],
-    checked: Mapping[str, int],
-) -> None:  # fmt: skip
+def keep(folder: Path, named: Sequence[tuple[str, Finding]], ids: Sequence[int], checked: Mapping[str, int]) -> None:
     """Write the findings of an audit; a kill in the middle leaves the last ones.
 
     Args:
@@ -98,5 +95,4 @@ def _finding(told: Mapping[str, object]) -> KeptFinding:
     made = KeptFinding(**told)  # type: ignore[arg-type]
     if made.kind not in KINDS:
         raise ValueError(made.kind)
-    return KeptFinding(made.key, made.kind, tuple(made.ids), float(made.score), made.said,
-                       dict(made.evidence))  # fmt: skip
+    return KeptFinding(made.key, made.kind, tuple(made.ids), float(made.score), made.said, dict(made.evidence))

@@ -62,9 +62,7 @@ class Doubt:
     neighbours: tuple[int, ...]
 
 
-def doubts(
-    descriptors: Vectors, cases: Sequence[Case], *, neighbours: int = NEIGHBOURS
-) -> list[Doubt]:
+def doubts(descriptors: Vectors, cases: Sequence[Case], *, neighbours: int = NEIGHBOURS) -> list[Doubt]:
     """Labels that disagree with those of other people, worst first.
 
     Args:
@@ -93,11 +91,19 @@ def _grades(unit: Unit, cases: Sequence[Case], k: int) -> list[Doubt]:
     found = []
     for r in np.flatnonzero(far > own).tolist():
         mine = int(np.searchsorted(values, grades[r]))
-        found.append(Doubt(
-            rows[r], "grade", f"grade {grades[r]}", False, float(own[r]),
-            f"grade {values[chances[r].argmax()]}", float(far[r] - own[r]),
-            float(shares[r, mine]), tuple(near[r]),
-        ))  # fmt: skip
+        found.append(
+            Doubt(
+                rows[r],
+                "grade",
+                f"grade {grades[r]}",
+                False,
+                float(own[r]),
+                f"grade {values[chances[r].argmax()]}",
+                float(far[r] - own[r]),
+                float(shares[r, mine]),
+                tuple(near[r]),
+            )
+        )
     return found
 
 
@@ -118,8 +124,7 @@ def _findings(unit: Unit, cases: Sequence[Case], k: int) -> list[Doubt]:
         if name.startswith("quality:"):
             continue
         # a data set that never names a finding says nothing of it
-        rows = [i for i, c in enumerate(cases)
-                if c.findings is not None and name in told[c.collection] and i in seen]  # fmt: skip
+        rows = [i for i, c in enumerate(cases) if c.findings is not None and name in told[c.collection] and i in seen]
         own = np.array([name in (cases[i].findings or ()) for i in rows], bool)
         if min(own.sum(), (~own).sum()) < _LEAST:
             continue
@@ -129,11 +134,19 @@ def _findings(unit: Unit, cases: Sequence[Case], k: int) -> list[Doubt]:
         near, shares = _shares(unit, cases, rows, own[:, None], k)
         for r in np.flatnonzero(doubted).tolist():
             has, p = bool(own[r]), float(chance[r])
-            found.append(Doubt(
-                rows[r], "findings", name, not has, p, "",
-                max(0.0, usual - p if has else p - absent),
-                float(shares[r, 0]), tuple(near[r]),
-            ))  # fmt: skip
+            found.append(
+                Doubt(
+                    rows[r],
+                    "findings",
+                    name,
+                    not has,
+                    p,
+                    "",
+                    max(0.0, usual - p if has else p - absent),
+                    float(shares[r, 0]),
+                    tuple(near[r]),
+                )
+            )
     return found
 
 

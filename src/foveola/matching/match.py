@@ -34,13 +34,7 @@ from foveola.looks import Looker, check_retina, shipped_looker
 from foveola.matching import gallery, permission
 from foveola.matching.pair import compared, local_features
 from foveola.matching.pictures import read_square
-from foveola.matching.probability import (
-    CALIBRATION,
-    PRIOR,
-    Calibration,
-    Evidence,
-    posterior,
-)
+from foveola.matching.probability import CALIBRATION, PRIOR, Calibration, Evidence, posterior
 from foveola.resources import AnyPath, Closing
 
 Pixels = NDArray[np.uint8]
@@ -159,12 +153,7 @@ class Matcher(Closing):
         self.archive.close()
 
     def match(
-        self,
-        image: Photograph,
-        *,
-        candidates: int = CANDIDATES,
-        visit: float | str | None = None,
-        prior: float = PRIOR,
+        self, image: Photograph, *, candidates: int = CANDIDATES, visit: float | str | None = None, prior: float = PRIOR
     ) -> MatchResult:
         """Look for other photographs of the eye that a photograph shows.
 
@@ -205,9 +194,7 @@ class Matcher(Closing):
             facts: written into the log beside the use, such as who asked.
         """
         digest = blake2b(data, digest_size=16).digest()
-        permission.log_use(
-            self.folder, "match", query=digest.hex()[:16], candidates=candidates, **facts
-        )
+        permission.log_use(self.folder, "match", query=digest.hex()[:16], candidates=candidates, **facts)
         pixels = decode(data, min_side=registration.SIDE, name=given.image)
         check_retina(self.looker.look(pixels)[1])
         gone = gallery.missing(self.folder, self.archive)
@@ -217,9 +204,8 @@ class Matcher(Closing):
         query = known[1] if known else given
         visit = query.visit if visit is None else visit
         ranked = self.archive.search(
-            self.encoder.encode_photograph(pixels), candidates,
-            exclude_ids=[*gone, known[0]] if known else list(gone),
-        )  # fmt: skip
+            self.encoder.encode_photograph(pixels), candidates, exclude_ids=[*gone, known[0]] if known else list(gone)
+        )
         own = registration.square(pixels)
         look = _Look(own, local_features(own))
         with ThreadPoolExecutor() as pool:
@@ -227,9 +213,8 @@ class Matcher(Closing):
             seen = [each for each in looked if each is not None]
         evidence = [each.evidence for each in seen]
         chances, none = posterior(
-            self.calibration.log_ratio(evidence), max(ranked.considered, 1), prior,
-            others=self._others(evidence),
-        )  # fmt: skip
+            self.calibration.log_ratio(evidence), max(ranked.considered, 1), prior, others=self._others(evidence)
+        )
         strongest = [math.log(self.calibration.pairs[1])]
         most = posterior(strongest, max(ranked.considered, 1), prior)[0]
         order = np.argsort(-chances, kind="stable").tolist()
@@ -238,7 +223,12 @@ class Matcher(Closing):
             in_archive=known is not None,
             candidates=tuple(
                 Candidate(
-                    rank, float(chances[i]), evidence[i], seen[i].case, seen[i].id, seen[i].affine,
+                    rank,
+                    float(chances[i]),
+                    evidence[i],
+                    seen[i].case,
+                    seen[i].id,
+                    seen[i].affine,
                     months_between(seen[i].case.visit, visit),
                 )
                 for rank, i in enumerate(order, start=1)
@@ -250,7 +240,7 @@ class Matcher(Closing):
             purpose=self.allowed.purpose,
             encoder=self.encoder.name,
             unread=sum(each.unread for each in seen),
-        )  # fmt: skip
+        )
 
     def _others(self, evidence: Sequence[Evidence]) -> float:
         """Log ratio of what ranks behind all candidates: like the last of them, with no map.

@@ -79,13 +79,7 @@ class EyeMatch:
         return html_lines(self.sentences) + html_table([head, [Picture(jpeg(x)) for x in shown]])
 
 
-def match(
-    first: Photograph,
-    second: Photograph,
-    *,
-    prior: float = PRIOR,
-    encoder: Encoder | None = None,
-) -> EyeMatch:
+def match(first: Photograph, second: Photograph, *, prior: float = PRIOR, encoder: Encoder | None = None) -> EyeMatch:
     """Compare two photographs: how probable is it that they show the same eye?
 
     Args:
@@ -108,17 +102,13 @@ def match(
         described.append(vector)
         squares.append(square)
     if same_picture(mark(squares[0]), mark(squares[1])):
-        raise ImageError(
-            "both are the very same photograph, which says nothing of an eye; give another of it"
-        )
+        raise ImageError("both are the very same photograph, which says nothing of an eye; give another of it")
     agreed = agree(local_features(squares[0]), local_features(squares[1]))
     cosine = float(np.clip(described[0] @ described[1], -1, 1))
     evidence = compared(cosine, agreed, lambda: (squares[0], squares[1]))
     ratios = [float(calibration.log_ratio([evidence])[0]), float(np.log(calibration.pairs[1]))]
     found, most = (float(posterior([ratio], 1, prior)[0][0]) for ratio in ratios)
-    return EyeMatch(
-        found, evidence, agreed.affine, prior, most, encoder.name, (squares[0], squares[1])
-    )
+    return EyeMatch(found, evidence, agreed.affine, prior, most, encoder.name, (squares[0], squares[1]))
 
 
 @cache
@@ -126,9 +116,7 @@ def _shipped() -> Encoder:
     return Encoder.load(MATCHER)
 
 
-def _seen(
-    photograph: Photograph, place: str, encoder: Encoder
-) -> tuple[NDArray[np.float32], Pixels]:
+def _seen(photograph: Photograph, place: str, encoder: Encoder) -> tuple[NDArray[np.float32], Pixels]:
     """Descriptor and prepared square of a photograph that shows a retina."""
     file = as_file(photograph)
     pixels = decode(file.data, min_side=registration.SIDE, name=file.name)
@@ -143,9 +131,7 @@ def local_features(square: Pixels) -> Features:
     return registration.features(square, FEATURES)
 
 
-def compared(
-    cosine: float, agreed: Agreement, squares: Callable[[], tuple[Pixels, Pixels]]
-) -> Evidence:
+def compared(cosine: float, agreed: Agreement, squares: Callable[[], tuple[Pixels, Pixels]]) -> Evidence:
     """The evidence of two photographs; their pixels are asked for only if features agree."""
     if agreed.inliers < _SEEN:
         return Evidence(cosine, agreed.inliers)

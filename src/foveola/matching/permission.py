@@ -108,9 +108,7 @@ def log_use(folder: Path, action: str, **facts: str | int | float | None) -> Non
         MatchingError: it can't be written: what can't be logged is not done.
     """
     try:
-        files.append_line(
-            folder / LOG, {"time": now(), "account": account(), "action": action, **facts}
-        )
+        files.append_line(folder / LOG, {"time": now(), "account": account(), "action": action, **facts})
     except OSError as error:
         raise MatchingError(
             f"the log {folder / LOG} can't be written ({error.strerror}), and matching without a "

@@ -73,9 +73,7 @@ def to_text(result: MatchResult, shown: int = SHOWN) -> str:
             f"{c.evidence.cosine:>6.3f}  {_gap(c):>12}  {plain(c.case.image)}"
         )
     if result.found:
-        lines.append(
-            f"\nno evidence shows more than {_percent(result.most)} among so many photographs"
-        )
+        lines.append(f"\nno evidence shows more than {_percent(result.most)} among so many photographs")
     return "\n".join(lines)
 
 
@@ -96,22 +94,25 @@ def to_page(result: MatchResult, shown: int = SHOWN) -> str:
         pairs.append(
             Pair(
                 title="Probably the same eye" if c in result.found else "Not shown to be the same",
-                badge=_percent(c.probability), strong=c in result.found, pictures=pictures,
+                badge=_percent(c.probability),
+                strong=c in result.found,
+                pictures=pictures,
                 evidence=_evidence(c),
             )
-        )  # fmt: skip
+        )
     facts = [
         ("Question", "which photographs show the same eye as the query"),
-        ("Purpose", result.purpose), ("Encoder", result.encoder),
+        ("Purpose", result.purpose),
+        ("Encoder", result.encoder),
         ("Prior", f"{_percent(result.prior)} that the archive holds another of this eye"),
-        ("At most", f"{_percent(result.most)}: the pairs behind the calibration show no more among "
-         f"{result.considered:,} photographs, however strong the evidence"),
-    ]  # fmt: skip
+        (
+            "At most",
+            f"{_percent(result.most)}: the pairs behind the calibration show no more among "
+            f"{result.considered:,} photographs, however strong the evidence",
+        ),
+    ]
     cases = [result.query, *(c.case for c in result.candidates[:shown])]
-    return pairs_page(
-        pairs, title="Same eye", lead=verdict(result), facts=facts,
-        phantoms=any(map(is_phantom, cases)),
-    )  # fmt: skip
+    return pairs_page(pairs, title="Same eye", lead=verdict(result), facts=facts, phantoms=any(map(is_phantom, cases)))
 
 
 def _evidence(c: Candidate) -> list[tuple[str, str]]:

@@ -94,12 +94,7 @@ class Calibration:
             values = files.read_json(path)
             weights = tuple(map(float, values["weights"]))
             pairs = tuple(map(int, values["pairs"]))
-            if (
-                len(weights) != 4
-                or len(pairs) != 2
-                or not all(map(math.isfinite, weights))
-                or min(pairs) < 1
-            ):
+            if len(weights) != 4 or len(pairs) != 2 or not all(map(math.isfinite, weights)) or min(pairs) < 1:
                 raise ValueError("expected 4 finite weights and 2 numbers of pairs")
             made = cls(encoder=str(values["encoder"]), weights=weights, pairs=pairs)
         except (OSError, KeyError, TypeError, ValueError) as error:
@@ -129,16 +124,10 @@ def fit(evidence: Sequence[Evidence], same: ArrayLike, encoder: str) -> Calibrat
         raise ValueError(f"expected pairs of both kinds, got {counts}")
     share = np.where(truth, 0.5 / counts[0], 0.5 / counts[1])
     weights = logistic(_columns(evidence), truth.astype(np.float64), share, _PENALTY).tolist()
-    return Calibration(
-        encoder=encoder,
-        weights=(weights[0], weights[1], weights[2], weights[3]),
-        pairs=counts,
-    )
+    return Calibration(encoder=encoder, weights=(weights[0], weights[1], weights[2], weights[3]), pairs=counts)
 
 
-def posterior(
-    log_ratios: ArrayLike, gallery: int, prior: float = PRIOR, others: float = 0.0
-) -> tuple[Floats, float]:
+def posterior(log_ratios: ArrayLike, gallery: int, prior: float = PRIOR, others: float = 0.0) -> tuple[Floats, float]:
     """Probability of each of K candidates, (K,), and that none in the gallery is the eye.
 
     Args:
@@ -162,12 +151,6 @@ def posterior(
 def _columns(evidence: Sequence[Evidence]) -> Floats:
     """(N, 4)."""
     rows = [
-        (
-            1.0,
-            e.cosine,
-            math.log(min(max(e.inliers, CHANCE), MANY) / CHANCE),
-            max(e.correlation, 0.0),
-        )
-        for e in evidence
+        (1.0, e.cosine, math.log(min(max(e.inliers, CHANCE), MANY) / CHANCE), max(e.correlation, 0.0)) for e in evidence
     ]
     return np.array(rows, dtype=np.float64).reshape(-1, 4)

@@ -15,9 +15,7 @@ Line = dict[str, object]
 Change = Callable[[Line], Line | None]
 
 
-def forget_decisions(
-    folder: Path, gone: Sequence[Case], cases: Sequence[Case], *, count_only: bool = False
-) -> int:
+def forget_decisions(folder: Path, gone: Sequence[Case], cases: Sequence[Case], *, count_only: bool = False) -> int:
     """Remove the decisions on findings in which a photograph is involved.
 
     A decision names its finding by a hash, so the findings there could have been are gone through:
@@ -53,9 +51,7 @@ def _keys(gone: Sequence[Case], cases: Sequence[Case]) -> Iterator[str]:
     names = sorted(set().union(*(case.findings or () for case in cases)))
     values = [f"grade {grade}" for grade in range(5)] + names
     for one in gone:
-        yield from (
-            key_of("label", said + value, [one]) for value in values for said in ("", "no ")
-        )
+        yield from (key_of("label", said + value, [one]) for value in values for said in ("", "no "))
         for kind in KINDS:
             yield key_of(kind, "", [one])
             yield from (key_of(kind, "", [one, other]) for other in cases if other is not one)

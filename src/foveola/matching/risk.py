@@ -59,14 +59,12 @@ class Risk:
             "left_out_from_cosine": self.alike,
             "rank_1_eye_in_search": self.left,
             "by": {
-                name: None if of is None else {
-                    "asked_for": _ASKED[name],
-                    "rank_1_by_chance": self.chance[name],
-                    **of.to_json(),
-                }
+                name: None
+                if of is None
+                else {"asked_for": _ASKED[name], "rank_1_by_chance": self.chance[name], **of.to_json()}
                 for name, of in self.found.items()
             },
-        }  # fmt: skip
+        }
 
     def to_text(self) -> str:
         """A table for a terminal, and what it means."""
@@ -74,20 +72,24 @@ class Risk:
             f"{self.photographs:,} photographs, encoder {self.encoder}: how often the nearest "
             "descriptor is of the same identity."
         ]
-        rows: Rows = [
-            ["identity", "queries", "rank-1", "95 % interval", "chance", "AUC", "interval"]
-        ]
+        rows: Rows = [["identity", "queries", "rank-1", "95 % interval", "chance", "AUC", "interval"]]
         for name, of in self.found.items():
             if of is None:
                 lines.append(f"No {name} was photographed twice, so nothing can be said of it.")
                 continue
             first, seen = of.found.metrics["rank-1"], of.found.verification
             auc = Rate(float("nan")) if seen is None else seen.auc
-            rows.append([
-                name, f"{of.found.queries - of.found.without_mate:,}", number(first.value.micro),
-                ranged(first.interval()), number(self.chance[name]), number(auc.value),
-                ranged(auc.interval),
-            ])  # fmt: skip
+            rows.append(
+                [
+                    name,
+                    f"{of.found.queries - of.found.without_mate:,}",
+                    number(first.value.micro),
+                    ranged(first.interval()),
+                    number(self.chance[name]),
+                    number(auc.value),
+                    ranged(auc.interval),
+                ]
+            )
         if self.left is not None:
             lines.append(
                 f"A search leaves out what is alike from {self.alike:.4f} on where it is not known "

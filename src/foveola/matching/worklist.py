@@ -53,9 +53,7 @@ class Worklist:
     encoder: str
 
 
-def audit_archive(
-    folder: Path, *, labels: bool = True, progress: Callable[[int], None] | None = None
-) -> Worklist:
+def audit_archive(folder: Path, *, labels: bool = True, progress: Callable[[int], None] | None = None) -> Worklist:
     """Audit an archive in which matching is allowed; the use is logged, the findings are kept.
 
     Args:
@@ -77,10 +75,14 @@ def audit_archive(
     matching, encoder = _matching(folder, cases)
     own = encoder.release.folder
     done = audit(
-        cases, matching, similarity, encoder,
+        cases,
+        matching,
+        similarity,
+        encoder,
         Calibration.load(own / CALIBRATION, encoder.fingerprint),
-        Laterality.load(own / LATERALITY, encoder.fingerprint), progress=progress,
-    )  # fmt: skip
+        Laterality.load(own / LATERALITY, encoder.fingerprint),
+        progress=progress,
+    )
     named = [(key(finding, cases), finding) for finding in done.findings]
     keep(folder, named, [id_ for id_, _ in known], done.checked)
     return _sorted_out(folder, cases, done, named, allowed.purpose, encoder.name)
@@ -116,22 +118,17 @@ def to_text(work: Worklist, shown: int = 20) -> str:
 
 def to_page(work: Worklist, shown: int = 100) -> str:
     """A page with the pictures of each finding, up to `shown` of a kind."""
-    chosen = [
-        (name, f)
-        for kind in KINDS
-        for name, f in [x for x in work.open if x[1].kind == kind][:shown]
-    ]
-    facts: list[tuple[str, str]] = [
-        (kind, f"{count:,} open") for kind, count in counts(work).items()
-    ]
+    chosen = [(name, f) for kind in KINDS for name, f in [x for x in work.open if x[1].kind == kind][:shown]]
+    facts: list[tuple[str, str]] = [(kind, f"{count:,} open") for kind, count in counts(work).items()]
     facts += [(f"checked: {what}", f"{count:,}") for what, count in work.checked.items()]
-    facts += [("Decided before", f"{len(work.decided):,}"), ("Purpose", work.purpose),
-              ("Encoder", work.encoder)]  # fmt: skip
+    facts += [("Decided before", f"{len(work.decided):,}"), ("Purpose", work.purpose), ("Encoder", work.encoder)]
     return pairs_page(
         [_pair(name, finding, work.cases) for name, finding in chosen],
-        title="Audit", lead=summary(work), facts=facts,
+        title="Audit",
+        lead=summary(work),
+        facts=facts,
         phantoms=any(map(is_phantom, work.cases)),
-    )  # fmt: skip
+    )
 
 
 def summary(work: Worklist) -> str:
@@ -149,16 +146,18 @@ def counts(work: Worklist) -> dict[Kind, int]:
 
 
 def _sorted_out(
-    folder: Path, cases: Sequence[Case], done: Audit, named: Sequence[tuple[str, Finding]],
-    purpose: str, encoder: str,
-) -> Worklist:  # fmt: skip
+    folder: Path, cases: Sequence[Case], done: Audit, named: Sequence[tuple[str, Finding]], purpose: str, encoder: str
+) -> Worklist:
     made = decisions(folder)
     return Worklist(
         tuple(cases),
         tuple((name, finding) for name, finding in named if name not in made),
         tuple(made[name] for name in dict.fromkeys(n for n, _ in named) if name in made),
-        dict(done.checked), done.failed, purpose, encoder,
-    )  # fmt: skip
+        dict(done.checked),
+        done.failed,
+        purpose,
+        encoder,
+    )
 
 
 def _matching(folder: Path, cases: Sequence[Case]) -> tuple[Vectors, Encoder]:
@@ -187,9 +186,11 @@ def _finding_json(name: str, finding: Finding, cases: Sequence[Case]) -> dict[st
 
 
 def _pair(name: str, finding: Finding, cases: Sequence[Case]) -> Pair:
-    titles = ["In doubt", "Like it", "Like it", "Like it"] if finding.kind == "label" else [
-        "First", "Second", "Third", "Fourth"
-    ]  # fmt: skip
+    titles = (
+        ["In doubt", "Like it", "Like it", "Like it"]
+        if finding.kind == "label"
+        else ["First", "Second", "Third", "Fourth"]
+    )
     pictures = [
         Photograph.of(title, cases[i], thumbnail(Path(cases[i].path)))
         for title, i in zip(titles, finding.cases, strict=False)
@@ -197,11 +198,13 @@ def _pair(name: str, finding: Finding, cases: Sequence[Case]) -> Pair:
     if "features that agree" in finding.evidence and len(finding.cases) == 2:
         pictures += _laid_over(*(Path(cases[i].path) for i in finding.cases))
     return Pair(
-        title=finding.said, badge=f"{finding.kind} · {finding.score:.2f}",
-        strong=finding.score >= 0.9, pictures=pictures,
+        title=finding.said,
+        badge=f"{finding.kind} · {finding.score:.2f}",
+        strong=finding.score >= 0.9,
+        pictures=pictures,
         evidence=[(k, str(v)) for k, v in finding.evidence.items()],
         note=f"Decide with: foveola audit ARCHIVE --decide {name} wrong|right|unsure",
-    )  # fmt: skip
+    )
 
 
 def _laid_over(first: Path, second: Path) -> list[Photograph]:

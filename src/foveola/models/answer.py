@@ -41,12 +41,7 @@ class Answer(nn.Module):
     """
 
     def __init__(
-        self,
-        labels: Sequence[str],
-        *,
-        normal: str = "N",
-        softmax: bool = False,
-        monocular: bool = False,
+        self, labels: Sequence[str], *, normal: str = "N", softmax: bool = False, monocular: bool = False
     ) -> None:
         super().__init__()
         self.softmax, self.monocular = softmax, monocular

@@ -102,11 +102,7 @@ class MirrorAttention(Attention):
     outputs = 2
 
     def __init__(
-        self,
-        channels: int,
-        reduction: int = 2,
-        aggregate: Aggregate = "column",
-        shared_keys: bool = True,
+        self, channels: int, reduction: int = 2, aggregate: Aggregate = "column", shared_keys: bool = True
     ) -> None:
         super().__init__()
         if aggregate not in ("column", "row"):
@@ -133,9 +129,7 @@ class MirrorAttention(Attention):
         y_v = self._mixed(query, self._key_v(up_down), self.value_up_down(original))
         return original + self.out_left_right(y_h), original + self.out_up_down(y_v)
 
-    def received(
-        self, original: Tensor, left_right: Tensor, up_down: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def received(self, original: Tensor, left_right: Tensor, up_down: Tensor) -> tuple[Tensor, Tensor]:
         """How much the two mirrors look at each position of the original: (B, h, w) twice.
 
         The sum of A over the mirrors' positions; 1 on average. This is where the block looks.

@@ -59,22 +59,22 @@ class ResidualAttention(nn.Module):
         reduction: of the channel gate.
     """
 
-    def __init__(
-        self, channels: int, out: int, stride: int = 1, *, gates: bool = True, reduction: int = 16
-    ) -> None:
+    def __init__(self, channels: int, out: int, stride: int = 1, *, gates: bool = True, reduction: int = 16) -> None:
         super().__init__()
         middle = max(1, out // 4)
         self.branch = nn.Sequential(
-            *_normed(channels, middle, 1), nn.ReLU(), *_normed(middle, middle, 3, stride),
-            nn.ReLU(), *_normed(middle, out, 1),
-        )  # fmt: skip
+            *_normed(channels, middle, 1),
+            nn.ReLU(),
+            *_normed(middle, middle, 3, stride),
+            nn.ReLU(),
+            *_normed(middle, out, 1),
+        )
         changed = stride > 1 or channels != out
         self.shortcut = nn.Sequential(*_normed(channels, out, 1, stride)) if changed else None
         squeezed = max(1, out // reduction)
         self.channel = (
-            nn.Sequential(nn.Conv2d(out, squeezed, 1), nn.ReLU(), nn.Conv2d(squeezed, out, 1))
-            if gates else None
-        )  # fmt: skip
+            nn.Sequential(nn.Conv2d(out, squeezed, 1), nn.ReLU(), nn.Conv2d(squeezed, out, 1)) if gates else None
+        )
         self.position = nn.Conv2d(2, 1, 7, padding=3, bias=False) if gates else None
 
     def forward(self, x: Tensor) -> Tensor:
@@ -107,9 +107,7 @@ class Fuse(nn.Module):
         wide = channels * (_EYES if kind == "concat" else 1)
         self.absent = nn.Parameter(torch.zeros(channels)) if kind == "concat" else None
         self.look = CrossLook(channels) if kind == "cross" else None
-        self.mix = nn.Sequential(
-            *_normed(wide, out, 3), nn.ReLU(), nn.Conv2d(out, out, 1), nn.ReLU()
-        )
+        self.mix = nn.Sequential(*_normed(wide, out, 3), nn.ReLU(), nn.Conv2d(out, out, 1), nn.ReLU())
 
     def forward(self, maps: Tensor, present: Tensor) -> Tensor:
         """(B, 2, D, h, w), bool (B, 2) -> (B, F)."""
@@ -149,8 +147,7 @@ class CrossLook(nn.Module):
         return maps + both * torch.stack(taken, 1)
 
     def _taken(self, eye: Tensor, other: Tensor) -> Tensor:
-        q, k, v = (self._split(of(x)) for of, x in
-                   ((self.query, eye), (self.key, other), (self.value, other)))  # fmt: skip
+        q, k, v = (self._split(of(x)) for of, x in ((self.query, eye), (self.key, other), (self.value, other)))
         seen = scaled_dot_product_attention(q, k, v)  # (B, heads, hw, middle / heads)
         height, width = eye.shape[2:]
         taken: Tensor = self.out(seen.transpose(2, 3).reshape(len(eye), -1, height, width))
@@ -202,8 +199,7 @@ class BinocularModel(Freezable):
         trunks = [trunk(backbone, whole=whole) for _ in range(eyes)]
         self.backbones, channels = nn.ModuleList(trunks), trunks[0].channels
         self.attentions = nn.ModuleList(
-            _stage(channels, width, blocks, attention, stride=1 if whole else 2)
-            for _ in range(eyes)
+            _stage(channels, width, blocks, attention, stride=1 if whole else 2) for _ in range(eyes)
         )
         self.fuse = Fuse(fusion, width, feature)
         self.dropout = nn.Dropout(dropout)
@@ -291,13 +287,9 @@ def trunk(backbone: str, *, whole: bool = False) -> "ResNet50V2 | _Timm":
 
 def _stage(channels: int, width: int, blocks: int, gates: bool, *, stride: int) -> nn.Sequential:
     first = ResidualAttention(channels, width, stride=stride, gates=gates)
-    return nn.Sequential(
-        first, *(ResidualAttention(width, width, gates=gates) for _ in range(blocks - 1))
-    )
+    return nn.Sequential(first, *(ResidualAttention(width, width, gates=gates) for _ in range(blocks - 1)))
 
 
-def _normed(
-    channels: int, out: int, kernel: int, stride: int = 1
-) -> tuple[nn.Conv2d, nn.BatchNorm2d]:
+def _normed(channels: int, out: int, kernel: int, stride: int = 1) -> tuple[nn.Conv2d, nn.BatchNorm2d]:
     conv = nn.Conv2d(channels, out, kernel, stride, padding=kernel // 2, bias=False)
     return conv, nn.BatchNorm2d(out)

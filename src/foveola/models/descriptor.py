@@ -94,9 +94,7 @@ class DescriptorModel(Freezable):
         if pooling not in POOLINGS:
             raise ValueError(f"pooling is {pooling!r}; expected one of {', '.join(POOLINGS)}")
         finer: dict[str, Any] = {} if output_stride is None else {"output_stride": output_stride}
-        made: Any = timm.create_model(
-            backbone, num_classes=0, global_pool="", in_chans=in_channels, **finer
-        )
+        made: Any = timm.create_model(backbone, num_classes=0, global_pool="", in_chans=in_channels, **finer)
         self.backbone = made
         if weights is not None:
             load_weights(self.backbone, weights)

@@ -19,9 +19,7 @@ class Freezable(nn.Module):
         self.frozen: list[nn.Module] = []
         self.frozen_end: str | None = None
 
-    def freeze_up_to(
-        self, backbones: Iterable[nn.Module], ends: Sequence[str], stages: int
-    ) -> None:
+    def freeze_up_to(self, backbones: Iterable[nn.Module], ends: Sequence[str], stages: int) -> None:
         """Keep the first stages of each backbone as they are, for good, their statistics too.
 
         Args:

@@ -59,12 +59,7 @@ class LabelPart(nn.Module):
 
 
 def fit_classifier(
-    classifier: nn.Linear,
-    features: Tensor,
-    labels: Tensor,
-    *,
-    strength: float = 10.0,
-    steps: int = 200,
+    classifier: nn.Linear, features: Tensor, labels: Tensor, *, strength: float = 10.0, steps: int = 200
 ) -> float:
     """Fit a linear classifier by balanced logistic regression, to its optimum.
 
@@ -104,18 +99,14 @@ def fit_classifier(
     return float(torch.stack([right[labels == i].mean() for i in range(count)]).mean())
 
 
-def _objective(
-    x: Tensor, labels: Tensor, weights: Tensor, W: Tensor, b: Tensor, strength: float
-) -> Tensor:
+def _objective(x: Tensor, labels: Tensor, weights: Tensor, W: Tensor, b: Tensor, strength: float) -> Tensor:
     losses = cross_entropy(linear(x, W, b), labels, reduction="none") * weights
     total: Tensor = (losses.sum() + 0.5 * strength * (W**2).sum()) / len(labels)
     return total
 
 
 def _minimise(objective: Callable[[], Tensor], parameters: list[Tensor], steps: int) -> None:
-    optimizer = torch.optim.LBFGS(
-        parameters, max_iter=steps, tolerance_grad=1e-6, line_search_fn="strong_wolfe"
-    )
+    optimizer = torch.optim.LBFGS(parameters, max_iter=steps, tolerance_grad=1e-6, line_search_fn="strong_wolfe")
 
     def closure() -> float:
         optimizer.zero_grad()

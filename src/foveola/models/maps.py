@@ -52,10 +52,7 @@ def attention_maps(model: DescriptorModel, x: Tensor) -> dict[str, Tensor]:
     before = original.float()
     length = before.norm(dim=1)
     gain = attended.norm(dim=2) / length
-    found = {
-        "added": (attended - before).norm(dim=2).mean(0),
-        "gain": torch.where(length > 0, gain, 1.0).mean(0),
-    }
+    found = {"added": (attended - before).norm(dim=2).mean(0), "gain": torch.where(length > 0, gain, 1.0).mean(0)}
     if isinstance(model.attention, MirrorAttention):
         received = model.attention.received(original, left_right, up_down)
         found["received"] = torch.stack(received).mean(0)

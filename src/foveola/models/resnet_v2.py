@@ -16,12 +16,7 @@ from torch import Tensor, nn
 
 DEPTHS = (3, 4, 6)
 WIDTHS = (256, 512, 1024)
-_NORMS = {
-    "weight": "gamma",
-    "bias": "beta",
-    "running_mean": "running_mean",
-    "running_var": "running_var",
-}
+_NORMS = {"weight": "gamma", "bias": "beta", "running_mean": "running_mean", "running_var": "running_var"}
 
 
 class PreActivation(nn.Module):
@@ -57,9 +52,7 @@ class ResNet50V2(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.input = nn.BatchNorm2d(3, affine=False)
-        self.stem = nn.Sequential(
-            _conv(3, 64, 7, 2), nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(3, 2, 1)
-        )
+        self.stem = nn.Sequential(_conv(3, 64, 7, 2), nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(3, 2, 1))
         channels, stages = 64, []
         for n, (depth, width) in enumerate(zip(DEPTHS, WIDTHS, strict=True)):
             blocks = []
@@ -98,8 +91,7 @@ class ResNet50V2(nn.Module):
         own = self.state_dict()
         for name, theirs in named.items():
             if own[name].shape != given[theirs].shape:
-                raise ValueError(f"{theirs} is {tuple(given[theirs].shape)}; "
-                                 f"expected {tuple(own[name].shape)}")  # fmt: skip
+                raise ValueError(f"{theirs} is {tuple(given[theirs].shape)}; expected {tuple(own[name].shape)}")
             own[name].copy_(given[theirs].float())
 
     def _gluon_names(self) -> dict[str, str]:

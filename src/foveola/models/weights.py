@@ -27,9 +27,7 @@ def load_weights(model: nn.Module, path: Path, *, beyond: bool = False) -> None:
         model.load_state_dict(state)
     except RuntimeError as error:
         first = str(error).splitlines()[1:2]
-        raise ValueError(
-            f"{path.name} does not fit the backbone: {' '.join(first).strip()}"
-        ) from None
+        raise ValueError(f"{path.name} does not fit the backbone: {' '.join(first).strip()}") from None
 
 
 def load_folded(model: nn.Module, convolutions: Folded, name: str) -> None:

@@ -3,11 +3,4 @@
 from foveola.people_search.results import EyePair, FoundPeople, PersonHit, PersonResult
 from foveola.people_search.search import PeopleSearch, person_similarity
 
-__all__ = [
-    "EyePair",
-    "FoundPeople",
-    "PeopleSearch",
-    "PersonHit",
-    "PersonResult",
-    "person_similarity",
-]
+__all__ = ["EyePair", "FoundPeople", "PeopleSearch", "PersonHit", "PersonResult", "person_similarity"]

@@ -176,23 +176,30 @@ class PersonResult(HitList[PersonHit]):
         return to_frame(map(_row, self.hits), COLUMNS)
 
     def _rows(self) -> Rows:
-        return [list(COLUMNS), *(
-            [str(hit.rank), *(str(hit.ids.get(eye, "-")) for eye in EYES),
-             f"{hit.similarity:+.4f}", *record_words(hit.grade, hit.findings)]
-            for hit in self.hits
-        )]  # fmt: skip
+        return [
+            list(COLUMNS),
+            *(
+                [
+                    str(hit.rank),
+                    *(str(hit.ids.get(eye, "-")) for eye in EYES),
+                    f"{hit.similarity:+.4f}",
+                    *record_words(hit.grade, hit.findings),
+                ]
+                for hit in self.hits
+            ),
+        ]
 
     def _pictures(self, hit: PersonHit) -> list[Picture]:
         cases = (hit.cases.get(eye) for eye in EYES)
-        return [
-            Picture(None if case is None else thumbnail(Path(case.path), PICTURE, mask=True))
-            for case in cases
-        ]
+        return [Picture(None if case is None else thumbnail(Path(case.path), PICTURE, mask=True)) for case in cases]
 
 
 def _row(hit: PersonHit) -> dict[str, object]:
     found = None if hit.findings is None else ";".join(sorted(hit.findings))
     return {
-        "rank": hit.rank, **{eye: hit.ids.get(eye) for eye in EYES},
-        "similarity": hit.similarity, "grade": hit.grade, "findings": found,
-    }  # fmt: skip
+        "rank": hit.rank,
+        **{eye: hit.ids.get(eye) for eye in EYES},
+        "similarity": hit.similarity,
+        "grade": hit.grade,
+        "findings": found,
+    }

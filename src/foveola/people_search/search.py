@@ -33,9 +33,7 @@ _CHUNK = 4096  # people scored again at once
 
 def person_similarity(cosines: Cosines) -> NDArray[np.float64]:
     """How alike one person and P others are, (2, 2, P) -> (P,); at least one cosine is known."""
-    straight, crossed = (
-        np.mean([cosines[i, j] for i, j in way], axis=0) for way in (_STRAIGHT, _CROSSED)
-    )
+    straight, crossed = (np.mean([cosines[i, j] for i, j in way], axis=0) for way in (_STRAIGHT, _CROSSED))
     similarity: Cosines = np.maximum(straight, crossed)  # NaN where either is
     lacking = np.isnan(similarity)
     similarity[lacking] = np.nanmean(cosines[:, :, lacking], axis=(0, 1))
@@ -95,10 +93,7 @@ class PeopleSearch:
             best = _rank(asked, state.matrix, self._pairs[people], k)
             hits = tuple(self._hit(state, asked, rank, people[i]) for rank, i in enumerate(best, 1))
         return FoundPeople(
-            hits=hits,
-            excluded_same_subject=int(own.sum()),
-            considered=len(people),
-            unassigned=self._unassigned,
+            hits=hits, excluded_same_subject=int(own.sum()), considered=len(people), unassigned=self._unassigned
         )
 
     def _pair(self, state: State) -> None:

@@ -117,18 +117,9 @@ def make_eye(subject: Subject, eye: Eye) -> EyeModel:
     )
 
 
-def _grow(
-    subject: Subject, eye: Eye, fovea: Point, disc: Point, radius: float
-) -> tuple[Vessel, ...]:
+def _grow(subject: Subject, eye: Eye, fovea: Point, disc: Point, radius: float) -> tuple[Vessel, ...]:
     rng = stream(subject.seed, subject.number, eye, 0, TREE)
-    tree = Tree(
-        rng,
-        fovea=fovea,
-        disc=disc,
-        disc_radius=radius,
-        calibre=subject.calibre,
-        tortuosity=subject.tortuosity,
-    )
+    tree = Tree(rng, fovea=fovea, disc=disc, disc_radius=radius, calibre=subject.calibre, tortuosity=subject.tortuosity)
     for artery in (False, True):
         for k, controls in enumerate(_arcades(rng, fovea, disc, artery)):
             controls[1:] += 0.8 * subject.arcade[k]

@@ -31,9 +31,27 @@ from foveola.resources import AnyPath, told_of
 
 COMMENT: Final = "Foveola phantom - not a patient"
 COLUMNS: Final = (
-    "image", "subject", "eye", "visit", "grade", "findings", "age", "sex", "camera", "masks",
-    "ma", "he", "ex", "se", "nv", "irma", "beading", "preretinal", "drusen", "phantom",
-)  # fmt: skip
+    "image",
+    "subject",
+    "eye",
+    "visit",
+    "grade",
+    "findings",
+    "age",
+    "sex",
+    "camera",
+    "masks",
+    "ma",
+    "he",
+    "ex",
+    "se",
+    "nv",
+    "irma",
+    "beading",
+    "preretinal",
+    "drusen",
+    "phantom",
+)
 MONTHS: Final = 12  # from visit to visit
 _EYES: Final[tuple[Eye, Eye]] = ("right", "left")
 _MARKER: Final = "phantom.json"
@@ -137,9 +155,7 @@ def encode_jpeg(image: Bytes, *, quality: int = 92) -> bytes:
     return jpeg[:end] + b"\xff\xfe" + struct.pack(">H", len(text) + 2) + text + jpeg[end:]
 
 
-def _write_eye(
-    out: Path, subject: Subject, eye: Eye, visits: int, size: int, masks: bool
-) -> list[Row]:
+def _write_eye(out: Path, subject: Subject, eye: Eye, visits: int, size: int, masks: bool) -> list[Row]:
     model, course = make_eye(subject, eye), grades(subject, eye, visits)
     ground, rows = paint_ground(model, size), []
     months = [MONTHS * v for v in range(visits)]
@@ -221,8 +237,7 @@ def _claim(out: Path, asked: dict[str, Any]) -> None:
         raise ConfigError(f"{out} is a file; expected a folder for the phantom to be written to")
     if out.is_dir() and any(out.iterdir()) and not (out / _MARKER).is_file():
         raise ConfigError(
-            f"{out} is not empty and holds no phantom ({_MARKER} is missing); "
-            "name a new or an empty folder"
+            f"{out} is not empty and holds no phantom ({_MARKER} is missing); name a new or an empty folder"
         )
     (out / "manifest.csv").unlink(missing_ok=True)
     out.mkdir(parents=True, exist_ok=True)

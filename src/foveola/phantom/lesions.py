@@ -27,14 +27,26 @@ from foveola.phantom.vessels import Point
 ANYWHERE: Final = -1
 # Kind -> chance to last from one visit to the next.
 _LASTS: Final = {
-    "MA": 0.85, "HE": 0.80, "EX": 0.92, "SE": 0.70, "NV": 1.0, "preretinal": 0.9,
-    "IRMA": 1.0, "drusen": 1.0,
-}  # fmt: skip
+    "MA": 0.85,
+    "HE": 0.80,
+    "EX": 0.92,
+    "SE": 0.70,
+    "NV": 1.0,
+    "preretinal": 0.9,
+    "IRMA": 1.0,
+    "drusen": 1.0,
+}
 _NUMBER: Final = {kind: i for i, kind in enumerate(_LASTS)}
 _GAP: Final = {
-    "MA": 0.035, "HE": 0.060, "EX": 0.20, "SE": 0.16, "NV": 0.35, "preretinal": 0.5,
-    "IRMA": 0.10, "drusen": 0.025,
-}  # fmt: skip
+    "MA": 0.035,
+    "HE": 0.060,
+    "EX": 0.20,
+    "SE": 0.16,
+    "NV": 0.35,
+    "preretinal": 0.5,
+    "IRMA": 0.10,
+    "drusen": 0.025,
+}
 
 
 @dataclass(frozen=True)
@@ -112,9 +124,7 @@ def progress(eye: EyeModel, history: Sequence[int], months: Sequence[int] | None
 
 
 def _older(lesion: Lesion) -> Lesion:
-    return Lesion(
-        lesion.kind, lesion.form, lesion.at, lesion.radius, lesion.key, age=lesion.age + 1
-    )
+    return Lesion(lesion.kind, lesion.form, lesion.at, lesion.radius, lesion.key, age=lesion.age + 1)
 
 
 def _lasts(lesion: Lesion) -> bool:
@@ -239,7 +249,11 @@ def _form(rng: np.random.Generator, kind: str) -> tuple[str, float]:
         form = str(rng.choice(["cluster", "ring", "spray"], p=[0.5, 0.25, 0.25]))
         return form, float(rng.uniform(0.05, 0.13))
     low, high = {
-        "MA": (0.0058, 0.0090), "SE": (0.026, 0.050), "NV": (0.11, 0.19),
-        "preretinal": (0.13, 0.26), "IRMA": (0.05, 0.08), "drusen": (0.005, 0.022),
-    }[kind]  # fmt: skip
+        "MA": (0.0058, 0.0090),
+        "SE": (0.026, 0.050),
+        "NV": (0.11, 0.19),
+        "preretinal": (0.13, 0.26),
+        "IRMA": (0.05, 0.08),
+        "drusen": (0.005, 0.022),
+    }[kind]
     return kind, float(low + (high - low) * rng.random() ** (2.5 if kind == "drusen" else 1))

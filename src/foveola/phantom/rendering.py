@@ -85,9 +85,7 @@ def _seen(ground: Floats, view: View) -> Floats:
     corner = view.pixels(np.full((1, 2), -retina.EXTENT, np.float32))[0]
     matrix = np.column_stack([view.matrix[:, :2] * step, corner])
     size = (view.size, view.size)
-    return np.asarray(
-        cv2.warpAffine(ground, matrix, size, borderMode=cv2.BORDER_REPLICATE), np.float32
-    )
+    return np.asarray(cv2.warpAffine(ground, matrix, size, borderMode=cv2.BORDER_REPLICATE), np.float32)
 
 
 def _layers(eye: EyeModel, disease: Disease, view: View) -> dict[str, Floats]:

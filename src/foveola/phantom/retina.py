@@ -72,9 +72,7 @@ def _choroid(rng: np.random.Generator, eye: EyeModel, x: Floats, y: Floats) -> F
     return np.asarray(0.13 * eye.subject.tessellation**1.5 * away * ridges, np.float32)
 
 
-def _nerve_fibres(
-    rng: np.random.Generator, eye: EyeModel, x: Floats, y: Floats, retina: Floats
-) -> None:
+def _nerve_fibres(rng: np.random.Generator, eye: EyeModel, x: Floats, y: Floats, retina: Floats) -> None:
     """A faint silky sheen of stripes that fan out above and below the disc; fades with age."""
     dx, dy = x - eye.disc[0], y - eye.disc[1]
     r = np.sqrt(dx * dx + dy * dy)

@@ -41,9 +41,7 @@ def _beaded(points: Floats, widths: Floats, beading: Sequence[int]) -> tuple[Flo
     where = np.array([quadrant((x, y)) in beading for x, y in smooth.tolist()], float)
     where = np.convolve(where, np.ones(9) / 9, "same")
     wave = 0.32 * np.sin(fine * 2 * np.pi / 3.1 + 2.5 * np.sin(fine / 4.3)) + 0.08
-    return smooth.astype(np.float32), (np.interp(fine, t, widths) * (1 + where * wave)).astype(
-        np.float32
-    )
+    return smooth.astype(np.float32), (np.interp(fine, t, widths) * (1 + where * wave)).astype(np.float32)
 
 
 def lesion(spot: Lesion, eye: EyeModel) -> list[Shape]:

@@ -108,13 +108,7 @@ class Tree:
         return np.asarray(wave * np.clip(0.3 + np.arange(n) / 12, 0, 1), np.float32)
 
     def _lay(
-        self,
-        curve: Floats,
-        width: float,
-        taper: float,
-        artery: bool,
-        generation: int,
-        inner: bool | None,
+        self, curve: Floats, width: float, taper: float, artery: bool, generation: int, inner: bool | None
     ) -> None:
         widths = width * np.linspace(1, 1 - taper, len(curve), dtype=np.float32)
         self._count += 1
@@ -124,9 +118,7 @@ class Tree:
         if generation < 4:
             self._bud_along(curve, widths, artery, generation, inner)
 
-    def _bud_along(
-        self, curve: Floats, widths: Floats, artery: bool, generation: int, inner: bool | None
-    ) -> None:
+    def _bud_along(self, curve: Floats, widths: Floats, artery: bool, generation: int, inner: bool | None) -> None:
         rng, side = self._rng, 1 if self._rng.random() < 0.5 else -1
         at = self._disc_radius + 0.05 if generation == 0 else rng.uniform(0.04, 0.12)
         last = (len(curve) - 2) * STEP
@@ -139,30 +131,38 @@ class Tree:
             share = rng.uniform(0.30, 0.55) if into else rng.uniform(0.35, 0.85)
             length = rng.uniform(0.25, 0.6) if into else rng.uniform(0.3, 0.85)
             length *= 0.8**generation
-            self._push(
-                (x, y), heading, float(widths[i]) * share, length, artery, into,
-                generation + 1, self._count,
-            )  # fmt: skip
+            self._push((x, y), heading, float(widths[i]) * share, length, artery, into, generation + 1, self._count)
             side = -side if rng.random() < 0.75 else side
             at += rng.uniform(0.09, 0.24) * (1.0 if generation == 0 else 1.15)
         self._fork(curve, widths, artery, generation, bool(inner))
 
-    def _fork(
-        self, curve: Floats, widths: Floats, artery: bool, generation: int, inner: bool
-    ) -> None:
+    def _fork(self, curve: Floats, widths: Floats, artery: bool, generation: int, inner: bool) -> None:
         """End a branch in two thinner ones instead of a stump."""
         (x0, y0), (x1, y1) = curve[-2].tolist(), curve[-1].tolist()
         heading, spread = math.atan2(y1 - y0, x1 - x0), self._rng.uniform(0.2, 0.5)
         for turn, share in ((spread, 0.9), (-spread * 0.8, 0.75)):
             self._push(
-                (x1, y1), heading + turn, float(widths[-1]) * share, 0.4 * 0.8**generation,
-                artery, inner, generation + 1, self._count,
-            )  # fmt: skip
+                (x1, y1),
+                heading + turn,
+                float(widths[-1]) * share,
+                0.4 * 0.8**generation,
+                artery,
+                inner,
+                generation + 1,
+                self._count,
+            )
 
     def _push(
-        self, at: Point, heading: float, width: float, length: float, artery: bool,
-        inner: bool, generation: int, parent: int,
-    ) -> None:  # fmt: skip
+        self,
+        at: Point,
+        heading: float,
+        width: float,
+        length: float,
+        artery: bool,
+        inner: bool,
+        generation: int,
+        parent: int,
+    ) -> None:
         if width < THINNEST:
             return
         rank = (-width, len(self._buds) + 1000 * self._count)

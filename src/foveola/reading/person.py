@@ -61,10 +61,7 @@ def shipped_reader() -> Reader:
 
 
 def read(
-    left: Photograph | None = None,
-    right: Photograph | None = None,
-    *,
-    model: Reader | str | Path | None = None,
+    left: Photograph | None = None, right: Photograph | None = None, *, model: Reader | str | Path | None = None
 ) -> Reading:
     """Read both eyes of a person, or one: how probable findings are. No diagnosis.
 
@@ -90,9 +87,7 @@ def read(
         model = Reader.load(model, together=WAITED_FOR)
     reading = read_person(model or shipped_reader(), left, right)
     given = dict(zip(EYES, (left, right), strict=True))
-    return replace(
-        reading, photographs={eye: of for eye in reading.eyes if (of := given[eye]) is not None}
-    )
+    return replace(reading, photographs={eye: of for eye in reading.eyes if (of := given[eye]) is not None})
 
 
 def read_person(
@@ -115,9 +110,7 @@ def read_person(
         ValueError: neither is given.
     """
     start = time.perf_counter()
-    files: dict[Eye, File] = {
-        eye: as_file(of) for eye, of in zip(EYES, (left, right), strict=True) if of is not None
-    }
+    files: dict[Eye, File] = {eye: as_file(of) for eye, of in zip(EYES, (left, right), strict=True) if of is not None}
     with ThreadPoolExecutor(len(EYES)) as pool:  # somebody waits for this one person
         sides = shipped_sides() if len(files) == len(EYES) else None
         found = pool.map(lambda eye: _prepared(reader, eye, files[eye], looker, sides), files)
@@ -126,9 +119,7 @@ def read_person(
     return _read(reader, paths, eyes, start)
 
 
-def prepare_eye(
-    reader: Reader, pixels: Pixels, looker: Looker | None = None, sides: Sides | None = None
-) -> Prepared:
+def prepare_eye(reader: Reader, pixels: Pixels, looker: Looker | None = None, sides: Sides | None = None) -> Prepared:
     """(H, W, 3) uint8 RGB as decoded -> what is kept of it to be read; see `read_person`."""
     square = reader.prepare(pixels)
     turned = reader.release.contract.orient
@@ -159,17 +150,13 @@ def check_twice(eyes: Collection[Prepared]) -> None:
         raise PairError(TWICE)
 
 
-def _prepared(
-    reader: Reader, eye: Eye, file: File, looker: Looker | None, sides: Sides | None
-) -> Prepared:
+def _prepared(reader: Reader, eye: Eye, file: File, looker: Looker | None, sides: Sides | None) -> Prepared:
     check_eye(file.data, eye, file.name)
     pixels = decode(file.data, min_side=reader.release.contract.min_side, name=file.name)
     return prepare_eye(reader, pixels, looker, sides)
 
 
-def _read(
-    reader: Reader, files: Mapping[Eye, Path], eyes: Mapping[Eye, Prepared], start: float
-) -> Reading:
+def _read(reader: Reader, files: Mapping[Eye, Path], eyes: Mapping[Eye, Prepared], start: float) -> Reading:
     if not eyes:
         raise ValueError("neither eye is given; expected one or both")
     check_twice(eyes.values())
@@ -179,17 +166,28 @@ def _read(
     said = reader.read(squares.get("left"), squares.get("right"))
     read = {
         eye: EyeReading(
-            files[eye].name, files[eye], said.eyes[side], said.evidence[side],
-            eyes[eye].gradability, of_doubt(eyes[eye].looks, eyes[eye].gradability),
+            files[eye].name,
+            files[eye],
+            said.eyes[side],
+            said.evidence[side],
+            eyes[eye].gradability,
+            of_doubt(eyes[eye].looks, eyes[eye].gradability),
         )
         for side, eye in enumerate(EYES)
         if eye in squares
-    }  # fmt: skip
+    }
     return Reading(
-        reader.labels, said.probabilities, said.thresholds, read, said.feature,
-        reader.release.name, reader.release.fingerprint, (time.perf_counter() - start) * 1000, why,
+        reader.labels,
+        said.probabilities,
+        said.thresholds,
+        read,
+        said.feature,
+        reader.release.name,
+        reader.release.fingerprint,
+        (time.perf_counter() - start) * 1000,
+        why,
         exchanged,
-    )  # fmt: skip
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,9 +205,7 @@ class ReadPerson:
     failed: tuple[Failed, ...]
 
 
-def read_people(
-    reader: Reader, cases: Sequence[Case], looker: Looker | None = None
-) -> Iterator[ReadPerson]:
+def read_people(reader: Reader, cases: Sequence[Case], looker: Looker | None = None) -> Iterator[ReadPerson]:
     """Read people in bulk, on all cores, in the order in which they come up.
 
     Photographs are paired by subject and visit; of several of one eye the first is read. Where
@@ -226,12 +222,10 @@ def read_people(
     people = people_of(cases, reader.labels)
     if not len(people.photographs):
         raise ManifestError(
-            f"none of the {len(cases)} photographs says which eye it shows; expected a column "
-            "'eye' with left and right"
+            f"none of the {len(cases)} photographs says which eye it shows; expected a column 'eye' with left and right"
         )
     pairs = (
-        {eye: cases[i] for eye, i in zip(EYES, pair, strict=True) if i >= 0}
-        for pair in people.photographs.tolist()
+        {eye: cases[i] for eye, i in zip(EYES, pair, strict=True) if i >= 0} for pair in people.photographs.tolist()
     )
     looker = looker or shipped_looker()
     return in_order(lambda of: _read_one(reader, of, looker), pairs, reader.threads, _AHEAD)
@@ -256,7 +250,5 @@ def _read_one(reader: Reader, of: Mapping[Eye, Case], looker: Looker) -> ReadPer
     except ImageError as error:  # no retina in any, or not two eyes
         failed += [Failed.of(of[eye], error) for eye in eyes]
         return ReadPerson(first, None, tuple(failed))
-    failed += [
-        Failed(of[eye], f"{words} and was left out") for eye, words in reading.refused.items()
-    ]
+    failed += [Failed(of[eye], f"{words} and was left out") for eye, words in reading.refused.items()]
     return ReadPerson(first, reading, tuple(failed))

@@ -96,8 +96,7 @@ class Reading:
             only = next(iter(self.eyes))
             how = "read" if self.refused else "given"
             said.append(
-                f"only the {only} eye was {how}, so this says nothing of the other and is less "
-                "sure than with both"
+                f"only the {only} eye was {how}, so this says nothing of the other and is less sure than with both"
             )
         for eye, of in self.eyes.items():
             if of.doubt is not None:
@@ -130,9 +129,7 @@ class Reading:
         return html_table(self._table()) + html_lines([NO_DIAGNOSIS, *self.warnings]) + table
 
     def _rows(self) -> Iterator[tuple[str, str, float, float, bool]]:
-        for label, p, threshold in zip(
-            self.labels, self.probabilities.tolist(), self.thresholds, strict=True
-        ):
+        for label, p, threshold in zip(self.labels, self.probabilities.tolist(), self.thresholds, strict=True):
             yield label, finding_word(label), p, threshold, p > threshold
 
     def _table(self) -> Rows:

@@ -107,9 +107,7 @@ class Field(NamedTuple):
     def box(self, cells: Cells, n: int) -> Box:
         """Where positions lie in the picture; what reaches beyond the frame is cut off."""
         x0, x1 = (self.x + self.side * c / n for c in (cells.x, cells.x + cells.columns))
-        y0, y1 = (
-            (self.y + self.side * c / n) / self.aspect for c in (cells.y, cells.y + cells.rows)
-        )
+        y0, y1 = ((self.y + self.side * c / n) / self.aspect for c in (cells.y, cells.y + cells.rows))
         x0, y0, x1, y1 = (min(max(v, 0.0), 1.0) for v in (x0, y0, x1, y1))
         return Box(x0, y0, x1 - x0, y1 - y0)
 

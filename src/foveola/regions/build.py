@@ -144,9 +144,7 @@ def _difference(archive: Archive, held: Store) -> tuple[list[_Wanted], NDArray[n
         stamps = state.stamps()
         ids = state.ids
     known = {
-        (int(slot["id"]), int(slot["size"]), int(slot["mtime_ns"]))
-        for slot in held.slots
-        if slot["id"] != store.FREE
+        (int(slot["id"]), int(slot["size"]), int(slot["mtime_ns"])) for slot in held.slots if slot["id"] != store.FREE
     }
     rows = zip(ids.tolist(), stamps.tolist(), strict=True)
     missing = {id_: (size, time) for id_, (size, time) in rows if (id_, size, time) not in known}

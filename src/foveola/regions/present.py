@@ -50,28 +50,28 @@ def to_page(result: RegionResult, image: Path, title: str = "Cases like one plac
     query = Photograph.of("Query, with the region", result.query, _marked(image, result.square))
     pairs = [
         Pair(
-            title=f"Hit {hit.rank}", badge=f"{hit.similarity:.3f}",
-            pictures=[
-                query,
-                Photograph.of(
-                    "In the archive", hit.case, _marked(Path(hit.case.path), hit.square)
-                ),
-            ],
+            title=f"Hit {hit.rank}",
+            badge=f"{hit.similarity:.3f}",
+            pictures=[query, Photograph.of("In the archive", hit.case, _marked(Path(hit.case.path), hit.square))],
         )
         for hit in result.hits
-    ]  # fmt: skip
+    ]
     facts = [
         ("Question", "which cases have a place like the region that was marked"),
-        ("Region", ", ".join(f"{100 * v:.1f} %" for v in result.region)
-         + " (left, top, width, height of the picture)"),
-        ("Compared", " ".join(sentences(result))), ("Condition", result.where or "none"),
-        ("Encoder", result.encoder), ("Note", NOTE),
-    ]  # fmt: skip
+        ("Region", ", ".join(f"{100 * v:.1f} %" for v in result.region) + " (left, top, width, height of the picture)"),
+        ("Compared", " ".join(sentences(result))),
+        ("Condition", result.where or "none"),
+        ("Encoder", result.encoder),
+        ("Note", NOTE),
+    ]
     cases = [result.query, *(hit.case for hit in result.hits)]
     return pairs_page(
-        pairs, title=title, lead=f"{len(result.hits)} cases, the most alike place first.",
-        facts=facts, phantoms=any(map(is_phantom, cases)),
-    )  # fmt: skip
+        pairs,
+        title=title,
+        lead=f"{len(result.hits)} cases, the most alike place first.",
+        facts=facts,
+        phantoms=any(map(is_phantom, cases)),
+    )
 
 
 def _marked(path: Path, box: Box) -> bytes | None:

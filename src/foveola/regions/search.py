@@ -80,9 +80,15 @@ class RegionSearch(Closing):
         return self.look(decode(data, min_side=size, name=query.case.image), query)
 
     def search(
-        self, query: Query, places: Places, region: Box, k: int = 10, *,
-        where: str | None = None, same_subject: bool = False,
-    ) -> RegionResult:  # fmt: skip
+        self,
+        query: Query,
+        places: Places,
+        region: Box,
+        k: int = 10,
+        *,
+        where: str | None = None,
+        same_subject: bool = False,
+    ) -> RegionResult:
         """Find the cases with a place most like a region of a photograph.
 
         The vectors of the region's positions are averaged to one, and every box of the same size
@@ -133,19 +139,26 @@ class RegionSearch(Closing):
                 continue
             found = Cells(int(at[i, 1]), int(at[i, 0]), cells.columns, cells.rows)
             box = fields(int(slots[rows[i]])).box(found, n)
-            hits.append(
-                RegionHit(len(hits) + 1, float(scores[i]), case, id_, box, square(found, n))
-            )
+            hits.append(RegionHit(len(hits) + 1, float(scores[i]), case, id_, box, square(found, n)))
         encoder = self.retriever.encoder
         return RegionResult(
-            query=query.case, in_archive=query.id is not None, hits=tuple(hits), where=where,
-            region=places.field.box(cells, n), square=square(cells, n),
-            itself=itself, typical=float(np.median(scores)) if len(scores) else None,
-            excluded_same_subject=int(same.sum()), considered=len(rows),
-            undescribed=len(chosen) - len(rows), encoder=encoder.name,
-            fingerprint=encoder.fingerprint, milliseconds=(time.perf_counter() - start) * 1000,
-            gradability=query.gradability, looks=query.looks,
-        )  # fmt: skip
+            query=query.case,
+            in_archive=query.id is not None,
+            hits=tuple(hits),
+            where=where,
+            region=places.field.box(cells, n),
+            square=square(cells, n),
+            itself=itself,
+            typical=float(np.median(scores)) if len(scores) else None,
+            excluded_same_subject=int(same.sum()),
+            considered=len(rows),
+            undescribed=len(chosen) - len(rows),
+            encoder=encoder.name,
+            fingerprint=encoder.fingerprint,
+            milliseconds=(time.perf_counter() - start) * 1000,
+            gradability=query.gradability,
+            looks=query.looks,
+        )
 
     def _slots_of(self, state: State) -> Ints:
         """(N,) the slot of each case of the archive; -1 where there is none of this very file."""
@@ -179,9 +192,7 @@ def _mean(vectors: Floats, cells: Cells) -> tuple[Floats, float]:
     return np.asarray(mean / length, np.float32), length / (cells.rows * cells.columns)
 
 
-def best_boxes(
-    places: Bytes, slots: Ints, asked: Floats, shape: tuple[int, int]
-) -> tuple[Floats, Ints]:
+def best_boxes(places: Bytes, slots: Ints, asked: Floats, shape: tuple[int, int]) -> tuple[Floats, Ints]:
     """The most similar box of each photograph.
 
     Args:

@@ -34,16 +34,22 @@ from foveola.regions.box import Field
 from foveola.resources import AnyPath, beside
 
 FOLDER = "regions"
-_META, _BASIS, _PLACES, _SLOTS, _LOCK = (
-    "regions.json", "basis.npz", "places.i8", "slots.npy", "lock"
-)  # fmt: skip
+_META, _BASIS, _PLACES, _SLOTS, _LOCK = ("regions.json", "basis.npz", "places.i8", "slots.npy", "lock")
 FORMAT = 2  # 1 had no checksums
 FREE = -1
 UNCHECKED = -1
-_OLD_SLOT = np.dtype([
-    ("id", "<i8"), ("size", "<i8"), ("mtime_ns", "<i8"),
-    ("x", "<f4"), ("y", "<f4"), ("side", "<f4"), ("aspect", "<f4"), ("round", "?"),
-])  # fmt: skip
+_OLD_SLOT = np.dtype(
+    [
+        ("id", "<i8"),
+        ("size", "<i8"),
+        ("mtime_ns", "<i8"),
+        ("x", "<f4"),
+        ("y", "<f4"),
+        ("side", "<f4"),
+        ("aspect", "<f4"),
+        ("round", "?"),
+    ]
+)
 SLOT = np.dtype([*_OLD_SLOT.descr, ("crc", "<i8")])
 Slots = NDArray[np.void]
 
@@ -85,8 +91,7 @@ class Store:
         self.folder = folder / FOLDER
         if not is_on(folder):
             raise RegionError(
-                f"{folder} does not keep the places of its photographs; make them with "
-                f"'foveola regions on {folder}'"
+                f"{folder} does not keep the places of its photographs; make them with 'foveola regions on {folder}'"
             )
         try:
             meta = files.read_json(self.folder / _META)
@@ -163,9 +168,7 @@ class Store:
                 raise RegionError(damaged(self.folder))
             places = np.empty((0, *self._shape), np.int8)
             if len(slots):
-                places = np.memmap(
-                    self.folder / _PLACES, np.int8, "r", shape=(len(slots), *self._shape)
-                )
+                places = np.memmap(self.folder / _PLACES, np.int8, "r", shape=(len(slots), *self._shape))
         except (OSError, ValueError):
             raise RegionError(damaged(self.folder)) from None
         self._slots, self._places, self._seen = slots, places, now
@@ -185,8 +188,7 @@ class Store:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise RegionError(
-                    f"{self.folder} is busy: another process is writing; try again when it has "
-                    "finished"
+                    f"{self.folder} is busy: another process is writing; try again when it has finished"
                 ) from None
             self._seen = None
             self.refresh()

@@ -91,13 +91,8 @@ def _scaling(logits: Floats, members: Bools, weights: Floats, link: Link) -> Sca
     if link == "softmax":
         return _fitted(logits, members, weights, link)
     columns = weights if weights.ndim == 2 else np.repeat(weights[:, None], members.shape[1], 1)
-    each = [
-        _fitted(logits[:, [k]], members[:, [k]], columns[:, k], link)
-        for k in range(members.shape[1])
-    ]
-    return Scaling(
-        np.concatenate([one.slope for one in each]), np.concatenate([one.shift for one in each])
-    )
+    each = [_fitted(logits[:, [k]], members[:, [k]], columns[:, k], link) for k in range(members.shape[1])]
+    return Scaling(np.concatenate([one.slope for one in each]), np.concatenate([one.shift for one in each]))
 
 
 def _fitted(logits: Floats, members: Bools, weights: Floats, link: Link) -> Scaling:
@@ -127,9 +122,7 @@ def _fitted(logits: Floats, members: Bools, weights: Floats, link: Link) -> Scal
 def restricted(scaling: Scaling, columns: NDArray[np.int64]) -> Scaling:
     """Return the scaling of some of the values; of one that is not there (-1), slope 1, shift 0."""
     known = columns >= 0
-    return Scaling(
-        np.where(known, scaling.slope[columns], 1.0), np.where(known, scaling.shift[columns], 0.0)
-    )
+    return Scaling(np.where(known, scaling.slope[columns], 1.0), np.where(known, scaling.shift[columns], 0.0))
 
 
 def as_common(even: Scaling, labels: LabelTable) -> Scaling:

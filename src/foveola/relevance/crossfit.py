@@ -46,9 +46,11 @@ class LearnedScores:
     def restricted(self, queries: Ids, gallery: Ids) -> "LearnedScores":
         """Return the scores of some of the queries and of the gallery."""
         return LearnedScores(
-            tuple(self.wanted[i] for i in queries), self.fold[queries],
-            tuple(_Fold(f.targets[gallery], f.codes[gallery]) for f in self.folds), self.share,
-        )  # fmt: skip
+            tuple(self.wanted[i] for i in queries),
+            self.fold[queries],
+            tuple(_Fold(f.targets[gallery], f.codes[gallery]) for f in self.folds),
+            self.share,
+        )
 
     def of_block(self, part: slice, cosines: Floats, excluded: Bools) -> Floats:
         """Return float64 (B, N) scores in [-1, 1] that order the gallery as a search would."""
@@ -66,12 +68,7 @@ class LearnedScores:
 
 
 def cross_fitted(
-    descriptors: Vectors,
-    labels: LabelTable,
-    people: Ids,
-    *,
-    seen: Bools | None = None,
-    prior: Prior | None = None,
+    descriptors: Vectors, labels: LabelTable, people: Ids, *, seen: Bools | None = None, prior: Prior | None = None
 ) -> LearnedScores:
     """Return scores for each of N cases against all others, by folds of people.
 
@@ -128,24 +125,24 @@ def fitted_to_gallery(
     others = ~np.isin(people, asking)
     made = _learnt(gallery, labels, people, others, seen, prior)
     return LearnedScores(
-        tuple(made.wanted(made.logits(queries))), np.zeros(len(queries), np.int64),
-        (_gallery(made, gallery, labels, others),), SHARES["learned"],
-    )  # fmt: skip
+        tuple(made.wanted(made.logits(queries))),
+        np.zeros(len(queries), np.int64),
+        (_gallery(made, gallery, labels, others),),
+        SHARES["learned"],
+    )
 
 
 def _learnt(
-    descriptors: Vectors,
-    labels: LabelTable,
-    people: Ids,
-    chosen: Bools,
-    seen: Bools | None,
-    prior: Prior | None,
+    descriptors: Vectors, labels: LabelTable, people: Ids, chosen: Bools, seen: Bools | None, prior: Prior | None
 ) -> Relevance:
     """What the chosen cases teach, numbered as if there were no others."""
     return learn(
-        descriptors[chosen], labels.rows(chosen), codes_of(people[chosen].tolist()),
-        seen=None if seen is None else seen[chosen], prior=prior,
-    )  # fmt: skip
+        descriptors[chosen],
+        labels.rows(chosen),
+        codes_of(people[chosen].tolist()),
+        seen=None if seen is None else seen[chosen],
+        prior=prior,
+    )
 
 
 def _gallery(made: Relevance, gallery: Vectors, labels: LabelTable, taught: Bools) -> _Fold:
@@ -156,9 +153,7 @@ def _gallery(made: Relevance, gallery: Vectors, labels: LabelTable, taught: Bool
     return _Fold(targets_of(recorded, said), codes_in(recorded))
 
 
-def _spread(
-    score: Floats, cosines: Floats, agreements: Floats, asked: Asked, excluded: Bools
-) -> Floats:
+def _spread(score: Floats, cosines: Floats, agreements: Floats, asked: Asked, excluded: Bools) -> Floats:
     """The scores with the first ones raised in the order in which a search would show them."""
     rivals = asked.rivals()
     if not len(rivals):

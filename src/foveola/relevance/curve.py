@@ -54,8 +54,7 @@ class Curve:
     def at(self, similarity: float) -> Share:
         """The chance at a similarity; beyond the ends it is that of the end."""
         value, low, high = (
-            float(np.interp(similarity, self.similarity, line))
-            for line in (self.chance, self.low, self.high)
+            float(np.interp(similarity, self.similarity, line)) for line in (self.chance, self.low, self.high)
         )
         return Share(value, low, high)
 

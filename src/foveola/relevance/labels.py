@@ -71,9 +71,7 @@ class LabelTable:
         several, recorded = _value_sets(labels)
         name = label or (FINDINGS if several else "label")
         if several and name != FINDINGS and any(len(each or ()) > 1 for each in recorded):
-            raise ValueError(
-                f"some cases have several values, which only {FINDINGS!r} has; label is {label!r}"
-            )
+            raise ValueError(f"some cases have several values, which only {FINDINGS!r} has; label is {label!r}")
         table = cls.of(name, recorded)
         if name == GRADE and not all(value.isdecimal() for value in table.values):
             raise ValueError(f"grades are numbers, got {', '.join(table.values)}")
@@ -112,9 +110,7 @@ def word_of(value: Any) -> str | None:
     return None if is_missing(text) else text
 
 
-def people_of_groups(
-    groups: Iterable[Any] | None, count: int, role: str
-) -> list[tuple[str, str | int]]:
+def people_of_groups(groups: Iterable[Any] | None, count: int, role: str) -> list[tuple[str, str | int]]:
     """Return what photographs of one person share; one of nobody known is of a person of its own.
 
     Args:
@@ -153,9 +149,6 @@ def _words(values: Iterable[Any]) -> frozenset[str]:
 
 def _of_columns(members: NDArray[Any], names: Iterable[Any] | None) -> list[frozenset[str] | None]:
     if members.ndim != 2 or not np.isin(members, (0, 1)).all():
-        raise ValueError(
-            f"expected labels (N,), or (N, K) of True and False, got {members.shape} "
-            f"{members.dtype}"
-        )
+        raise ValueError(f"expected labels (N,), or (N, K) of True and False, got {members.shape} {members.dtype}")
     words = list(map(str, range(members.shape[1]) if names is None else names))
     return [frozenset(words[k] for k in np.flatnonzero(row)) for row in members.astype(bool)]

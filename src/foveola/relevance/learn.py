@@ -65,12 +65,7 @@ class TooFewError(ValueError):
 
 
 def learn(
-    descriptors: Vectors,
-    labels: LabelTable,
-    people: Ids,
-    *,
-    seen: Bools | None = None,
-    prior: Prior | None = None,
+    descriptors: Vectors, labels: LabelTable, people: Ids, *, seen: Bools | None = None, prior: Prior | None = None
 ) -> Relevance:
     """Learn which labels a descriptor makes likely.
 
@@ -97,9 +92,7 @@ def learn(
         return _learn(descriptors, labels, people, seen, prior)
 
 
-def _learn(
-    descriptors: Vectors, labels: LabelTable, people: Ids, seen: Bools | None, prior: Prior | None
-) -> Relevance:
+def _learn(descriptors: Vectors, labels: LabelTable, people: Ids, seen: Bools | None, prior: Prior | None) -> Relevance:
     recorded = [v for v, own in zip(labels.values, labels.members.T, strict=True) if own.any()]
     labels = labels.of_values(learnable(labels, people))
     chosen, new = _learnt_from(labels, people, seen)
@@ -111,9 +104,7 @@ def _learn(
     fold = np.full(len(people), -1, np.int8)
     x, of, who = descriptors[chosen], labels.rows(chosen), people[chosen]
     fold[chosen] = dealt = folds(of, who)
-    penalty, held, begun = (
-        (KNOWN, None, [None] * FOLDS) if answers is not None else _choose(x, of, dealt, known)
-    )
+    penalty, held, begun = (KNOWN, None, [None] * FOLDS) if answers is not None else _choose(x, of, dealt, known)
     if not new and answers is None:
         penalty = penalty * STRONGER
 
@@ -130,10 +121,16 @@ def _learn(
         logits = logits_apart(whole, apart, dealt, x)
         told = replace(calibrate(logits, of.members, who, link=of.link), new=new)
     return Relevance(
-        label=labels.label, values=labels.values, link=labels.link, linear=whole, apart=apart,
-        fold=fold, calibrated=told, cases=len(x),
+        label=labels.label,
+        values=labels.values,
+        link=labels.link,
+        linear=whole,
+        apart=apart,
+        fold=fold,
+        calibrated=told,
+        cases=len(x),
         unlearnt=tuple(value for value in recorded if value not in labels.values),
-    )  # fmt: skip
+    )
 
 
 def learnable(labels: LabelTable, people: Ids) -> tuple[str, ...]:
@@ -271,10 +268,15 @@ def _fit(
 ) -> Linear:
     """A balanced fit: what it adds to the prior."""
     return fit_linear(
-        x, labels.members, balanced(labels.members, labels.link), link=labels.link,
-        penalty=penalty, prior=None if prior is None else prior.linear.logits(x), start=start,
+        x,
+        labels.members,
+        balanced(labels.members, labels.link),
+        link=labels.link,
+        penalty=penalty,
+        prior=None if prior is None else prior.linear.logits(x),
+        start=start,
         tolerance=tolerance,
-    )  # fmt: skip
+    )
 
 
 def _between(prior: Linear, own: Linear, x: Vectors) -> Linear:
@@ -284,9 +286,7 @@ def _between(prior: Linear, own: Linear, x: Vectors) -> Linear:
     """
     width = np.float32(prior.logits(x).std(axis=0).mean() / own.logits(x).std(axis=0).mean())
     half = np.float32(0.5)
-    return Linear(
-        half * (prior.weights + width * own.weights), half * (prior.bias + width * own.bias)
-    )
+    return Linear(half * (prior.weights + width * own.weights), half * (prior.bias + width * own.bias))
 
 
 def _whole(made: Linear, prior: Prior | None) -> Linear:
@@ -294,6 +294,4 @@ def _whole(made: Linear, prior: Prior | None) -> Linear:
     if prior is None:
         return made
     scale = np.float32(made.scale)
-    return Linear(
-        made.weights + scale * prior.linear.weights, made.bias + scale * prior.linear.bias
-    )
+    return Linear(made.weights + scale * prior.linear.weights, made.bias + scale * prior.linear.bias)

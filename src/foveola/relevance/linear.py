@@ -96,9 +96,12 @@ def fit_linear(
         if prior is not None:
             theta[-1] = start.scale
     found = minimize(
-        loss, theta, jac=True, method="L-BFGS-B",
+        loss,
+        theta,
+        jac=True,
+        method="L-BFGS-B",
         options={"maxiter": STEPS, "gtol": tolerance, "ftol": tolerance * _FALL},
-    ).x  # fmt: skip
+    ).x
     W = found[: D * K].reshape(D, K) / deviation[:, None]
     bias = found[D * K : D * K + K] - mean @ W
     scale = float(found[-1]) if prior is not None else 0.0

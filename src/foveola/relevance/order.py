@@ -53,9 +53,7 @@ def codes_in(recorded: LabelTable) -> Ids:
     return np.where(recorded.known, recorded.members.argmax(axis=1), -1)
 
 
-def spread(
-    cosines: Floats, agreements: Floats, codes: Ids, share: float, count: int
-) -> NDArray[np.int64]:
+def spread(cosines: Floats, agreements: Floats, codes: Ids, share: float, count: int) -> NDArray[np.int64]:
     """Choose cases one by one, see the module's text; equal ones in the order given.
 
     Args:

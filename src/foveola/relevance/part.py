@@ -34,9 +34,7 @@ class Part:
     fold: NDArray[np.int8]
 
     @classmethod
-    def of(
-        cls, relevance: Relevance, recorded: LabelTable, matrix: Vectors, fold: NDArray[np.int8]
-    ) -> "Part":
+    def of(cls, relevance: Relevance, recorded: LabelTable, matrix: Vectors, fold: NDArray[np.int8]) -> "Part":
         """Make the part of N cases.
 
         Args:
@@ -75,9 +73,7 @@ class Part:
         if not shares:
             return None
         told, several = relevance.calibrated, relevance.link == "sigmoid"
-        return Suggestion(
-            relevance.label, shares, several, told.people, told.new, relevance.unlearnt
-        )
+        return Suggestion(relevance.label, shares, several, told.people, told.new, relevance.unlearnt)
 
     def _fold(self, own: Ids) -> NDArray[np.int8]:
         """(1,) the fold that the query's own person is in; -1 for a person new to the cases."""

@@ -24,11 +24,7 @@ PENALTY = 0.01
 
 
 def fit_prior(
-    descriptors: Vectors,
-    labels: LabelTable,
-    others: Vectors,
-    of_others: LabelTable,
-    people: NDArray[np.int64],
+    descriptors: Vectors, labels: LabelTable, others: Vectors, of_others: LabelTable, people: NDArray[np.int64]
 ) -> Prior:
     """Fit to photographs that the encoder was trained on, and calibrate on others.
 
@@ -43,9 +39,7 @@ def fit_prior(
     weights = balanced(own.members, own.link)
     linear = fit_linear(x, own.members, weights, link=own.link, penalty=PENALTY)
     known = of_others.known
-    told = calibrate(
-        linear.logits(others[known]), of_others.members[known], people[known], link=own.link
-    )
+    told = calibrate(linear.logits(others[known]), of_others.members[known], people[known], link=own.link)
     return Prior(labels.values, linear, told)
 
 
@@ -59,8 +53,7 @@ def save_priors(priors: dict[str, Prior], folder: Path) -> None:
         scalings = (told.even, told.natural)
         arrays[f"{i}.scaling"] = np.array([[s.slope, s.shift] for s in scalings])
         curve = None if told.curve is None else asdict(told.curve)
-        about.append({"label": label, "values": prior.values, "people": told.people,
-                      "curve": curve})  # fmt: skip
+        about.append({"label": label, "values": prior.values, "people": told.people, "curve": curve})
     arrays["about"] = np.frombuffer(json.dumps(about).encode(), np.uint8)
     files.save_arrays(folder / CLASSIFIER, arrays)
 

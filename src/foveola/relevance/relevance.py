@@ -93,10 +93,7 @@ class Relevance:
 
 
 def logits_apart(
-    whole: Linear,
-    apart: tuple[Linear, ...],
-    fold: NDArray[np.int8] | NDArray[np.int64] | None,
-    descriptors: Vectors,
+    whole: Linear, apart: tuple[Linear, ...], fold: NDArray[np.int8] | NDArray[np.int64] | None, descriptors: Vectors
 ) -> Floats:
     """Return float64 (Q, K) logits by the classifier that lacks each one's fold; -1 is in none."""
     logits = whole.logits(descriptors)

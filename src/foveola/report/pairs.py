@@ -29,11 +29,13 @@ class Photograph:
     def of(cls, title: str, case: Case, picture: bytes | None) -> "Photograph":
         """A case, with what its record says."""
         said = [
-            ("Subject", case.subject), ("Eye", case.eye), ("Visit", visit_word(case.visit)),
+            ("Subject", case.subject),
+            ("Eye", case.eye),
+            ("Visit", visit_word(case.visit)),
             ("Grade", None if case.grade is None else f"{case.grade} {grade_word(case.grade)}"),
             ("Findings", ", ".join(findings_of(case) or ()) or None),
             ("Phantom", "yes" if is_phantom(case) else None),
-        ]  # fmt: skip
+        ]
         facts = tuple((key, value) for key, value in said if value)
         return cls(title=title, picture=picture, name=case.image, facts=facts)
 
@@ -66,12 +68,7 @@ class _View:
 
 
 def pairs_page(
-    pairs: Sequence[Pair],
-    *,
-    title: str,
-    lead: str,
-    facts: Sequence[tuple[str, str]] = (),
-    phantoms: bool = False,
+    pairs: Sequence[Pair], *, title: str, lead: str, facts: Sequence[tuple[str, str]] = (), phantoms: bool = False
 ) -> str:
     """A page that needs nothing else, see `foveola.report.pages`.
 
@@ -84,6 +81,12 @@ def pairs_page(
     """
     views = [_View(pair, [data_uri(p.picture) for p in pair.pictures]) for pair in pairs]
     return render(
-        "pairs.html", title=title, lead=lead, facts=facts, views=views, card=[],
-        phantoms=int(phantoms), pictures=1 + int(phantoms),
-    )  # fmt: skip
+        "pairs.html",
+        title=title,
+        lead=lead,
+        facts=facts,
+        views=views,
+        card=[],
+        phantoms=int(phantoms),
+        pictures=1 + int(phantoms),
+    )

@@ -86,19 +86,28 @@ def _query(result: PersonResult, images: Images) -> PersonView:
     cases = [*result.query.values()]
     how = "" if len(result.judged_by) == 2 else f"Judged by the {result.judged_by[0]} eye alone."
     return _person(
-        result.query, images, "Query", how=how, findings=findings_of(cases),
+        result.query,
+        images,
+        "Query",
+        how=how,
+        findings=findings_of(cases),
         notes={eye: result.doubt(eye) or "" for eye in result.query},
-    )  # fmt: skip
+    )
 
 
 def _hit(hit: PersonHit, query: PersonView, images: Images) -> PersonView:
     return _person(
-        hit.cases, images, f"Hit {hit.rank}",
-        rank=hit.rank, similarity=f"{hit.similarity:.3f}", length=bar(hit.similarity),
+        hit.cases,
+        images,
+        f"Hit {hit.rank}",
+        rank=hit.rank,
+        similarity=f"{hit.similarity:.3f}",
+        length=bar(hit.similarity),
         how="left and right exchanged" if hit.crossed else "",
         notes={eye: _note(hit, eye) for eye in hit.cases},
-        query_grade=query.grade, findings=hit.findings,
-    )  # fmt: skip
+        query_grade=query.grade,
+        findings=hit.findings,
+    )
 
 
 def _note(hit: PersonHit, eye: Eye) -> str:
@@ -124,15 +133,18 @@ def _person(
     first = next(iter(cases.values()))
     known = {key: first.extra.get(key) for key in ("age", "sex")}
     return PersonView(
-        rank=rank, similarity=similarity, bar=length, how=how,
+        rank=rank,
+        similarity=similarity,
+        bar=length,
+        how=how,
         same_grade=grade is not None and grade == query_grade,
-        eyes=[_eye(eye, cases.get(eye), images, role, (notes or {}).get(eye, ""))
-              for eye in _AS_SEEN],
-        grade=grade, grade_word=grade_word(grade),
+        eyes=[_eye(eye, cases.get(eye), images, role, (notes or {}).get(eye, "")) for eye in _AS_SEEN],
+        grade=grade,
+        grade_word=grade_word(grade),
         findings=None if findings is None else sorted(map(finding_word, findings)),
         facts={"Subject": first.subject, "Visit": visit_word(first.visit)}
         | {key.title(): str(value) for key, value in known.items() if value},
-    )  # fmt: skip
+    )
 
 
 def _eye(eye: Eye, case: Case | None, images: Images, role: str, note: str) -> EyeView:

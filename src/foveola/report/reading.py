@@ -104,39 +104,51 @@ def reading_page(
         title: of the page.
     """
     by_eye = {
-        eye: dict(zip(reading.labels, map(_percent, of.probabilities), strict=True))
-        for eye, of in reading.eyes.items()
+        eye: dict(zip(reading.labels, map(_percent, of.probabilities), strict=True)) for eye, of in reading.eyes.items()
     }
     return render(
-        "reading.html", title=title, r=reading, lines=_lines(reading, by_eye),
+        "reading.html",
+        title=title,
+        r=reading,
+        lines=_lines(reading, by_eye),
         s=None if similar is None else view_people(similar, images or (lambda _: None)),
         among=None if similar is None else among(similar),
-        eyes=[
-            _shown(eye, pictures, "fundus photograph", note=reading.refused.get(eye, ""))
-            for eye in SEEN
-        ],
+        eyes=[_shown(eye, pictures, "fundus photograph", note=reading.refused.get(eye, "")) for eye in SEEN],
         evidence=[
-            (finding_word(label), [
-                _shown(eye, of, f"where it speaks for {finding_word(label)}",
-                       note=by_eye[eye][label] if eye in by_eye else "")
-                for eye in SEEN
-            ])
+            (
+                finding_word(label),
+                [
+                    _shown(
+                        eye,
+                        of,
+                        f"where it speaks for {finding_word(label)}",
+                        note=by_eye[eye][label] if eye in by_eye else "",
+                    )
+                    for eye in SEEN
+                ],
+            )
             for label, of in evidence.items()
         ],
-        seen=SEEN, phantoms=0, pictures=len(pictures), card=(),
-    )  # fmt: skip
+        seen=SEEN,
+        phantoms=0,
+        pictures=len(pictures),
+        card=(),
+    )
 
 
 def _lines(reading: ReadingShape, by_eye: Mapping[Eye, Mapping[str, str]]) -> list[Line]:
     of_labels = zip(reading.labels, reading.probabilities, reading.thresholds, strict=True)
     return [
         Line(
-            name=label, word=finding_word(label), percent=round(100 * float(probability), 1),
-            threshold=round(100 * threshold, 1), found=label in reading.found,
+            name=label,
+            word=finding_word(label),
+            percent=round(100 * float(probability), 1),
+            threshold=round(100 * threshold, 1),
+            found=label in reading.found,
             eyes=[by_eye[eye][label] if eye in by_eye else "" for eye in SEEN],
         )
         for label, probability, threshold in of_labels
-    ]  # fmt: skip
+    ]
 
 
 def among(similar: PersonResult) -> str:
@@ -152,9 +164,11 @@ def among(similar: PersonResult) -> str:
 def _shown(eye: Eye, pictures: Mapping[Eye, bytes], what: str, note: str = "") -> Shown:
     given = eye in pictures
     return Shown(
-        title=f"{eye} eye", picture=data_uri(pictures[eye]) if given else None,
-        alt=f"{eye} eye, {what}" if given else f"{eye} eye: {note or 'no photograph'}", note=note,
-    )  # fmt: skip
+        title=f"{eye} eye",
+        picture=data_uri(pictures[eye]) if given else None,
+        alt=f"{eye} eye, {what}" if given else f"{eye} eye: {note or 'no photograph'}",
+        note=note,
+    )
 
 
 def _percent(value: float) -> str:

@@ -32,9 +32,7 @@ class Line:
     @property
     def path(self) -> str:
         """For the d of an SVG path."""
-        return " ".join(
-            f"{'L' if place else 'M'}{p.x:.1f} {p.y:.1f}" for place, p in enumerate(self.points)
-        )
+        return " ".join(f"{'L' if place else 'M'}{p.x:.1f} {p.y:.1f}" for place, p in enumerate(self.points))
 
 
 @dataclass(frozen=True)
@@ -73,9 +71,7 @@ def timeline(shown: Sequence[tuple[int, Case]]) -> Timeline | None:
     if len(known) < 2:
         return None
     places, to_scale = _places(known)
-    visits = tuple(
-        Visit(visit_word(visit), places[visit], _by_eye(shown, visit)) for visit in known
-    )
+    visits = tuple(Visit(visit_word(visit), places[visit], _by_eye(shown, visit)) for visit in known)
     sides: tuple[Eye | None, ...] = ("right", "left", None)
     lines = tuple(line for eye in sides if (line := _line(shown, eye, places)).points)
     return Timeline(visits, lines, tuple((g, _height(g)) for g in range(WORST + 1)), to_scale)
@@ -90,9 +86,7 @@ def _places(known: Sequence[float | str]) -> tuple[dict[float | str, float], boo
     at = numbers if to_scale else [float(i) for i in range(len(known))]
     span = WIDTH - LEFT - RIGHT
     low, high = min(at), max(at)
-    return {
-        visit: LEFT + span * (t - low) / (high - low) for visit, t in zip(known, at, strict=True)
-    }, to_scale
+    return {visit: LEFT + span * (t - low) / (high - low) for visit, t in zip(known, at, strict=True)}, to_scale
 
 
 def _time(visit: float | str) -> float | None:
@@ -104,9 +98,7 @@ def _time(visit: float | str) -> float | None:
         return None
 
 
-def _by_eye(
-    shown: Sequence[tuple[int, Case]], visit: float | str
-) -> dict[str, list[tuple[int, Case]]]:
+def _by_eye(shown: Sequence[tuple[int, Case]], visit: float | str) -> dict[str, list[tuple[int, Case]]]:
     eyes: dict[str, list[tuple[int, Case]]] = {}
     for id_, case in shown:
         if case.visit == visit:
@@ -114,14 +106,15 @@ def _by_eye(
     return eyes
 
 
-def _line(
-    shown: Sequence[tuple[int, Case]], eye: Eye | None, places: dict[float | str, float]
-) -> Line:
-    return Line(eye or "", tuple(
-        Point(places[case.visit], _height(case.grade), id_, case.grade)
-        for id_, case in shown
-        if case.eye == eye and case.visit is not None and case.grade is not None
-    ))  # fmt: skip
+def _line(shown: Sequence[tuple[int, Case]], eye: Eye | None, places: dict[float | str, float]) -> Line:
+    return Line(
+        eye or "",
+        tuple(
+            Point(places[case.visit], _height(case.grade), id_, case.grade)
+            for id_, case in shown
+            if case.eye == eye and case.visit is not None and case.grade is not None
+        ),
+    )
 
 
 def _height(grade: int) -> float:

@@ -55,9 +55,7 @@ class SearchView:
     pictures: int
 
 
-def view_search(
-    result: SearchShape, images: Images, encoder_card: Mapping[str, object] | None
-) -> SearchView:
+def view_search(result: SearchShape, images: Images, encoder_card: Mapping[str, object] | None) -> SearchView:
     """Everything a page says about one search; images is called once a case."""
     card = encoder_card or {}
     cases = [result.query, *(hit.case for hit in result.hits)]

@@ -41,9 +41,7 @@ class Marks(NamedTuple):
         return Marks(tuple(sorted(more - less)), tuple(sorted(less - more)))
 
 
-def moved(
-    query: Vectors, more: Vectors, less: Vectors, *, towards: float = MORE, away: float = LESS
-) -> Vectors:
+def moved(query: Vectors, more: Vectors, less: Vectors, *, towards: float = MORE, away: float = LESS) -> Vectors:
     """The descriptor to search with.
 
     Args:

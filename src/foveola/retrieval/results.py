@@ -130,11 +130,19 @@ class SearchResult(HitList[Hit]):
 
     def _rows(self) -> Rows:
         head = ["rank", "id", "similarity", "grade", "findings", "how far to trust it"]
-        return [head, *(
-            [str(hit.rank), str(hit.id), f"{hit.similarity:+.4f}",
-             *record_words(hit.case.grade, hit.case.findings), of_hit(hit.trust) or ""]
-            for hit in self.hits
-        )]  # fmt: skip
+        return [
+            head,
+            *(
+                [
+                    str(hit.rank),
+                    str(hit.id),
+                    f"{hit.similarity:+.4f}",
+                    *record_words(hit.case.grade, hit.case.findings),
+                    of_hit(hit.trust) or "",
+                ]
+                for hit in self.hits
+            ),
+        ]
 
     def _pictures(self, hit: Hit) -> list[Picture]:
         return [Picture(thumbnail(Path(hit.case.path), PICTURE, mask=True))]
@@ -143,9 +151,13 @@ class SearchResult(HitList[Hit]):
 def _row(hit: Hit) -> dict[str, object]:
     found = hit.case.findings
     return {
-        "rank": hit.rank, "id": hit.id, "similarity": hit.similarity, "score": hit.score,
-        "grade": hit.case.grade, "findings": None if found is None else ";".join(sorted(found)),
-    }  # fmt: skip
+        "rank": hit.rank,
+        "id": hit.id,
+        "similarity": hit.similarity,
+        "score": hit.score,
+        "grade": hit.case.grade,
+        "findings": None if found is None else ";".join(sorted(found)),
+    }
 
 
 def _record(case: Case) -> dict[str, object]:

@@ -31,16 +31,7 @@ from foveola.relevance.suggestion import Suggestion
 from foveola.resources import AnyPath, Closing
 from foveola.retrieval.feedback import Marks, moved
 from foveola.retrieval.results import Hit, Query, SearchResult
-from foveola.trust import (
-    ALIKE,
-    TRUST,
-    Calibration,
-    QueryTrust,
-    is_far,
-    judge_answer,
-    judge_hit,
-    load,
-)
+from foveola.trust import ALIKE, TRUST, Calibration, QueryTrust, is_far, judge_answer, judge_hit, load
 from foveola.trust.calibration import label_values
 from foveola.trust.sentences import of_doubt
 
@@ -200,9 +191,12 @@ class Retriever(Closing):
         digest = blake2b(data, digest_size=16).digest()
         known = self.archive.find(digest=digest)
         given = Case(
-            image=name, path=f"{_SENT}{digest.hex()}" if path is None else path,
-            subject=known_identifier(subject), collection=collection, eye=eye,
-        )  # fmt: skip
+            image=name,
+            path=f"{_SENT}{digest.hex()}" if path is None else path,
+            subject=known_identifier(subject),
+            collection=collection,
+            eye=eye,
+        )
         case = _merge(given, known[1] if known else None, doubted=self.doubts_subjects())
         if eye is not None and not (known and known[1].eye == eye):  # the archive knows better
             check_eye(data, eye, name)
@@ -214,9 +208,15 @@ class Retriever(Closing):
         if side and known and known[1].eye and not self.doubts_subjects():
             side = Side(known[1].eye, 1.0)
         return Query(
-            case, known[0] if known else None, digest, seen.descriptor, seen.gradability, looks,
-            mark(seen.prepared), side,
-        )  # fmt: skip
+            case,
+            known[0] if known else None,
+            digest,
+            seen.descriptor,
+            seen.gradability,
+            looks,
+            mark(seen.prepared),
+            side,
+        )
 
     def _unknown(self, camera: str | None) -> str | None:
         """A camera of which an archive that records cameras has no photograph."""
@@ -226,9 +226,16 @@ class Retriever(Closing):
         return camera if known and camera not in known else None
 
     def answer(
-        self, query: Query, k: int = 10, *, where: str | None = None, same_subject: bool = False,
-        marks: Marks = _NONE, by: Order | None = None, label: str | None = None,
-    ) -> SearchResult:  # fmt: skip
+        self,
+        query: Query,
+        k: int = 10,
+        *,
+        where: str | None = None,
+        same_subject: bool = False,
+        marks: Marks = _NONE,
+        by: Order | None = None,
+        label: str | None = None,
+    ) -> SearchResult:
         """Find the cases most like a photograph that was read; see `search`.
 
         Args:
@@ -291,9 +298,7 @@ class Retriever(Closing):
             considered=found.considered,
             order=order,
             label=on,
-            recorded=None
-            if on is None
-            else sum(label_values(c, on) is not None for c in found.cases),
+            recorded=None if on is None else sum(label_values(c, on) is not None for c in found.cases),
             where=where,
             encoder=self.encoder.name,
             fingerprint=self.encoder.fingerprint,
@@ -361,19 +366,12 @@ class Retriever(Closing):
         eyes: dict[Eye, Photograph | None] = {"left": left, "right": right}
         given = {eye: image for eye, image in eyes.items() if image is not None}
         sides = shipped_sides() if len(given) == len(EYES) else None
-        asked = {
-            eye: self._ask(image, subject, collection, eye, sides) for eye, image in given.items()
-        }
+        asked = {eye: self._ask(image, subject, collection, eye, sides) for eye, image in given.items()}
         found = self.answer_person(asked, k, where=where, same_subject=same_subject)
         return replace(found, milliseconds=(time.perf_counter() - start) * 1000)
 
     def answer_person(
-        self,
-        asked: Mapping[Eye, Query],
-        k: int = 10,
-        *,
-        where: str | None = None,
-        same_subject: bool = False,
+        self, asked: Mapping[Eye, Query], k: int = 10, *, where: str | None = None, same_subject: bool = False
     ) -> PersonResult:
         """Find the people most like a person whose photographs were read; see `search_person`.
 
@@ -420,9 +418,7 @@ class Retriever(Closing):
             refused=why,
             sides=exchanged,
             doubts={
-                eye: doubt
-                for eye, one in asked.items()
-                if (doubt := of_doubt(one.looks, one.gradability)) is not None
+                eye: doubt for eye, one in asked.items() if (doubt := of_doubt(one.looks, one.gradability)) is not None
             },
         )
 
@@ -437,13 +433,10 @@ class Retriever(Closing):
         return self._calibration[1]
 
     def _ask(
-        self, image: Photograph, subject: str | None, collection: str, eye: Eye | None,
-        sides: Sides | None = None,
-    ) -> Query:  # fmt: skip
+        self, image: Photograph, subject: str | None, collection: str, eye: Eye | None, sides: Sides | None = None
+    ) -> Query:
         data, name, path = as_file(image)
-        return self.read(
-            data, name, path=path, subject=subject, collection=collection, eye=eye, sides=sides
-        )
+        return self.read(data, name, path=path, subject=subject, collection=collection, eye=eye, sides=sides)
 
 
 def check_two(one: Query, other: Query) -> None:
@@ -469,9 +462,7 @@ def _check_person(asked: Mapping[Eye, Query]) -> None:
     known = [one.case for one in asked.values() if one.id is not None and one.case.subject]
     subjects = {case.identity for case in known}
     if len(subjects) > 1:
-        raise PairError(
-            "the archive knows the two photographs as those of two subjects; give the eyes of one"
-        )
+        raise PairError("the archive knows the two photographs as those of two subjects; give the eyes of one")
 
 
 def _merge(given: Case, known: Case | None, *, doubted: bool) -> Case:
@@ -486,9 +477,7 @@ def _merge(given: Case, known: Case | None, *, doubted: bool) -> Case:
     return given if known is None or given.subject is not None else known
 
 
-def _nearest(
-    state: State, query: Query, least: float | None, *, same_subject: bool
-) -> float | None:
+def _nearest(state: State, query: Query, least: float | None, *, same_subject: bool) -> float | None:
     """Greatest cosine of any case but the query's own, of its person too unless told."""
     own = state.alike([query.descriptor], least)
     own |= np.zeros(len(state.ids), bool) if query.id is None else state.ids == query.id

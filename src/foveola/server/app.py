@@ -34,28 +34,15 @@ from foveola.server.services.matching import Identity
 from foveola.server.services.reading import Both
 from foveola.server.services.search import Desk
 from foveola.server.study import open_study
-from foveola.server.web import (
-    exports,
-    login,
-    matching,
-    occlusion,
-    overview,
-    reading,
-    regions,
-    search,
-)
-from foveola.server.web import (
-    study as study_pages,
-)
+from foveola.server.web import exports, login, matching, occlusion, overview, reading, regions, search
+from foveola.server.web import study as study_pages
 
 UPLOAD_MB = 64
 MultiPartParser.spool_max_size = 0  # a photograph that is sent stays in memory, however large
 STATIC = Path(__file__).with_name("web") / "static"
 # An agent of OpenTelemetry that happens to be on this computer is told no address of a page (it has
 # a case's number in it) and no fault's text. Older FastAPIs have no telemetry and ignore this.
-SILENT: Any = dict.fromkeys(
-    ("tracing", "metrics", "logs", "operation_spans", "auto_configure"), False
-)
+SILENT: Any = dict.fromkeys(("tracing", "metrics", "logs", "operation_spans", "auto_configure"), False)
 ROUTED = (
     login,
     search,
@@ -122,10 +109,15 @@ def create_app(
         keeper.close()
 
     app = FastAPI(
-        title="Foveola", summary="Similar-case search for retinal photographs",
-        version=search_api.VERSION, docs_url=None, redoc_url=None, openapi_url="/api/openapi.json",
-        lifespan=lifespan, telemetry=SILENT,
-    )  # fmt: skip
+        title="Foveola",
+        summary="Similar-case search for retinal photographs",
+        version=search_api.VERSION,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/api/openapi.json",
+        lifespan=lifespan,
+        telemetry=SILENT,
+    )
     app.state.desk, app.state.keeper = desk, keeper
     app.state.changes, app.state.metrics = changes, metrics
     app.state.both, app.state.identity = Both(desk), Identity(desk)

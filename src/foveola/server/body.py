@@ -112,11 +112,14 @@ class _Parts:
         self._parser = MultipartParser(
             boundary,
             {
-                "on_part_begin": self._begin, "on_header_field": self._field,
-                "on_header_value": self._text, "on_header_end": self._line,
-                "on_part_data": self._more, "on_part_end": self._end,
+                "on_part_begin": self._begin,
+                "on_header_field": self._field,
+                "on_header_value": self._text,
+                "on_header_end": self._line,
+                "on_part_data": self._more,
+                "on_part_end": self._end,
             },
-        )  # fmt: skip
+        )
 
     def look(self, data: bytes) -> str:
         try:

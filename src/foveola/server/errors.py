@@ -30,16 +30,21 @@ class EndedError(JobError):
     """A job has ended and can't be cancelled."""
 
 
-_NAMED = re.compile(
-    r"[^:;,'\"()\n]*\.(?:jpe?g|jfif|jpe|png|tiff?|webp|bmp|dcm|csv|tsv|txt|xlsx|parquet)\b", re.I
-)
+_NAMED = re.compile(r"[^:;,'\"()\n]*\.(?:jpe?g|jfif|jpe|png|tiff?|webp|bmp|dcm|csv|tsv|txt|xlsx|parquet)\b", re.I)
 _PATH = re.compile(r"/(?:[^\s:;,'\"()/]+/)+[^\s:;,'\"()]*")
 # The first kind that fits; a sentence of another kind is about what was sent: 422.
 _STATUS: tuple[tuple[type[FoveolaError], int], ...] = (
-    (NoCaseError, 404), (NoJobError, 404), (KnownCaseError, 409), (EndedError, 409),
-    (MatchingError, 403), (QueueFullError, 429), (BusyError, 503), (ArchiveError, 409),
-    (EncoderError, 503), (AccessError, 503),
-)  # fmt: skip
+    (NoCaseError, 404),
+    (NoJobError, 404),
+    (KnownCaseError, 409),
+    (EndedError, 409),
+    (MatchingError, 403),
+    (QueueFullError, 429),
+    (BusyError, 503),
+    (ArchiveError, 409),
+    (EncoderError, 503),
+    (AccessError, 503),
+)
 
 
 def status_of(error: Exception) -> int:

@@ -5,14 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from prometheus_client import (
-    CONTENT_TYPE_LATEST,
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    generate_latest,
-)
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 TYPE = CONTENT_TYPE_LATEST
@@ -27,25 +20,30 @@ class Metrics:
         self.registry = CollectorRegistry()
         labels = ("method", "route")
         self._requests = Counter(
-            "foveola_requests", "Answers by route and status.", (*labels, "status"),
-            registry=self.registry,
-        )  # fmt: skip
+            "foveola_requests", "Answers by route and status.", (*labels, "status"), registry=self.registry
+        )
         self._latency = Histogram(
-            "foveola_request_seconds", "Until the last byte of an answer, by route.", labels,
-            buckets=SECONDS, registry=self.registry,
-        )  # fmt: skip
-        self._faults = Counter(
-            "foveola_errors", "Requests that ended in a fault of the program.", labels,
+            "foveola_request_seconds",
+            "Until the last byte of an answer, by route.",
+            labels,
+            buckets=SECONDS,
             registry=self.registry,
-        )  # fmt: skip
+        )
+        self._faults = Counter(
+            "foveola_errors", "Requests that ended in a fault of the program.", labels, registry=self.registry
+        )
         self._encoding = Histogram(
-            "foveola_encode_seconds", "To decode and encode a photograph that was sent.",
-            buckets=SECONDS, registry=self.registry,
-        )  # fmt: skip
+            "foveola_encode_seconds",
+            "To decode and encode a photograph that was sent.",
+            buckets=SECONDS,
+            registry=self.registry,
+        )
         self._searching = Histogram(
-            "foveola_search_seconds", "To find and judge the cases most like a photograph.",
-            buckets=SECONDS, registry=self.registry,
-        )  # fmt: skip
+            "foveola_search_seconds",
+            "To find and judge the cases most like a photograph.",
+            buckets=SECONDS,
+            registry=self.registry,
+        )
         self._cases = Gauge("foveola_cases", "Cases in the archive.", registry=self.registry)
         self._jobs = Gauge("foveola_jobs", "Jobs waiting or at work.", registry=self.registry)
 

@@ -93,8 +93,7 @@ async def _say(send: "Send", status: int, what: dict[str, str]) -> None:
     body = json.dumps(what, separators=(",", ":")).encode()
     own = {"Content-Length": str(len(body)), "Content-Type": "application/json"}
     headers = [
-        (name.lower().encode(), value.encode())
-        for name, value in (own | HEADERS | {"Cache-Control": PRIVATE}).items()
+        (name.lower().encode(), value.encode()) for name, value in (own | HEADERS | {"Cache-Control": PRIVATE}).items()
     ]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -32,13 +32,7 @@ class Impatient(H11Protocol):
     _timer: asyncio.TimerHandle | None = None
     _key: str | None = None
 
-    def __init__(
-        self,
-        *arguments: Any,
-        shares: Shares | None = None,
-        behind_proxy: bool = False,
-        **named: Any,
-    ) -> None:
+    def __init__(self, *arguments: Any, shares: Shares | None = None, behind_proxy: bool = False, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._shares, self._behind_proxy = shares, behind_proxy
 

@@ -131,13 +131,9 @@ def _blots(image: Pixels, rng: np.random.Generator) -> Pixels:
         canvas[:] = 0
         for _ in range(int(rng.integers(0, 9))):
             at = rng.integers(0, size, 2).tolist()
-            axes = (
-                np.maximum(1, rng.exponential(0.02, 2).clip(max=0.05) * size).astype(int).tolist()
-            )
+            axes = np.maximum(1, rng.exponential(0.02, 2).clip(max=0.05) * size).astype(int).tolist()
             cv2.ellipse(canvas, at, axes, rng.uniform(0, 180), 0, 360, 1.0, -1, cv2.LINE_AA)
-        density = cv2.GaussianBlur(canvas, (0, 0), rng.uniform(0.5, 2))[..., None] * rng.uniform(
-            0.4, 1
-        )
+        density = cv2.GaussianBlur(canvas, (0, 0), rng.uniform(0.5, 2))[..., None] * rng.uniform(0.4, 1)
         result += density * (np.array(colour, np.float32) - result)
     result[image.max(axis=2) == 0] = 0
     return result.astype(np.uint8)
@@ -171,9 +167,7 @@ def _move(image: Pixels, size: int, rng: np.random.Generator) -> Pixels:
     if rng.random() < 0.5:  # the other eye
         matrix[0] = -matrix[0]
         matrix[0, 2] += size - 1
-    if (
-        rng.random() < 0.25
-    ):  # upside down happens with some lenses, and keeps lesions apart from place
+    if rng.random() < 0.25:  # upside down happens with some lenses, and keeps lesions apart from place
         matrix[1] = -matrix[1]
         matrix[1, 2] += size - 1
     return cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR).astype(np.uint8)

@@ -50,8 +50,7 @@ def add_classifiers(folder: Path, prepared: Prepared, report: Report) -> dict[st
             continue
         prior = fit_prior(known, own.of_values(values), others, rest.of_values(values), people)
         made[label] = prior
-        report(f"classifier of {label}: {len(values)} values, calibrated on "
-               f"{prior.calibrated.people} people")  # fmt: skip
+        report(f"classifier of {label}: {len(values)} values, calibrated on {prior.calibrated.people} people")
     save_priors(made, folder)
     add_parts(folder, CLASSIFIER)
     return made
@@ -62,9 +61,7 @@ def _encoded(encoder: Encoder, cases: Sequence[Case]) -> tuple[Vectors, list[Cas
     return np.stack([item.descriptor for item in good]), [item.case for item in good]
 
 
-def _recorded(
-    cases: Sequence[Case], label: str, of: Sequence[Case]
-) -> "list[frozenset[str] | None]":
+def _recorded(cases: Sequence[Case], label: str, of: Sequence[Case]) -> "list[frozenset[str] | None]":
     if label == GRADE:
         return [None if c.grade is None else frozenset({str(c.grade)}) for c in cases]
     counts = Counter(case.collection for case in of if case.findings)

@@ -55,9 +55,7 @@ class Row:
     difference_error: float
 
 
-def compare(
-    config_files: Sequence[AnyPath], out: AnyPath, *, seeds: int = 3, report: Report = print
-) -> list[Row]:
+def compare(config_files: Sequence[AnyPath], out: AnyPath, *, seeds: int = 3, report: Report = print) -> list[Row]:
     """Train and judge every configuration with the seeds 0 to seeds - 1.
 
     Each run is judged on the subjects that its configuration holds out, which are the same for
@@ -151,17 +149,13 @@ def held_out_scores(run: Path, label: str) -> dict[str, float]:
     cases: list[Case] = []
     for path in sorted((run / "held_out").glob("*.csv")):
         cases += Manifest.read(path, collection=path.stem).cases()
-    encoded = [
-        r for r in Encoder.load(run / "encoder").encode_cases(cases) if isinstance(r, Encoded)
-    ]
+    encoded = [r for r in Encoder.load(run / "encoder").encode_cases(cases) if isinstance(r, Encoded)]
     if not encoded:
         raise ImageError(f"none of the {len(cases)} held-out photographs can be read")
     descriptors = np.stack([item.descriptor for item in encoded])
     by_identity = label in ("subject", "eye")
     side = _side(descriptors, [item.case for item in encoded], label, by_identity=by_identity)
-    done = evaluate_retrieval(
-        side, ks=(1, 10), exclude="none" if by_identity else "subject", bootstrap=0
-    )
+    done = evaluate_retrieval(side, ks=(1, 10), exclude="none" if by_identity else "subject", bootstrap=0)
     names = ("mAP@R", "mAP@10", "mHR@1")
     values = {name: done.metrics[name].value for name in names}
     return {name: v.micro if by_identity else v.macro for name, v in values.items()}
@@ -182,9 +176,7 @@ def reader_scores(reader: Path) -> dict[str, float]:
     return {name: math.nan if value is None else value for name, value in values.items()}
 
 
-def _side(
-    descriptors: NDArray[np.float32], cases: list[Case], label: str, *, by_identity: bool
-) -> Side:
+def _side(descriptors: NDArray[np.float32], cases: list[Case], label: str, *, by_identity: bool) -> Side:
     if not by_identity:
         return Side.from_cases(descriptors, cases, "findings" if label == "findings" else "grade")
     codes, names, _ = training_labels(cases, label)
@@ -226,8 +218,7 @@ def to_markdown(rows: Sequence[Row]) -> str:
     for row in rows:
         difference = "" if row.name == rows[0].name else _signed(row)
         lines.append(
-            f"| {row.metric} | {row.name} | {len(row.scores)} | {row.mean:.4f} | "
-            f"{_number(row.error)} | {difference} |"
+            f"| {row.metric} | {row.name} | {len(row.scores)} | {row.mean:.4f} | {_number(row.error)} | {difference} |"
         )
     return "\n".join(lines) + "\n"
 
@@ -244,11 +235,7 @@ def _write(rows: Sequence[Row], out: Path) -> None:
     write_whole(out / "comparison.md", to_markdown(rows).encode())
     table = to_csv(
         ("metric", "configuration", "seed", "score"),
-        (
-            (row.metric, row.name, seed, score)
-            for row in rows
-            for seed, score in enumerate(row.scores)
-        ),
+        ((row.metric, row.name, seed, score) for row in rows for seed, score in enumerate(row.scores)),
     )
     write_whole(out / "comparison.csv", table.encode())
     _plot(rows, out / "comparison.png")

@@ -6,9 +6,18 @@ from typing import Literal
 from foveola.training.settings import PhotographsConfig, RunConfig
 
 LossName = Literal[
-    "triplet", "ada_triplet", "fine_triplet", "fine_triplet_hinge",
-    "contrastive", "circle", "sct", "wat", "arcface", "soft_triple", "none",
-]  # fmt: skip
+    "triplet",
+    "ada_triplet",
+    "fine_triplet",
+    "fine_triplet_hinge",
+    "contrastive",
+    "circle",
+    "sct",
+    "wat",
+    "arcface",
+    "soft_triple",
+    "none",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,8 +128,7 @@ class LossConfig:
     def __post_init__(self) -> None:
         if self.auto_margin and self.name not in ("triplet", "ada_triplet"):
             raise ValueError(f"auto_margin is for triplet and ada_triplet, not for {self.name}")
-        weights = (self.weight, self.proxy_weight, self.grade_weight, self.label_weight,
-                   self.findings_weight)  # fmt: skip
+        weights = (self.weight, self.proxy_weight, self.grade_weight, self.label_weight, self.findings_weight)
         if min(weights) < 0:
             raise ValueError("a weight is below 0; expected 0 or above")
         for name in ("smoothing", "dropout"):
@@ -143,23 +151,14 @@ class TrainConfig(RunConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.batch.images_per_group < 2 and self.loss.name != "none":
-            raise ValueError(
-                f"images_per_group is 1, which makes no pair for {self.loss.name}; "
-                "expected at least 2"
-            )
+            raise ValueError(f"images_per_group is 1, which makes no pair for {self.loss.name}; expected at least 2")
         if self.model.label_share and self.data.label not in ("disease", "grade"):
-            raise ValueError(
-                f"label_share is for the labels disease and grade, not for {self.data.label}"
-            )
+            raise ValueError(f"label_share is for the labels disease and grade, not for {self.data.label}")
         if self.data.variants and (
-            not self.model.freeze
-            or self.model.gate
-            or self.model.mirrored
-            or self.model.encoded_size
+            not self.model.freeze or self.model.gate or self.model.mirrored or self.model.encoded_size
         ):
             raise ValueError(
-                "variants keeps the maps of frozen stages; set freeze, and no gate, mirrored or "
-                "encoded_size"
+                "variants keeps the maps of frozen stages; set freeze, and no gate, mirrored or encoded_size"
             )
         if self.patience and not self.data.validation:
             raise ValueError("patience needs subjects to judge by; set validation under [data]")
@@ -170,6 +169,5 @@ class TrainConfig(RunConfig):
             raise ValueError(f"{self.loss.name} has a proxy of each label, not of sets of findings")
         if self.data.label == "findings" and (self.loss.proxy_weight or self.loss.auto_margin):
             raise ValueError(
-                "sets of findings have no proxies and no single label; set proxy_weight = 0 and "
-                "leave auto_margin out"
+                "sets of findings have no proxies and no single label; set proxy_weight = 0 and leave auto_margin out"
             )

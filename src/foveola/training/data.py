@@ -74,9 +74,7 @@ def training_labels(cases: Sequence[Case], kind: str = "disease", *, alone: bool
     return Labels(codes, names, sets)
 
 
-def finding_labels(
-    cases: Sequence[Case], trained: NDArray[np.bool_]
-) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+def finding_labels(cases: Sequence[Case], trained: NDArray[np.bool_]) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     """Which findings each case has, as far as its data set tells.
 
     A finding that a data set never names is unknown there, not absent. One that fewer than
@@ -89,9 +87,7 @@ def finding_labels(
     Returns:
         (N, F): 1 there, 0 not there, -1 unknown; and the names of the F findings.
     """
-    counts = Counter(
-        f for case, of in zip(cases, trained, strict=True) if of for f in _findings(case)
-    )
+    counts = Counter(f for case, of in zip(cases, trained, strict=True) if of for f in _findings(case))
     names = tuple(sorted(f for f, count in counts.items() if count >= LEAST_IMAGES))
     told: dict[str, set[str]] = {case.collection: set() for case in cases}
     for case in cases:
@@ -135,10 +131,7 @@ def _findings(case: Case) -> list[str]:
 
 
 def pack(
-    cases: Sequence[Case],
-    contract: Contract,
-    cache: Path,
-    progress: Callable[[int, int], None] | None = None,
+    cases: Sequence[Case], contract: Contract, cache: Path, progress: Callable[[int, int], None] | None = None
 ) -> tuple[Pixels, list[int], list[str]]:
     """Prepare every photograph once.
 
@@ -168,9 +161,7 @@ def pack(
         images = new_map(partial, np.uint8, shape)
         rows_read, faults = _fill(images, cases, contract, progress)
         if not rows_read:
-            raise ImageError(
-                f"none of the {len(cases)} photographs can be read; first: {faults[0]}"
-            )
+            raise ImageError(f"none of the {len(cases)} photographs can be read; first: {faults[0]}")
         images.flush()
         with partial_rows.open("wb") as file:
             np.save(file, np.array(rows_read))
@@ -194,10 +185,7 @@ def new_map(path: Path, dtype: type[np.generic], shape: tuple[int, ...]) -> Map:
 
 
 def _fill(
-    images: Pixels,
-    cases: Sequence[Case],
-    contract: Contract,
-    progress: Callable[[int, int], None] | None,
+    images: Pixels, cases: Sequence[Case], contract: Contract, progress: Callable[[int, int], None] | None
 ) -> tuple[list[int], list[str]]:
     rows: list[int] = []
     faults: list[str] = []

@@ -56,9 +56,8 @@ class DescriptorTraining(lightning.LightningModule):
         self.register_buffer("mean", torch.tensor(mean))
         self.register_buffer("std", torch.tensor(std))
         self.criterion = Criterion(
-            config.loss, labels=labels, dimension=model.dimension, width=model.width,
-            findings=findings,
-        )  # fmt: skip
+            config.loss, labels=labels, dimension=model.dimension, width=model.width, findings=findings
+        )
         self._validation = validation
         self._judged: list[Tensor] = []
 
@@ -141,7 +140,4 @@ class DescriptorTraining(lightning.LightningModule):
         if config.schedule == "constant":
             return optimizer
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, warm_cosine(self.steps))
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
-        }
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -103,9 +103,7 @@ def folder_of(out: Path, row: Row[C], fold: int) -> Path:
     return out / row.name / f"fold-{fold}"
 
 
-def train_row(
-    row: Row[TrainConfig], fold: int, base: Path, out: Path, report: Report = print
-) -> Path:
+def train_row(row: Row[TrainConfig], fold: int, base: Path, out: Path, report: Report = print) -> Path:
     """Train a row on all folds but one, describe every photograph, and keep both.
 
     Args:
@@ -138,15 +136,12 @@ def train_row(
     return folder
 
 
-def _keep(
-    folder: Path, model: DescriptorModel, made: NDArray[np.float32], prepared: Prepared
-) -> None:
+def _keep(folder: Path, model: DescriptorModel, made: NDArray[np.float32], prepared: Prepared) -> None:
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     save_file({k: v.contiguous() for k, v in model.state_dict().items()}, _weights(folder))
     held = set(prepared.held.tolist())
     cases = [
-        {"collection": case.collection, "image": case.image, "held": i in held}
-        for i, case in enumerate(prepared.cases)
+        {"collection": case.collection, "image": case.image, "held": i in held} for i, case in enumerate(prepared.cases)
     ]
     write_whole(folder / "cases.json", json.dumps(cases).encode())
     with beside(folder / "descriptors.npy") as partial, partial.open("wb") as file:

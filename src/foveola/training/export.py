@@ -92,9 +92,7 @@ def export_encoder(
             card["labels"] = {"names": list(model.labels.names), "share": model.labels.share}
         for half in (True, False):
             ov.save_model(ir, partial / "model.xml", compress_to_fp16=half)
-            release = write_release(
-                partial, name=config.name, dimension=model.dimension, contract=contract, card=card
-            )
+            release = write_release(partial, name=config.name, dimension=model.dimension, contract=contract, card=card)
             try:
                 check_parity(released, Encoder(release))
                 break
@@ -127,7 +125,6 @@ def check_parity(released: Released, encoder: Encoder, images: int = 16) -> floa
     least = float((expected * encoder.encode(pixels.numpy())).sum(1).min())
     if not least >= PARITY:  # nor if it is NaN
         raise EncoderError(
-            f"the exported encoder differs from the trained model: cosine {least:.5f}, "
-            f"expected at least {PARITY}"
+            f"the exported encoder differs from the trained model: cosine {least:.5f}, expected at least {PARITY}"
         )
     return least

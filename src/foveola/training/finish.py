@@ -19,12 +19,7 @@ from foveola.training.prepared import Prepared, Report
 
 
 def finish(
-    config: ModelConfig,
-    model: DescriptorModel,
-    prepared: Prepared,
-    contract: Contract,
-    cache: Path,
-    report: Report,
+    config: ModelConfig, model: DescriptorModel, prepared: Prepared, contract: Contract, cache: Path, report: Report
 ) -> None:
     """Fit what the configuration asks for to the images trained on, and put it into the model.
 
@@ -58,19 +53,14 @@ def principal_axes(features: Tensor, count: int) -> Tensor:
 
 
 def label_part(
-    config: ModelConfig,
-    features: Tensor,
-    codes: NDArray[np.int64],
-    names: Sequence[str],
-    report: Report,
+    config: ModelConfig, features: Tensor, codes: NDArray[np.int64], names: Sequence[str], report: Report
 ) -> LabelPart:
     """Fitted to features (N, C) and codes (N,) of the labels' names."""
     kept = np.unique(codes)  # a label may be held out as a whole
     part = LabelPart(features.shape[1], [names[i] for i in kept], config.label_share)
     right = fit_classifier(
-        part.classifier, features, torch.from_numpy(np.searchsorted(kept, codes)),
-        strength=config.label_strength,
-    )  # fmt: skip
+        part.classifier, features, torch.from_numpy(np.searchsorted(kept, codes)), strength=config.label_strength
+    )
     report(f"labels: {right:.3f} of the images trained on, mean over {len(kept)} labels")
     part.sharpen(config.label_sharpness)
     return part

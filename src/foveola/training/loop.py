@@ -9,12 +9,7 @@ from typing import Literal
 import lightning
 import tomli_w
 import torch
-from lightning.pytorch.callbacks import (
-    Callback,
-    EarlyStopping,
-    ModelCheckpoint,
-    WeightAveraging,
-)
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, WeightAveraging
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy
 from torch.optim.swa_utils import get_ema_multi_avg_fn
@@ -86,9 +81,7 @@ def claim(out: Path, config: object) -> None:
     kept = out / "config.toml"
     # read, not compared as text: a run begun before a setting existed has its default
     if kept.exists() and load_config(kept, type(config)) != config:
-        raise ConfigError(
-            f"{out} holds a run of another configuration; choose another folder or delete it"
-        )
+        raise ConfigError(f"{out} holds a run of another configuration; choose another folder or delete it")
     out.mkdir(parents=True, exist_ok=True)
     write_whole(kept, tomli_w.dumps(to_mapping(config)).encode())
 
@@ -117,9 +110,7 @@ def precision_of(asked: Precision) -> Computed:
 class _Alive(Callback):
     """Ends a run whose loss is not finite: from then on every weight would be NaN, in silence."""
 
-    def on_before_backward(
-        self, trainer: lightning.Trainer, _: lightning.LightningModule, loss: torch.Tensor
-    ) -> None:
+    def on_before_backward(self, trainer: lightning.Trainer, _: lightning.LightningModule, loss: torch.Tensor) -> None:
         """Say so, unless a scaler of float16 will skip the step and try on."""
         if trainer.precision != "16-mixed" and not loss.isfinite():
             raise ConfigError(
@@ -147,9 +138,13 @@ def _callbacks(out: Path, loop: Loop) -> list[Callback]:
     if loop.judged_by:
         name = BEST.removesuffix(".ckpt")
         best = ModelCheckpoint(
-            out / "checkpoints", filename=name, monitor=loop.judged_by, mode="max",
-            save_on_train_epoch_end=False, enable_version_counter=False,
-        )  # fmt: skip
+            out / "checkpoints",
+            filename=name,
+            monitor=loop.judged_by,
+            mode="max",
+            save_on_train_epoch_end=False,
+            enable_version_counter=False,
+        )
         callbacks.append(best)
         if loop.patience:
             callbacks.append(EarlyStopping(loop.judged_by, mode="max", patience=loop.patience))

@@ -38,15 +38,7 @@ class Criterion(nn.Module):
         findings: F, number of findings, likewise.
     """
 
-    def __init__(
-        self,
-        config: LossConfig,
-        *,
-        labels: int,
-        dimension: int,
-        width: int = 0,
-        findings: int = 0,
-    ) -> None:
+    def __init__(self, config: LossConfig, *, labels: int, dimension: int, width: int = 0, findings: int = 0) -> None:
         super().__init__()
         self.config = config
         self.auto: AutoMargin | None = None
@@ -56,9 +48,7 @@ class Criterion(nn.Module):
         self.metric = _metric_loss(config, self.auto, labels, dimension)
         self.proxies: nn.Module | None = None
         if config.proxy_weight:
-            self.proxies = pml.NormalizedSoftmaxLoss(
-                labels, dimension, temperature=config.proxy_temperature
-            )
+            self.proxies = pml.NormalizedSoftmaxLoss(labels, dimension, temperature=config.proxy_temperature)
         self.head = _Head(width, labels, config.dropout) if config.label_weight else None
         self.findings = _Head(width, findings, config.dropout) if config.findings_weight else None
 
@@ -168,9 +158,7 @@ class _AutoTriplet(nn.Module):
         return loss
 
 
-def _metric_loss(
-    config: LossConfig, auto: AutoMargin | None, labels: int, dimension: int
-) -> nn.Module | None:
+def _metric_loss(config: LossConfig, auto: AutoMargin | None, labels: int, dimension: int) -> nn.Module | None:
     settings: dict[str, Any] = {} if config.margin is None else {"margin": config.margin}
     mining: dict[str, Any] = {} if config.mining is None else {"mining": config.mining}
     fine = settings | {"scale": config.scale, "symmetric": config.symmetric}
@@ -192,9 +180,7 @@ def _metric_loss(
         # with a learnt proxy of each label, in the optimiser as they were not in the paper's code
         "arcface": lambda: pml.ArcFaceLoss(labels, dimension, **settings),
         # two: an identity has a handful of images, which ten proxies could meet one by one
-        "soft_triple": lambda: pml.SoftTripleLoss(
-            labels, dimension, centers_per_class=2, **settings
-        ),
+        "soft_triple": lambda: pml.SoftTripleLoss(labels, dimension, centers_per_class=2, **settings),
         "circle": lambda: pml.CircleLoss(m=0.4 if config.margin is None else config.margin),
     }
     return makers[config.name]()

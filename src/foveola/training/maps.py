@@ -93,9 +93,7 @@ def _key(stem: Stem, images: Pixels, contract: Contract, kind: str, variants: in
     return digest.hexdigest()[:16]
 
 
-def _fill(
-    path: Path, stem: Stem, images: Pixels, contract: Contract, kind: str, variants: int
-) -> None:
+def _fill(path: Path, stem: Stem, images: Pixels, contract: Contract, kind: str, variants: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     one = _run(stem, np.zeros((1, contract.size, contract.size, 3), np.uint8), contract)
     shape = (len(images), variants, *one.shape[1:])
@@ -148,11 +146,7 @@ class PackedMaps(Dataset[tuple[Tensor, Any, Any]]):
     """
 
     def __init__(
-        self,
-        maps: Maps,
-        targets: NDArray[np.int64] | NDArray[np.bool_],
-        grades: NDArray[np.int64],
-        seed: int = 0,
+        self, maps: Maps, targets: NDArray[np.int64] | NDArray[np.bool_], grades: NDArray[np.int64], seed: int = 0
     ) -> None:
         self.maps, self.targets, self.grades = maps, targets, grades
         self._rng = np.random.default_rng(seed)

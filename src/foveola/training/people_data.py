@@ -52,9 +52,7 @@ class PreparedPeople:
         return self.people.of(np.flatnonzero((np.array(self.parts) == name) & known))
 
 
-def prepare_people(
-    config: PeopleConfig, size: int, base: Path, out: Path, report: Report
-) -> PreparedPeople:
+def prepare_people(config: PeopleConfig, size: int, base: Path, out: Path, report: Report) -> PreparedPeople:
     """Read the manifests, hold people back, prepare the photographs of all.
 
     Args:
@@ -93,9 +91,7 @@ def _enhanced(images: Pixels) -> Pixels:
 class PeopleImages(Dataset[tuple[Tensor, Tensor, Tensor, Tensor]]):
     """Both photographs of people, varied or as they are; a missing one is black."""
 
-    def __init__(
-        self, images: Pixels, people: People, size: int, *, kind: str = "none", seed: int = 0
-    ) -> None:
+    def __init__(self, images: Pixels, people: People, size: int, *, kind: str = "none", seed: int = 0) -> None:
         self.images, self.people, self.size, self.kind = images, people, size, kind
         self._seed, self._rng = seed, np.random.default_rng(seed)
 
@@ -154,26 +150,22 @@ class Feed:
     """
 
     def __init__(
-        self, config: ReadingConfig, model: BinocularModel, prepared: PreparedPeople, cache: Path,
-        report: Report,
-    ) -> None:  # fmt: skip
+        self, config: ReadingConfig, model: BinocularModel, prepared: PreparedPeople, cache: Path, report: Report
+    ) -> None:
         self.config, self.images = config, prepared.images
         self.maps: dict[str, Maps] = {}
         if config.data.variants:
             contract = contract_of(config.model)
             for kind, variants in ((config.data.augment, config.data.variants), ("none", 1)):
                 self.maps[kind] = pack_maps(
-                    ReaderTrunk(model), prepared.images, contract, cache, kind=kind,
-                    variants=variants, report=report,
-                )  # fmt: skip
+                    ReaderTrunk(model), prepared.images, contract, cache, kind=kind, variants=variants, report=report
+                )
 
     def varied(self, people: People) -> "DataLoader[Any]":
         """In random order, augmented; of several processes each has its part of a batch."""
         config = self.config
         dataset = self._dataset(people, config.data.augment)
-        batches = BatchSampler(
-            RandomSampler(range(len(people.photographs))), config.batch, drop_last=True
-        )
+        batches = BatchSampler(RandomSampler(range(len(people.photographs))), config.batch, drop_last=True)
         return DataLoader(dataset, batch_sampler=SharedBatches(batches), num_workers=config.workers)
 
     def judged(self, people: People) -> "DataLoader[Any]":

@@ -59,9 +59,11 @@ def contract_of(config: TrainConfig) -> Contract:
     model = config.model
     return Contract(
         size=model.encoded_size or model.image_size,
-        crop=model.field_of_view, mask=model.field_of_view,
-        mean=model.mean, std=model.std,
-    )  # fmt: skip
+        crop=model.field_of_view,
+        mask=model.field_of_view,
+        mean=model.mean,
+        std=model.std,
+    )
 
 
 def prepare_data(config: TrainConfig, base: Path, out: Path, report: Report) -> Prepared:
@@ -83,9 +85,7 @@ def prepare_data(config: TrainConfig, base: Path, out: Path, report: Report) -> 
     every = training_labels(cases, config.data.label, alone=config.data.alone)
     _kept(config, np.where(np.array(parts) == TRAINED, every.codes, -1), every.names)
     # in one order whatever the fold, for what is cached of them
-    kept = np.array(
-        sorted(np.flatnonzero(every.codes >= 0), key=lambda i: cases[i].path), dtype=np.int64
-    )
+    kept = np.array(sorted(np.flatnonzero(every.codes >= 0), key=lambda i: cases[i].path), dtype=np.int64)
     size = round(config.model.image_size * config.data.margin)
     report(f"preparing {len(kept)} images at {size} px")
     # packed without the channels' mean and deviation, which are the network's
@@ -94,9 +94,7 @@ def prepare_data(config: TrainConfig, base: Path, out: Path, report: Report) -> 
     for fault in faults:
         report(f"left out: {fault}")
     read = kept[rows]
-    return _prepared(
-        config, images, [cases[i] for i in read], [parts[i] for i in read], data, report
-    )
+    return _prepared(config, images, [cases[i] for i in read], [parts[i] for i in read], data, report)
 
 
 def _prepared(
@@ -147,9 +145,7 @@ def _kept(
     return kept
 
 
-def collections_of(
-    manifests: Sequence[str], collections: Sequence[str], base: Path
-) -> dict[Path, str]:
+def collections_of(manifests: Sequence[str], collections: Sequence[str], base: Path) -> dict[Path, str]:
     """Each manifest and its collection: as named, else after its folder."""
     paths = [base / name for name in manifests]
     names = collections or [path.resolve().parent.name for path in paths]
@@ -214,9 +210,7 @@ def held_back(manifest: Manifest, data: Split) -> "np.ndarray[tuple[int], np.dty
     return np.asarray(folds == data.fold)
 
 
-def _share(
-    manifest: Manifest, share: float, seed: int
-) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
+def _share(manifest: Manifest, share: float, seed: int) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
     if share == 0:
         return np.zeros(len(manifest.table), bool)
     split = split_by_subject(manifest, {"rest": 1 - share, "aside": share}, seed=seed)

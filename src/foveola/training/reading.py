@@ -53,9 +53,8 @@ class ReadingTraining(lightning.LightningModule):
     """
 
     def __init__(
-        self, config: ReadingConfig, model: BinocularModel, positive: Tensor, steps: int,
-        judged: People,
-    ) -> None:  # fmt: skip
+        self, config: ReadingConfig, model: BinocularModel, positive: Tensor, steps: int, judged: People
+    ) -> None:
         super().__init__()
         self.config, self.model, self.steps, self.judged = config, model, steps, judged
         self.answer = answer_of(config)
@@ -83,8 +82,7 @@ class ReadingTraining(lightning.LightningModule):
         loss_of, balance = FINDINGS_LOSSES[weights.name], self.balance
         parts = {
             "person": weights.person_weight * loss_of(gather(said.person.float()), truth, balance),
-            "eyes": weights.eye_weight
-            * loss_of(gather(said.eyes.float()).flatten(0, 1), eyes.flatten(0, 1), balance),
+            "eyes": weights.eye_weight * loss_of(gather(said.eyes.float()).flatten(0, 1), eyes.flatten(0, 1), balance),
         }
         loss = torch.stack(list(parts.values())).sum()
         self.log("loss", loss, prog_bar=True)
@@ -122,14 +120,9 @@ class ReadingTraining(lightning.LightningModule):
         pretrained = [p for p in self.model.backbones.parameters() if p.requires_grad]
         rate = config.learning_rate * config.backbone_rate
         groups = [{"params": rest, "lr": config.learning_rate}, {"params": pretrained, "lr": rate}]
-        optimizer = torch.optim.AdamW(
-            [group for group in groups if group["params"]], weight_decay=config.weight_decay
-        )
+        optimizer = torch.optim.AdamW([group for group in groups if group["params"]], weight_decay=config.weight_decay)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, warm_cosine(self.steps))
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
-        }
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
 @dataclass(frozen=True, eq=False)
@@ -235,24 +228,29 @@ def train_reader(config: ReadingConfig, base: Path, out: Path, report: Report = 
     positive = torch.from_numpy(np.nansum(trained.truth, axis=0))
     module = ReadingTraining(config, model, positive, config.epochs * len(loader), judged)
     loop = Loop(
-        epochs=config.epochs, precision=config.precision, average_decay=config.average_decay,
-        judged_by=VALIDATION, patience=config.patience, log_every=min(10, len(loader)),
-    )  # fmt: skip
+        epochs=config.epochs,
+        precision=config.precision,
+        average_decay=config.average_decay,
+        judged_by=VALIDATION,
+        patience=config.patience,
+        log_every=min(10, len(loader)),
+    )
     with redirect_stdout(sys.stderr):
-        trainer(out, loop).fit(
-            module, loader, feed.judged(judged),
-            ckpt_path=last_checkpoint(out), weights_only=True,
-        )  # fmt: skip
+        trainer(out, loop).fit(module, loader, feed.judged(judged), ckpt_path=last_checkpoint(out), weights_only=True)
     best = torch.load(out / "checkpoints" / BEST, map_location="cpu", weights_only=True)
     module.load_state_dict(best["state_dict"])
     module.eval()
     _calibrate(module, feed, judged)
     validation = _read(module, feed, judged)
     return ReaderRun(
-        module, choose_thresholds(judged.truth > 0, validation.probabilities),
+        module,
+        choose_thresholds(judged.truth > 0, validation.probabilities),
         alone_thresholds(judged.eyes, validation.eyes) if config.loss.eye_weight else None,
-        prepared, feed, validation, _read(module, feed, prepared.part(HELD)),
-    )  # fmt: skip
+        prepared,
+        feed,
+        validation,
+        _read(module, feed, prepared.part(HELD)),
+    )
 
 
 def alone_thresholds(truth: Floats, said: Floats) -> NDArray[np.float64] | None:
@@ -270,9 +268,7 @@ def _calibrate(module: ReadingTraining, feed: Feed, judged: People) -> None:
     """Fit the temperatures to the validation people."""
     said = _logits(module, feed, judged)
     softmax, flat = module.answer.softmax, (-1, len(judged.labels))
-    eyes = fit_temperature(
-        judged.eyes.reshape(flat), said.eyes.reshape(flat).numpy(), softmax=softmax
-    )
+    eyes = fit_temperature(judged.eyes.reshape(flat), said.eyes.reshape(flat).numpy(), softmax=softmax)
     person = fit_temperature(judged.truth, said.person.numpy(), softmax=softmax)
     module.answer.set_temperatures(person, eyes)
 

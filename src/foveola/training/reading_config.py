@@ -77,6 +77,4 @@ class ReadingConfig(RunConfig):
         if self.batch < 2:
             raise ValueError(f"batch is {self.batch}; expected 2 people or more")
         if self.data.variants and (not self.model.freeze or not self.model.shared):
-            raise ValueError(
-                "variants keeps the maps of frozen stages of one backbone; set freeze and shared"
-            )
+            raise ValueError("variants keeps the maps of frozen stages of one backbone; set freeze and shared")

@@ -71,10 +71,14 @@ def export_reader(run: ReaderRun, folder: Path, config: ReadingConfig) -> Path:
         for half in (True, False):
             ov.save_model(ir, partial / "model.xml", compress_to_fp16=half)
             release = write_reader(
-                partial, name=config.name, labels=tuple(config.data.labels),
-                thresholds=tuple(run.thresholds.tolist()), contract=contract,
-                enhance=config.data.enhance, card=card,
-            )  # fmt: skip
+                partial,
+                name=config.name,
+                labels=tuple(config.data.labels),
+                thresholds=tuple(run.thresholds.tolist()),
+                contract=contract,
+                enhance=config.data.enhance,
+                card=card,
+            )
             try:
                 card["parity"] = check_parity(released, Reader(release))
                 break
@@ -82,10 +86,15 @@ def export_reader(run: ReaderRun, folder: Path, config: ReadingConfig) -> Path:
                 if not half:
                     raise
         release = write_reader(  # its own answer of one eye is not the fusion's, which parity is of
-            partial, name=config.name, labels=release.labels, thresholds=release.thresholds,
-            contract=contract, enhance=release.enhance, card=card,
+            partial,
+            name=config.name,
+            labels=release.labels,
+            thresholds=release.thresholds,
+            contract=contract,
+            enhance=release.enhance,
+            card=card,
             alone=None if run.alone is None else tuple(run.alone.tolist()),
-        )  # fmt: skip
+        )
         (partial / "CARD.md").write_text(render_reader_card(release), encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True)
         partial.rename(folder)
@@ -97,9 +106,7 @@ def _converted(released: ReleasedReader, size: int) -> Any:
     with torch.no_grad(), warnings.catch_warnings():
         # OpenVINO traces by a torch function that warns of its own future
         warnings.filterwarnings("ignore", "`torch.jit.trace", FutureWarning)
-        ir = ov.convert_model(
-            released, example_input=example, input=[[1, 2, size, size, 3], [1, 2]]
-        )
+        ir = ov.convert_model(released, example_input=example, input=[[1, 2, size, size, 3], [1, 2]])
     for output, name in zip(ir.outputs, OUTPUTS, strict=True):
         output.get_tensor().set_names({name})
     for given, name in zip(ir.inputs, ("pixels", "present"), strict=True):
@@ -120,13 +127,15 @@ def check_parity(released: ReleasedReader, reader: Reader, people: int = 12) -> 
         pixels = smooth.clamp(0, 255).byte().permute(0, 2, 3, 1).contiguous()
         there = np.array([number % 3 != 1, number % 3 != 2])
         pixels[~torch.from_numpy(there)] = 0
-        left, right = (image.numpy() if is_there else None for image, is_there in
-                       zip(pixels, there, strict=True))  # fmt: skip
+        left, right = (image.numpy() if is_there else None for image, is_there in zip(pixels, there, strict=True))
         said = reader.read(left, right)
         with torch.no_grad():
             person, eyes, *_ = released(pixels[None], torch.from_numpy(there[None]).float())
-        most = max(most, float(np.abs(person[0].numpy() - said.probabilities).max()),
-                   float(np.abs(eyes[0].numpy() - said.eyes)[there].max()))  # fmt: skip
+        most = max(
+            most,
+            float(np.abs(person[0].numpy() - said.probabilities).max()),
+            float(np.abs(eyes[0].numpy() - said.eyes)[there].max()),
+        )
     if not most <= PARITY:  # nor if it is NaN
         raise EncoderError(
             f"a probability of the exported reader differs by {most:.4f} from the trained "
@@ -157,7 +166,5 @@ def evaluated(said: Readings, run: ReaderRun) -> dict[str, object]:
     people = [known[who] for who in said.people.identities]
     told = run.told(said)
     official = evaluate_reading(truth, told, labels=labels, subjects=people)
-    chosen = evaluate_reading(
-        truth, told, labels=labels, subjects=people, thresholds=run.thresholds
-    )
+    chosen = evaluate_reading(truth, told, labels=labels, subjects=people, thresholds=run.thresholds)
     return {"official": official.to_json(), "chosen": chosen.to_json()}

@@ -24,10 +24,17 @@ def build_reader(config: ReadingConfig, base: Path) -> BinocularModel:
     """The model of a configuration as it is before training."""
     of = config.model
     model = BinocularModel(
-        len(config.data.labels), of.backbone, attention=of.attention, blocks=of.blocks,
-        fusion=of.fusion, width=of.width, feature=of.feature, dropout=of.dropout,
-        shared=of.shared, whole=of.whole,
-    )  # fmt: skip
+        len(config.data.labels),
+        of.backbone,
+        attention=of.attention,
+        blocks=of.blocks,
+        fusion=of.fusion,
+        width=of.width,
+        feature=of.feature,
+        dropout=of.dropout,
+        shared=of.shared,
+        whole=of.whole,
+    )
     if of.weights:
         for trunk in model.backbones:
             _load(trunk, of, base)
@@ -60,6 +67,8 @@ def _load_released(trunk: nn.Module, of: ReaderConfig, source: str | Path) -> No
 def answer_of(config: ReadingConfig) -> Answer:
     """How a configuration's model answers, before its temperatures are fitted."""
     return Answer(
-        config.data.labels, normal=NORMAL, softmax=config.loss.name == "softmax",
+        config.data.labels,
+        normal=NORMAL,
+        softmax=config.loss.name == "softmax",
         monocular=not config.loss.person_weight,
-    )  # fmt: skip
+    )

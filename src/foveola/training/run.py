@@ -46,17 +46,20 @@ def train_configured(config: TrainConfig, base: Path, out: Path, report: Report 
         return out / "encoder"
     report("exporting the encoder")
     folder = export_encoder(
-        model, out / "encoder", config=config, contract=contract, counts=prepared.counts,
-        data=prepared.data, seen=Seen.of_files(prepared.trained),
-    )  # fmt: skip
+        model,
+        out / "encoder",
+        config=config,
+        contract=contract,
+        counts=prepared.counts,
+        data=prepared.data,
+        seen=Seen.of_files(prepared.trained),
+    )
     if config.data.label not in ("subject", "eye"):
         add_classifiers(folder, prepared, report)
     return folder
 
 
-def fit(
-    config: TrainConfig, base: Path, out: Path, report: Report = print
-) -> tuple[Prepared, DescriptorModel]:
+def fit(config: TrainConfig, base: Path, out: Path, report: Report = print) -> tuple[Prepared, DescriptorModel]:
     """Train, or go on training, without exporting: what was trained on, and the model."""
     lightning.seed_everything(config.seed, verbose=False)
     with first_before_others():
@@ -69,9 +72,7 @@ def fit(
     return prepared, model
 
 
-def _fit(
-    config: TrainConfig, base: Path, prepared: Prepared, out: Path, report: Report
-) -> DescriptorTraining:
+def _fit(config: TrainConfig, base: Path, prepared: Prepared, out: Path, report: Report) -> DescriptorTraining:
     contract = contract_of(config)
     model = build_model(config, base).to(memory_format=torch.channels_last)
     module = DescriptorTraining(
@@ -82,10 +83,7 @@ def _fit(
         mean=contract.mean,
         std=contract.std,
         steps=config.epochs * config.batch.batches_per_epoch,
-        validation=(
-            prepared.labels.targets[prepared.validation],
-            [prepared.subjects[i] for i in prepared.validation],
-        ),
+        validation=(prepared.labels.targets[prepared.validation], [prepared.subjects[i] for i in prepared.validation]),
     )
     with first_before_others():
         dataset = _dataset(config, base, model, prepared, report)
@@ -152,15 +150,18 @@ def _dataset(
     if not config.data.variants:
         return PackedImages(prepared.images, targets, grades, size, seed=seed, kind=kind)
     maps = pack_maps(
-        Trunk(model), prepared.images, contract_of(config), base / config.data.cache, kind=kind,
-        variants=config.data.variants, report=report,
-    )  # fmt: skip
+        Trunk(model),
+        prepared.images,
+        contract_of(config),
+        base / config.data.cache,
+        kind=kind,
+        variants=config.data.variants,
+        report=report,
+    )
     return PackedMaps(maps, targets, grades, seed=seed)
 
 
-def _loader(
-    config: TrainConfig, prepared: Prepared, dataset: "Dataset[object]"
-) -> "DataLoader[object]":
+def _loader(config: TrainConfig, prepared: Prepared, dataset: "Dataset[object]") -> "DataLoader[object]":
     sampler = SubjectSampler(
         prepared.codes_by_collection() if config.batch.by_collection else prepared.labels.codes,
         prepared.subjects,

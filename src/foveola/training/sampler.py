@@ -105,9 +105,7 @@ class SubjectSampler(Sampler[list[int]]):
         return drawn
 
 
-def _by_first_subject(
-    images: dict[int, dict[object, list[int]]], labels: Sequence[int]
-) -> list[list[int]]:
+def _by_first_subject(images: dict[int, dict[object, list[int]]], labels: Sequence[int]) -> list[list[int]]:
     """Places of the labels of each subject, where a label is of one subject only."""
     found: dict[object, list[int]] = {}
     for place, label in enumerate(labels):

@@ -28,18 +28,12 @@ class PhotographsConfig:
         if not self.manifests:
             raise ValueError("manifests is empty; expected at least one path")
         if self.collections and len(self.collections) != len(self.manifests):
-            raise ValueError(
-                f"{len(self.collections)} collections for {len(self.manifests)} manifests"
-            )
+            raise ValueError(f"{len(self.collections)} collections for {len(self.manifests)} manifests")
         for name in ("held_out", "validation"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected 0 to below 1")
-        if self.fold is not None and not (
-            self.held_out and 0 <= self.fold < round(1 / self.held_out)
-        ):
-            raise ValueError(
-                f"fold is {self.fold}; expected 0 to below 1 / held_out, and held_out above 0"
-            )
+        if self.fold is not None and not (self.held_out and 0 <= self.fold < round(1 / self.held_out)):
+            raise ValueError(f"fold is {self.fold}; expected 0 to below 1 / held_out, and held_out above 0")
         if not 1 <= self.margin <= 2:
             raise ValueError(f"margin is {self.margin}; expected 1 to 2")
         if self.variants < 0:

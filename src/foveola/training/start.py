@@ -49,8 +49,10 @@ def _start(config: Config, base: Path, out: Path, report: Report) -> Path:
         return out / "reader"
     held = run.held.people
     if len(held.photographs):
-        said = {"as trained": run.say_uncalibrated(held).probabilities,
-                "after temperature scaling": run.held.probabilities}  # fmt: skip
+        said = {
+            "as trained": run.say_uncalibrated(held).probabilities,
+            "after temperature scaling": run.held.probabilities,
+        }
         note = f"{config.name}, {len(held.photographs)} people it was not trained on"
         save_reliability(held.truth > 0, said, out / "reliability.png", note=note)
     report("exporting the reader")

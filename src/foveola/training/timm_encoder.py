@@ -36,9 +36,7 @@ class Pooled(nn.Module):
         return vector, features
 
 
-def add_timm(
-    model: str, weights: Path, out: Path | None = None, wanted: Wanted | None = None
-) -> Release:
+def add_timm(model: str, weights: Path, out: Path | None = None, wanted: Wanted | None = None) -> Release:
     """Make a released encoder of a timm model; its pooled features are the descriptor.
 
     Args:
@@ -56,9 +54,7 @@ def add_timm(
     """
     wanted = wanted or Wanted()
     if wanted.output or wanted.pooling:
-        raise EncoderError(
-            "a timm model is pooled as its authors do; leave --output and --pooling out"
-        )
+        raise EncoderError("a timm model is pooled as its authors do; leave --output and --pooling out")
     architecture = model.partition(".")[0]
     if not timm.is_model(architecture):
         raise EncoderError(f"timm {timm.__version__} has no model {model!r}")
@@ -77,9 +73,7 @@ def add_timm(
     try:
         load_weights(made, weights, beyond=True)
     except (SafetensorError, ValueError) as error:
-        raise EncoderError(
-            f"{weights} holds no weights of timm's {model}: {last_line(error)}"
-        ) from None
+        raise EncoderError(f"{weights} holds no weights of timm's {model}: {last_line(error)}") from None
     origin = {"kind": f"weights of timm's {model}", "sha256": digest, "bytes": size}
     return release_model(_graph(made, contract.size), folder, name, contract, wanted, origin)
 
@@ -91,9 +85,7 @@ def _graph(model: Any, side: int) -> ov.Model:
         with torch.no_grad():
             whole(image)
     except (RuntimeError, AssertionError, ValueError) as error:
-        raise EncoderError(
-            f"the network can't take images of {side} pixels: {last_line(error)}"
-        ) from None
+        raise EncoderError(f"the network can't take images of {side} pixels: {last_line(error)}") from None
     with torch.no_grad(), warnings.catch_warnings():
         # OpenVINO traces by a torch function that warns of its own future, and timm's models of
         # the sizes that tracing fixes, as it should

@@ -58,9 +58,7 @@ def retrieval_map(
         0 to 1.
     """
     side = Side(descriptors, targets, subjects, _names(targets))
-    done = evaluate_retrieval(
-        side, ks=(K,), exclude="none" if by_identity else "subject", bootstrap=0
-    )
+    done = evaluate_retrieval(side, ks=(K,), exclude="none" if by_identity else "subject", bootstrap=0)
     value = done.metrics["mAP@R" if by_identity else f"mAP@{K}"].value
     return value.micro if by_identity else value.macro
 

@@ -103,16 +103,18 @@ class Familiarity:
 
     def save(self, path: Path) -> None:
         """Write; half precision for the axes, which is finer than what they are used for."""
-        told = {} if self.weights is None else {
-            "weights": self.weights.astype(np.float32), "bias": np.array(self.bias),
-        }  # fmt: skip
-        files.save_arrays(path, told | {
-            "mean": self.mean.astype(np.float32),
-            "deviation": self.deviation.astype(np.float32),
-            "axes": self.axes.astype(np.float16),
-            "quantiles": self.quantiles.astype(np.float32),
-            "unit": np.array(self.unit),
-        })  # fmt: skip
+        told = {} if self.weights is None else {"weights": self.weights.astype(np.float32), "bias": np.array(self.bias)}
+        files.save_arrays(
+            path,
+            told
+            | {
+                "mean": self.mean.astype(np.float32),
+                "deviation": self.deviation.astype(np.float32),
+                "axes": self.axes.astype(np.float16),
+                "quantiles": self.quantiles.astype(np.float32),
+                "unit": np.array(self.unit),
+            },
+        )
 
     @classmethod
     def load(cls, folder: Path) -> Self | None:

@@ -75,15 +75,11 @@ def judge_answer(
     )
 
 
-def judge_hit(
-    known: Calibration | None, answer: QueryTrust, similarity: float, case: Case
-) -> HitTrust | None:
+def judge_hit(known: Calibration | None, answer: QueryTrust, similarity: float, case: Case) -> HitTrust | None:
     """Judge how far to trust one hit; of an answer that is not sufficient nothing is told."""
     if known is None and answer.suggestion is None:
         return None
-    judged = (
-        HitTrust(None, None, None, None, True) if known is None else known.hit(similarity, case)
-    )
+    judged = HitTrust(None, None, None, None, True) if known is None else known.hit(similarity, case)
     if not answer.sufficient:
         return replace(judged, same=None, other=None, agreement=None)
     if answer.suggestion is None:

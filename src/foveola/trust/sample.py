@@ -130,9 +130,7 @@ class _Found:
         if eyes[query] >= 0 and again.any():
             self.own.append(float(row[again].max()))
 
-    def add(
-        self, query: int, row: Vectors, people: Ids, labels: Labels, rng: np.random.Generator
-    ) -> None:
+    def add(self, query: int, row: Vectors, people: Ids, labels: Labels, rng: np.random.Generator) -> None:
         """One query; row: (N,) its similarities, -2 of its own person."""
         best = float(row.max())
         if best >= -1:  # there is another person
@@ -153,10 +151,16 @@ class _Found:
         nothing = (empty, np.empty(0, bool), np.empty(0, str), np.empty(0, np.int64))
         near = [np.concatenate(column) for column in zip(nothing, *self.near, strict=True)]
         return Sample(
-            cases, people, new, label, np.array(self.nearest, np.float32),
+            cases,
+            people,
+            new,
+            label,
+            np.array(self.nearest, np.float32),
             np.array(self.own, np.float32),
-            np.concatenate([empty, *self.same]), np.concatenate([empty, *self.other]), *near,
-        )  # fmt: skip
+            np.concatenate([empty, *self.same]),
+            np.concatenate([empty, *self.other]),
+            *near,
+        )
 
 
 def _eyes(state: State) -> Ids:
@@ -212,9 +216,7 @@ def _coded(kind: Label, values: "list[set[str] | None] | list[frozenset[str] | N
     return Labels(kind, members, known, keys)
 
 
-def _one_a_person(
-    people: Ids, labels: Labels, most: int, rng: np.random.Generator, allowed: Bools
-) -> Ids:
+def _one_a_person(people: Ids, labels: Labels, most: int, rng: np.random.Generator, allowed: Bools) -> Ids:
     """Rows of some people, those with a known label first; in ascending order."""
     order = rng.permutation(len(people))
     order = order[allowed[order]]

@@ -22,10 +22,7 @@ FAR = "not sufficiently alike"
 _ONE = {GRADE: "grade", FINDINGS: "finding"}
 NAMED = 5  # values left out that are named
 NONE = "No sufficiently similar case"
-UNLIKE = (
-    "is unlike the photographs that the encoder knows: another camera, a rare disease, or no "
-    "fundus photograph"
-)
+UNLIKE = "is unlike the photographs that the encoder knows: another camera, a rare disease, or no fundus photograph"
 
 
 def percent(share: Share) -> str:
@@ -91,17 +88,9 @@ def of_person(known: bool, left_out: int | None) -> str:
     if left_out is None:
         return "what is of the same person, or so alike that it may be, is left out"
     if known:
-        return (
-            f"{left_out:,} left out, with what is so alike that it may be"
-            if left_out
-            else "none left out"
-        )
+        return f"{left_out:,} left out, with what is so alike that it may be" if left_out else "none left out"
     unknown = "not known whose photograph this is"
-    return (
-        f"{unknown}; {left_out:,} left out, so alike that they may be of one person"
-        if left_out
-        else unknown
-    )
+    return f"{unknown}; {left_out:,} left out, so alike that they may be of one person" if left_out else unknown
 
 
 def of_order(order: Order, label: str | None) -> str:
@@ -140,8 +129,7 @@ def _nearest(trust: QueryTrust) -> list[str]:
         return []
     if trust.sufficient:
         return [
-            f"The nearest case is more alike than that of {100 * trust.nearest:.0f} % of the "
-            "archive's own photographs."
+            f"The nearest case is more alike than that of {100 * trust.nearest:.0f} % of the archive's own photographs."
         ]
     among = "" if trust.suggestion is None else " among those that meet the condition"
     return [
@@ -155,10 +143,7 @@ def _camera(trust: QueryTrust) -> list[str]:
     camera = trust.looks.camera
     if camera is None:
         return []
-    return [
-        f"The archive has no photograph of this camera ({camera}): how far to trust a hit was "
-        "learnt from others."
-    ]
+    return [f"The archive has no photograph of this camera ({camera}): how far to trust a hit was learnt from others."]
 
 
 def _trained(trust: QueryTrust) -> list[str]:
@@ -192,9 +177,7 @@ def of_suggestion(suggestion: Suggestion | None, cases: Sequence[Case] = ()) -> 
         if told
         else f"{LIKE}, fewer than {LEAST} have any one of the {_plural(suggestion.label)} learnt."
     ]
-    said += filter(
-        None, [_evenly(suggestion, cases), _absent(suggestion, cases), _unlearnt(suggestion)]
-    )
+    said += filter(None, [_evenly(suggestion, cases), _absent(suggestion, cases), _unlearnt(suggestion)])
     if not suggestion.new:
         said.append(
             "These numbers were learnt from photographs that the encoder was trained on: a new "
@@ -226,9 +209,7 @@ def _evenly(suggestion: Suggestion, cases: Iterable[Case]) -> str | None:
     even = {each.value for each in suggestion.shares if each.share.value >= least}
     if len(even) < 2:
         return None
-    shown = {
-        value for case in cases for value in label_values(case, suggestion.label) or frozenset()
-    }
+    shown = {value for case in cases for value in label_values(case, suggestion.label) or frozenset()}
     many, both = _MANY.get(len(even), ("Several", "all of them"))
     said = f"{many} {_plural(suggestion.label)} are nearly equally likely"
     return f"{said}; the first hits show {both}." if even <= shown else f"{said}."

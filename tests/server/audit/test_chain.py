@@ -211,10 +211,25 @@ def test_reading_by_case_account_and_time(log, tmp_path):
 
 
 NO_TIMES = [
-    "", "nonsense", "yesterday", "31.11.2026", "2026-13", "2026-02-30", "2026-3", "26", "2026-03-",
-    "2026-03-01T", "2026-03-01T25", "2026-03-01 09:00", "2026-03-01T09:61", "20260301", "2026-W10",
-    "2026-03-01T09:30+01:00", "٢٠٢٦", "~",
-]  # fmt: skip
+    "",
+    "nonsense",
+    "yesterday",
+    "31.11.2026",
+    "2026-13",
+    "2026-02-30",
+    "2026-3",
+    "26",
+    "2026-03-",
+    "2026-03-01T",
+    "2026-03-01T25",
+    "2026-03-01 09:00",
+    "2026-03-01T09:61",
+    "20260301",
+    "2026-W10",
+    "2026-03-01T09:30+01:00",
+    "٢٠٢٦",
+    "~",
+]
 
 
 @pytest.mark.parametrize("text", NO_TIMES)
@@ -243,27 +258,31 @@ def test_long_lines_are_found_from_the_end(tmp_path):
 def test_lines_do_not_go_back_in_time_and_a_clock_set_back_is_told(tmp_path, monkeypatch):
     from foveola.server.audit import chain
 
-    times = iter([
-        "2026-03-01T09:00:00.500Z", "2026-03-01T09:00:00.400Z",  # two processes
-        "2026-02-01T00:00:00.000Z", "2026-03-01T09:00:01.000Z",
-    ])  # fmt: skip
+    times = iter(
+        [
+            "2026-03-01T09:00:00.500Z",
+            "2026-03-01T09:00:00.400Z",  # two processes
+            "2026-02-01T00:00:00.000Z",
+            "2026-03-01T09:00:01.000Z",
+        ]
+    )
     monkeypatch.setattr(chain, "now", lambda: next(times))
     for about in ("", "", "who", ""):
         Log(tmp_path).append("anna", "search", [1], about)  # each time read anew from the file
     said = [(seen.time[11:], seen.about) for seen in read(tmp_path)]
     assert said == [
-        ("09:00:00.500Z", ""), ("09:00:00.500Z", ""),
+        ("09:00:00.500Z", ""),
+        ("09:00:00.500Z", ""),
         ("09:00:00.500Z", "who by a clock that was set back 2026-02-01T00:00:00.000Z"),
         ("09:00:01.000Z", ""),
-    ]  # fmt: skip
+    ]
     assert verify(tmp_path).lines == 4
 
 
 def test_the_same_in_one_process_and_after_a_torn_line(tmp_path, monkeypatch):
     from foveola.server.audit import chain
 
-    times = iter(["2026-03-01T09:00:00.500Z", "2026-03-01T08:00:00.000Z",
-                  "2026-03-01T07:00:00.000Z"])  # fmt: skip
+    times = iter(["2026-03-01T09:00:00.500Z", "2026-03-01T08:00:00.000Z", "2026-03-01T07:00:00.000Z"])
     monkeypatch.setattr(chain, "now", lambda: next(times))
     log = Log(tmp_path)
     log.append("anna", "search", [1])

@@ -101,9 +101,16 @@ def test_a_password_typed_in_another_form_of_unicode_fits(accounts):
 
 @pytest.mark.parametrize(
     ("name", "password"),
-    [("anna", PASSWORD + " "), ("anna", ""), ("nobody", PASSWORD), ("", ""), ("anna", "\0"),
-     ("anna", "x" * 100_000), ("anna' OR '1'='1", PASSWORD)],
-)  # fmt: skip
+    [
+        ("anna", PASSWORD + " "),
+        ("anna", ""),
+        ("nobody", PASSWORD),
+        ("", ""),
+        ("anna", "\0"),
+        ("anna", "x" * 100_000),
+        ("anna' OR '1'='1", PASSWORD),
+    ],
+)
 def test_what_does_not_fit_opens_nothing(accounts, name, password):
     assert accounts.log_in(name, password) is None
 

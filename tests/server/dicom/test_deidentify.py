@@ -41,9 +41,7 @@ NAMES = {
 
 def call(name, data, **arguments):
     """As `Intake` calls it, in the limited child."""
-    return POOL.call(
-        f"foveola.server.dicom.deidentify:{name}", data, seconds=20, limits=LIMITS, **arguments
-    )
+    return POOL.call(f"foveola.server.dicom.deidentify:{name}", data, seconds=20, limits=LIMITS, **arguments)
 
 
 def rewritten(made, syntax=ExplicitVRLittleEndian, **names):
@@ -92,9 +90,7 @@ def test_the_mark_in_the_file_meta_information_is_left_behind():
 
 
 def test_original_uids_and_numbers_are_replaced():
-    made = with_pixels(
-        colours(), AccessionNumber="A-99", StudyID="S-88", PatientBirthDate="19500102"
-    )
+    made = with_pixels(colours(), AccessionNumber="A-99", StudyID="S-88", PatientBirthDate="19500102")
     before = {made.StudyInstanceUID, made.SeriesInstanceUID, made.SOPInstanceUID}
     file = rewritten(made)
     for gone in (*before, "A-99", "S-88", "19500102", "4711", "Doe", "Jane"):
@@ -113,10 +109,14 @@ def test_what_is_known_and_harmless_is_kept():
     code = Dataset()
     code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = "81745001", "SCT", "Auge Doe"
     made = with_pixels(
-        colours(), Manufacturer="TOPCON Corp.", ManufacturerModelName="TRC-NW8 (Dr. Doe)",
-        AnatomicRegionSequence=[code], ImageType=["ORIGINAL", "PRIMARY", "DOE"],
-        HorizontalFieldOfView=45.0, PupilDilated="YES",
-    )  # fmt: skip
+        colours(),
+        Manufacturer="TOPCON Corp.",
+        ManufacturerModelName="TRC-NW8 (Dr. Doe)",
+        AnatomicRegionSequence=[code],
+        ImageType=["ORIGINAL", "PRIMARY", "DOE"],
+        HorizontalFieldOfView=45.0,
+        PupilDilated="YES",
+    )
     found = dcmread(io.BytesIO(rewritten(made)))
     assert (found.Manufacturer, found.ManufacturerModelName) == ("Topcon", "TRC-NW8")
     meaning = found.AnatomicRegionSequence[0].CodeMeaning
@@ -246,12 +246,7 @@ def test_a_jpeg_keeps_what_says_its_colours_without_the_thumbnail():
     at = jpeg.find(b"\xff\xe0")
     length = int.from_bytes(jpeg[at + 2 : at + 4], "big")
     thumbnail = b"JFIF\0\1\1\0\0\1\0\1\1\1" + b"\x99\x98\x97"
-    grown = (
-        jpeg[: at + 2]
-        + (len(thumbnail) + 2).to_bytes(2, "big")
-        + thumbnail
-        + jpeg[at + 2 + length :]
-    )
+    grown = jpeg[: at + 2] + (len(thumbnail) + 2).to_bytes(2, "big") + thumbnail + jpeg[at + 2 + length :]
     clean = clean_jpeg(grown)
     assert b"\x99\x98\x97" not in clean
     assert b"JFIF" in clean
@@ -286,9 +281,8 @@ def test_each_frame_becomes_a_file_of_its_own():
     streams = [simplejpeg.encode_jpeg(frame) for frame in frames]
     made = encapsulated(frames, streams, "YBR_FULL_422", frames=3)
     sizes, files = call(
-        "rewrite", to_bytes(made, JPEGBaseline8Bit),
-        names=NAMES | {"instances": ["2.25.3", "2.25.4", "2.25.5"]},
-    )  # fmt: skip
+        "rewrite", to_bytes(made, JPEGBaseline8Bit), names=NAMES | {"instances": ["2.25.3", "2.25.4", "2.25.5"]}
+    )
     start = 0
     for n, size in enumerate(sizes["sizes"]):
         file = files[start : start + size]

@@ -38,9 +38,7 @@ def intake(tmp_path_factory):
 
 
 def visit(pixels, patient, day, **more):
-    return to_bytes(
-        with_pixels(pixels, PatientID=patient, AcquisitionDateTime=None, StudyDate=day, **more)
-    )
+    return to_bytes(with_pixels(pixels, PatientID=patient, AcquisitionDateTime=None, StudyDate=day, **more))
 
 
 def test_a_photograph_becomes_a_case(intake, photographs):
@@ -94,13 +92,16 @@ def test_what_can_not_be_used_leaves_nothing(intake, photographs, caplog):
     caplog.set_level(logging.DEBUG)
     good = visit(photographs[4], "d", "20200101")
     jpeg = simplejpeg.encode_jpeg(photographs[5])
-    broken = encapsulated(photographs[5], [jpeg[:-500] + b"\xff\xd9"], "YBR_FULL_422",
-                          PatientName=MARK)  # fmt: skip
+    broken = encapsulated(photographs[5], [jpeg[:-500] + b"\xff\xd9"], "YBR_FULL_422", PatientName=MARK)
     files, cases = len(list(intake.store.rglob("*.*"))), len(intake.archive)
-    results = intake.take_many([
-        b"junk", good[:700], to_bytes(header("1.2.840.10008.5.1.4.1.1.2", PatientName=MARK)),
-        to_bytes(broken, JPEGBaseline8Bit),
-    ])  # fmt: skip
+    results = intake.take_many(
+        [
+            b"junk",
+            good[:700],
+            to_bytes(header("1.2.840.10008.5.1.4.1.1.2", PatientName=MARK)),
+            to_bytes(broken, JPEGBaseline8Bit),
+        ]
+    )
     assert all(isinstance(result, Refused) for result in results)
     assert MARK not in repr(results) + caplog.text
     assert len(list(intake.store.rglob("*.*"))) == files
@@ -150,13 +151,8 @@ def test_the_archive_must_not_hold_store_or_pseudonyms(tmp_path):
 KILLED = Path(__file__).with_name("killed_intake.py")
 
 
-@pytest.mark.parametrize(
-    ("step", "recovered"),
-    [("reserved", 0), ("half written", 0), ("stored", 1), ("indexed", 1)],
-)
-def test_a_kill_at_any_step_loses_nothing_and_doubles_nothing(
-    step, recovered, photographs, tmp_path
-):
+@pytest.mark.parametrize(("step", "recovered"), [("reserved", 0), ("half written", 0), ("stored", 1), ("indexed", 1)])
+def test_a_kill_at_any_step_loses_nothing_and_doubles_nothing(step, recovered, photographs, tmp_path):
     data = visit(photographs[0], "f", "20200101")
     (tmp_path / "object.dcm").write_bytes(data)
     command = [sys.executable, str(KILLED), str(tmp_path), step]
@@ -180,8 +176,9 @@ def export(photographs, tmp_path_factory):
     inner = folder / f"{MARK}^Erika" / "20200101"
     inner.mkdir(parents=True)
     for n, pixels in enumerate(photographs[:3]):
-        made = with_pixels(pixels, PatientName=f"{MARK}^Erika", PatientID=MARK,
-                           StudyDescription=MARK, SeriesDescription=MARK)  # fmt: skip
+        made = with_pixels(
+            pixels, PatientName=f"{MARK}^Erika", PatientID=MARK, StudyDescription=MARK, SeriesDescription=MARK
+        )
         (inner / f"{MARK}{n}").write_bytes(to_bytes(made))
     bad = header("1.2.840.10008.5.1.4.1.1.104.1", PatientName=MARK)
     (inner / f"{MARK}.pdf.dcm").write_bytes(to_bytes(bad))
@@ -193,10 +190,7 @@ def export(photographs, tmp_path_factory):
 
 def test_a_folder_is_indexed_and_no_name_is_told_or_kept(export, photographs, tmp_path):
     done = foveola("index", tmp_path / "A", f"dicom://{export}", code=3)
-    assert (
-        "3 cases; 3 DICOM images added, 0 there already, 2 could not be used, 1 other"
-        in done.stdout
-    )
+    assert "3 cases; 3 DICOM images added, 0 there already, 2 could not be used, 1 other" in done.stdout
     assert "1 x SOPClassUID (0008,0016) is Encapsulated PDF Storage" in done.stderr
     assert MARK not in done.stdout + done.stderr
     again = foveola("index", tmp_path / "A", f"dicom://{export}", "--json", code=3)
@@ -235,9 +229,7 @@ def test_dicom_named_wrongly_is_told(export, tmp_path):
     assert not (tmp_path / "A").exists()
 
 
-def test_dark_photographs_of_a_folder_are_counted_and_two_eyes_in_one_refused(
-    photographs, tmp_path
-):
+def test_dark_photographs_of_a_folder_are_counted_and_two_eyes_in_one_refused(photographs, tmp_path):
     folder = tmp_path / "export"
     folder.mkdir()
     both = np.concatenate([photographs[0], photographs[1]], axis=1)

@@ -32,9 +32,8 @@ class Running:
         self.arrived = 0
         settings = NodeSettings(port=0, object_bytes=LIMIT, **settings)
         self.node = Node(
-            self.spool, settings, classes=[OPHTHALMIC_8, SECONDARY_CAPTURE], syntaxes=SYNTAXES,
-            arrived=self.count,
-        )  # fmt: skip
+            self.spool, settings, classes=[OPHTHALMIC_8, SECONDARY_CAPTURE], syntaxes=SYNTAXES, arrived=self.count
+        )
         self.port = self.node.start()
 
     def count(self):

@@ -79,12 +79,24 @@ def dicom(case, **values):
     Image.fromarray(pixels).save(out, "jpeg", quality=95)
     side = {"left": "L", "right": "R"}[case.eye]
     made = encapsulated(
-        pixels, [out.getvalue()], "YBR_FULL_422", ImageLaterality=side,
-        PatientName=f"{MARKER}^Anna", PatientBirthDate="19500607", PatientSex="F",
-        StudyDescription=f"{MARKER} study", SeriesDescription=MARKER, InstitutionName=MARKER,
-        ReferringPhysicianName=f"{MARKER}^Doctor", AccessionNumber=MARKER[:16], StudyID=MARKER,
-        OperatorsName=MARKER, ImageComments=MARKER, Manufacturer=MARKER, **values,
-    )  # fmt: skip
+        pixels,
+        [out.getvalue()],
+        "YBR_FULL_422",
+        ImageLaterality=side,
+        PatientName=f"{MARKER}^Anna",
+        PatientBirthDate="19500607",
+        PatientSex="F",
+        StudyDescription=f"{MARKER} study",
+        SeriesDescription=MARKER,
+        InstitutionName=MARKER,
+        ReferringPhysicianName=f"{MARKER}^Doctor",
+        AccessionNumber=MARKER[:16],
+        StudyID=MARKER,
+        OperatorsName=MARKER,
+        ImageComments=MARKER,
+        Manufacturer=MARKER,
+        **values,
+    )
     made.private_block(0x0011, MARKER, create=True).add_new(1, "LO", MARKER)
     return to_bytes(made, JPEGBaseline8Bit)
 
@@ -155,9 +167,21 @@ def arrived(place, orthanc, cases):
     direct, stowed, routed = (study(cases, subject) for subject in _subjects(cases)[5:])
     seconds = {}
     with started(
-        place, "pacs", "listen", place / "A", "--port", 0, "--allow", "CAMERA",
-        "--allow", "ORTHANC", "--answer-to", orthanc.web, "-k", 1,
-    ) as (_, log):  # fmt: skip
+        place,
+        "pacs",
+        "listen",
+        place / "A",
+        "--port",
+        0,
+        "--allow",
+        "CAMERA",
+        "--allow",
+        "ORTHANC",
+        "--answer-to",
+        orthanc.web,
+        "-k",
+        1,
+    ) as (_, log):
         port = port_of(log)
         start = time.monotonic()
         assert send(port, direct) == [0, 0]
@@ -174,9 +198,8 @@ def arrived(place, orthanc, cases):
         until(lambda: len(reports_of(orthanc, routed)) == 2 or None, "reports", START)
         seconds["C-STORE by Orthanc, with both reports back"] = time.monotonic() - start
     with started(
-        place, "pacs", "pull", place / "A", orthanc.web, "--every", 0.5,
-        "--answer-to", orthanc.node, "-k", 1,
-    ) as (_, log):  # fmt: skip
+        place, "pacs", "pull", place / "A", orthanc.web, "--every", 0.5, "--answer-to", orthanc.node, "-k", 1
+    ) as (_, log):
         until(lambda: "every 0.5 s" in log.read_text() or None, "pulling", START)
         start = time.monotonic()
         client = DICOMwebClient(orthanc.web)
@@ -213,9 +236,7 @@ def test_they_are_in_the_archive_once_with_eye_and_pseudonym(arrived, place):
 def test_a_second_pull_fetches_nothing_twice(arrived, place, orthanc):
     said = json.loads(foveola("pacs", "pull", place / "A", orthanc.web, "--json").stdout)
     assert said == {"added": 0, "known": 0, "refused": []}  # nor a report
-    again = foveola(
-        "pacs", "pull", place / "A", orthanc.web, "--feed", "qido", "--days", 0, "--json"
-    )
+    again = foveola("pacs", "pull", place / "A", orthanc.web, "--feed", "qido", "--days", 0, "--json")
     assert json.loads(again.stdout) == {"added": 0, "known": 4, "refused": []}  # another memory
 
 
@@ -226,8 +247,7 @@ def answered(arrived, place, orthanc):
     (id_, _) = taken(place, arrived["stowed"])
     link = ("--link", "https://foveola.example/cases/{case}")
     foveola("pacs", "answer", place / "A", "--case", id_, "--to", orthanc.web, "-k", 5, *link)
-    foveola("pacs", "answer", place / "A", "--sop", original.SOPInstanceUID,
-            "--to", orthanc.node, "-k", 2)  # fmt: skip
+    foveola("pacs", "answer", place / "A", "--sop", original.SOPInstanceUID, "--to", orthanc.node, "-k", 2)
     client = DICOMwebClient(orthanc.web)
     study = original.StudyInstanceUID
     reports = [
@@ -244,9 +264,15 @@ def test_the_reports_come_back_into_the_study_of_the_image(answered):
     for report in reports:
         assert report.SOPClassUID == REPORT
         for keyword in (
-            "StudyInstanceUID", "PatientID", "PatientName", "PatientBirthDate", "PatientSex",
-            "StudyDate", "AccessionNumber", "StudyID",
-        ):  # fmt: skip
+            "StudyInstanceUID",
+            "PatientID",
+            "PatientName",
+            "PatientBirthDate",
+            "PatientSex",
+            "StudyDate",
+            "AccessionNumber",
+            "StudyID",
+        ):
             assert report[keyword].value == original[keyword].value, keyword
         assert (report.CompletionFlag, report.VerificationFlag) == ("PARTIAL", "UNVERIFIED")
         (evidence,) = report.CurrentRequestedProcedureEvidenceSequence
@@ -267,9 +293,11 @@ def test_a_report_names_similar_cases_and_no_diagnosis(answered, place):
     groups = parsed.content.get_image_measurement_groups()
     assert len(groups) == 6
     ranks = [
-        int(measured.value) for group in groups for measured in group.get_measurements()
+        int(measured.value)
+        for group in groups
+        for measured in group.get_measurements()
         if measured.name.value == "RANK"
-    ]  # fmt: skip
+    ]
     assert ranks == [1, 2, 3, 4, 5]
     with Archive.open(place / "A", read_only=True) as archive:
         own = archive.case(id_).subject
@@ -285,9 +313,7 @@ def test_a_report_is_valid_for_other_toolkits(answered, tmp_path):
     for number, report in enumerate(answered[2]):
         report.save_as(tmp_path / f"{number}.dcm", enforce_file_format=True)
         for tool in tools:
-            done = subprocess.run(
-                [tool, tmp_path / f"{number}.dcm"], capture_output=True, text=True, timeout=60
-            )
+            done = subprocess.run([tool, tmp_path / f"{number}.dcm"], capture_output=True, text=True, timeout=60)
             assert done.returncode == 0, done.stderr
             said = done.stdout + done.stderr
             faults = r"^(E: |Error|W: (?!The VR checker does not support)).*"

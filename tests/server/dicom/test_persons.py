@@ -26,8 +26,9 @@ BORN, LATER = datetime.date(1950, 6, 7), datetime.date(1961, 2, 3)
 DOE, ROE = marks_of("Doe^Jane", BORN), marks_of("Roe^Richard", LATER)
 
 
-@pytest.mark.parametrize("name", ["DOE^JANE", "Doe^Jane^^^", "Doe, Jane", " Doe^Jane", "Doe Jane",
-                                  "Doe^Jane=\u5c71\u7530^\u592a\u90ce"])  # fmt: skip
+@pytest.mark.parametrize(
+    "name", ["DOE^JANE", "Doe^Jane^^^", "Doe, Jane", " Doe^Jane", "Doe Jane", "Doe^Jane=\u5c71\u7530^\u592a\u90ce"]
+)
 def test_a_name_is_compared_without_its_case_and_separators(name):
     assert marks_of(name, BORN) == DOE
 
@@ -69,9 +70,15 @@ def test_one_contradiction_is_told_and_two_are_another_person(persons, told, cho
 
 def identity(instance, marks=DOE, patient="4711", study="1.2", issuer=""):
     return Identity(
-        patient_id=patient, issuer=issuer, study=study, series="1.2.1", sop_class="1.9",
-        instance=instance, name=marks.name, birth=marks.birth,
-    )  # fmt: skip
+        patient_id=patient,
+        issuer=issuer,
+        study=study,
+        series="1.2.1",
+        sop_class="1.9",
+        instance=instance,
+        name=marks.name,
+        birth=marks.birth,
+    )
 
 
 @pytest.fixture
@@ -131,8 +138,12 @@ def test_a_file_of_an_older_version_is_used_as_it_is(names):
 
 def test_an_instance_of_another_patient_is_refused_and_nothing_is_noted(names):
     first = names.reserve(identity("1.1"))
-    for other in (identity("1.1", patient="4712"), identity("1.1", ROE),
-                  identity("1.1", issuer="elsewhere"), identity("1.1", patient="")):  # fmt: skip
+    for other in (
+        identity("1.1", patient="4712"),
+        identity("1.1", ROE),
+        identity("1.1", issuer="elsewhere"),
+        identity("1.1", patient=""),
+    ):
         with pytest.raises(ImageError) as refusal:
             names.reserve(other)
         assert str(refusal.value) == OTHER_PATIENT
@@ -159,9 +170,7 @@ def intake(tmp_path_factory):
 
 
 def sent(pixels, uid, **more):
-    return to_bytes(
-        with_pixels(pixels, SOPInstanceUID=uid, **({"StudyInstanceUID": "1.2.7"} | more))
-    )
+    return to_bytes(with_pixels(pixels, SOPInstanceUID=uid, **({"StudyInstanceUID": "1.2.7"} | more)))
 
 
 def test_another_picture_under_one_uid_is_told_and_the_first_stays(intake):
@@ -228,9 +237,7 @@ def test_a_folder_tells_both_and_keeps_no_name(tmp_path):
     for secret in (b"Doe", b"Roe", b"19500607", b"1950-06-07"):
         assert secret not in names.read_bytes()
         assert secret.decode() not in done.stdout + done.stderr
-    again = json.loads(
-        foveola("index", tmp_path / "A", f"dicom://{export}", "--json", code=3).stdout
-    )
+    again = json.loads(foveola("index", tmp_path / "A", f"dicom://{export}", "--json", code=3).stdout)
     assert (again["added"], again["unchanged"], again["doubtful"]) == (0, 2, {})
 
 

@@ -62,9 +62,16 @@ def test_the_way_back_leads_to_the_original(names):
     made = names.reserve(identity(frames=2, issuer="clinic"))
     found = names.originals([*made.instances, "2.25.1"])
     assert found[made.instances[1]] == Original(
-        patient_id="4711", issuer="clinic", study="1.2", series="1.2.1", instance="1.2.3",
-        sop_class="1.9", frame=2, pseudonym=made.pseudonym, shift_days=made.shift_days,
-    )  # fmt: skip
+        patient_id="4711",
+        issuer="clinic",
+        study="1.2",
+        series="1.2.1",
+        instance="1.2.3",
+        sop_class="1.9",
+        frame=2,
+        pseudonym=made.pseudonym,
+        shift_days=made.shift_days,
+    )
     assert set(found) == set(made.instances)
 
 

@@ -48,9 +48,7 @@ class Lists:
             return {"Changes": [], "Done": True, "Last": self.changes[-1][0] if self.changes else 0}
         since = int(url.split("since=")[1].split("&")[0])
         later = [change for change in self.changes if change[0] > since]
-        page = [
-            {"Seq": number, "ID": id_, "ChangeType": "NewInstance"} for number, id_, _ in later[:2]
-        ]
+        page = [{"Seq": number, "ID": id_, "ChangeType": "NewInstance"} for number, id_, _ in later[:2]]
         return {"Changes": page, "Done": len(later) <= 2, "Last": 0}
 
     def get_bytes(self, url):

@@ -36,10 +36,14 @@ LINK = "https://foveola.example/cases/{case}"
 def image(**values):
     made = Dataset()
     said = {
-        "SOPClassUID": "1.2.840.10008.5.1.4.1.1.77.1.5.1", "SOPInstanceUID": "1.2.3",
-        "StudyInstanceUID": "1.2.1", "SeriesInstanceUID": "1.2.2", "PatientName": "Müller^Anna",
-        "PatientID": "4711", "SpecificCharacterSet": "ISO_IR 100",
-    } | values  # fmt: skip
+        "SOPClassUID": "1.2.840.10008.5.1.4.1.1.77.1.5.1",
+        "SOPInstanceUID": "1.2.3",
+        "StudyInstanceUID": "1.2.1",
+        "SeriesInstanceUID": "1.2.2",
+        "PatientName": "Müller^Anna",
+        "PatientID": "4711",
+        "SpecificCharacterSet": "ISO_IR 100",
+    } | values
     for keyword, value in said.items():
         if value is not None:
             setattr(made, keyword, value)
@@ -61,11 +65,21 @@ SUGGESTION = Suggestion("grade", SHARES, False, 300, True)
 
 def result(hits=HITS, **values):
     said = {
-        "query": case(eye="left"), "in_archive": True, "hits": hits, "considered": 10,
-        "excluded_same_subject": 3, "where": None, "encoder": "fundus", "fingerprint": "ab" * 32,
-        "milliseconds": 1.0, "gradability": 0.9, "order": "learned", "label": "grade",
-        "recorded": 1, "trust": QueryTrust(SUGGESTION, 0.5, 0.3, 0.01, True, Looks(0.5, False)),
-    } | values  # fmt: skip
+        "query": case(eye="left"),
+        "in_archive": True,
+        "hits": hits,
+        "considered": 10,
+        "excluded_same_subject": 3,
+        "where": None,
+        "encoder": "fundus",
+        "fingerprint": "ab" * 32,
+        "milliseconds": 1.0,
+        "gradability": 0.9,
+        "order": "learned",
+        "label": "grade",
+        "recorded": 1,
+        "trust": QueryTrust(SUGGESTION, 0.5, 0.3, 0.01, True, Looks(0.5, False)),
+    } | values
     return SearchResult(**said)
 
 
@@ -78,8 +92,7 @@ def groups(report):
     """Numbers by name of each measurement group, as plain values."""
     found = read_again(report).content.get_image_measurement_groups()
     return [
-        {each.name.value: (float(each.value), each.unit.value) for each in group.get_measurements()}
-        for group in found
+        {each.name.value: (float(each.value), each.unit.value) for each in group.get_measurements()} for group in found
     ]
 
 
@@ -87,9 +100,12 @@ def test_numbers_of_each_case():
     query, first, second = groups(similar_cases_report(image(), result()))
     assert query == {"GRADABILITY": (0.9, "1")}
     assert first == {
-        "RANK": (1, "1"), "SIMILARITY": (0.9124, "1"), "PCTSAME": (25, "%"),
-        "PCTOTHER": (75, "%"), "AGREEMENT": (82, "%"),
-    }  # fmt: skip
+        "RANK": (1, "1"),
+        "SIMILARITY": (0.9124, "1"),
+        "PCTSAME": (25, "%"),
+        "PCTOTHER": (75, "%"),
+        "AGREEMENT": (82, "%"),
+    }
     assert second == {"RANK": (2, "1"), "SIMILARITY": (0.5, "1")}
 
 
@@ -102,16 +118,10 @@ def test_words_of_each_case_and_of_the_answer():
     assert "subject unknown; unlabelled" in words[words.index("Case 6") :]
     answer = words[words.index(NO_DIAGNOSIS) :]
     assert answer[1] == (
-        "Of 100 photographs like this, 82 (74 to 88) have moderate NPDR, "
-        "18 (12 to 26) have severe NPDR."
+        "Of 100 photographs like this, 82 (74 to 88) have moderate NPDR, 18 (12 to 26) have severe NPDR."
     )
-    assert (
-        "Ordered by the archive's labels (grade), looks second; grade is recorded for 1 of 2 hits."
-        in answer
-    )
-    unknown = (
-        "not known whose photograph this is; 3 left out, so alike that they may be of one person"
-    )
+    assert "Ordered by the archive's labels (grade), looks second; grade is recorded for 1 of 2 hits." in answer
+    unknown = "not known whose photograph this is; 3 left out, so alike that they may be of one person"
     assert f"10 cases compared; same person: {unknown}." in words
     assert words[-1] == "https://foveola.example/cases/4"
     assert PHANTOMS not in words
@@ -120,12 +130,7 @@ def test_words_of_each_case_and_of_the_answer():
 def test_who_made_it_and_how_far_it_can_be_trusted():
     made = read_again(similar_cases_report(image(), result(where="grade >= 2")))
     words = report_words(made)
-    assert {
-        "encoder fundus",
-        f"fingerprint {'ab' * 32}",
-        "condition grade >= 2",
-        "order learned",
-    } <= set(words)
+    assert {"encoder fundus", f"fingerprint {'ab' * 32}", "condition grade >= 2", "order learned"} <= set(words)
     assert (made.CompletionFlag, made.PreliminaryFlag) == ("PARTIAL", "PRELIMINARY")
     assert made.VerificationFlag == "UNVERIFIED"
     assert made.Manufacturer == "Foveola"
@@ -187,9 +192,16 @@ def test_a_pacs_that_leaves_out_a_uid_is_told():
 
 @pytest.mark.parametrize(
     "template",
-    ["https://x/cases", "https://x/{patient}", "https://x/{case}/{case}", "https://x/{case}{id}",
-     "https://x/{0}", "{case}{", "{{case}}"],
-)  # fmt: skip
+    [
+        "https://x/cases",
+        "https://x/{patient}",
+        "https://x/{case}/{case}",
+        "https://x/{case}{id}",
+        "https://x/{0}",
+        "{case}{",
+        "{{case}}",
+    ],
+)
 def test_a_link_can_hold_nothing_but_the_number_of_a_case(template):
     with pytest.raises(PacsError, match="link must hold"):
         case_link(template, 5)
@@ -197,13 +209,9 @@ def test_a_link_can_hold_nothing_but_the_number_of_a_case(template):
 
 
 def test_what_is_said_of_a_case():
-    assert (
-        case_words(case(subject="P7", findings=frozenset("GC"))) == "subject P7; cataract, glaucoma"
-    )
+    assert case_words(case(subject="P7", findings=frozenset("GC"))) == "subject P7; cataract, glaucoma"
     assert case_words(case(findings=frozenset(), grade=0)) == "subject unknown; no DR; no findings"
-    assert case_words(case(eye="left", visit="2021-02-03")) == (
-        "subject unknown, left eye, 2021-02-03; unlabelled"
-    )
+    assert case_words(case(eye="left", visit="2021-02-03")) == ("subject unknown, left eye, 2021-02-03; unlabelled")
 
 
 @pytest.mark.parametrize("tool", ["dsrdump", "dciodvfy"])
@@ -215,9 +223,7 @@ def test_other_toolkits_accept_it_and_would_not_accept_anything(tmp_path, tool, 
         del made.CompletionFlag
         del made.ContentSequence[-1].ConceptNameCodeSequence
     pydicom.dcmwrite(tmp_path / "report.dcm", made, enforce_file_format=True)
-    done = subprocess.run(
-        [tool, tmp_path / "report.dcm"], capture_output=True, text=True, timeout=60
-    )
+    done = subprocess.run([tool, tmp_path / "report.dcm"], capture_output=True, text=True, timeout=60)
     # dcmtk warns that it can't check the letters of ISO_IR 192, and of what is missing
     pattern = r"^(?:E: |Error|W: (?!The VR checker does not support)).*"
     faults = re.findall(pattern, done.stdout + done.stderr, re.MULTILINE)

@@ -260,10 +260,15 @@ def test_a_node_that_is_not_there_is_told():
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-@pytest.mark.parametrize("where", [
-    "http://127.0.0.2:{port}/stolen", "//localhost:{port}/stolen", "http://127.0.0.1:1/stolen",
-    "https://127.0.0.1:{port}/stolen",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "where",
+    [
+        "http://127.0.0.2:{port}/stolen",
+        "//localhost:{port}/stolen",
+        "http://127.0.0.1:1/stolen",
+        "https://127.0.0.1:{port}/stolen",
+    ],
+)
 def test_nobody_is_followed_to_another_address(server, status, where):
     port = urlsplit(server.url).port
     server.seen.clear()
@@ -272,9 +277,11 @@ def test_nobody_is_followed_to_another_address(server, status, where):
     try:
         pacs = Pacs(server.url, Credentials(user="a", password="b"))
         for ask in (
-            lambda: list(pacs.studies({})), lambda: pacs.retrieve(IMAGE),
-            lambda: pacs.header(IMAGE), lambda: pacs.get_json(server.url),
-        ):  # fmt: skip
+            lambda: list(pacs.studies({})),
+            lambda: pacs.retrieve(IMAGE),
+            lambda: pacs.header(IMAGE),
+            lambda: pacs.get_json(server.url),
+        ):
             with pytest.raises(PacsError, match="another address"):
                 ask()
         assert len(server.seen) == 4  # and nothing came anywhere else
@@ -287,9 +294,8 @@ def test_within_the_address_it_is_followed(server):
     server.location = "/dicom-web/elsewhere"
     try:
         server.answer = lambda path, _: (
-            (200, "application/json", b"[1]") if path.endswith("elsewhere")
-            else (302, "text/plain", b"")
-        )  # fmt: skip
+            (200, "application/json", b"[1]") if path.endswith("elsewhere") else (302, "text/plain", b"")
+        )
         pacs = Pacs(server.url, Credentials())
         assert pacs.get_json(f"{server.url}/changes") == [1]
         pacs.session.close()

@@ -51,9 +51,7 @@ def test_a_bad_object_is_put_aside_and_the_next_ones_go_on(spool, said):
 
 
 @pytest.mark.parametrize(
-    "error",
-    [ArchiveError("busy"), PacsError("busy"), OSError(28, "busy")],
-    ids=lambda error: type(error).__name__,
+    "error", [ArchiveError("busy"), PacsError("busy"), OSError(28, "busy")], ids=lambda error: type(error).__name__
 )
 def test_what_is_not_the_objects_fault_is_tried_again_and_told_once(spool, said, error):
     spool.put([b"1"])

@@ -50,8 +50,9 @@ def made(phantoms, tmp_path_factory) -> Path:
         shutil.copy(case.path, place / f"named-after-{SUBJECT}-{n}.png")
     rows = "".join(
         f"{(archive if n % 2 else folder)}/photographs/named-after-{SUBJECT}-{n}.png,{SUBJECT},"
-        f"{case.eye},{case.visit}\n" for n, case in enumerate(own)
-    )  # fmt: skip
+        f"{case.eye},{case.visit}\n"
+        for n, case in enumerate(own)
+    )
     (folder / "own.csv").write_text("image,subject,eye,visit\n" + rows)
     add_missing(archive, list(Manifest.read(folder / "own.csv", collection="p").cases()))
     allowed = permission.switch_on(archive, "a test")
@@ -85,9 +86,8 @@ def of_subject(archive):
 def holding(archive, what):
     """Files of the archive in which these bytes are."""
     return [
-        str(path.relative_to(archive))
-        for path in archive.rglob("*") if path.is_file() and what in path.read_bytes()
-    ]  # fmt: skip
+        str(path.relative_to(archive)) for path in archive.rglob("*") if path.is_file() and what in path.read_bytes()
+    ]
 
 
 def decide(archive):
@@ -98,10 +98,12 @@ def decide(archive):
     others = [case for case in cases if case.subject != SUBJECT]
     finding = next(name for case in others for name in case.findings or ())
     mine = [
-        key_of("label", f"no {finding}", own[:1]), key_of("label", "grade 2", own[1:2]),
-        key_of("wrong side", "", own[:1]), key_of("copy", "", [others[3], own[2]]),
+        key_of("label", f"no {finding}", own[:1]),
+        key_of("label", "grade 2", own[1:2]),
+        key_of("wrong side", "", own[:1]),
+        key_of("copy", "", [others[3], own[2]]),
         key_of("two splits", "", own[:3]),
-    ]  # fmt: skip
+    ]
     theirs = [key_of("copy", "", others[:2]), key_of("label", "grade 2", others[:1])]
     for key in mine + theirs:
         decisions.decide(archive, key, "right", "a note")
@@ -146,15 +148,10 @@ def test_nothing_of_the_person_stays(archive):
     assert receipt.elsewhere["marks of training"] == 2
     assert Seen.load(archive / "encoder").among([digest, other]).tolist() == [False, True]
     assert set(decisions.decisions(archive)) == set(theirs)
-    assert [use.get("query") for use in permission.read_log(archive)][-2:] == [
-        "forgotten",
-        "ab" * 8,
-    ]
+    assert [use.get("query") for use in permission.read_log(archive)][-2:] == ["forgotten", "ab" * 8]
     # the log is whole, its ids point at nothing, and the receipt can be checked against it
     assert verify(archive, receipt.head).since == 0
-    assert {seen.action for seen in read(archive, case=receipt.cases[0])} == {
-        "case", "forget", "forgotten"
-    }  # fmt: skip
+    assert {seen.action for seen in read(archive, case=receipt.cases[0])} == {"case", "forget", "forgotten"}
     (*_, last) = read(archive)
     assert last.about == f"{receipt.number} {digest_of(receipt)}"
     with Archive.open(archive, read_only=True) as opened, pytest.raises(ArchiveError):
@@ -221,8 +218,9 @@ def test_who_they_were_in_the_pacs_goes_too(archive):
     place = archive.with_name(f"{archive.name}.pacs")
     (place / "store").mkdir(parents=True)
     with Pseudonyms(place / "pseudonyms.sqlite") as names:
-        made = names.reserve(Identity(patient_id="4711", issuer="", study="1.2", series="1.3",
-                                      instance="1.4", sop_class="1.5"))  # fmt: skip
+        made = names.reserve(
+            Identity(patient_id="4711", issuer="", study="1.2", series="1.3", instance="1.4", sop_class="1.5")
+        )
     path = place / "store" / made.pseudonym / f"{made.instances[0]}.dcm"
     path.parent.mkdir()
     with Archive.open(archive) as opened:
@@ -261,8 +259,11 @@ def test_the_running_service_forgets_too(archive):
 def test_the_command_prints_a_receipt(archive):
     refused = subprocess.run(
         [sys.executable, "-m", "foveola", "forget", str(archive), SUBJECT],
-        input="n\n", capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
+        input="n\n",
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert refused.returncode == 1
     assert len(of_subject(archive)["."]) == 4
     done = foveola("forget", archive, SUBJECT, "--collection", "p", "--yes")

@@ -36,8 +36,7 @@ def folder(kept, tmp_path):
 
 
 def traces_of(folder, what=NAME):
-    return [str(p.relative_to(folder)) for p in folder.rglob("*")
-            if p.is_file() and what in p.read_bytes()]  # fmt: skip
+    return [str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file() and what in p.read_bytes()]
 
 
 def removed(folder):
@@ -79,9 +78,8 @@ def test_undisturbed_it_takes_all_that_it_should(folder, way):
 def test_killed_at_any_step_nothing_is_found_and_a_repeat_ends_the_same(kept, tmp_path, way):
     """Steps are what opens, renames or deletes a file, and every statement of the archive."""
     done = subprocess.run(
-        [sys.executable, KILLED, kept, tmp_path, way, "17"],
-        check=False, capture_output=True, text=True,
-    )  # fmt: skip
+        [sys.executable, KILLED, kept, tmp_path, way, "17"], check=False, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert int(done.stdout.split()[0]) >= 5
 
@@ -91,9 +89,7 @@ PARTS = [part.__name__ for part in (*traces.ELSEWHERE, *traces.USED)]
 
 @pytest.mark.parametrize("stage", ["counting", "wiping"])
 @pytest.mark.parametrize("part", PARTS)
-def test_a_part_that_can_not_be_wiped_is_told_and_a_repeat_finishes(
-    folder, monkeypatch, part, stage
-):
+def test_a_part_that_can_not_be_wiped_is_told_and_a_repeat_finishes(folder, monkeypatch, part, stage):
     def refused(*_):
         if stage == "wiping":
             yield {}

@@ -17,14 +17,7 @@ from foveola.datasets.manifest import Manifest
 from foveola.encoders.encoder import Encoder
 from foveola.errors import ArchiveError, ImageError, KnownCaseError, NoCaseError
 from foveola.indexing import add_missing, open_archive
-from foveola.server.maintenance import (
-    add_photograph,
-    find_again,
-    is_settled,
-    remove_cases,
-    settle,
-    sweep,
-)
+from foveola.server.maintenance import add_photograph, find_again, is_settled, remove_cases, settle, sweep
 from foveola.server.maintenance.photographs import keep, owns
 
 RECORD = Case(image="", path="", subject="s1", eye="left", grade=1, collection="c")
@@ -72,9 +65,7 @@ def test_a_photograph_is_kept_under_the_hash_of_its_bytes(folder, files, encoder
 def test_a_file_that_was_indexed_elsewhere_is_known_again(folder, files, encoder):
     case = Case(image="a.jpg", path=str(files[0]), subject="s1")
     add_missing(folder, [case])
-    added = add_photograph(
-        folder, encoder, files[0].read_bytes(), Case(image="", path="", subject="s1")
-    )
+    added = add_photograph(folder, encoder, files[0].read_bytes(), Case(image="", path="", subject="s1"))
     assert (added.new, added.case) == (False, case)
     assert kept(folder) == []
 
@@ -154,8 +145,12 @@ def test_all_of_several_cases_go_or_none(folder, files):
 
 def test_only_what_lies_among_the_photographs_is_the_archive_s(folder):
     assert owns(folder, folder / "photographs" / "ab" / "x.jpeg")
-    for path in (folder / "photographs", folder / "archive.sqlite",
-                 folder / "photographs" / ".." / "archive.sqlite", "/x/photographs/y"):  # fmt: skip
+    for path in (
+        folder / "photographs",
+        folder / "archive.sqlite",
+        folder / "photographs" / ".." / "archive.sqlite",
+        "/x/photographs/y",
+    ):
         assert not owns(folder, path)
 
 
@@ -198,9 +193,7 @@ def test_an_archive_is_settled_when_its_worth_was_learnt_from_all_of_it(folder):
             v = rng.normal(size=archive.dimension)
             case = Case(image=f"{i}", path=f"/{i}", subject=f"{i}", grade=i % 2)
             vector = (v / np.linalg.norm(v)).astype(np.float32)
-            entries.append(
-                Entry(case=case, descriptor=vector, digest=bytes(16), size=1, mtime_ns=1)
-            )
+            entries.append(Entry(case=case, descriptor=vector, digest=bytes(16), size=1, mtime_ns=1))
         archive.add(entries)
 
     with Archive.open(folder) as archive:

@@ -34,16 +34,18 @@ def made_up(folder: Path, number: int, dimension: int = 8) -> Entry:
     path.write_bytes(data)
     v = np.random.default_rng(number).normal(size=dimension)
     subject = SUBJECTS[(number - 1) % len(SUBJECTS)]
-    case = Case(image=f"{number}.jpg", path=str(path), subject=f"subject-{subject}",
-                collection="c", grade=number % 5)  # fmt: skip
-    return Entry(case=case, descriptor=(v / np.linalg.norm(v)).astype(np.float32), digest=digest,
-                 size=len(data), mtime_ns=11)  # fmt: skip
+    case = Case(image=f"{number}.jpg", path=str(path), subject=f"subject-{subject}", collection="c", grade=number % 5)
+    return Entry(
+        case=case, descriptor=(v / np.linalg.norm(v)).astype(np.float32), digest=digest, size=len(data), mtime_ns=11
+    )
 
 
 def make(folder: Path) -> Path:
     """The whole of it."""
-    made = [Archive.create(place, encoder="toy", fingerprint="f00d", dimension=8)
-            for place in (folder, folder / gallery.FOLDER)]  # fmt: skip
+    made = [
+        Archive.create(place, encoder="toy", fingerprint="f00d", dimension=8)
+        for place in (folder, folder / gallery.FOLDER)
+    ]
     entries = [made_up(folder, number) for number in range(1, len(SUBJECTS) + 1)]
     for archive, place in zip(made, (folder, folder / gallery.FOLDER), strict=True):
         with archive:
@@ -52,11 +54,14 @@ def make(folder: Path) -> Path:
         Seen.of([entry.digest for entry in entries]).save(place / "encoder")
     held = Store.create(folder, "f00d", Basis(np.zeros(D, np.float32), np.eye(D, dtype="f4"), 2))
     with held.writing() as writer:
-        writer.add([
-            Described(number, (entry.size, 11), Field(0.1, 0.2, 0.5, 0.7, True),
-                      np.full((2, 2, D), number, np.int8))
-            for number, entry in enumerate(entries, 1)
-        ])  # fmt: skip
+        writer.add(
+            [
+                Described(
+                    number, (entry.size, 11), Field(0.1, 0.2, 0.5, 0.7, True), np.full((2, 2, D), number, np.int8)
+                )
+                for number, entry in enumerate(entries, 1)
+            ]
+        )
     permission.switch_on(folder, "a test")
     for entry in entries:
         permission.log_use(folder, "match", query=entry.digest.hex()[:16], candidates=20)

@@ -28,9 +28,7 @@ def archive(tmp_path_factory):
             vector = rng.normal(size=6)
             case = Case(image=f"{i}", path=f"/{i}", subject=f"S{i // 2}", grade=i % 5)
             vector = (vector / np.linalg.norm(vector)).astype(np.float32)
-            entries.append(
-                Entry(case=case, digest=bytes(16), size=1, mtime_ns=1, descriptor=vector)
-            )
+            entries.append(Entry(case=case, digest=bytes(16), size=1, mtime_ns=1, descriptor=vector))
         made.add(entries)
         yield made
 
@@ -101,8 +99,7 @@ def test_a_reader_is_a_code(reader):
 
 
 def answer(item, reader="R1", similar=4):
-    return Answer(reader=reader, item=item, order=1, similar=similar, useful=2, seconds=1.5,
-                  server_seconds=None)  # fmt: skip
+    return Answer(reader=reader, item=item, order=1, similar=similar, useful=2, seconds=1.5, server_seconds=None)
 
 
 def test_answers_outlive_a_crash_and_the_first_counts(study):
@@ -145,5 +142,12 @@ def test_the_file_tells_no_subject(study):
     told = (study.folder / "study.json").read_text(encoding="utf-8")
     assert "S1" not in told
     assert set(json.loads(told)["items"][0]) == {
-        "number", "case", "query", "shown", "condition", "rank", "similarity", "truth",
-    }  # fmt: skip
+        "number",
+        "case",
+        "query",
+        "shown",
+        "condition",
+        "rank",
+        "similarity",
+        "truth",
+    }

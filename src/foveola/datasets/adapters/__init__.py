@@ -44,10 +44,27 @@ from foveola.resources import AnyPath
 ADAPTERS: dict[str, Adapter] = {
     module.ADAPTER.name: module.ADAPTER
     for module in (
-        aptos, brset, chase, chestxray14, ddr, deepdrid, drive, eyepacs, eyeq, folders,
-        huggingface, idrid, jsiec, messidor2, oai, odir, papila, rfmid, stare,
+        aptos,
+        brset,
+        chase,
+        chestxray14,
+        ddr,
+        deepdrid,
+        drive,
+        eyepacs,
+        eyeq,
+        folders,
+        huggingface,
+        idrid,
+        jsiec,
+        messidor2,
+        oai,
+        odir,
+        papila,
+        rfmid,
+        stare,
     )
-}  # fmt: skip
+}
 
 LABELS = ("grade", "findings", "dme")
 
@@ -193,10 +210,7 @@ def _write(manifest: Manifest, target: Path, *, overwrite: bool) -> None:
     try:
         manifest.write(fresh)
         if target.exists() and not overwrite and fresh.read_bytes() != target.read_bytes():
-            raise ManifestError(
-                f"{target} exists and says something else; "
-                "allow overwriting it, or name another file"
-            )
+            raise ManifestError(f"{target} exists and says something else; allow overwriting it, or name another file")
         fresh.replace(target)
     finally:
         fresh.unlink(missing_ok=True)

@@ -5,10 +5,7 @@ from foveola.datasets.adapters.base import Adapter, Layout, Record, column
 
 def _read(layout: Layout) -> list[Record]:
     return [
-        {
-            "image": layout.image(column(row, "id_code"), within="train"),
-            "grade": column(row, "diagnosis"),
-        }
+        {"image": layout.image(column(row, "id_code"), within="train"), "grade": column(row, "diagnosis")}
         for row in layout.table("train.csv")
     ]
 

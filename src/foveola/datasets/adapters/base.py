@@ -121,10 +121,7 @@ class Layout:
 
     def without(self, what: str) -> ManifestError:
         """The error for a folder that lacks what the layout is known by."""
-        return ManifestError(
-            f"{self.folder}: found no {what}; expected the folder in which "
-            "the data set was unpacked"
-        )
+        return ManifestError(f"{self.folder}: found no {what}; expected the folder in which the data set was unpacked")
 
     def photographs(self) -> list[str]:
         """Every photograph, by path relative to the folder and in its order."""
@@ -164,8 +161,7 @@ class Layout:
         named = [path for path in candidates if Path(path).name.lower() == exact] or candidates
         if len(named) > 1:
             raise ManifestError(
-                f"{self.folder}: two photographs are called {name}, {named[0]} and {named[1]}; "
-                "keep one of them"
+                f"{self.folder}: two photographs are called {name}, {named[0]} and {named[1]}; keep one of them"
             )
         if not named:
             self.missing.append(name)
@@ -268,8 +264,7 @@ def _excel_lines(path: Path) -> list[list[str]]:
         import openpyxl  # type: ignore[import-untyped]
     except ImportError:
         raise MissingExtraError(
-            f"{path.name} is an Excel sheet and openpyxl is not installed. "
-            "Run: pip install 'foveola[excel]'"
+            f"{path.name} is an Excel sheet and openpyxl is not installed. Run: pip install 'foveola[excel]'"
         ) from None
     try:
         book = openpyxl.load_workbook(path, read_only=True, data_only=True)

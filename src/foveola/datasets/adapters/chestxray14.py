@@ -38,9 +38,7 @@ def _first_ages(rows: Iterable[dict[str, str]]) -> dict[str, int]:
     return {patient: age for patient, (_, age) in first.items()}
 
 
-def _record(
-    layout: Layout, row: dict[str, str], splits: dict[str, str], first: dict[str, int]
-) -> Record:
+def _record(layout: Layout, row: dict[str, str], splits: dict[str, str], first: dict[str, int]) -> Record:
     name, patient, age = column(row, "Image Index"), column(row, "Patient ID"), _age(row)
     years = None if age is None else age - first[patient]
     return {

@@ -12,11 +12,7 @@ UNGRADABLE = "5"  # no grade of the ICDR scale
 def _read(layout: Layout) -> list[Record]:
     # the parts for lesions have folders and lists of the same names
     folder = "DR_grading/" if layout.file("DR_grading/train.txt") else ""
-    return [
-        record
-        for split, part in PARTS.items()
-        for record in _records(layout, f"{folder}{part}", split)
-    ]
+    return [record for split, part in PARTS.items() for record in _records(layout, f"{folder}{part}", split)]
 
 
 def _records(layout: Layout, part: str, split: str) -> Iterator[Record]:
@@ -29,8 +25,7 @@ def _records(layout: Layout, part: str, split: str) -> Iterator[Record]:
             continue
         if not name or grade not in ("0", "1", "2", "3", "4", UNGRADABLE):
             raise ManifestError(
-                f"{part}.txt, line {number}: {line.strip()[:40]!r}; expected the name of an image, "
-                "a space and 0 to 5"
+                f"{part}.txt, line {number}: {line.strip()[:40]!r}; expected the name of an image, a space and 0 to 5"
             )
         yield {
             "image": layout.image(name.strip(), within=part),

@@ -5,12 +5,7 @@ from collections.abc import Iterator
 from foveola.datasets.adapters.base import Adapter, Layout, Record, column
 
 SHEETS = {"train": "regular-fundus-training.csv", "val": "regular-fundus-validation.csv"}
-QUALITY = {
-    "quality": "Overall quality",
-    "artifact": "Artifact",
-    "clarity": "Clarity",
-    "field": "Field definition",
-}
+QUALITY = {"quality": "Overall quality", "artifact": "Artifact", "clarity": "Clarity", "field": "Field definition"}
 
 
 def _read(layout: Layout) -> list[Record]:

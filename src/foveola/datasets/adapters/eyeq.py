@@ -39,8 +39,7 @@ def _records(layout: Layout, table: str, split: str) -> Iterator[Record]:
 ADAPTER = Adapter(
     name="eyeq",
     title="EyeQ, quality of EyePACS photographs",
-    licence="labels: see the repository; photographs: Kaggle competition rules, research use, "
-    "no redistribution",
+    licence="labels: see the repository; photographs: Kaggle competition rules, research use, no redistribution",
     source="https://github.com/HzFu/EyeQ",
     citation="Fu et al., MICCAI 2019, LNCS 11764, 48-56",
     subject_rule="the number before _left or _right, the same as in eyepacs",

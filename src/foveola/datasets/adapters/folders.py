@@ -8,10 +8,14 @@ from foveola.errors import ManifestError
 
 _log = logging.getLogger(__name__)
 SPLITS = {
-    "train": "train", "training": "train",
-    "val": "val", "valid": "val", "validation": "val",
-    "test": "test", "testing": "test",
-}  # fmt: skip
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
 
 
 def _read(layout: Layout) -> list[Record]:
@@ -33,8 +37,7 @@ def _class(layout: Layout, path: str) -> str:
     name = PurePosixPath(path).parent.name
     if not name or name.lower() in SPLITS:
         raise ManifestError(
-            f"{layout.folder}: {path} is in no folder of a class; "
-            "expected such as normal/a.jpg or train/normal/a.jpg"
+            f"{layout.folder}: {path} is in no folder of a class; expected such as normal/a.jpg or train/normal/a.jpg"
         )
     return name
 

@@ -76,9 +76,7 @@ def _read(layout: Layout) -> list[Record]:
     for line in _shortened(unusable):
         _log.warning("%s", line)
     if faults:
-        raise ManifestError(
-            "\n  ".join([f"{layout.folder} has wrong labels:", *_shortened(faults)])
-        )
+        raise ManifestError("\n  ".join([f"{layout.folder} has wrong labels:", *_shortened(faults)]))
     return records
 
 
@@ -135,8 +133,7 @@ def _library() -> Any:
         import datasets
     except ImportError:
         raise MissingExtraError(
-            "huggingface needs the library datasets, which is not installed. "
-            "Run: pip install 'foveola[huggingface]'"
+            "huggingface needs the library datasets, which is not installed. Run: pip install 'foveola[huggingface]'"
         ) from None
     return datasets
 

@@ -2,10 +2,7 @@
 
 from foveola.datasets.adapters.base import Adapter, Layout, Record, column
 
-SHEETS = {
-    "train": "*IDRiD_Disease Grading_Training Labels.csv",
-    "test": "*IDRiD_Disease Grading_Testing Labels.csv",
-}
+SHEETS = {"train": "*IDRiD_Disease Grading_Training Labels.csv", "test": "*IDRiD_Disease Grading_Testing Labels.csv"}
 
 
 def _read(layout: Layout) -> list[Record]:
@@ -28,8 +25,7 @@ ADAPTER = Adapter(
     licence="CC BY 4.0",
     source="https://ieee-dataport.org/open-access/indian-diabetic-retinopathy-image-dataset-idrid",
     citation="Porwal et al., Data 3 (2018) 25",
-    subject_rule="none published: every image counts as its own subject, "
-    "though a few pairs show the same eye",
+    subject_rule="none published: every image counts as its own subject, though a few pairs show the same eye",
     eye_rule="none published",
     label_meaning="grade: ICDR 0-4; dme: risk of macular oedema 0-2 by exudates near the fovea; "
     "split: the official train and test",

@@ -55,8 +55,7 @@ def _knees(layout: Layout) -> Iterator[tuple[str | None, Knee, Record]]:
     for row in rows:
         path = column(row, "Path")
         knee = _number(column(row, "ID")), _months(column(row, "Visit"), path), _side(row, path)
-        known = {key: _number(row[name]) for key, name in (("site", "Site"), ("age", "AGE"))
-                 if name in row}  # fmt: skip
+        known = {key: _number(row[name]) for key, name in (("site", "Site"), ("age", "AGE")) if name in row}
         yield layout.image(path), knee, known
 
 

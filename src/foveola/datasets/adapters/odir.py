@@ -9,12 +9,7 @@ SHEETS = ("ODIR-5K_Training_Annotations*.xlsx", "data.xlsx")
 
 NO_FUNDUS = {"anterior segment image", "no fundus image"}
 # what is said of the picture and not of the eye
-ABOUT_THE_PICTURE = {
-    "lens dust",
-    "low image quality",
-    "image offset",
-    "optic disk photographically invisible",
-}
+ABOUT_THE_PICTURE = {"lens dust", "low image quality", "image offset", "optic disk photographically invisible"}
 # a part of a keyword, its code and its grade; the first that fits counts
 RULES = (
     ("normal fundus", "N", 0),
@@ -100,9 +95,7 @@ ADAPTER = Adapter(
     "the keywords name it, 0 for a normal fundus; keywords, age, sex; processed: 1 for 16 "
     "photographs with another background. Photographs said to be of the anterior segment or of "
     "no fundus are left out",
-    known_duplicates="two pairs of patients are the same pictures; the check by content names "
-    "byte-identical ones",
-    unverified="the folder names of other copies than the challenge's; the words Training on "
-    "the path decide",
+    known_duplicates="two pairs of patients are the same pictures; the check by content names byte-identical ones",
+    unverified="the folder names of other copies than the challenge's; the words Training on the path decide",
     read=_read,
 )

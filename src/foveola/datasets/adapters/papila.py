@@ -24,9 +24,7 @@ def _records(layout: Layout, eye: str) -> Iterator[Record]:
             number, sex = line[0].removeprefix("#"), line[place["gender"]]
             diagnosis = line[place["diagnosis"]]
             if diagnosis and diagnosis not in FINDINGS:
-                raise ManifestError(
-                    f"{SHEETS[eye]}: diagnosis {diagnosis[:20]!r} of {line[0]}; expected 0, 1 or 2"
-                )
+                raise ManifestError(f"{SHEETS[eye]}: diagnosis {diagnosis[:20]!r} of {line[0]}; expected 0, 1 or 2")
             yield {
                 "image": layout.image(f"RET{number}{eye}.jpg"),
                 "subject": number,

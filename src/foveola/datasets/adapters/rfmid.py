@@ -11,11 +11,7 @@ PARTS = {
 
 
 def _read(layout: Layout) -> list[Record]:
-    return [
-        _record(layout, row, split, word)
-        for split, (sheet, word) in PARTS.items()
-        for row in layout.table(sheet)
-    ]
+    return [_record(layout, row, split, word) for split, (sheet, word) in PARTS.items() for row in layout.table(sheet)]
 
 
 def _record(layout: Layout, row: dict[str, str], split: str, word: str) -> Record:
@@ -40,7 +36,6 @@ ADAPTER = Adapter(
     "ARMD, MH, ...), the empty set for a normal fundus; disease_risk: 0 normal, 1 not; "
     "no grade, as DR is not graded; split: the official train, val and test",
     known_duplicates="none listed",
-    unverified="the folder names, which differ between releases; the words train, valid and test "
-    "on the path decide",
+    unverified="the folder names, which differ between releases; the words train, valid and test on the path decide",
     read=_read,
 )

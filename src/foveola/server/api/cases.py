@@ -53,13 +53,10 @@ def cases(
 ) -> CasesOut:
     """The cases that meet a condition, a page at a time."""
     found, total = desk.retriever.archive.page(where, after=after, limit=limit)
-    more = len(found) == limit and bool(
-        desk.retriever.archive.page(where, after=found[-1][0], limit=1)[0]
-    )
+    more = len(found) == limit and bool(desk.retriever.archive.page(where, after=found[-1][0], limit=1)[0])
     return CasesOut(
-        cases=[CaseOut.of(id_, case) for id_, case in found], total=total,
-        next=found[-1][0] if more else None,
-    )  # fmt: skip
+        cases=[CaseOut.of(id_, case) for id_, case in found], total=total, next=found[-1][0] if more else None
+    )
 
 
 HELD = {"model": AddedOut, "description": "the archive held the same photograph and record"}
@@ -82,9 +79,11 @@ def add(
         response.status_code = 200
     quality = added.gradability
     return AddedOut(
-        case=CaseOut.of(added.id, added.case), new=added.new,
-        gradability=None if quality is None else round(quality, 4), foreign=added.foreign,
-    )  # fmt: skip
+        case=CaseOut.of(added.id, added.case),
+        new=added.new,
+        gradability=None if quality is None else round(quality, 4),
+        foreign=added.foreign,
+    )
 
 
 @router.delete("/cases/{id}", status_code=204)

@@ -46,9 +46,7 @@ class SettleIn(BaseModel):
     kind: Literal["settle"]
 
 
-JobIn = Annotated[
-    IndexIn | RemoveIn | SettleIn, Body(discriminator="kind", description="what shall be done")
-]
+JobIn = Annotated[IndexIn | RemoveIn | SettleIn, Body(discriminator="kind", description="what shall be done")]
 
 
 class JobOut(BaseModel):
@@ -71,10 +69,16 @@ class JobOut(BaseModel):
     def of(cls, job: Job) -> "JobOut":
         """A job of the service."""
         return cls(
-            id=job.id, kind=job.kind, state=job.state, done=job.done, total=job.total,
-            sentence=job.sentence, result=job.result, created=_when(job.created),
+            id=job.id,
+            kind=job.kind,
+            state=job.state,
+            done=job.done,
+            total=job.total,
+            sentence=job.sentence,
+            result=job.result,
+            created=_when(job.created),
             ended=None if job.ended is None else _when(job.ended),
-        )  # fmt: skip
+        )
 
 
 def _when(seconds: float) -> datetime:

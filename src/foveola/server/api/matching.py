@@ -40,14 +40,17 @@ class CandidateOut(BaseModel):
         """A candidate; `id_` is the case's in the archive that is served."""
         seen, months = candidate.evidence, candidate.months
         return cls(
-            rank=candidate.rank, probability=round(candidate.probability, 6),
+            rank=candidate.rank,
+            probability=round(candidate.probability, 6),
             case=CaseOut.of(id_, candidate.case),
             months_to_query=None if months is None else round(months, 2),
             evidence=EvidenceOut(
-                cosine=round(seen.cosine, 4), features_that_agree=seen.inliers,
-                correlation=round(seen.correlation, 4), overlap=round(seen.overlap, 4),
+                cosine=round(seen.cosine, 4),
+                features_that_agree=seen.inliers,
+                correlation=round(seen.correlation, 4),
+                overlap=round(seen.overlap, 4),
             ),
-        )  # fmt: skip
+        )
 
 
 class MatchOut(BaseModel):
@@ -68,31 +71,32 @@ class MatchOut(BaseModel):
     def of(cls, result: MatchResult, desk: Desk) -> "MatchOut":
         """The result of a match."""
         return cls(
-            match=bool(result.found), verdict=verdict(result),
-            probability_of_none=round(result.none, 6), considered=result.considered,
+            match=bool(result.found),
+            verdict=verdict(result),
+            probability_of_none=round(result.none, 6),
+            considered=result.considered,
             candidates=[
                 CandidateOut.of(each, known[0])
                 for each in result.candidates
                 if (known := desk.retriever.archive.find(path=each.case.path)) is not None
             ],
-            in_archive=result.in_archive, prior=result.prior,
-            most_probable=round(result.most, 6), purpose=result.purpose, encoder=result.encoder,
-        )  # fmt: skip
+            in_archive=result.in_archive,
+            prior=result.prior,
+            most_probable=round(result.most, 6),
+            purpose=result.purpose,
+            encoder=result.encoder,
+        )
 
 
 @router.post("/match")
 def match(
     desk: OnDesk,
     photograph: Annotated[Upload, File(description="JPEG, PNG, TIFF, WebP or BMP")],
-    candidates: Annotated[
-        int, Form(ge=1, le=1000, description="photographs to compare closely")
-    ] = CANDIDATES,
+    candidates: Annotated[int, Form(ge=1, le=1000, description="photographs to compare closely")] = CANDIDATES,
     visit: Annotated[
         str | None, Form(description="when it was taken: months or an ISO date, as the archive has")
     ] = None,
-    prior: Annotated[
-        float, Form(gt=0, lt=1, description="chance, before looking, that there is another")
-    ] = PRIOR,
+    prior: Annotated[float, Form(gt=0, lt=1, description="chance, before looking, that there is another")] = PRIOR,
 ) -> MatchOut:
     """Look for other photographs of the eye that a photograph shows.
 
@@ -100,9 +104,7 @@ def match(
     use is logged before it is answered. The photograph is not kept.
     """
     try:
-        result = desk.models.match(
-            photograph.file.read(), candidates, visit_of(visit), prior, by="rest"
-        )
+        result = desk.models.match(photograph.file.read(), candidates, visit_of(visit), prior, by="rest")
     finally:
         photograph.file.close()
     return MatchOut.of(result, desk)

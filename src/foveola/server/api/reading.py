@@ -28,9 +28,7 @@ class EyeOut(BaseModel):
     @classmethod
     def of(cls, labels: tuple[str, ...], eye: EyeReading) -> "EyeOut":
         """An eye of a reading."""
-        return cls(
-            probabilities=_shares(labels, eye.probabilities), gradability=round(eye.gradability, 4)
-        )
+        return cls(probabilities=_shares(labels, eye.probabilities), gradability=round(eye.gradability, 4))
 
 
 class PairOut(BaseModel):
@@ -58,15 +56,18 @@ class PersonOut(BaseModel):
     def of(cls, hit: PersonHit) -> "PersonOut":
         """A hit of a search for people."""
         cases = {eye: CaseOut.of(hit.ids[eye], case) for eye, case in hit.cases.items()}
-        pairs = [
-            PairOut(query=p.query, eye=p.eye, similarity=round(p.similarity, 6)) for p in hit.pairs
-        ]
+        pairs = [PairOut(query=p.query, eye=p.eye, similarity=round(p.similarity, 6)) for p in hit.pairs]
         return cls(
-            rank=hit.rank, similarity=round(hit.similarity, 6), pairs=pairs,
-            subject=hit.subject if may_match() else None, visit=hit.visit,
-            grade=hit.grade, left=cases.get("left"), right=cases.get("right"),
+            rank=hit.rank,
+            similarity=round(hit.similarity, 6),
+            pairs=pairs,
+            subject=hit.subject if may_match() else None,
+            visit=hit.visit,
+            grade=hit.grade,
+            left=cases.get("left"),
+            right=cases.get("right"),
             findings=None if hit.findings is None else sorted(hit.findings),
-        )  # fmt: skip
+        )
 
 
 class ReadOut(BaseModel):
@@ -85,9 +86,7 @@ class ReadOut(BaseModel):
     )
     warnings: list[str] = Field(description="what a user must know before trusting it")
     similar: list[PersonOut] = Field(description="people of the archive, the most similar first")
-    similar_missing: str | None = Field(
-        description="why there are none, where the archive can't say"
-    )
+    similar_missing: str | None = Field(description="why there are none, where the archive can't say")
     reader: str
     fingerprint: str = Field(description="of the reader")
     milliseconds: float
@@ -98,13 +97,17 @@ class ReadOut(BaseModel):
         """A reading, and the people found."""
         return cls(
             probabilities=_shares(said.labels, said.probabilities),
-            thresholds=_shares(said.labels, said.thresholds), found=list(said.found),
+            thresholds=_shares(said.labels, said.thresholds),
+            found=list(said.found),
             eyes={eye: EyeOut.of(said.labels, of) for eye, of in said.eyes.items()},
-            refused=dict(said.refused), warnings=list(said.warnings),
+            refused=dict(said.refused),
+            warnings=list(said.warnings),
             similar=[] if alike is None else [PersonOut.of(hit) for hit in alike.hits],
-            similar_missing=missing, reader=said.reader, fingerprint=said.fingerprint,
+            similar_missing=missing,
+            reader=said.reader,
+            fingerprint=said.fingerprint,
             milliseconds=round(said.milliseconds, 2),
-        )  # fmt: skip
+        )
 
 
 def _shares(labels: tuple[str, ...], values: Any) -> Shares:

@@ -26,36 +26,35 @@ def record_of(
     subject: Annotated[
         str | None, Form(max_length=LONGEST, pattern=PLAIN, description="pseudonym of the person")
     ] = None,
-    collection: Annotated[
-        str, Form(max_length=LONGEST, pattern=PLAIN, description="name space of the pseudonym")
-    ] = "",
+    collection: Annotated[str, Form(max_length=LONGEST, pattern=PLAIN, description="name space of the pseudonym")] = "",
     eye: Annotated[Literal["left", "right"] | None, Told, Form()] = None,
     visit: Annotated[
-        str | None,
-        Form(max_length=40, description="months since the first visit, or an ISO date"),
+        str | None, Form(max_length=40, description="months since the first visit, or an ISO date")
     ] = None,
-    grade: Annotated[
-        Annotated[int, Field(ge=0, le=4)] | None, Told, Form(description="ICDR")
-    ] = None,
+    grade: Annotated[Annotated[int, Field(ge=0, le=4)] | None, Told, Form(description="ICDR")] = None,
     findings: Annotated[
         str | None,
         Form(
-            max_length=LONGEST, pattern=PLAIN,
-            description='labels, "D;H"; ";" says that somebody looked and found none',
+            max_length=LONGEST, pattern=PLAIN, description='labels, "D;H"; ";" says that somebody looked and found none'
         ),
     ] = None,
     extra: Annotated[
-        str | None,
-        Form(max_length=10_000, description='further columns, a JSON object: {"age": 61}'),
+        str | None, Form(max_length=10_000, description='further columns, a JSON object: {"age": 61}')
     ] = None,
-) -> Case:  # fmt: skip
+) -> Case:
     """The record that a form describes, by the rules of a manifest; it has no photograph yet."""
     text = None if not findings else cells.findings([findings])[0]
     return Case(
-        image="", path="", subject=_subject(subject), collection=collection, eye=eye,
-        visit=cells.visit_of(visit), grade=grade, extra=_extra(extra),
+        image="",
+        path="",
+        subject=_subject(subject),
+        collection=collection,
+        eye=eye,
+        visit=cells.visit_of(visit),
+        grade=grade,
+        extra=_extra(extra),
         findings=None if text is None else cells.split_findings(text),
-    )  # fmt: skip
+    )
 
 
 def _subject(text: str | None) -> str | None:
@@ -64,9 +63,7 @@ def _subject(text: str | None) -> str | None:
     cells.check_broken("subject", [subject or ""], [1], faults)
     if faults:
         raise HTTPException(
-            422,
-            "subject: a date, a number that a spreadsheet rounded, or its error; send it as "
-            "it was given",
+            422, "subject: a date, a number that a spreadsheet rounded, or its error; send it as it was given"
         )
     return subject
 

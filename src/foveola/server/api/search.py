@@ -57,10 +57,15 @@ class CaseOut(BaseModel):
         """A case of the archive."""
         saw((id_,))
         return cls(
-            id=id_, subject=case.subject if may_match() else None, collection=case.collection,
-            eye=case.eye, visit=case.visit, grade=case.grade, extra=dict(case.extra),
+            id=id_,
+            subject=case.subject if may_match() else None,
+            collection=case.collection,
+            eye=case.eye,
+            visit=case.visit,
+            grade=case.grade,
+            extra=dict(case.extra),
             findings=None if case.findings is None else sorted(case.findings),
-        )  # fmt: skip
+        )
 
 
 class HitOut(BaseModel):
@@ -76,9 +81,12 @@ class HitOut(BaseModel):
     def of(cls, hit: Hit) -> "HitOut":
         """A hit of a search."""
         return cls(
-            rank=hit.rank, similarity=round(hit.similarity, 6), score=round(hit.score, 6),
-            trust=hit.trust, case=CaseOut.of(hit.id, hit.case),
-        )  # fmt: skip
+            rank=hit.rank,
+            similarity=round(hit.similarity, 6),
+            score=round(hit.score, 6),
+            trust=hit.trust,
+            case=CaseOut.of(hit.id, hit.case),
+        )
 
 
 class SearchOut(BaseModel):
@@ -102,14 +110,20 @@ class SearchOut(BaseModel):
     def of(cls, result: SearchResult) -> "SearchOut":
         """The result of a search."""
         return cls(
-            hits=[HitOut.of(hit) for hit in result.hits], order=result.order, label=result.label,
-            recorded=result.recorded, considered=result.considered,
-            excluded_same_subject=result.excluded_same_subject, in_archive=result.in_archive,
-            gradability=round(result.gradability, 4), trust=result.trust,
+            hits=[HitOut.of(hit) for hit in result.hits],
+            order=result.order,
+            label=result.label,
+            recorded=result.recorded,
+            considered=result.considered,
+            excluded_same_subject=result.excluded_same_subject,
+            in_archive=result.in_archive,
+            gradability=round(result.gradability, 4),
+            trust=result.trust,
             sentences=result.sentences,
-            encoder=result.encoder, fingerprint=result.fingerprint,
+            encoder=result.encoder,
+            fingerprint=result.fingerprint,
             milliseconds=round(result.milliseconds, 2),
-        )  # fmt: skip
+        )
 
 
 @router.post("/search")
@@ -120,9 +134,7 @@ def search(
     k: Annotated[int, Form(ge=1, le=1000)] = 10,
     where: Annotated[str | None, Form(description="condition on the cases")] = None,
     eye: Annotated[Literal["left", "right"] | None, Form()] = None,
-    by: Annotated[
-        Order | None, Form(description="learned where the archive learnt a label")
-    ] = None,
+    by: Annotated[Order | None, Form(description="learned where the archive learnt a label")] = None,
     label: Annotated[str | None, Form(description="of the order; the one most cases have")] = None,
 ) -> SearchOut:
     """Find the cases most like a photograph. The photograph is not kept."""
@@ -136,15 +148,13 @@ def case(id: CaseId, desk: OnDesk) -> CaseOut:  # noqa: A002 - the path says id
     return CaseOut.of(id, desk.case(id))
 
 
-@router.get("/cases/{id}/picture", response_class=Response,
-            responses={200: {"content": {"image/jpeg": {}}}})  # fmt: skip
+@router.get("/cases/{id}/picture", response_class=Response, responses={200: {"content": {"image/jpeg": {}}}})
 def picture(id: CaseId, desk: OnDesk) -> Response:  # noqa: A002
     """The photograph of a case, at most 2048 pixels a side, without metadata."""
     return Response(desk.picture(id).jpeg, media_type="image/jpeg")
 
 
-@router.get("/cases/{id}/thumbnail", response_class=Response,
-            responses={200: {"content": {"image/jpeg": {}}}})  # fmt: skip
+@router.get("/cases/{id}/thumbnail", response_class=Response, responses={200: {"content": {"image/jpeg": {}}}})
 def thumbnail(id: CaseId, desk: OnDesk) -> Response:  # noqa: A002
     """The field of view, 360 pixels a side."""
     data = desk.thumbnail(id)

@@ -51,8 +51,14 @@ class Seen:
 
     def line(self) -> bytes:
         """As it is written, with its line feed."""
-        values = {"time": self.time, "account": self.account, "action": self.action,
-                  "cases": self.cases, "about": self.about, "previous": self.previous}  # fmt: skip
+        values = {
+            "time": self.time,
+            "account": self.account,
+            "action": self.action,
+            "cases": self.cases,
+            "about": self.about,
+            "previous": self.previous,
+        }
         if not self.about:
             del values["about"]
         return json.dumps(values, separators=(",", ":")).encode() + b"\n"

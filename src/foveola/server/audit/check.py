@@ -64,8 +64,7 @@ def verify(folder: AnyPath, anchor: str | None = None) -> Verified:
         raise AccessError(f"{folder / FILE} was longer: lines were cut off its end")
     if anchor is not None and at is None:
         raise AccessError(
-            f"{folder / FILE} does not hold the head {anchor[:12]}...: lines were cut off its end, "
-            "or it was made anew"
+            f"{folder / FILE} does not hold the head {anchor[:12]}...: lines were cut off its end, or it was made anew"
         )
     since = None if at is None else chain.number - at
     return Verified(chain.number, chain.head, tuple(chain.cut), since)
@@ -168,9 +167,7 @@ def time_of(text: str) -> str:
             return begun
     except ValueError:
         pass
-    raise ValueError(
-        f"{text!r} is no time; expected one in UTC as 2026-03-01T09:30, or how it begins: 2026-03"
-    )
+    raise ValueError(f"{text!r} is no time; expected one in UTC as 2026-03-01T09:30, or how it begins: 2026-03")
 
 
 def _lines(folder: Path) -> Iterator[bytes]:

@@ -4,14 +4,4 @@ from foveola.server.auth.passwords import SHORTEST
 from foveola.server.auth.roles import ROLES, Role, allowed
 from foveola.server.auth.store import FILE, Account, Accounts, Session, Token
 
-__all__ = [
-    "FILE",
-    "ROLES",
-    "SHORTEST",
-    "Account",
-    "Accounts",
-    "Role",
-    "Session",
-    "Token",
-    "allowed",
-]
+__all__ = ["FILE", "ROLES", "SHORTEST", "Account", "Accounts", "Role", "Session", "Token", "allowed"]

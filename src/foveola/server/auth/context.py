@@ -88,11 +88,7 @@ def csrf_token() -> str:
 def csrf() -> Markup:
     """The hidden field of a form; nothing where there is no session."""
     token = csrf_token()
-    return (
-        Markup('<input type="hidden" name="{}" value="{}">').format(FIELD, token)
-        if token
-        else Markup()
-    )
+    return Markup('<input type="hidden" name="{}" value="{}">').format(FIELD, token) if token else Markup()
 
 
 def csrf_of(secret: str) -> str:

@@ -44,9 +44,7 @@ class Gate:
         upload_mb: largest photograph that may be sent, in megabytes.
     """
 
-    def __init__(
-        self, app: ASGIApp, keeper: Keeper, plan: Plan, answer: Answer, upload_mb: int
-    ) -> None:
+    def __init__(self, app: ASGIApp, keeper: Keeper, plan: Plan, answer: Answer, upload_mb: int) -> None:
         self._app, self._keeper, self._plan, self._answer = app, keeper, plan, answer
         settings, self._upload_mb = keeper.settings, upload_mb
         self._buckets = Buckets(settings.rate, settings.burst)

@@ -15,10 +15,7 @@ except ImportError:
 SHORTEST, LONGEST = 12, 1024  # characters; NIST SP 800-63B: length, and no rules of composition
 _HASHER = PasswordHasher()  # argon2id as in RFC 9106 (low memory): 64 MiB, 3 passes, 4 lanes
 # Of 32 random bytes that nobody kept: an unknown name takes as long to refuse as a known one.
-NOBODY = (
-    "$argon2id$v=19$m=65536,t=3,p=4$tCZB7/v7b9q+FmF3azSSSQ$"
-    "NFUdz5g5TTF2fmxmRxWzX7vSzMN69AGEWR5s/wAl+9I"
-)
+NOBODY = "$argon2id$v=19$m=65536,t=3,p=4$tCZB7/v7b9q+FmF3azSSSQ$NFUdz5g5TTF2fmxmRxWzX7vSzMN69AGEWR5s/wAl+9I"
 
 
 def hashed(password: str, name: str) -> str:
@@ -30,8 +27,7 @@ def hashed(password: str, name: str) -> str:
     password = normal(password)
     if not SHORTEST <= len(password) <= LONGEST:
         raise AccessError(
-            f"the password has {len(password)} characters; expected {SHORTEST} to {LONGEST}, a few "
-            "unrelated words, say"
+            f"the password has {len(password)} characters; expected {SHORTEST} to {LONGEST}, a few unrelated words, say"
         )
     beside_name = password.lower().replace(name, "")
     if len(set(password)) < 5 or (len(beside_name) < 6 and beside_name != password.lower()):

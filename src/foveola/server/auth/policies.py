@@ -117,10 +117,7 @@ class Plan:
     def __init__(self, app: FastAPI) -> None:
         self._routes = [(route, *_key(route)) for route in _routes(app)]
         missing = [
-            (method, path)
-            for _, methods, path in self._routes
-            for method in methods
-            if (method, path) not in DOORS
+            (method, path) for _, methods, path in self._routes for method in methods if (method, path) not in DOORS
         ]
         if missing:
             lines = ", ".join(f"{method} {path}" for method, path in missing)
@@ -148,7 +145,5 @@ def _routes(app: FastAPI) -> Iterator[Any]:
 
 
 def _key(route: Any) -> tuple[tuple[str, ...], str]:
-    methods = (
-        tuple(sorted((route.methods or set()) - {"HEAD"})) if hasattr(route, "methods") else ()
-    )
+    methods = tuple(sorted((route.methods or set()) - {"HEAD"})) if hasattr(route, "methods") else ()
     return methods or ("*",), route.path

@@ -56,9 +56,7 @@ class Keeper:
         clock: monotonic, in seconds.
     """
 
-    def __init__(
-        self, folder: Path, settings: Settings, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, folder: Path, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
         self.settings, self.log = settings, Log(folder)
         self._folder, self._clock = folder, clock
         self._lock = threading.Lock()
@@ -120,9 +118,7 @@ class Keeper:
         return address_key(last if self._by_proxy(request) and last else own)
 
     def _by_proxy(self, request: Request) -> bool:
-        return self.settings.behind_proxy and is_loopback(
-            request.client.host if request.client else ""
-        )
+        return self.settings.behind_proxy and is_loopback(request.client.host if request.client else "")
 
     # Logging in and out
 

@@ -115,22 +115,17 @@ class Accounts(Closing):
         self._lock = threading.Lock()
         if not self._file.is_file():
             raise AccessError(
-                f"{folder} has no accounts; make one with: foveola accounts add {folder} NAME "
-                "--role admin"
+                f"{folder} has no accounts; make one with: foveola accounts add {folder} NAME --role admin"
             )
         with self._faults():
-            self._db = sqlite3.connect(
-                self._file, timeout=5, isolation_level=None, check_same_thread=False
-            )
+            self._db = sqlite3.connect(self._file, timeout=5, isolation_level=None, check_same_thread=False)
             self._db.execute("PRAGMA foreign_keys = ON")
             self._db.execute("PRAGMA secure_delete = ON")
             version = self._db.execute("PRAGMA user_version").fetchone()[0]
             sound = version == _VERSION and _is_sound(self._db)
         if not sound:
             self._db.close()
-            raise AccessError(
-                f"{self._file} is damaged, or of another Foveola; restore it from a copy"
-            )
+            raise AccessError(f"{self._file} is damaged, or of another Foveola; restore it from a copy")
 
     @classmethod
     def create(cls, folder: AnyPath) -> Self:
@@ -176,10 +171,7 @@ class Accounts(Closing):
         kept = passwords.hashed(password, name)
         with self._writing() as db:
             try:
-                db.execute(
-                    "INSERT INTO accounts (name, role, password) VALUES (?, ?, ?)",
-                    (name, _role(role), kept),
-                )
+                db.execute("INSERT INTO accounts (name, role, password) VALUES (?, ?, ?)", (name, _role(role), kept))
             except sqlite3.IntegrityError:
                 raise AccessError(f"there is an account {name!r} already") from None
         return Account(name, role)
@@ -233,8 +225,7 @@ class Accounts(Closing):
             ended = (now - IDLE, now - ABSOLUTE)
             db.execute("DELETE FROM sessions WHERE used < ? OR began < ?", ended)
             made = db.execute(  # none where the password was changed meanwhile
-                "INSERT INTO sessions SELECT ?, id, ?, ? FROM accounts"
-                " WHERE id = ? AND password = ?",
+                "INSERT INTO sessions SELECT ?, id, ?, ? FROM accounts WHERE id = ? AND password = ?",
                 (_digest(secret), now, now, id_, kept),
             ).rowcount
             if passwords.is_old(kept):
@@ -282,9 +273,9 @@ class Accounts(Closing):
         values = (_digest(secret), label[:100], self._clock() + days * DAY, name)
         with self._writing() as db:
             made = db.execute(
-                "INSERT INTO tokens (account, digest, label, expires)"
-                " SELECT id, ?, ?, ? FROM accounts WHERE name = ?", values,
-            ).rowcount  # fmt: skip
+                "INSERT INTO tokens (account, digest, label, expires) SELECT id, ?, ?, ? FROM accounts WHERE name = ?",
+                values,
+            ).rowcount
         if not made:
             raise AccessError(f"there is no account {name!r}")
         return secret
@@ -326,9 +317,7 @@ class Accounts(Closing):
     def _writing(self) -> Iterator[sqlite3.Connection]:
         with self._lock, self._faults(), transaction(self._db):
             yield self._db
-            self._db.execute(
-                "CREATE TABLE IF NOT EXISTS checks (id INTEGER PRIMARY KEY, hash TEXT)"
-            )
+            self._db.execute("CREATE TABLE IF NOT EXISTS checks (id INTEGER PRIMARY KEY, hash TEXT)")
             self._db.execute("INSERT OR REPLACE INTO checks VALUES (1, ?)", (_rows(self._db),))
 
     @contextlib.contextmanager

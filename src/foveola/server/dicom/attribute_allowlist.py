@@ -158,7 +158,8 @@ def _listed(value: Any) -> Iterable[Any]:
 # Attributes that pixels need are set by `deidentify` from what the decoder has read.
 KEPT: dict[str, Rule] = {
     "ImageType": leading(
-        ("ORIGINAL", "DERIVED"), ("PRIMARY", "SECONDARY"),
+        ("ORIGINAL", "DERIVED"),
+        ("PRIMARY", "SECONDARY"),
         ("", "MONTAGE", "COLOR", "REDFREE", "RED", "GREEN", "BLUE", "FLUORESCEIN", "AUTOFLUO"),
     ),
     "Modality": words("OP", "XC", "OT", "ES", "GM"),
@@ -166,9 +167,7 @@ KEPT: dict[str, Rule] = {
     "BurnedInAnnotation": words("NO"),
     "RecognizableVisualFeatures": words("NO"),
     "LossyImageCompression": words("00", "01"),
-    "LossyImageCompressionMethod": words(
-        "ISO_10918_1", "ISO_14495_1", "ISO_15444_1", "ISO_15444_15"
-    ),
+    "LossyImageCompressionMethod": words("ISO_10918_1", "ISO_14495_1", "ISO_15444_1", "ISO_15444_15"),
     "LossyImageCompressionRatio": numbers(4),
     "PresentationLUTShape": words("IDENTITY", "INVERSE"),
     "ColorSpace": words("SRGB", "ADOBERGB", "ROMMRGB"),
@@ -187,7 +186,7 @@ KEPT: dict[str, Rule] = {
     "ImagePathFilterTypeStackCodeSequence": codes,
     "LensesCodeSequence": codes,
     "MydriaticAgentSequence": agents,
-}  # fmt: skip
+}
 
 KEPT_GREY: dict[str, Rule] = {
     "WindowCenter": numbers(16),

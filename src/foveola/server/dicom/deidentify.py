@@ -88,9 +88,7 @@ def _uid(found: Dataset, keyword: str, tag: str) -> str:
     return value
 
 
-def rewrite(
-    data: bytes, *, limits: dict[str, Any], names: dict[str, Any]
-) -> tuple[dict[str, Any], list[bytes]]:
+def rewrite(data: bytes, *, limits: dict[str, Any], names: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
     """One de-identified file a frame, one after the other.
 
     Args:
@@ -115,9 +113,7 @@ def describe(data: bytes, *, limits: dict[str, Any]) -> tuple[dict[str, Any], by
     found = read_object(data, Limits(**limits))
     camera = " ".join(filter(None, (found.get("Manufacturer"), found.get("ManufacturerModelName"))))
     date = _acquired(found)
-    facts = Facts(
-        eye=eye_of(found), visit=date.isoformat() if date else None, camera=camera or None
-    )
+    facts = Facts(eye=eye_of(found), visit=date.isoformat() if date else None, camera=camera or None)
     return asdict(facts), b""
 
 
@@ -145,9 +141,15 @@ def _name(made: Dataset, found: Dataset, uid: str, names: dict[str, Any]) -> Non
     made.SeriesInstanceUID = names["series"]
     made.PatientID = made.PatientName = names["pseudonym"]
     for empty in (
-        "PatientBirthDate", "PatientSex", "StudyID", "StudyTime", "AccessionNumber",
-        "ReferringPhysicianName", "SeriesNumber", "PatientOrientation",
-    ):  # fmt: skip
+        "PatientBirthDate",
+        "PatientSex",
+        "StudyID",
+        "StudyTime",
+        "AccessionNumber",
+        "ReferringPhysicianName",
+        "SeriesNumber",
+        "PatientOrientation",
+    ):
         setattr(made, empty, None)
     made.setdefault("Modality", "OT")
     made.PatientIdentityRemoved = "YES"

@@ -59,9 +59,7 @@ def find_files(folder: Path, passed: PassedOver) -> list[Path]:
         raise PacsError(f"{folder} can't be read: {error.strerror}") from None
 
 
-def take_folder(
-    intake: Intake, files: list[Path], progress: Callable[[int], None] | None = None
-) -> FolderTaken:
+def take_folder(intake: Intake, files: list[Path], progress: Callable[[int], None] | None = None) -> FolderTaken:
     """Take the DICOM images among files in; run again, it takes only what is new.
 
     Args:

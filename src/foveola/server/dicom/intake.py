@@ -227,18 +227,14 @@ class Intake(Closing):
         stored = path.read_bytes()
         if stored == file:
             return
-        one, other = (
-            decode_dicom(data, self._limits, min_side=_LOOKED).astype(np.int16)
-            for data in (stored, file)
-        )
+        one, other = (decode_dicom(data, self._limits, min_side=_LOOKED).astype(np.int16) for data in (stored, file))
         if one.shape != other.shape or np.abs(one - other).mean() > _ALIKE:
             raise ImageError(OTHER_PICTURE)
 
     def _call(self, name: str, data: bytes, **arguments: Any) -> tuple[dict[str, Any], bytes]:
         return POOL.call(
-            f"{_CALLS}:{name}", data, seconds=self._limits.max_seconds,
-            limits=asdict(self._limits), **arguments,
-        )  # fmt: skip
+            f"{_CALLS}:{name}", data, seconds=self._limits.max_seconds, limits=asdict(self._limits), **arguments
+        )
 
     def _path(self, pseudonym: str, uid: str) -> Path:
         return self.store / pseudonym / f"{uid}.dcm"
@@ -257,9 +253,7 @@ class Intake(Closing):
         paths = list(dict.fromkeys(path for one in staged for path in one.paths))
         became = self._index(paths)
         seen: set[Path] = set()
-        return [
-            one if isinstance(one, Refused) else self._taken(one, became, seen) for one in batch
-        ]
+        return [one if isinstance(one, Refused) else self._taken(one, became, seen) for one in batch]
 
     def _taken(self, one: _Staged, became: _Became, seen: set[Path]) -> Taken | Refused:
         reasons = tuple(became.failed[path] for path in one.paths if path in became.failed)
@@ -299,18 +293,20 @@ class Intake(Closing):
 
     def _case(self, path: Path) -> Case | Failed:
         """The record of a stored file: only what is left of it after de-identification."""
-        case = Case(
-            image=path.name, path=str(path), subject=path.parent.name, collection=self.collection
-        )
+        case = Case(image=path.name, path=str(path), subject=path.parent.name, collection=self.collection)
         try:
             facts, _ = self._call("describe", path.read_bytes())
         except (ImageError, OSError) as error:
             return Failed.of(case, error)
         return Case(
-            image=path.name, path=str(path), subject=path.parent.name,
-            eye=cast(Eye | None, facts["eye"]), visit=facts["visit"], collection=self.collection,
+            image=path.name,
+            path=str(path),
+            subject=path.parent.name,
+            eye=cast(Eye | None, facts["eye"]),
+            visit=facts["visit"],
+            collection=self.collection,
             extra={"camera": facts["camera"]} if facts["camera"] else {},
-        )  # fmt: skip
+        )
 
     def _weigh(self) -> None:
         """Learn what similarities are worth, but not anew with every single photograph."""

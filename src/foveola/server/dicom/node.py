@@ -68,9 +68,7 @@ class NodeSettings:
     def __post_init__(self) -> None:
         for title in (self.ae_title, *self.allowed):
             if not _is_ae_title(title):
-                raise PacsError(
-                    f"{title!r} is no AE title; expected 1 to 16 ASCII letters, digits or signs"
-                )
+                raise PacsError(f"{title!r} is no AE title; expected 1 to 16 ASCII letters, digits or signs")
 
 
 class Node:
@@ -151,9 +149,7 @@ class Node:
         return SUCCESS
 
 
-def _application_entity(
-    settings: NodeSettings, classes: Collection[str], syntaxes: Collection[str]
-) -> AE:
+def _application_entity(settings: NodeSettings, classes: Collection[str], syntaxes: Collection[str]) -> AE:
     entity = AE(settings.ae_title)
     entity.maximum_pdu_size = PDU_BYTES
     entity.maximum_associations = settings.associations

@@ -76,8 +76,9 @@ def patient_of(db: sqlite3.Connection, identity: Identity) -> tuple[int, str]:
     """
     first = db.execute(
         "SELECT p.id, p.issuer, p.patient FROM instances AS i JOIN patients AS p "
-        "ON p.id = i.patient WHERE i.original = ? LIMIT 1", (identity.instance,),
-    ).fetchone()  # fmt: skip
+        "ON p.id = i.patient WHERE i.original = ? LIMIT 1",
+        (identity.instance,),
+    ).fetchone()
     if not identity.patient_id and first and (first[1] == _STUDY or is_missing(first[2])):
         return int(first[0]), ""
     before = first[0] if first else None
@@ -109,8 +110,9 @@ def _persons(db: sqlite3.Connection, key: tuple[str, str]) -> dict[int, list[Mar
     """Rows of all who came under an issuer and a patient ID, with the marks of each."""
     found = db.execute(
         "SELECT id FROM patients WHERE issuer = ? AND patient = ? "
-        "UNION SELECT person FROM others WHERE issuer = ? AND patient = ?", (*key, *key)
-    ).fetchall() or _spelt_otherwise(db, key)  # fmt: skip
+        "UNION SELECT person FROM others WHERE issuer = ? AND patient = ?",
+        (*key, *key),
+    ).fetchall() or _spelt_otherwise(db, key)
     seen = "SELECT name, birth FROM seen WHERE patient = ?"
     return {person: [Marks(*each) for each in db.execute(seen, (person,))] for (person,) in found}
 
@@ -136,8 +138,7 @@ def _row(db: sqlite3.Connection, key: tuple[str, str]) -> int:
     pseudonym = "P" + "".join(secrets.choice(_ALPHABET) for _ in range(_LETTERS))
     shift = -(EARLIEST + secrets.randbelow(LATEST - EARLIEST + 1))
     db.execute(
-        "INSERT OR IGNORE INTO patients (issuer, patient, pseudonym, shift_days) "
-        "VALUES (?, ?, ?, ?)",
+        "INSERT OR IGNORE INTO patients (issuer, patient, pseudonym, shift_days) VALUES (?, ?, ?, ?)",
         (*key, pseudonym, shift),
     )
     found = db.execute("SELECT id FROM patients WHERE issuer = ? AND patient = ?", key).fetchone()

@@ -8,10 +8,7 @@ from contextlib import contextmanager
 from pydicom import Dataset
 from pynetdicom import AE
 from pynetdicom.association import Association
-from pynetdicom.sop_class import (  # type: ignore[attr-defined]
-    ComprehensiveSRStorage,
-    StudyRootQueryRetrieveInformationModelFind,
-)
+from pynetdicom.sop_class import ComprehensiveSRStorage, StudyRootQueryRetrieveInformationModelFind  # type: ignore[attr-defined]
 
 from foveola.errors import PacsError
 from foveola.server.dicom.web import Reference
@@ -20,9 +17,14 @@ SECONDS = 30.0
 _ADDRESS = re.compile(r"dicom://([\x21-\x7e]{1,16})@(\[[0-9a-fA-F:]+\]|[\w.-]+):(\d{1,5})/?")
 _PATIENT = ("PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex")
 _STUDY = (
-    "StudyDate", "StudyTime", "AccessionNumber", "StudyID", "ReferringPhysicianName",
-    "StudyDescription", "SpecificCharacterSet",
-)  # fmt: skip
+    "StudyDate",
+    "StudyTime",
+    "AccessionNumber",
+    "StudyID",
+    "ReferringPhysicianName",
+    "StudyDescription",
+    "SpecificCharacterSet",
+)
 
 
 class Peer:
@@ -87,9 +89,7 @@ class Peer:
             why = "refuses us" if association.is_rejected else "can't be reached"
             if association.is_aborted and association.rejected_contexts:
                 why = "does not offer what is needed"
-            raise PacsError(
-                f"the PACS at {self.host} {why}; check AE titles and port on both sides"
-            )
+            raise PacsError(f"the PACS at {self.host} {why}; check AE titles and port on both sides")
         try:
             yield association
         finally:

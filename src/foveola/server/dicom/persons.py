@@ -14,10 +14,7 @@ from typing import NamedTuple
 
 from foveola.cases import is_missing
 
-APART = (
-    "the Patient ID came with another name and another birth date before; they are kept apart as "
-    "two persons"
-)
+APART = "the Patient ID came with another name and another birth date before; they are kept apart as two persons"
 ALIKE = "the Patient ID came with another {} before; they are kept as one person"
 UNCLEAR = (
     "the Patient ID is of several persons, and name and birth date do not say of which; it is kept "

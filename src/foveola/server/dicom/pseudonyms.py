@@ -21,14 +21,7 @@ from pathlib import Path
 
 from foveola.errors import PacsError
 from foveola.resources import Closing, transaction
-from foveola.server.dicom.patients import (
-    EARLIEST,
-    LATEST,
-    Identity,
-    is_pseudonym,
-    new_uid,
-    patient_of,
-)
+from foveola.server.dicom.patients import EARLIEST, LATEST, Identity, is_pseudonym, new_uid, patient_of
 
 APPLICATION_ID = 0x464F5650  # "FOVP"
 VERSION = 1
@@ -166,9 +159,8 @@ class Pseudonyms(Closing):
                     "INSERT OR IGNORE INTO instances "
                     "(new, original, frame, study, series, sop_class, patient) "
                     "VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    (new_uid(), identity.instance, frame, identity.study, identity.series,
-                     identity.sop_class, patient),
-                )  # fmt: skip
+                    (new_uid(), identity.instance, frame, identity.study, identity.series, identity.sop_class, patient),
+                )
             study = _replaced(db, "study", identity.study, patient)
             series = _replaced(db, "series", identity.series, patient)
             pseudonym, shift = db.execute(
@@ -178,16 +170,18 @@ class Pseudonyms(Closing):
                 "SELECT new FROM instances WHERE original = ? ORDER BY frame", (identity.instance,)
             ).fetchall()
         return Names(
-            pseudonym=pseudonym, shift_days=shift, study=study, series=series,
-            instances=tuple(uid for (uid,) in new[: identity.frames]), doubt=doubt,
-        )  # fmt: skip
+            pseudonym=pseudonym,
+            shift_days=shift,
+            study=study,
+            series=series,
+            instances=tuple(uid for (uid,) in new[: identity.frames]),
+            doubt=doubt,
+        )
 
     def indexed(self, instances: Sequence[str]) -> None:
         """Note that these new SOP Instance UIDs are in the archive."""
         with self._writing() as db:
-            db.executemany(
-                "UPDATE instances SET indexed = 1 WHERE new = ?", [(uid,) for uid in instances]
-            )
+            db.executemany("UPDATE instances SET indexed = 1 WHERE new = ?", [(uid,) for uid in instances])
 
     def unfinished(self) -> list[tuple[str, str]]:
         """(pseudonym, new SOP Instance UID) of what was begun and not noted as indexed."""
@@ -222,9 +216,7 @@ class Pseudonyms(Closing):
     def renamed(self, instance: str) -> list[str]:
         """What took the place of an instance of the PACS: a new UID a frame, none if unknown."""
         with self._reading() as db:
-            rows = db.execute(
-                "SELECT new FROM instances WHERE original = ? ORDER BY frame", (instance,)
-            )
+            rows = db.execute("SELECT new FROM instances WHERE original = ? ORDER BY frame", (instance,))
             return [str(new) for (new,) in rows]
 
     def forget(self, pseudonym: str) -> int:
@@ -244,8 +236,7 @@ class Pseudonyms(Closing):
         """How many instances are known of a patient."""
         with self._reading() as db:
             (count,) = db.execute(
-                "SELECT count(*) FROM instances AS i JOIN patients AS p ON p.id = i.patient "
-                "WHERE p.pseudonym = ?",
+                "SELECT count(*) FROM instances AS i JOIN patients AS p ON p.id = i.patient WHERE p.pseudonym = ?",
                 (pseudonym,),
             ).fetchone()
         return int(count)
@@ -312,12 +303,9 @@ def _prepare(db: sqlite3.Connection) -> None:
 
 
 def _replaced(db: sqlite3.Connection, kind: str, original: str, patient: int) -> str:
-    db.execute(
-        "INSERT OR IGNORE INTO uids VALUES (?, ?, ?, ?)", (kind, original, patient, new_uid())
-    )
+    db.execute("INSERT OR IGNORE INTO uids VALUES (?, ?, ?, ?)", (kind, original, patient, new_uid()))
     row = db.execute(
-        "SELECT new FROM uids WHERE kind = ? AND original = ? AND patient = ?",
-        (kind, original, patient),
+        "SELECT new FROM uids WHERE kind = ? AND original = ? AND patient = ?", (kind, original, patient)
     ).fetchone()
     return str(row[0])
 
@@ -326,10 +314,16 @@ def _original(row: tuple[str, str, str, str, str, str, int, str, int]) -> Origin
     patient, issuer, study, series, instance, sop_class, frame, pseudonym, shift = row
     unknown = issuer.startswith("\0")
     return Original(
-        patient_id="" if unknown else patient, issuer="" if unknown else issuer,
-        study=study, series=series, instance=instance, sop_class=sop_class, frame=frame,
-        pseudonym=pseudonym, shift_days=shift,
-    )  # fmt: skip
+        patient_id="" if unknown else patient,
+        issuer="" if unknown else issuer,
+        study=study,
+        series=series,
+        instance=instance,
+        sop_class=sop_class,
+        frame=frame,
+        pseudonym=pseudonym,
+        shift_days=shift,
+    )
 
 
 __all__ = ["EARLIEST", "LATEST", "Identity", "Names", "Original", "Pseudonyms", "is_pseudonym"]

@@ -62,9 +62,12 @@ class Point:
     def save(self, path: Path) -> None:
         """Keep it, wholly or not at all."""
         values = {
-            "format": FORMAT, "source": self.source, "last": self.last, "counts": self.counts,
+            "format": FORMAT,
+            "source": self.source,
+            "last": self.last,
+            "counts": self.counts,
             "studies": {uid: sorted(seen) for uid, seen in self.studies.items()},
-        }  # fmt: skip
+        }
         replace_file(path, json.dumps(values).encode())
 
 

@@ -80,20 +80,12 @@ def case_link(template: str | None, id_: int) -> str | None:
         return None
     fields = template.count("{"), template.count("}")
     if template.count("{case}") != 1 or fields != (1, 1):
-        raise PacsError(
-            "the link must hold {case} once and no other field, "
-            "as in https://foveola.example/cases/{case}"
-        )
+        raise PacsError("the link must hold {case} once and no other field, as in https://foveola.example/cases/{case}")
     return template.replace("{case}", str(id_))
 
 
 def similar_cases_report(
-    image: Dataset,
-    result: SearchResult,
-    *,
-    frame: int | None = None,
-    asked: int | None = None,
-    link: str | None = None,
+    image: Dataset, result: SearchResult, *, frame: int | None = None, asked: int | None = None, link: str | None = None
 ) -> ComprehensiveSR:
     """A report on the cases that are most like an image of a PACS.
 
@@ -108,25 +100,32 @@ def similar_cases_report(
         PacsError: the header lacks a UID, or the link can't be understood.
     """
     _complete(image)
-    source = SourceImageForMeasurementGroup(
-        image.SOPClassUID, image.SOPInstanceUID, None if frame is None else [frame]
-    )
+    source = SourceImageForMeasurementGroup(image.SOPClassUID, image.SOPInstanceUID, None if frame is None else [frame])
     algorithm = _algorithm(result)
     groups = [_query_group(result, algorithm, source)]
     groups += [_hit_group(hit, algorithm, source, link) for hit in result.hits]
     report = MeasurementReport(
-        observation_context=_observer(result), procedure_reported=SEARCH,
-        imaging_measurements=groups,
-    )  # fmt: skip
+        observation_context=_observer(result), procedure_reported=SEARCH, imaging_measurements=groups
+    )
     own = None if asked is None else case_link(link, asked)
     report[0].ContentSequence.append(_in_words(result, own))
     made = ComprehensiveSR(
-        evidence=[image], content=report[0], series_instance_uid=UID(), series_number=9901,
-        sop_instance_uid=UID(), instance_number=1, manufacturer="Foveola",
-        manufacturer_model_name="Foveola", software_versions=version("foveola"),
-        device_serial_number=result.fingerprint[:64], series_description="Similar cases",
-        specific_character_set="ISO_IR 192", is_complete=False, is_final=False, is_verified=False,
-    )  # fmt: skip
+        evidence=[image],
+        content=report[0],
+        series_instance_uid=UID(),
+        series_number=9901,
+        sop_instance_uid=UID(),
+        instance_number=1,
+        manufacturer="Foveola",
+        manufacturer_model_name="Foveola",
+        software_versions=version("foveola"),
+        device_serial_number=result.fingerprint[:64],
+        series_description="Similar cases",
+        specific_character_set="ISO_IR 192",
+        is_complete=False,
+        is_final=False,
+        is_verified=False,
+    )
     made.CodingSchemeIdentificationSequence = [_scheme()]
     return made
 
@@ -137,9 +136,16 @@ def _complete(image: Dataset) -> None:
         if not image.get(keyword):
             raise PacsError(f"the PACS does not say the {keyword} of the image; ask its operator")
     for keyword in (
-        "PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber",
-        "StudyID", "StudyDate", "StudyTime", "ReferringPhysicianName",
-    ):  # fmt: skip
+        "PatientID",
+        "PatientName",
+        "PatientBirthDate",
+        "PatientSex",
+        "AccessionNumber",
+        "StudyID",
+        "StudyDate",
+        "StudyTime",
+        "ReferringPhysicianName",
+    ):
         if keyword not in image:
             setattr(image, keyword, "")
 
@@ -176,23 +182,26 @@ def _query_group(
     eye = result.query.eye
     site = FindingSite(codes.SCT.Retina, laterality=_SIDES[eye] if eye else None)
     return MeasurementsAndQualitativeEvaluations(
-        TrackingIdentifier(UID(), "Photograph asked about"), finding_type=QUERY,
-        finding_sites=[site], algorithm_id=algorithm, source_images=[source],
+        TrackingIdentifier(UID(), "Photograph asked about"),
+        finding_type=QUERY,
+        finding_sites=[site],
+        algorithm_id=algorithm,
+        source_images=[source],
         measurements=[_measured(GRADABILITY, result.gradability)],
-    )  # fmt: skip
+    )
 
 
 def _hit_group(
-    hit: Hit,
-    algorithm: AlgorithmIdentification,
-    source: SourceImageForMeasurementGroup,
-    link: str | None,
+    hit: Hit, algorithm: AlgorithmIdentification, source: SourceImageForMeasurementGroup, link: str | None
 ) -> MeasurementsAndQualitativeEvaluations:
     """Rank, similarity and trust as numbers, the case in words."""
     group = MeasurementsAndQualitativeEvaluations(
-        TrackingIdentifier(UID(), f"Case {hit.id}"), finding_type=SIMILAR,
-        algorithm_id=algorithm, source_images=[source], measurements=list(_numbers(hit)),
-    )  # fmt: skip
+        TrackingIdentifier(UID(), f"Case {hit.id}"),
+        finding_type=SIMILAR,
+        algorithm_id=algorithm,
+        source_images=[source],
+        measurements=list(_numbers(hit)),
+    )
     content = group[0].ContentSequence
     content.append(_text(codes.DCM.Comment, case_words(hit.case)))
     if said := of_hit(hit.trust):
@@ -222,9 +231,7 @@ def case_words(case: Case) -> str:
     findings = findings_of(case)
     found = None if findings is None else ", ".join(findings) or "no findings"
     grade = None if case.grade is None else grade_word(case.grade)
-    return (
-        "; ".join(filter(None, [first, grade, found])) if grade or found else f"{first}; unlabelled"
-    )
+    return "; ".join(filter(None, [first, grade, found])) if grade or found else f"{first}; unlabelled"
 
 
 def _in_words(result: SearchResult, link: str | None) -> ContainerContentItem:
@@ -233,14 +240,15 @@ def _in_words(result: SearchResult, link: str | None) -> ContainerContentItem:
     cases = [hit.case for hit in result.hits]
     doubt = of_quality(result.trust.looks, result.gradability)
     sentences = [
-        NO_DIAGNOSIS, *of_query(result.trust, cases), *([] if doubt is None else [doubt]),
-        _ordered(result), _compared(result),
-    ]  # fmt: skip
+        NO_DIAGNOSIS,
+        *of_query(result.trust, cases),
+        *([] if doubt is None else [doubt]),
+        _ordered(result),
+        _compared(result),
+    ]
     if any(map(is_phantom, cases)):
         sentences.append(PHANTOMS)
-    container.ContentSequence = ContentSequence(
-        [_text(codes.DCM.Comment, sentence) for sentence in sentences]
-    )
+    container.ContentSequence = ContentSequence([_text(codes.DCM.Comment, sentence) for sentence in sentences])
     if link:
         container.ContentSequence.append(_text(LINK, link))
     return container

@@ -94,9 +94,7 @@ def answer(
         header.SOPClassUID = original.sop_class
     result = retriever.search(Path(case.path), k, where=where)
     frames = len(pseudonyms.renamed(original.instance))
-    made = similar_cases_report(
-        header, result, frame=original.frame if frames > 1 else None, asked=id_, link=link
-    )
+    made = similar_cases_report(header, result, frame=original.frame if frames > 1 else None, asked=id_, link=link)
     to.store(made)
     return Answered(id_, result, str(made.SOPInstanceUID), own)
 

@@ -47,9 +47,7 @@ class Spool(Closing):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             os.close(lock)
-            raise PacsError(
-                f"another process takes from the spool {folder}; stop it, or use another folder"
-            ) from None
+            raise PacsError(f"another process takes from the spool {folder}; stop it, or use another folder") from None
         self._lock: int | None = lock
         for partial in self._new.glob(f"*{PARTIAL}"):  # never acknowledged
             partial.unlink(missing_ok=True)

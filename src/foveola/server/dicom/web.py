@@ -27,9 +27,17 @@ ANY_SYNTAX = (("application/dicom", "*"),)  # as it is stored: nothing is decode
 
 # What comes of an answer that is no DICOM, no JSON, or nested without end.
 UNEXPECTED = (
-    requests.exceptions.JSONDecodeError, InvalidDicomError, ValueError, KeyError, TypeError,
-    AttributeError, IndexError, EOFError, RecursionError, NotImplementedError,
-)  # fmt: skip
+    requests.exceptions.JSONDecodeError,
+    InvalidDicomError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    IndexError,
+    EOFError,
+    RecursionError,
+    NotImplementedError,
+)
 
 
 @dataclass(frozen=True)
@@ -92,15 +100,11 @@ class Pacs:
             if uid:
                 yield str(uid), None if count is None else int(count)
 
-    def instances(
-        self, study: str | None = None, filters: Mapping[str, str] | None = None
-    ) -> Iterator[Reference]:
+    def instances(self, study: str | None = None, filters: Mapping[str, str] | None = None) -> Iterator[Reference]:
         """The instances of a study, or of the PACS."""
         keywords = {} if study is None else {"study_instance_uid": study}
         fields = ["SOPClassUID", "StudyInstanceUID", "SeriesInstanceUID"]
-        for found in self._paged(
-            self._client.search_for_instances, filters or {}, fields, **keywords
-        ):
+        for found in self._paged(self._client.search_for_instances, filters or {}, fields, **keywords):
             sop_class, uid = _value(found, "00080016"), _value(found, "00080018")
             series = _value(found, "0020000E")
             own = study or _value(found, "0020000D")
@@ -127,15 +131,14 @@ class Pacs:
             PacsError: it can't be had.
         """
         with self._faults("for the header of an image"):
-            found = self._client.retrieve_instance_metadata(
-                reference.study, reference.series, reference.instance
-            )
+            found = self._client.retrieve_instance_metadata(reference.study, reference.series, reference.instance)
             wanted = {tag: found[tag] for tag in HEADER if tag in found}
             header = Dataset.from_json(wanted)
         for keyword, value in (
-            ("StudyInstanceUID", reference.study), ("SeriesInstanceUID", reference.series),
+            ("StudyInstanceUID", reference.study),
+            ("SeriesInstanceUID", reference.series),
             ("SOPInstanceUID", reference.instance),
-        ):  # fmt: skip
+        ):
             setattr(header, keyword, value)
         return header
 
@@ -179,13 +182,7 @@ class Pacs:
         offset = 0
         while True:
             with self._faults("for what it holds"):
-                page = search(
-                    search_filters=dict(filters),
-                    fields=fields,
-                    limit=PAGE,
-                    offset=offset,
-                    **keywords,
-                )
+                page = search(search_filters=dict(filters), fields=fields, limit=PAGE, offset=offset, **keywords)
                 new = [found for found in page if _key(found) not in seen]
                 seen |= {_key(found) for found in new}
             yield from new
@@ -208,23 +205,34 @@ class Pacs:
             kind = broken if status in (404, 410) else PacsError
             raise kind(_refusal(self.host, what, status)) from None
         except requests.exceptions.SSLError:
-            raise PacsError(
-                f"the certificate of {self.host} can't be verified; name the authority with --ca"
-            ) from None
+            raise PacsError(f"the certificate of {self.host} can't be verified; name the authority with --ca") from None
         except UNEXPECTED:
-            raise broken(
-                f"the PACS at {self.host} answered with something else when asked {what}"
-            ) from None
+            raise broken(f"the PACS at {self.host} answered with something else when asked {what}") from None
         except requests.RequestException:
             raise PacsError(f"the PACS at {self.host} can't be reached") from None
 
 
 # Patient, study and image modules, as far as a report on the image repeats them
 HEADER = (
-    "00080005", "00080016", "00080018", "00080020", "00080030", "00080050", "00080080", "00080090",
-    "00081030", "00100010", "00100020", "00100021", "00100030", "00100040", "0020000D", "0020000E",
-    "00200010", "00280008",
-)  # fmt: skip
+    "00080005",
+    "00080016",
+    "00080018",
+    "00080020",
+    "00080030",
+    "00080050",
+    "00080080",
+    "00080090",
+    "00081030",
+    "00100010",
+    "00100020",
+    "00100021",
+    "00100030",
+    "00100040",
+    "0020000D",
+    "0020000E",
+    "00200010",
+    "00280008",
+)
 
 
 def to_bytes(found: Dataset) -> bytes:

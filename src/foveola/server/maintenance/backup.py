@@ -52,8 +52,7 @@ def backup(folder: Path, to: Path) -> int:
         if to.exists():
             raise ArchiveError(f"{to} exists; another process has made it meanwhile") from None
         raise ArchiveError(
-            f"{to} can't be written: {error.strerror}; make room, or give another place. Nothing "
-            "was left there"
+            f"{to} can't be written: {error.strerror}; make room, or give another place. Nothing was left there"
         ) from None
     return cases
 
@@ -95,5 +94,4 @@ def _copy_database(path: Path, target: Path) -> None:
             source.backup(copy)
             copy.execute("PRAGMA journal_mode = DELETE")  # one file, until it is opened to write
         except sqlite3.OperationalError as error:
-            raise OSError(_NUMBERS.get(error.sqlite_errorcode & 0xFF, errno.EIO),
-                          str(error)) from error  # fmt: skip
+            raise OSError(_NUMBERS.get(error.sqlite_errorcode & 0xFF, errno.EIO), str(error)) from error

@@ -72,17 +72,23 @@ class Receipt:
         elsewhere = {name: counts[name] for name in ELSEWHERE if counts[name]}
         salt, subject = first.person or ("", "")
         return cls(
-            number=first.number, time=now(), salt=salt, subject=subject, encoder=encoder,
+            number=first.number,
+            time=now(),
+            salt=salt,
+            subject=subject,
+            encoder=encoder,
             cases=tuple(sorted(id_ for each in removals for id_ in each.ids)),
-            matching=counts["matching"], photographs=counts["photographs"], left=counts["left"],
-            copies=counts["copies"], decisions=counts["decisions"], uses=counts["uses"],
+            matching=counts["matching"],
+            photographs=counts["photographs"],
+            left=counts["left"],
+            copies=counts["copies"],
+            decisions=counts["decisions"],
+            uses=counts["uses"],
             elsewhere=elsewhere,
-        )  # fmt: skip
+        )
 
 
-def forget(
-    folder: Path, subject: str, collection: str | None = None, *, files: bool = False
-) -> Receipt:
+def forget(folder: Path, subject: str, collection: str | None = None, *, files: bool = False) -> Receipt:
     """Take everything of a subject out of an archive.
 
     Interrupted, the subject is not found any more; the rest goes when this is called again, or
@@ -102,15 +108,14 @@ def forget(
     subject, space = identifier(subject), collection and identifier(collection)
     log = Log(folder)
     with Archive.open(folder) as archive:
-        gone = {id_: case for id_, case in archive.cases()
-                if case.subject == subject and space in (None, case.collection)}  # fmt: skip
+        gone = {
+            id_: case for id_, case in archive.cases() if case.subject == subject and space in (None, case.collection)
+        }
         if len({case.collection for case in gone.values()}) > 1:
             raise ArchiveError("several collections have this subject; give one")
         if gone or not any(is_of(each, subject) for each in archive.removals()):
             salt = secrets.token_bytes(16)
-            removal = Removal(
-                subject=subject, person=(salt.hex(), commitment(subject, salt)), files=files
-            )
+            removal = Removal(subject=subject, person=(salt.hex(), commitment(subject, salt)), files=files)
             if gone:
                 log.append(operator(), "forget", tuple(gone), removal.number)
             archive.take(removal, ids=tuple(gone))
@@ -130,9 +135,7 @@ def forget(
 
 def commitment(subject: str, salt: bytes) -> str:
     """What stands for a pseudonym in a receipt."""
-    return hashlib.scrypt(
-        identifier(subject).encode(), salt=salt, n=2**15, r=8, p=1, maxmem=2**26, dklen=32
-    ).hex()  # fmt: skip
+    return hashlib.scrypt(identifier(subject).encode(), salt=salt, n=2**15, r=8, p=1, maxmem=2**26, dklen=32).hex()
 
 
 def digest_of(receipt: Receipt) -> str:

@@ -74,9 +74,7 @@ def sweep(folder: Path, *, older: float = SETTLED) -> int:
     with Archive.open(folder, read_only=True) as archive:
         known = {path.rpartition(os.sep)[2] for path in archive.known()}
     gone = [
-        path
-        for path in place.rglob("*")
-        if path.is_file() and path.name not in known and path.stat().st_mtime <= line
+        path for path in place.rglob("*") if path.is_file() and path.name not in known and path.stat().st_mtime <= line
     ]
     for path in gone:
         path.unlink(missing_ok=True)

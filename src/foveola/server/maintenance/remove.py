@@ -50,14 +50,12 @@ def remove_cases(
     """
     with Archive.open(folder) as archive:
         begun = [
-            removal for removal in archive.removals()
+            removal
+            for removal in archive.removals()
             if not removal.over and _means(removal, ids, image, subject, collection)
-        ]  # fmt: skip
+        ]
         try:
-            taken = archive.take(
-                Removal(learns=learn), ids=ids, image=image, subject=subject,
-                collection=collection,
-            )  # fmt: skip
+            taken = archive.take(Removal(learns=learn), ids=ids, image=image, subject=subject, collection=collection)
         except NoCaseError:
             if not begun:
                 raise
@@ -140,13 +138,13 @@ def _unfinished(removal: Removal, error: Exception) -> ArchiveError:
 
 
 def _means(
-    removal: Removal, ids: Collection[int] | None, image: str | None, subject: str | None,
-    collection: str | None,
-) -> bool:  # fmt: skip
+    removal: Removal, ids: Collection[int] | None, image: str | None, subject: str | None, collection: str | None
+) -> bool:
     """Whether a removal was begun by the same request, as far as its records still say."""
     if ids is not None:
         return set(ids) <= set(removal.ids)
     return not removal.rows or any(
         image in (case.image, case.path) or case.subject == subject is not None
-        for case in removal.cases if collection in (None, case.collection)
-    )  # fmt: skip
+        for case in removal.cases
+        if collection in (None, case.collection)
+    )

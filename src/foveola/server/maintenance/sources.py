@@ -50,10 +50,7 @@ def _cases(root: Path, source: str, collection: str) -> list[Case]:
 
     top = os.path.realpath(root)
     if "\0" in source or not _within(os.path.realpath(root / source), top):
-        raise JobError(
-            "the source lies outside of the folder that may be imported from; give a path "
-            "relative to it"
-        )
+        raise JobError("the source lies outside of the folder that may be imported from; give a path relative to it")
     if not (root / source).exists():
         raise JobError("there is no such source in the folder that may be imported from")
     try:
@@ -65,8 +62,7 @@ def _cases(root: Path, source: str, collection: str) -> list[Case]:
         ) from None
     if not all(_within(os.path.realpath(case.path), top) for case in cases):
         raise JobError(
-            "the source leads to photographs outside of the folder that may be imported from; "
-            "move them into it"
+            "the source leads to photographs outside of the folder that may be imported from; move them into it"
         )
     return cases
 

@@ -38,10 +38,12 @@ def _files(archive: Archive, removal: Removal) -> Iterator[dict[str, int]]:
     """Delete what the archive owns; of a person everything inside it, and on request the rest."""
     folder, back = archive.folder, set(archive.paths().values())
     there = [
-        path for case in removal.cases if (path := Path(case.path)).exists()
+        path
+        for case in removal.cases
+        if (path := Path(case.path)).exists()
         and case.path not in back  # it was not added again meanwhile
         and place_of(folder) / STORE not in path.parents
-    ]  # fmt: skip
+    ]
     if removal.person is None:
         gone = [path for path in there if photographs.owns(folder, path)]
     else:

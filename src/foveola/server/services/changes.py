@@ -88,36 +88,31 @@ class Changes:
         """
         root = self._root
         if root is None:
-            raise JobError(
-                "this service may import from no folder; start it with --import-root FOLDER"
-            )
+            raise JobError("this service may import from no folder; start it with --import-root FOLDER")
         encoder = self.desk.retriever.encoder
 
         def work(job: Job) -> dict[str, int]:
             try:
-                done = import_source(
-                    self.folder, encoder, root, source, collection, job.begun, job.advance
-                )
+                done = import_source(self.folder, encoder, root, source, collection, job.begun, job.advance)
             finally:
                 self._later()
             return {
-                "added": done.added, "unchanged": done.unchanged, "relabelled": done.relabelled,
-                "failed": len(done.failed), "may_not_be_gradable": len(done.doubtful),
-            }  # fmt: skip
+                "added": done.added,
+                "unchanged": done.unchanged,
+                "relabelled": done.relabelled,
+                "failed": len(done.failed),
+                "may_not_be_gradable": len(done.doubtful),
+            }
 
         return self.jobs.submit("index", work)
 
-    def start_removal(
-        self, ids: Collection[int] | None, subject: str | None, collection: str | None
-    ) -> Job:
+    def start_removal(self, ids: Collection[int] | None, subject: str | None, collection: str | None) -> Job:
         """Take cases, or all cases of a subject, away."""
 
         def work(_: Job) -> dict[str, int]:
             try:
                 with self._writing:
-                    count = remove_cases(
-                        self.folder, ids=ids, subject=subject, collection=collection
-                    )
+                    count = remove_cases(self.folder, ids=ids, subject=subject, collection=collection)
             finally:
                 self._later()
             return {"removed": count}

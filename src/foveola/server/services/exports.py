@@ -21,9 +21,25 @@ from foveola.spreadsheets import to_csv
 from foveola.trust.sentences import of_order
 
 COLUMNS = (
-    "rank", "id", "similarity", "score", "order", "grade", "findings", "eye", "visit", "age", "sex",
-    "outcome", "sufficient", "same", "other", "agreement", "agreement_low", "agreement_high",
-)  # fmt: skip
+    "rank",
+    "id",
+    "similarity",
+    "score",
+    "order",
+    "grade",
+    "findings",
+    "eye",
+    "visit",
+    "age",
+    "sex",
+    "outcome",
+    "sufficient",
+    "same",
+    "other",
+    "agreement",
+    "agreement_low",
+    "agreement_high",
+)
 
 # Gives the picture of a case, by its id, as JPEG.
 Thumbnails: TypeAlias = Callable[[int], bytes | None]
@@ -43,20 +59,17 @@ def search_report(result: SearchResult, own: bytes, thumbnails: Thumbnails, card
     hits = tuple(replace(hit, case=_named(hit.case, hit.id)) for hit in result.hits)
     shown = {hit.case.path: thumbnails(hit.id) for hit in hits} | {query.path: own}
     return search_page(
-        replace(result, query=query, hits=hits), images=lambda case: shown[case.path],
-        title=texts()("query.title"), encoder_card=card,
-    )  # fmt: skip
+        replace(result, query=query, hits=hits),
+        images=lambda case: shown[case.path],
+        title=texts()("query.title"),
+        encoder_card=card,
+    )
 
 
-def people_report(
-    result: PersonResult, own: Mapping[Eye, bytes], thumbnails: Thumbnails, card: Card
-) -> str:
+def people_report(result: PersonResult, own: Mapping[Eye, bytes], thumbnails: Thumbnails, card: Card) -> str:
     """The people most like one person as one HTML file; arguments as for `search_report`."""
     result, shown = _people(result, own, thumbnails)
-    return people_page(
-        result, images=lambda case: shown[case.path], title=texts()("tabs.people"),
-        encoder_card=card,
-    )  # fmt: skip
+    return people_page(result, images=lambda case: shown[case.path], title=texts()("tabs.people"), encoder_card=card)
 
 
 def reading_report(
@@ -78,9 +91,13 @@ def reading_report(
     shown = pictures(reading, photographs)
     alike, images = (None, {}) if similar is None else _people(similar, own, thumbnails)
     return reading_page(
-        reading, shown.photographs, shown.evidence, similar=alike,
-        images=lambda case: images[case.path], title=texts()("reading.title"),
-    )  # fmt: skip
+        reading,
+        shown.photographs,
+        shown.evidence,
+        similar=alike,
+        images=lambda case: images[case.path],
+        title=texts()("reading.title"),
+    )
 
 
 def hits_csv(result: SearchResult) -> str:
@@ -97,8 +114,7 @@ def _row(hit: Hit, order: str) -> list[object]:
     case, trust = hit.case, hit.trust
     agreement = trust.agreement if trust else None
     findings = None if case.findings is None else ";".join(sorted(case.findings)) or "none"
-    known = [case.grade, findings, case.eye, _visit(case),
-             *(case.extra.get(key) for key in ("age", "sex", "outcome"))]  # fmt: skip
+    known = [case.grade, findings, case.eye, _visit(case), *(case.extra.get(key) for key in ("age", "sex", "outcome"))]
     trusted = [None] * 3 if trust is None else [int(trust.sufficient), trust.same, trust.other]
     share = [None] * 3 if agreement is None else [agreement.value, agreement.low, agreement.high]
     numbers = [None if value is None else round(value, 4) for value in (*trusted, *share)]
@@ -113,8 +129,7 @@ def _people(
     t = texts()
     query = {eye: anonymous(case, t(f"both.{eye}")) for eye, case in result.query.items()}
     hits = tuple(
-        replace(hit, cases={eye: _named(case, hit.ids[eye]) for eye, case in hit.cases.items()})
-        for hit in result.hits
+        replace(hit, cases={eye: _named(case, hit.ids[eye]) for eye, case in hit.cases.items()}) for hit in result.hits
     )
     shown = {query[eye].path: own[eye] for eye in query} | {
         hit.cases[eye].path: thumbnails(hit.ids[eye]) for hit in hits for eye in hit.cases

@@ -65,16 +65,11 @@ class Models:
         side = reader.release.contract.min_side
         for eye, data in photographs.items():
             check_eye(data, eye, name(eye))
-        pixels = {eye: decode(data, min_side=side, name=name(eye))
-                  for eye, data in photographs.items()}  # fmt: skip
+        pixels = {eye: decode(data, min_side=side, name=name(eye)) for eye, data in photographs.items()}
         sides = shipped_sides() if len(pixels) == len(EYES) else None
-        return read_prepared(
-            reader, {eye: prepare_eye(reader, each, looker, sides) for eye, each in pixels.items()}
-        )
+        return read_prepared(reader, {eye: prepare_eye(reader, each, looker, sides) for eye, each in pixels.items()})
 
-    def similar(
-        self, photographs: dict[Eye, bytes], k: int, where: str | None, **person: Any
-    ) -> PersonResult:
+    def similar(self, photographs: dict[Eye, bytes], k: int, where: str | None, **person: Any) -> PersonResult:
         """The people of the archive most like that one.
 
         Raises:
@@ -82,16 +77,11 @@ class Models:
             FilterError: the condition can't be understood.
             ImageError: as from `read`.
         """
-        asked = {
-            eye: self._retriever.read(data, name(eye), eye=eye, **person)
-            for eye, data in photographs.items()
-        }
+        asked = {eye: self._retriever.read(data, name(eye), eye=eye, **person) for eye, data in photographs.items()}
         found: PersonResult = discreet(self._retriever.answer_person(asked, k, where=where))
         return found
 
-    def match(
-        self, data: bytes, candidates: int, visit: float | str | None, prior: float, **facts: str
-    ) -> MatchResult:
+    def match(self, data: bytes, candidates: int, visit: float | str | None, prior: float, **facts: str) -> MatchResult:
         """Look for other photographs of an eye; see `foveola.matching.match.Matcher.match`.
 
         Raises:
@@ -100,9 +90,7 @@ class Models:
         """
         given = Case(image=SENT, path=f"sent:{SENT}")
         matcher = self._opened()
-        return matcher.match_sent(
-            data, given, candidates=candidates, visit=visit, prior=prior, **facts
-        )
+        return matcher.match_sent(data, given, candidates=candidates, visit=visit, prior=prior, **facts)
 
     def _opened(self) -> Matcher:
         """The matcher; opened again when matching was switched off and on in between."""
@@ -131,5 +119,6 @@ def name(eye: Eye) -> str:
 def _stamp(folder: Path) -> object:
     """Which permission and which gallery these are."""
     files = (folder / permission.SETTINGS, folder / gallery.FOLDER / "archive.sqlite")
-    return tuple((s.st_ino, s.st_ctime_ns if i == 0 else 0) for i, f in enumerate(files)
-                 if f.exists() for s in [f.stat()])  # fmt: skip
+    return tuple(
+        (s.st_ino, s.st_ctime_ns if i == 0 else 0) for i, f in enumerate(files) if f.exists() for s in [f.stat()]
+    )

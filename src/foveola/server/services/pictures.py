@@ -44,9 +44,7 @@ def picture(image: Pixels) -> Picture:
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
     height, width = image.shape[:2]
     view = field_to_show(image)
-    data: bytes = simplejpeg.encode_jpeg(
-        np.ascontiguousarray(image), quality=88, colorsubsampling="420"
-    )
+    data: bytes = simplejpeg.encode_jpeg(np.ascontiguousarray(image), quality=88, colorsubsampling="420")
     corner = view.x - view.radius, view.y - view.radius
     field = (corner[0] / width, corner[1] / width, 2 * view.radius / width)
     return Picture(data, width, height, field)

@@ -43,10 +43,7 @@ class Queries:
         clock: monotonic, in seconds.
     """
 
-    def __init__(
-        self, most: int = MOST, seconds: float = SECONDS,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:  # fmt: skip
+    def __init__(self, most: int = MOST, seconds: float = SECONDS, clock: Callable[[], float] = time.monotonic) -> None:
         self._sent: Tokens[Sent] = Tokens(most, seconds, clock)
 
     def put(self, query: Query, pixels: Pixels) -> str:

@@ -53,9 +53,8 @@ class Both:
         self._readings: Kept[Reading] = Kept(64)
 
     def receive(
-        self, files: Sequence[bytes], first: Eye | None, subject: str | None = None,
-        collection: str = "",
-    ) -> str:  # fmt: skip
+        self, files: Sequence[bytes], first: Eye | None, subject: str | None = None, collection: str = ""
+    ) -> str:
         """Read and keep one photograph, or two of fellow eyes; returns where they are shown.
 
         Where nobody says which eye the first one is, the archive may know, or it is told from the
@@ -67,10 +66,7 @@ class Both:
         """
         eyes = [first, None if first is None else OTHER[first]]
         sides = shipped_sides() if len(files) == len(EYES) else None
-        tokens = [
-            self._receive(data, eye, subject, collection, sides)
-            for data, eye in zip(files, eyes, strict=False)
-        ]
+        tokens = [self._receive(data, eye, subject, collection, sides) for data, eye in zip(files, eyes, strict=False)]
         if len(tokens) == 1:
             return f"/queries/{tokens[0]}"
         sent = [each for token in tokens if (each := self.desk.queries.get(token)) is not None]
@@ -81,9 +77,7 @@ class Both:
         if first is not None:
             return self._pair(tokens, first)
         told = self._first(sent)
-        return (
-            f"/eyes/{self.unsaid.put(tuple(tokens))}" if told is None else self.say(tokens, *told)
-        )
+        return f"/eyes/{self.unsaid.put(tuple(tokens))}" if told is None else self.say(tokens, *told)
 
     def say(self, tokens: Sequence[str], first: Eye, sure: float | None = None) -> str:
         """Note which eye the first of two photographs shows; returns where they are shown."""
@@ -142,10 +136,7 @@ class Both:
         most = max(0.0, *(float(values.max()) for values in maps.values()))
         return heat(shares(maps[eye], most))
 
-    def _receive(
-        self, data: bytes, eye: Eye | None, subject: str | None, collection: str,
-        sides: Sides | None,
-    ) -> str:  # fmt: skip
+    def _receive(self, data: bytes, eye: Eye | None, subject: str | None, collection: str, sides: Sides | None) -> str:
         token = self.desk.receive(data, eye, subject, collection, sides)
         sent = self.desk.queries.get(token)
         if sent is not None:
@@ -169,8 +160,7 @@ class Both:
         known = [each.query.case.eye for each in sent]
         sides = [each.query.side or Side("left", 0.5) for each in sent]  # without the rule
         told = [side.eye if eye is None else eye for side, eye in zip(sides, known, strict=True)]
-        chances = [side.probability if eye is None else 1.0
-                   for side, eye in zip(sides, known, strict=True)]  # fmt: skip
+        chances = [side.probability if eye is None else 1.0 for side, eye in zip(sides, known, strict=True)]
         sure = chances[0] * chances[1]
         first = known[0] or (None if known[1] is None else OTHER[known[1]])
         if first is not None:

@@ -86,9 +86,13 @@ class Desk:
         return self.retriever.archive.info()
 
     def receive(
-        self, data: bytes, eye: Eye | None = None, subject: str | None = None,
-        collection: str = "", sides: Sides | None = None,
-    ) -> str:  # fmt: skip
+        self,
+        data: bytes,
+        eye: Eye | None = None,
+        subject: str | None = None,
+        collection: str = "",
+        sides: Sides | None = None,
+    ) -> str:
         """Read, encode and keep a photograph that was sent; returns its token.
 
         Args:
@@ -107,15 +111,19 @@ class Desk:
         return self.queries.put(query, pixels)
 
     def read(
-        self, data: bytes, eye: Eye | None = None, subject: str | None = None,
-        collection: str = "", pixels: NDArray[np.uint8] | None = None, sides: Sides | None = None,
-    ) -> Query:  # fmt: skip
+        self,
+        data: bytes,
+        eye: Eye | None = None,
+        subject: str | None = None,
+        collection: str = "",
+        pixels: NDArray[np.uint8] | None = None,
+        sides: Sides | None = None,
+    ) -> Query:
         """The same without keeping it; `pixels` are given where they were decoded already."""
         with self.metrics.reading():
             return self.retriever.read(
-                data, NAME, subject=subject, collection=collection, eye=eye, pixels=pixels,
-                sides=sides,
-            )  # fmt: skip
+                data, NAME, subject=subject, collection=collection, eye=eye, pixels=pixels, sides=sides
+            )
 
     def receive_case(self, id_: int) -> str:
         """Ask about a case of the archive itself; returns a token.
@@ -140,14 +148,19 @@ class Desk:
             ArchiveError: the archive has not learnt what it is to be ordered by.
         """
         return self.answer(
-            sent.query, chosen.count, chosen.condition(), chosen.marks,
-            by=chosen.order, label=chosen.label or None,
-        )  # fmt: skip
+            sent.query, chosen.count, chosen.condition(), chosen.marks, by=chosen.order, label=chosen.label or None
+        )
 
     def answer(
-        self, query: Query, k: int, where: str | None = None, marks: Marks | None = None, *,
-        by: Order | None = None, label: str | None = None,
-    ) -> SearchResult:  # fmt: skip
+        self,
+        query: Query,
+        k: int,
+        where: str | None = None,
+        marks: Marks | None = None,
+        *,
+        by: Order | None = None,
+        label: str | None = None,
+    ) -> SearchResult:
         """The cases most like a photograph that was read.
 
         Raises:
@@ -156,9 +169,7 @@ class Desk:
         """
         with self.metrics.searching():
             result: SearchResult = discreet(
-                self.retriever.answer(
-                    query, k, where=where, marks=marks or Marks(), by=by, label=label
-                )
+                self.retriever.answer(query, k, where=where, marks=marks or Marks(), by=by, label=label)
             )
         saw(hit.id for hit in result.hits)
         return result

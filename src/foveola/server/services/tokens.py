@@ -24,10 +24,7 @@ class Tokens(Generic[T]):
         clock: monotonic, in seconds.
     """
 
-    def __init__(
-        self, most: int = MOST, seconds: float = SECONDS,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:  # fmt: skip
+    def __init__(self, most: int = MOST, seconds: float = SECONDS, clock: Callable[[], float] = time.monotonic) -> None:
         self._most, self._seconds, self._clock = most, seconds, clock
         self._lock = threading.Lock()
         self._things: OrderedDict[str, tuple[float, str, T]] = OrderedDict()

@@ -7,9 +7,22 @@ from foveola.server.study.answers import Answers
 from foveola.server.study.plan import Study
 
 COLUMNS = (
-    "reader", "case", "condition", "score", "useful", "truth", "seconds", "server_seconds",
-    "item", "order", "rank", "similarity", "query_id", "shown_id", "time",
-)  # fmt: skip
+    "reader",
+    "case",
+    "condition",
+    "score",
+    "useful",
+    "truth",
+    "seconds",
+    "server_seconds",
+    "item",
+    "order",
+    "rank",
+    "similarity",
+    "query_id",
+    "shown_id",
+    "time",
+)
 
 
 def to_csv(study: Study) -> str:
@@ -29,7 +42,19 @@ def _rows(study: Study) -> Iterator[tuple[object, ...]]:
         of = items[a.item]
         truth = "" if of.truth is None else int(of.truth)
         yield (
-            a.reader, of.case, of.condition, a.similar, a.useful, truth, a.seconds,
-            a.server_seconds, a.item, a.order, of.rank or "", of.similarity, of.query, of.shown,
+            a.reader,
+            of.case,
+            of.condition,
+            a.similar,
+            a.useful,
+            truth,
+            a.seconds,
+            a.server_seconds,
+            a.item,
+            a.order,
+            of.rank or "",
+            of.similarity,
+            of.query,
+            of.shown,
             a.time,
-        )  # fmt: skip
+        )

@@ -84,8 +84,7 @@ class Study:
         """
         if archive.fingerprint != self.fingerprint:
             raise StudyError(
-                f"{self.folder} was drawn from an archive of another encoder; give that archive, "
-                "or draw a new study"
+                f"{self.folder} was drawn from an archive of another encoder; give that archive, or draw a new study"
             )
 
 
@@ -104,9 +103,15 @@ def code(reader: str) -> str:
 
 
 def new_study(
-    archive: Archive, folder: AnyPath, *, queries: int = 20, shown: int = 4, controls: float = 0.25,
-    seed: int = 0, where: str | None = None,
-) -> Study:  # fmt: skip
+    archive: Archive,
+    folder: AnyPath,
+    *,
+    queries: int = 20,
+    shown: int = 4,
+    controls: float = 0.25,
+    seed: int = 0,
+    where: str | None = None,
+) -> Study:
     """Draw a study and write it into a new folder.
 
     Args:
@@ -131,8 +136,7 @@ def new_study(
     study = Study(folder, archive.fingerprint, seed, tuple(items))
     new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
-    told = {"format": FORMAT, "fingerprint": study.fingerprint, "seed": seed,
-            "items": [asdict(item) for item in items]}  # fmt: skip
+    told = {"format": FORMAT, "fingerprint": study.fingerprint, "seed": seed, "items": [asdict(item) for item in items]}
     try:
         files.write_json(folder / FILE, told, indent=1)
     except OSError:
@@ -161,9 +165,7 @@ def open_study(folder: AnyPath) -> Study:
         raise StudyError(f"{folder / FILE} can't be read; make the study again") from None
 
 
-def _draw(
-    archive: Archive, queries: int, shown: int, controls: int, seed: int, where: str | None
-) -> list[Item]:
+def _draw(archive: Archive, queries: int, shown: int, controls: int, seed: int, where: str | None) -> list[Item]:
     rng = np.random.default_rng(seed)
     with archive.state() as state:
         ids, matrix = state.ids, state.matrix
@@ -173,8 +175,7 @@ def _draw(
     items: list[Item] = []
     for row in _one_a_person(rng.permutation(asked).tolist(), people)[:queries]:
         cosines = matrix @ matrix[row]
-        others = [i for i in np.argsort(-cosines, kind="stable").tolist()
-                  if people[i] != people[row]]  # fmt: skip
+        others = [i for i in np.argsort(-cosines, kind="stable").tolist() if people[i] != people[row]]
         hits = _one_a_person(others, people)[: shown - controls]
         near = {people[i] for i in hits}
         far = [i for i in rng.permutation(others).tolist() if people[i] not in near]
@@ -186,10 +187,18 @@ def _draw(
                 "beside another; give a smaller number"
             )
         items += [
-            Item(len(items) + n, items[-1].case + 1 if items else 1, int(ids[row]), int(ids[i]),
-                 kind, rank, round(float(cosines[i]), 6), same(cases[row], cases[i]))
+            Item(
+                len(items) + n,
+                items[-1].case + 1 if items else 1,
+                int(ids[row]),
+                int(ids[i]),
+                kind,
+                rank,
+                round(float(cosines[i]), 6),
+                same(cases[row], cases[i]),
+            )
             for n, (i, kind, rank) in enumerate(pairs, 1)
-        ]  # fmt: skip
+        ]
     if not items:
         raise StudyError("no case meets the condition; there is nothing to ask about")
     return items

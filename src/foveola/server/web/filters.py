@@ -51,8 +51,7 @@ class Chosen:
 
     def condition(self) -> str | None:
         """As the archive's filter understands it; None for everything."""
-        parts = [self._grades(), self._eye(), self._finding(), self._camera(), self._age(),
-                 self.where.strip()]  # fmt: skip
+        parts = [self._grades(), self._eye(), self._finding(), self._camera(), self._age(), self.where.strip()]
         said = [f"({part})" for part in parts if part]
         return " and ".join(said) or None
 

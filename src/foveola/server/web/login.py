@@ -42,18 +42,21 @@ def log_in(
     keeper = keeper_of(request)
     session, wait = keeper.log_in(request, name, password)
     if session is None:
-        sentence = (
-            texts()("login.wait", seconds=math.ceil(wait)) if wait else texts()("login.wrong")
-        )
+        sentence = texts()("login.wait", seconds=math.ceil(wait)) if wait else texts()("login.wrong")
         refusal = page("login.html", 429 if wait else 401, after=local(after), sentence=sentence)
         if wait:
             refusal.headers["Retry-After"] = str(math.ceil(wait))
         return refusal
     answer = RedirectResponse(local(after), 303)
     answer.set_cookie(
-        keeper.cookie(request), session.secret, max_age=int(ABSOLUTE), path="/", httponly=True,
-        samesite="strict", secure=keeper.is_secure(request),
-    )  # fmt: skip
+        keeper.cookie(request),
+        session.secret,
+        max_age=int(ABSOLUTE),
+        path="/",
+        httponly=True,
+        samesite="strict",
+        secure=keeper.is_secure(request),
+    )
     return answer
 
 
@@ -64,15 +67,12 @@ def log_out(request: Request) -> Response:
     keeper.log_out(request, account())
     answer = RedirectResponse("/login", 303)
     answer.delete_cookie(
-        keeper.cookie(request), path="/", httponly=True, samesite="strict",
-        secure=keeper.is_secure(request),
-    )  # fmt: skip
+        keeper.cookie(request), path="/", httponly=True, samesite="strict", secure=keeper.is_secure(request)
+    )
     answer.headers["Clear-Site-Data"] = '"cache"'
     return answer
 
 
 def local(address: str) -> str:
     """An address of this service to go to; the start where it is another's."""
-    return (
-        address if re.fullmatch(r"/(?![/\\])[\x21-\x7e]*", address) and "\\" not in address else "/"
-    )
+    return address if re.fullmatch(r"/(?![/\\])[\x21-\x7e]*", address) and "\\" not in address else "/"

@@ -75,11 +75,14 @@ def matches(token: str, desk: OnDesk, matched: OnMatched) -> HTMLResponse:
     known = [(c, desk.retriever.archive.find(path=c.case.path)) for c in shown]
     saw(held[0] for _, held in known if held is not None)
     return page(
-        "matched.html", token=token, result=result, said=verdict(result),
+        "matched.html",
+        token=token,
+        result=result,
+        said=verdict(result),
         found={c.rank for c in result.found},
         candidates=[(c, held[0]) for c, held in known if held is not None],
         phantoms=any(is_phantom(c.case) for c in shown),
-    )  # fmt: skip
+    )
 
 
 @router.get("/match/{token}/thumbnail")
@@ -95,9 +98,7 @@ def board(rank: int, identity: OnIdentity, matched: OnMatched) -> Response:
 
 
 @router.get("/audit")
-def audit(
-    request: Request, desk: OnDesk, identity: OnIdentity, kind: str = "", at: str = ""
-) -> HTMLResponse:
+def audit(request: Request, desk: OnDesk, identity: OnIdentity, kind: str = "", at: str = "") -> HTMLResponse:
     """One finding to decide on, and how far the work has come."""
     allowed, run = identity.allowed(), identity.run
     work = identity.worklist() if allowed is not None else None
@@ -115,14 +116,23 @@ def audit(
     shown = [] if finding is None else [(i, desk.case(i)) for i in finding.ids]
     saw((i for i, _ in shown), LARGE)  # its board lays them over each other
     return page(
-        "audit.html", run=run, work=work, kind=kind, finding=finding, shown=shown,
-        counts=_counts(left), total=len(work.findings), done=len(work.findings) - len(left),
-        place=place, many=len(chosen), laid=_can_be_laid(finding),
+        "audit.html",
+        run=run,
+        work=work,
+        kind=kind,
+        finding=finding,
+        shown=shown,
+        counts=_counts(left),
+        total=len(work.findings),
+        done=len(work.findings) - len(left),
+        place=place,
+        many=len(chosen),
+        laid=_can_be_laid(finding),
         before=chosen[place - 1].key if place else "",
         after=chosen[place + 1].key if place + 1 < len(chosen) else "",
         decided=[(each, decided[each.key]) for each in work.findings if each.key in decided],
         phantoms=any(is_phantom(case) for _, case in shown),
-    )  # fmt: skip
+    )
 
 
 @router.post("/audit/run")
@@ -134,12 +144,13 @@ def run_audit(identity: OnIdentity) -> Response:
 
 @router.post("/audit/{key}")
 def decide(
-    key: str, identity: OnIdentity,
+    key: str,
+    identity: OnIdentity,
     verdict: Annotated[Verdict, Form()],
     note: Annotated[str, Form(max_length=500)] = "",
     kind: Annotated[str, Form()] = "",
     after: Annotated[str, Form()] = "",
-) -> Response:  # fmt: skip
+) -> Response:
     """Record a decision, and go to the next finding."""
     work = identity.worklist()
     if work is None or key not in {each.key for each in work.findings}:
@@ -163,9 +174,7 @@ def _counts(left: list[KeptFinding]) -> dict[str, int]:
 
 
 def _can_be_laid(finding: KeptFinding | None) -> bool:
-    return finding is not None and len(finding.ids) == 2 and (
-        "features that agree" in finding.evidence
-    )  # fmt: skip
+    return finding is not None and len(finding.ids) == 2 and ("features that agree" in finding.evidence)
 
 
 def _jpeg(data: bytes | None) -> Response:

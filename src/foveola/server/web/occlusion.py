@@ -21,9 +21,7 @@ router = APIRouter(include_in_schema=False)
 
 
 @router.get("/queries/{token}/occlusion/{id_}/{side}")
-def occlusion(
-    token: str, id_: CaseId, side: str, request: Request, desk: OnDesk, sent: Asked
-) -> Response:
+def occlusion(token: str, id_: CaseId, side: str, request: Request, desk: OnDesk, sent: Asked) -> Response:
     """What the likeness of photograph and case loses where one of the two is covered up."""
     if side not in ("query", "case"):
         raise HTTPException(404, "there is a map of the query and one of the case")

@@ -37,10 +37,15 @@ def overview(request: Request, desk: OnDesk, drawn: OnOverviews, who: OnIdentity
         cameras |= archive.values(column)
     outcomes = archive.values("outcome") if "outcome" in info.columns else {}
     return page(
-        "overview.html", info=info, cameras=cameras, outcomes=outcomes, drawn=drawn.get(),
-        grades=sorted(GRADES), matching=who.allowed() is not None and may("matcher"),
+        "overview.html",
+        info=info,
+        cameras=cameras,
+        outcomes=outcomes,
+        drawn=drawn.get(),
+        grades=sorted(GRADES),
+        matching=who.allowed() is not None and may("matcher"),
         study=request.app.state.study is not None,
-    )  # fmt: skip
+    )
 
 
 @router.get("/overview/points")

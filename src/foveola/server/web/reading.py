@@ -102,17 +102,29 @@ def swap(both: OnBoth, paired: Paired) -> Response:
 
 @router.get("/people/{token}")
 def people(
-    token: str, request: Request, desk: OnDesk, both: OnBoth, paired: Paired, chosen: Ticked,
-    show: str = "people", finding_map: str = "",
-) -> HTMLResponse:  # fmt: skip
+    token: str,
+    request: Request,
+    desk: OnDesk,
+    both: OnBoth,
+    paired: Paired,
+    chosen: Ticked,
+    show: str = "people",
+    finding_map: str = "",
+) -> HTMLResponse:
     """What is found for two eyes: alike people, the hits of one eye, or the reading."""
     pair, sent = paired
     whole = not request.headers.get("HX-Request")
     show = show if show in SHOWS else "people"
     values: dict[str, Any] = {
-        "token": token, "pair": pair, "sent": sent, "seen": SEEN, "chosen": chosen, "show": show,
-        "action": f"/people/{token}", "offered": offered(desk.retriever) if whole else None,
-    }  # fmt: skip
+        "token": token,
+        "pair": pair,
+        "sent": sent,
+        "seen": SEEN,
+        "chosen": chosen,
+        "show": show,
+        "action": f"/people/{token}",
+        "offered": offered(desk.retriever) if whole else None,
+    }
     try:
         values |= _shown(show, desk, both, pair, sent, chosen, finding_map)
     except FoveolaError as error:  # said where it is asked; the photographs can still be swapped
@@ -122,18 +134,19 @@ def people(
 
 
 def _shown(
-    show: str, desk: OnDesk, both: Both, pair: Pair, sent: Mapping[Eye, Sent], chosen: Ticked,
-    label: str,
-) -> dict[str, Any]:  # fmt: skip
+    show: str, desk: OnDesk, both: Both, pair: Pair, sent: Mapping[Eye, Sent], chosen: Ticked, label: str
+) -> dict[str, Any]:
     if show == "reading":
         return reading_values(both.reading(sent), label)
     if show == "people":
         found = both.people(sent, chosen.count, chosen.condition())
         cases = [case for hit in found.hits for case in hit.cases.values()]
         return {
-            "found": found, "among": among(found), "phantoms": any(map(is_phantom, cases)),
+            "found": found,
+            "among": among(found),
+            "phantoms": any(map(is_phantom, cases)),
             "person": of_person(found.subject_known, found.excluded_same_subject),
-        }  # fmt: skip
+        }
     eye: Eye = "left" if show == "left" else "right"
     return hit_values(desk, pair.tokens[eye], sent[eye], chosen) | {"eye": eye}
 
@@ -143,8 +156,7 @@ def read_one(token: str, both: OnBoth, sent: Asked, finding_map: str = "") -> HT
     """What the reader says of one eye."""
     eye = one_eye(sent)
     values = reading_values(both.reading({eye: sent}), finding_map)
-    return page("reading_page.html", token=token, eye=eye, seen=SEEN,
-                action=f"/queries/{token}/reading", **values)  # fmt: skip
+    return page("reading_page.html", token=token, eye=eye, seen=SEEN, action=f"/queries/{token}/reading", **values)
 
 
 def one_eye(sent: Sent) -> Eye:
@@ -164,19 +176,23 @@ def reading_values(reading: Reading, label: str) -> dict[str, Any]:
     likeliest = next(name for _, name in order if name != NORMAL)
     lines = [
         {
-            "label": name, "word": finding_word(name), "chance": chance,
-            "threshold": threshold, "found": name in reading.found,
+            "label": name,
+            "word": finding_word(name),
+            "chance": chance,
+            "threshold": threshold,
+            "found": name in reading.found,
             "eyes": {eye: float(of.probabilities[i]) for eye, of in reading.eyes.items()},
         }
         for i, (name, chance, threshold) in enumerate(
             zip(reading.labels, reading.probabilities.tolist(), reading.thresholds, strict=True)
         )
-    ]  # fmt: skip
+    ]
     return {
-        "reading": reading, "lines": lines,
+        "reading": reading,
+        "lines": lines,
         "label": label if label in reading.labels else likeliest,
         "doubts": {eye: of.doubt for eye, of in reading.eyes.items()},
-    }  # fmt: skip
+    }
 
 
 @router.get("/people/{token}/evidence/{label}/{eye}")

@@ -82,10 +82,7 @@ class RegionHitOut(BaseModel):
     @classmethod
     def of(cls, hit: RegionHit) -> "RegionHitOut":
         """A hit."""
-        return cls(
-            rank=hit.rank, similarity=round(hit.similarity, 6), box=hit.box,
-            case=CaseOut.of(hit.id, hit.case),
-        )  # fmt: skip
+        return cls(rank=hit.rank, similarity=round(hit.similarity, 6), box=hit.box, case=CaseOut.of(hit.id, hit.case))
 
 
 class RegionOut(BaseModel):
@@ -111,39 +108,40 @@ def search_region(
     marker: Marking,
     whose: Whose,
     photograph: Annotated[Upload, File(description="JPEG, PNG, TIFF, WebP or BMP")],
-    region: Annotated[str, Form(
-        max_length=200,
-        description="x,y,width,height in shares of the picture, or x,y for a point",
-    )],
+    region: Annotated[
+        str, Form(max_length=200, description="x,y,width,height in shares of the picture, or x,y for a point")
+    ],
     k: Annotated[int, Form(ge=1, le=1000)] = 10,
     where: Annotated[str | None, Form(description="condition on the cases")] = None,
     eye: Annotated[Literal["left", "right"] | None, Form()] = None,
-) -> RegionOut:  # fmt: skip
+) -> RegionOut:
     """Find the cases with a place most like one of a photograph. The photograph is not kept."""
     box = Box.parse(region)
     search = marker.search
     data = photograph.file.read()
     query = desk.read(data, eye, *whose)
-    result: RegionResult = discreet(
-        search.search(query, search.look_at(data, query), box, k, where=where)
-    )
+    result: RegionResult = discreet(search.search(query, search.look_at(data, query), box, k, where=where))
     return RegionOut(
-        region=result.region, hits=[RegionHitOut.of(hit) for hit in result.hits],
+        region=result.region,
+        hits=[RegionHitOut.of(hit) for hit in result.hits],
         itself=round(result.itself, 6),
         typical=None if result.typical is None else round(result.typical, 6),
-        considered=result.considered, undescribed=result.undescribed,
-        excluded_same_subject=result.excluded_same_subject, in_archive=result.in_archive,
-        sentences=sentences(result), encoder=result.encoder, fingerprint=result.fingerprint,
+        considered=result.considered,
+        undescribed=result.undescribed,
+        excluded_same_subject=result.excluded_same_subject,
+        in_archive=result.in_archive,
+        sentences=sentences(result),
+        encoder=result.encoder,
+        fingerprint=result.fingerprint,
         milliseconds=round(result.milliseconds, 2),
-    )  # fmt: skip
+    )
 
 
 @router.get("/queries/{token}/region", include_in_schema=False)
 def region_page(token: str, marker: Marking, sent: Asked) -> HTMLResponse:
     """Where a place of the photograph is marked."""
     _ = marker.search  # an archive without places says so at once
-    return page("region.html", token=token, sent=sent, result=None, said=[],
-                noted=False)  # fmt: skip
+    return page("region.html", token=token, sent=sent, result=None, said=[], noted=False)
 
 
 @router.get("/queries/{token}/region/hits", include_in_schema=False)
@@ -161,6 +159,11 @@ def region_hits(
     within = template == "region_hits.html"  # the banner of a whole page is at its top
     phantoms = any(is_phantom(hit.case) for hit in result.hits)
     return page(
-        template, token=token, sent=sent, result=result, said=sentences(result),
-        phantoms=phantoms, noted=within and phantoms,
-    )  # fmt: skip
+        template,
+        token=token,
+        sent=sent,
+        result=result,
+        said=sentences(result),
+        phantoms=phantoms,
+        noted=within and phantoms,
+    )

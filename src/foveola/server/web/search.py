@@ -6,14 +6,7 @@ from typing import Annotated, Any, NamedTuple
 from fastapi import APIRouter, Depends, File, Form, HTTPException, Query, Request, Response
 from fastapi import UploadFile as Upload
 from fastapi.responses import HTMLResponse, RedirectResponse
-from jinja2 import (
-    ChoiceLoader,
-    Environment,
-    PackageLoader,
-    PrefixLoader,
-    StrictUndefined,
-    select_autoescape,
-)
+from jinja2 import ChoiceLoader, Environment, PackageLoader, PrefixLoader, StrictUndefined, select_autoescape
 
 from foveola.cases import Case, Eye
 from foveola.errors import ImageError
@@ -57,9 +50,7 @@ def chosen_of(
 ) -> Chosen:
     """What was ticked."""
     marks = Marks(tuple(more or ()), tuple(less or ())).plain
-    return Chosen(
-        tuple(grade or ()), eye, finding, camera, youngest, oldest, where, by, label, count, marks
-    )
+    return Chosen(tuple(grade or ()), eye, finding, camera, youngest, oldest, where, by, label, count, marks)
 
 
 class Person(NamedTuple):
@@ -70,11 +61,11 @@ class Person(NamedTuple):
 
 
 def whose_of(
-    subject: Annotated[str, Form(
-        max_length=200, description="pseudonym of whose photograph it is, who is left out"
-    )] = "",
+    subject: Annotated[
+        str, Form(max_length=200, description="pseudonym of whose photograph it is, who is left out")
+    ] = "",
     collection: Annotated[str, Form(max_length=200, description="of that pseudonym")] = "",
-) -> Person:  # fmt: skip
+) -> Person:
     """Whose photograph is sent; in a form, as what stands in an address is logged."""
     said = subject.strip()
     return Person(said, collection) if said else Person(None, "")
@@ -109,10 +100,7 @@ def start(desk: OnDesk) -> HTMLResponse:
 
 @router.post("/queries")
 def send(
-    desk: OnDesk,
-    whose: Whose,
-    photograph: Annotated[Upload | None, File()] = None,
-    eye: Annotated[str, Form()] = "",
+    desk: OnDesk, whose: Whose, photograph: Annotated[Upload | None, File()] = None, eye: Annotated[str, Form()] = ""
 ) -> Response:
     """Take a photograph and go to its hits."""
     data = photograph.file.read() if photograph else b""
@@ -135,25 +123,28 @@ def hits(token: str, request: Request, desk: OnDesk, sent: Asked, chosen: Ticked
     if sent.query.id is not None and may_match():
         saw([sent.query.id])  # the page leads to it
     return page(
-        "query.html" if whole else "hits.html", action=f"/queries/{token}", show="",
+        "query.html" if whole else "hits.html",
+        action=f"/queries/{token}",
+        show="",
         offered=offered(desk.retriever) if whole else None,  # counts the archive
         **hit_values(desk, token, sent, chosen),
-    )  # fmt: skip
+    )
 
 
 def hit_values(desk: Desk, token: str, sent: Sent, chosen: Chosen) -> dict[str, Any]:
     """What hits.html says of the cases most like a photograph."""
     result = desk.search(sent, chosen)
     return {
-        "marked": {way: [(id_, desk.case(id_)) for id_ in getattr(chosen.marks, way)]
-                   for way in ("more", "less")},
-        "token": token, "sent": sent, "result": result, "chosen": chosen,
+        "marked": {way: [(id_, desk.case(id_)) for id_ in getattr(chosen.marks, way)] for way in ("more", "less")},
+        "token": token,
+        "sent": sent,
+        "result": result,
+        "chosen": chosen,
         "regions": is_on(desk.retriever.archive.folder),
         "said": view_answer(result),
-        "hits": [(hit, of_hit(hit.trust), unrecorded(hit.case, result.label))
-                 for hit in result.hits],
+        "hits": [(hit, of_hit(hit.trust), unrecorded(hit.case, result.label)) for hit in result.hits],
         "phantoms": any(is_phantom(hit.case) for hit in result.hits),
-    }  # fmt: skip
+    }
 
 
 @router.get("/queries/{token}/compare/{id_}")
@@ -161,8 +152,16 @@ def compare(token: str, id_: CaseId, desk: OnDesk, sent: Asked) -> HTMLResponse:
     """A photograph and a case side by side."""
     case, shown = desk.case(id_), desk.picture(id_)
     similarity = desk.similarity(sent, id_)
-    return page("compare.html", token=token, sent=sent, id=id_, case=case, shown=shown,
-                similarity=similarity, phantoms=is_phantom(case))  # fmt: skip
+    return page(
+        "compare.html",
+        token=token,
+        sent=sent,
+        id=id_,
+        case=case,
+        shown=shown,
+        similarity=similarity,
+        phantoms=is_phantom(case),
+    )
 
 
 @router.get("/cases/{id_}")
@@ -174,8 +173,9 @@ def case_page(id_: CaseId, desk: OnDesk) -> HTMLResponse:
     except ImageError:
         shown = None
     visits = desk.visits(id_)
-    return page("case.html", id=id_, case=case, shown=shown, visits=visits,
-                course=timeline(visits), phantoms=is_phantom(case))  # fmt: skip
+    return page(
+        "case.html", id=id_, case=case, shown=shown, visits=visits, course=timeline(visits), phantoms=is_phantom(case)
+    )
 
 
 @router.get("/queries/{token}/picture")
@@ -248,17 +248,15 @@ def facts(case: Case) -> dict[str, str | None]:
 @cache
 def _environment() -> Environment:
     made = Environment(
-        loader=ChoiceLoader([
-            PackageLoader("foveola.server"),
-            PrefixLoader({"report": PackageLoader("foveola.report")}),
-        ]),
+        loader=ChoiceLoader(
+            [PackageLoader("foveola.server"), PrefixLoader({"report": PackageLoader("foveola.report")})]
+        ),
         autoescape=select_autoescape(default=True, default_for_string=True),
-        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    words = (
-        grade_word, finding_word, findings_of, facts, bar, percent, account, csrf, csrf_token, may,
-        may_match,
-    )  # fmt: skip
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    words = (grade_word, finding_word, findings_of, facts, bar, percent, account, csrf, csrf_token, may, may_match)
     made.globals |= {"t": texts()} | {word.__name__: word for word in words}
     made.filters["finding_word"] = finding_word
     return made

@@ -37,8 +37,7 @@ class Sessions:
         done = {a.item for a in self.answers.all() if a.reader == reader}
         there = set(desk.retriever.archive.vectors()[0].tolist())
         order = enumerate(self.study.order(reader), 1)
-        return [(place, item) for place, item in order
-                if item.number not in done and {item.query, item.shown} <= there]  # fmt: skip
+        return [(place, item) for place, item in order if item.number not in done and {item.query, item.shown} <= there]
 
     def since(self, reader: str, item: Item) -> float:
         """Seconds since a pair was first shown to a reader."""
@@ -92,24 +91,40 @@ def pair(reader: str, desk: OnDesk, sessions: OnStudy) -> HTMLResponse:
     sessions.since(reader, item)
     cases = [desk.case(id_) for id_ in (item.query, item.shown)]
     saw((item.query, item.shown), LARGE)
-    return page("study_pair.html", reader=reader, place=place, done=total - len(left), total=total,
-                scale=range(1, SCALE + 1), phantoms=any(map(is_phantom, cases)))  # fmt: skip
+    return page(
+        "study_pair.html",
+        reader=reader,
+        place=place,
+        done=total - len(left),
+        total=total,
+        scale=range(1, SCALE + 1),
+        phantoms=any(map(is_phantom, cases)),
+    )
 
 
 @router.post("/study/readers/{reader}/{place}")
 def answer(
-    reader: str, place: int, sessions: OnStudy,
+    reader: str,
+    place: int,
+    sessions: OnStudy,
     similar: Annotated[int, Form(ge=1, le=SCALE)],
     useful: Annotated[int, Form(ge=1, le=SCALE)],
     seconds: Annotated[str, Form(max_length=20)] = "",
-) -> Response:  # fmt: skip
+) -> Response:
     """Keep an answer; the first one to a pair counts."""
     item = _item(sessions, reader, place)
     since = sessions.since(reader, item)
-    sessions.answers.add(Answer(
-        reader=reader, item=item.number, order=place, similar=similar, useful=useful,
-        seconds=_seconds(seconds), server_seconds=round(since, 3) if since > 0.001 else None,
-    ))  # fmt: skip
+    sessions.answers.add(
+        Answer(
+            reader=reader,
+            item=item.number,
+            order=place,
+            similar=similar,
+            useful=useful,
+            seconds=_seconds(seconds),
+            server_seconds=round(since, 3) if since > 0.001 else None,
+        )
+    )
     return RedirectResponse(f"/study/readers/{reader}", 303)
 
 
