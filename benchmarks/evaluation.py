@@ -30,12 +30,14 @@ def made_up(count: int) -> tuple[np.ndarray, np.ndarray, list[int]]:
 
 def ours(count: int, bootstrap: int) -> tuple[float, float, float]:
     """Seconds, peak MiB, mAP@R without leaving subjects out, as theirs can't."""
-    from foveola.evaluation import Side, evaluate_retrieval
+    from foveola.evaluation import RetrievalData, evaluate_retrieval
 
     rows, grades, subjects = made_up(count)
     begin = time.perf_counter()
     exclude = "subject" if bootstrap else "none"
-    done = evaluate_retrieval(Side(rows, grades, subjects, label="grade"), exclude=exclude, bootstrap=bootstrap)
+    done = evaluate_retrieval(
+        RetrievalData(rows, grades, subjects, label="grade"), exclude=exclude, bootstrap=bootstrap
+    )
     return time.perf_counter() - begin, peak(), done.metrics["mAP@R"].value.micro
 
 

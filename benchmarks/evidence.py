@@ -25,7 +25,7 @@ from sides import held_and_rest
 from foveola.cases import Case
 from foveola.datasets.manifest import Manifest
 from foveola.evaluation import evaluate_retrieval
-from foveola.evaluation.estimates import Metric, PerQuery, summarise
+from foveola.evaluation.estimates import Metric, QueryMetrics, summarise
 from foveola.evaluation.folds import paired, pooled
 from foveola.evaluation.settings import Settings
 from foveola.training.evidence import Row, folder_of, read_descriptors, read_entries, read_rows, train_rows
@@ -46,15 +46,15 @@ PAIRS = (
 )
 
 
-class Judged(NamedTuple):
+class RankedQueries(NamedTuple):
     """A row, judged: its queries by data set, then all of them with a cell a set and grade."""
 
     title: str
-    sets: dict[str, PerQuery]
-    every: PerQuery
-    folds: list[PerQuery]  # as `every`, fold by fold
-    unseen: dict[str, PerQuery]  # as `sets`, but the gallery is held out too
-    every_unseen: PerQuery
+    sets: dict[str, QueryMetrics]
+    every: QueryMetrics
+    folds: list[QueryMetrics]  # as `every`, fold by fold
+    unseen: dict[str, QueryMetrics]  # as `sets`, but the gallery is held out too
+    every_unseen: QueryMetrics
 
 
 def known_cases(rows: Sequence[Row], base: Path) -> dict[tuple[str, str], Case]:
@@ -77,7 +77,7 @@ def fold_of(folder: Path, known: dict[tuple[str, str], Case], camera: np.ndarray
     )
 
 
-def judge(title: str, descriptors: Sequence[np.ndarray], folds: Sequence[Fold]) -> Judged:
+def judge(title: str, descriptors: Sequence[np.ndarray], folds: Sequence[Fold]) -> RankedQueries:
     """Each fold's people asked of the other people of their data set, and of one another."""
     pairs = list(zip(descriptors, folds, strict=True))
     parts = [by_set(rows, fold) for rows, fold in pairs]
@@ -85,10 +85,10 @@ def judge(title: str, descriptors: Sequence[np.ndarray], folds: Sequence[Fold]) 
     sets = {name: pooled([part[name] for part in parts]) for name in parts[0]}
     unseen = {name: pooled([part[name] for part in apart]) for name in apart[0]}
     folded = [together(part) for part in parts]
-    return Judged(title, sets, together(sets), folded, unseen, together(unseen))
+    return RankedQueries(title, sets, together(sets), folded, unseen, together(unseen))
 
 
-def by_set(rows: np.ndarray, fold: Fold, *, unseen: bool = False) -> dict[str, PerQuery]:
+def by_set(rows: np.ndarray, fold: Fold, *, unseen: bool = False) -> dict[str, QueryMetrics]:
     """The held-out people of each data set ask its training part, or one another."""
     found = {}
     for name in dict.fromkeys(case.collection for case in fold.cases):
@@ -100,7 +100,7 @@ def by_set(rows: np.ndarray, fold: Fold, *, unseen: bool = False) -> dict[str, P
     return found
 
 
-def together(sets: dict[str, PerQuery]) -> PerQuery:
+def together(sets: dict[str, QueryMetrics]) -> QueryMetrics:
     """All data sets in one table, with a label value for each set and grade."""
     names = tuple(f"{of} {name}" for of, table in sets.items() for name in table.names)
     wide, start = [], 0
@@ -108,12 +108,12 @@ def together(sets: dict[str, PerQuery]) -> PerQuery:
         members = np.zeros((len(table.members), len(names)), bool)
         members[:, start : start + len(table.names)] = table.members
         start += len(table.names)
-        wide.append(PerQuery(table.values, table.chance, table.subjects, members, names))
+        wide.append(QueryMetrics(table.values, table.chance, table.subjects, members, names))
     return pooled(wide)
 
 
 @cache
-def metric(table: PerQuery) -> Metric:
+def metric(table: QueryMetrics) -> Metric:
     """Resampled once, however many tables show it."""
     return summarise(table, SETTINGS)[METRIC]
 
@@ -122,8 +122,8 @@ def cell(m: Metric, sign: str = "") -> str:
     return f"{m.value.macro:{sign}.3f} ({m.low.macro:{sign}.3f} to {m.high.macro:{sign}.3f})"
 
 
-def main_table(judged: Sequence[Judged], *, unseen: bool = False) -> list[str]:
-    def tables(row: Judged) -> list[PerQuery]:
+def main_table(judged: Sequence[RankedQueries], *, unseen: bool = False) -> list[str]:
+    def tables(row: RankedQueries) -> list[QueryMetrics]:
         if unseen:
             return [*row.unseen.values(), row.every_unseen]
         return [*row.sets.values(), row.every]
@@ -137,13 +137,13 @@ def main_table(judged: Sequence[Judged], *, unseen: bool = False) -> list[str]:
     return [*lines, f"| chance | {' | '.join(f'{c:.3f}' for c in chance)} |"]
 
 
-def grade_table(judged: Sequence[Judged]) -> list[str]:
+def grade_table(judged: Sequence[RankedQueries]) -> list[str]:
     """Mean over the data sets for each grade."""
     grades = list(judged[0].sets["odir"].names)
     lines = [f"| descriptor | {' | '.join(f'grade {g}' for g in grades)} |"]
     lines.append("|---" * (len(grades) + 1) + "|")
 
-    def means(row: Judged, chance: bool) -> list[str]:
+    def means(row: RankedQueries, chance: bool) -> list[str]:
         found = [metric(t) for t in row.sets.values()]
         of = [(m.chance if chance else m.value).per_label for m in found]
         return [f"{np.mean([p[g] for p in of if g in p]):.3f}" for g in grades]
@@ -152,7 +152,7 @@ def grade_table(judged: Sequence[Judged]) -> list[str]:
     return [*lines, f"| chance | {' | '.join(means(judged[0], True))} |"]
 
 
-def fold_table(judged: Sequence[Judged]) -> list[str]:
+def fold_table(judged: Sequence[RankedQueries]) -> list[str]:
     """All sets together, for each fold and its seed, with the standard error of their mean."""
     count = len(judged[0].folds)
     lines = [f"| descriptor | {' | '.join(f'fold {i}' for i in range(count))} | mean |"]
@@ -165,7 +165,7 @@ def fold_table(judged: Sequence[Judged]) -> list[str]:
     return lines
 
 
-def pair_table(judged: dict[str, Judged]) -> list[str]:
+def pair_table(judged: dict[str, RankedQueries]) -> list[str]:
     names = list(next(iter(judged.values())).sets)
     lines = [f"| difference | {' | '.join(names)} | all |", "|---" * (len(names) + 2) + "|"]
     for one, other in PAIRS:
@@ -177,7 +177,7 @@ def pair_table(judged: dict[str, Judged]) -> list[str]:
     return lines
 
 
-def camera_table(judged: Sequence[Judged], folds: Sequence[Fold]) -> list[str]:
+def camera_table(judged: Sequence[RankedQueries], folds: Sequence[Fold]) -> list[str]:
     """ODIR by camera-like group of the query."""
     asked = np.concatenate(
         [fold.group[[i for i, c in enumerate(fold.cases) if fold.held[i] and c.collection == "odir"]] for fold in folds]
@@ -193,7 +193,7 @@ def camera_table(judged: Sequence[Judged], folds: Sequence[Fold]) -> list[str]:
     return [*lines, f"| chance | {' | '.join(f'{c:.3f}' for c in chance)} |"]
 
 
-def as_json(judged: dict[str, Judged]) -> dict[str, object]:
+def as_json(judged: dict[str, RankedQueries]) -> dict[str, object]:
     return {
         name: {
             "title": row.title,

@@ -5,7 +5,7 @@
 Of the people whom the shipped encoder was not trained on, one half is the archive (kept in WORK),
 the other half asks. Of the first 20 hits the first 3 that share the query's label are marked
 "more", and, in other rows, the first 3 that do not "less", as somebody would who looks down the
-page. Judged is precision at 10 of what remains: without the marked cases, in the order before and
+page. RankedQueries is precision at 10 of what remains: without the marked cases, in the order before and
 after. Labels are findings where they are known, else grades. Paired differences with 95 %
 intervals over the people who ask; queries with fewer right hits than 3 among 20 are counted and
 left out, as there is nothing to mark. Markdown.

@@ -30,7 +30,7 @@ from foveola.duplicates.agreement import agree
 from foveola.encoders.card import render_card
 from foveola.encoders.encoder import Encoder
 from foveola.encoders.release import DEFAULT, MATCHER, Release, write_release
-from foveola.evaluation.identification import Identification, Known, identify
+from foveola.evaluation.identification import Identification, IdentityData, identify
 from foveola.evaluation.tables import piped
 from foveola.matching.calibrate import Views, look
 from foveola.matching.pair import compared
@@ -73,8 +73,8 @@ class Pairs:
         """Each query against all photographs but its own."""
         shape = np.ones((len(self.asked), 2), np.float32)
         everyone = np.ones((len(self.views.cases), 2), np.float32)
-        queries = Known(shape, self.identities, self.subjects, visits=self.asked)
-        gallery = Known(everyone, self.views.identities, visits=range(len(everyone)))
+        queries = IdentityData(shape, self.identities, self.subjects, visits=self.asked)
+        gallery = IdentityData(everyone, self.views.identities, visits=range(len(everyone)))
         return identify(queries, gallery, similarity=lambda part: similarity[part])
 
 

@@ -22,7 +22,7 @@ from foveola.cases import Case
 from foveola.config import load_config
 from foveola.datasets.manifest import Manifest
 from foveola.encoders.encoder import Encoder
-from foveola.evaluation import Metric, PerQuery, chance, metrics
+from foveola.evaluation import Metric, QueryMetrics, chance, metrics
 from foveola.evaluation.estimates import summarise_named
 from foveola.evaluation.gains import Gains
 from foveola.evaluation.ranking import rank
@@ -111,7 +111,7 @@ RULES: dict[str, Rule] = {
 }
 
 
-def judge(scores: list[np.ndarray], asked: Persons, gallery: Persons, apart: bool) -> PerQuery:
+def judge(scores: list[np.ndarray], asked: Persons, gallery: Persons, apart: bool) -> QueryMetrics:
     """The mean over the ways to ask; with apart the asked are the gallery and leave themselves."""
     own = np.eye(len(asked.labels), dtype=bool)
     out = own if apart else np.zeros((len(asked.labels), len(gallery.labels)), bool)
@@ -136,20 +136,20 @@ def judge(scores: list[np.ndarray], asked: Persons, gallery: Persons, apart: boo
         chance.expected_ndcg(gained.mean, N, gained.ideal, 10),
     ]
     table = np.mean(values, axis=0).T
-    return PerQuery(table, np.array(expected).T, np.arange(len(R)), asked.labels, asked.names)
+    return QueryMetrics(table, np.array(expected).T, np.arange(len(R)), asked.labels, asked.names)
 
 
-def summary(table: PerQuery) -> dict[str, Metric]:
+def summary(table: QueryMetrics) -> dict[str, Metric]:
     return summarise_named(NAMES, table, resamples=1000, confidence=0.95, seed=0)
 
 
-def cells(table: PerQuery) -> list[str]:
+def cells(table: QueryMetrics) -> list[str]:
     """Macro means with intervals."""
     found = summary(table).values()
     return [f"{number(m.value.macro)} ({ranged((m.low.macro, m.high.macro))})" for m in found]
 
 
-def gained(table: PerQuery, base: PerQuery) -> str:
+def gained(table: QueryMetrics, base: QueryMetrics) -> str:
     """Paired difference of macro mAP@R."""
     m = summary(replace(table, values=table.values - base.values))["mAP@R"]
     ends = ranged((m.low.macro, m.high.macro), sign=True)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from foveola.cases import Case
 from foveola.datasets.summary import mark
-from foveola.encoders.reader import DEFAULT_READER, Reader, ReaderRelease, read_reader, write_reader
+from foveola.encoders.reader import DEFAULT_READER, ReaderRelease, ReadingModel, read_reader, write_reader
 from foveola.encoders.reader_card import render_reader_card
 from foveola.errors import ImageError
 from foveola.evaluation.reading import ODIR, THRESHOLD, evaluate_reading
@@ -30,7 +30,7 @@ def shipped(config: PeopleConfig, base: Path, out: Path) -> dict[str, Arrays]:
     Raises:
         SystemExit: the reader was trained on some of these people.
     """
-    reader = Reader.load()
+    reader = ReadingModel.load()
     held = [parts[HELD] for _, parts in parted_cases(config, base, out)]
     own = {entry["mark"] for entry in reader.release.card["data"] if entry["part"] == HELD}
     if own != {mark(cases) for cases in held}:
@@ -41,11 +41,11 @@ def shipped(config: PeopleConfig, base: Path, out: Path) -> dict[str, Arrays]:
     with ThreadPoolExecutor(reader.threads) as pool:
         eyes = list(pool.map(lambda pair: seen(reader, cases, pair), people.photographs.tolist()))
     known = {"truth": people.truth, "present": people.present, "thresholds": np.array(reader.release.thresholds)}
-    fused = Reader(replace(reader.release, alone=None))
+    fused = ReadingModel(replace(reader.release, alone=None))
     return {"shipped": viewed(reader, eyes) | known, "fused": viewed(fused, eyes) | known}
 
 
-def viewed(reader: Reader, eyes: list[tuple[Prepared, Prepared]]) -> Arrays:
+def viewed(reader: ReadingModel, eyes: list[tuple[Prepared, Prepared]]) -> Arrays:
     """What is said of both eyes, of one, and of the two exchanged."""
     of = {
         "both": eyes,
@@ -69,7 +69,7 @@ def single(config: PeopleConfig, base: Path, out: Path) -> tuple[int, float, flo
 
 def alone_again(config: PeopleConfig, base: Path, out: Path) -> None:
     """Choose the shipped reader's thresholds for one eye alone on the people for validation."""
-    reader = Reader.load()
+    reader = ReadingModel.load()
     cases = [case for _, parts in parted_cases(config, base, out) for case in parts[JUDGED]]
     people = people_of(cases, reader.labels)
     told = np.full(people.eyes.shape, np.nan, np.float32)
@@ -108,13 +108,13 @@ def written(release: ReaderRelease) -> ReaderRelease:
     )
 
 
-def seen(reader: Reader, cases: list[Case], pair: list[int]) -> tuple[Prepared, Prepared]:
+def seen(reader: ReadingModel, cases: list[Case], pair: list[int]) -> tuple[Prepared, Prepared]:
     """The photographs of a person as the network sees them."""
     left, right = (prepared(reader, cases[i], eye) if i >= 0 else None for eye, i in zip(EYES, pair, strict=True))
     return left, right
 
 
-def prepared(reader: Reader, case: Case, eye: str) -> Prepared:
+def prepared(reader: ReadingModel, case: Case, eye: str) -> Prepared:
     """None where the file can't be read."""
     try:
         return reader.prepare(decode(Path(case.path)), eye)
@@ -122,7 +122,7 @@ def prepared(reader: Reader, case: Case, eye: str) -> Prepared:
         return None
 
 
-def said(reader: Reader, left: Prepared, right: Prepared) -> NDArray[np.float32]:
+def said(reader: ReadingModel, left: Prepared, right: Prepared) -> NDArray[np.float32]:
     """Probabilities; NaN where neither eye is seen."""
     if left is None and right is None:
         return np.full(len(reader.labels), np.nan, np.float32)

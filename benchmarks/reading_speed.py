@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from foveola.datasets.manifest import Manifest
-from foveola.encoders.reader import DEFAULT_READER, Reader
+from foveola.encoders.reader import DEFAULT_READER, ReadingModel
 from foveola.people import people_of
 from foveola.reading import read_people, read_person
 
@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--reader", default=DEFAULT_READER)
     parser.add_argument("--people", type=int, default=200)
     arguments = parser.parse_args()
-    reader = Reader.load(arguments.reader)
+    reader = ReadingModel.load(arguments.reader)
     cases = list(Manifest.read(arguments.manifest).cases())
     people = people_of(cases, reader.labels)
     pairs = people.photographs[people.present.all(axis=1)][: arguments.people].tolist()
@@ -42,7 +42,7 @@ def main() -> None:
     process = statistics.median(timed(lambda: started(command)) for _ in range(PROCESSES))
     wanted = [cases[i] for pair in pairs for i in pair]
     bulk = timed(lambda: list(read_people(reader, wanted)))
-    single = Reader.load(arguments.reader, threads=1)
+    single = ReadingModel.load(arguments.reader, threads=1)
     alone = timed(lambda: [read_person(single, left, right) for left, right in files])
     print(f"a pair as a process: {process:.2f} s, median of {PROCESSES}")
     print(f"in bulk: {len(pairs) / bulk:.1f} people a second on {reader.threads} cores")

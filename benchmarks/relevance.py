@@ -36,7 +36,7 @@ from foveola.datasets.manifest import Manifest
 from foveola.encoders.card import render_card
 from foveola.encoders.encoder import Encoded, Encoder
 from foveola.encoders.release import Release, write_release
-from foveola.evaluation import Evaluation, Side, compare, evaluate_retrieval
+from foveola.evaluation import Evaluation, RetrievalData, compare, evaluate_retrieval
 from foveola.evaluation.tables import piped
 from foveola.images.decode import read_bytes
 from foveola.relevance.labels import LabelTable
@@ -51,7 +51,7 @@ Vectors = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
-class Judged:
+class RankedQueries:
     """What one encoder found: by looks, and learned where there are labels enough."""
 
     looks: Evaluation
@@ -59,14 +59,14 @@ class Judged:
 
 
 @dataclass(frozen=True, eq=False)
-class Known:
+class IdentityData:
     """What an encoder says of itself."""
 
     seen: Seen | None
     priors: dict[str, Prior]
 
     @classmethod
-    def of(cls, folder: Path) -> "Known":
+    def of(cls, folder: Path) -> "IdentityData":
         """Read it from an encoder's folder."""
         return cls(Seen.load(folder), load_priors(folder))
 
@@ -75,13 +75,13 @@ def judge(
     label: str,
     gallery: list[Case],
     vectors: Vectors,
-    known: Known,
+    known: IdentityData,
     queries: list[Case] | None = None,
     asking: Vectors | None = None,
-) -> Judged:
+) -> RankedQueries:
     """Judge one gallery; without queries its cases ask each other."""
-    side = Side.from_cases(vectors, gallery, label)
-    asked = None if queries is None else Side.from_cases(asking, queries, label)
+    side = RetrievalData.from_cases(vectors, gallery, label)
+    asked = None if queries is None else RetrievalData.from_cases(asking, queries, label)
     sides = (side, None) if asked is None else (asked, side)
     looks = evaluate_retrieval(*sides, ks=(10,))
     table = LabelTable.of(label, [label_values(case, label) for case in gallery])
@@ -89,8 +89,8 @@ def judge(
     try:
         scores = scores_of(side, table, asked, seen=seen, prior=known.priors.get(label))
     except TooFewError:
-        return Judged(looks, None)
-    return Judged(looks, evaluate_retrieval(*sides, ks=(10,), scores=scores))
+        return RankedQueries(looks, None)
+    return RankedQueries(looks, evaluate_retrieval(*sides, ks=(10,), scores=scores))
 
 
 def digest(case: Case) -> bytes:
@@ -104,7 +104,7 @@ def encoded(encoder: Encoder, cases: list[Case]) -> Vectors:
     return np.stack([item.descriptor for item in items])
 
 
-def row(found: Judged, naive: Judged | None) -> dict[str, object]:
+def row(found: RankedQueries, naive: RankedQueries | None) -> dict[str, object]:
     """The figures of a line of the table."""
     values: dict[str, object] = {"queries": found.looks.metrics[METRIC].total}
     for name, of in (("looks", found.looks), ("learned", found.learned)):
@@ -218,10 +218,10 @@ def main() -> None:
     options = parser.parse_args()
     config, base = load_config(options.recipe, TrainConfig), options.recipe.parent
     encoder = Encoder.load(options.encoder or config.name)
-    known = Known.of(encoder.release.folder)
+    known = IdentityData.of(encoder.release.folder)
     rows: dict[str, dict[str, object]] = {}
 
-    def show(name: str, found: Judged, naive: Judged | None = None) -> None:
+    def show(name: str, found: RankedQueries, naive: RankedQueries | None = None) -> None:
         values = rows[name] = row(found, naive)
         chance = found.looks.metrics[METRIC].chance.macro
         parts = [f"{name:34} {values['queries']:5} chance {chance:.3f}"]
@@ -254,13 +254,13 @@ def main() -> None:
                 args = (label, held) if new else (label, rest)
                 naive = None
                 if plain is not None:
-                    unsure = Known(known.seen, {})
+                    unsure = IdentityData(known.seen, {})
                     naive = judge(*args, plain[0], unsure) if new else judge(*args, plain[1], unsure, held, plain[0])
                 found = judge(*args, asking, known) if new else judge(*args, vectors, known, held, asking)
                 show(f"{collection} {label}, {kind} gallery", found, naive)
     if options.left_out:
         other = Encoder.load(options.left_out)
-        of_other = Known.of(options.left_out)
+        of_other = IdentityData.of(options.left_out)
         trained = {each["collection"] for each in other.release.card["data"]}
         for path in [*(base / name for name in config.data.manifests), *options.more]:
             collection = path.resolve().parent.name

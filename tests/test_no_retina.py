@@ -11,7 +11,7 @@ import refused
 from commands import foveola
 from foveola.cases import Case
 from foveola.datasets.manifest import Manifest
-from foveola.encoders.reader import Reader
+from foveola.encoders.reader import ReadingModel
 from foveola.errors import ImageError
 from foveola.images.decode import decode
 from foveola.indexing import add_missing
@@ -24,7 +24,7 @@ WHY = "does not look like a colour photograph of the retina|shows too little of 
 
 @pytest.fixture(scope="module")
 def reader(made_reader):
-    return Reader.load(made_reader)
+    return ReadingModel.load(made_reader)
 
 
 @pytest.fixture(scope="module")

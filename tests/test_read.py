@@ -10,7 +10,7 @@ from PIL import Image
 import refused
 from foveola import Encoder, decode, read
 from foveola.datasets.manifest import Manifest
-from foveola.encoders.reader import DEFAULT_READER, Reader
+from foveola.encoders.reader import DEFAULT_READER, ReadingModel
 from foveola.errors import ImageError, MissingExtraError
 from foveola.reading import read_person
 
@@ -25,12 +25,12 @@ def eyes(phantoms):
 
 @pytest.fixture(scope="module")
 def reader(made_reader):
-    return Reader.load(made_reader)
+    return ReadingModel.load(made_reader)
 
 
 def test_it_is_what_the_shipped_reader_says_of_a_person(eyes):
     reading = read(*eyes)
-    expected = read_person(Reader.load(), *eyes)
+    expected = read_person(ReadingModel.load(), *eyes)
     assert reading.reader == DEFAULT_READER
     assert (reading.probabilities == expected.probabilities).all()
     assert reading.probabilities.shape == (len(reading.labels),)

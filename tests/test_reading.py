@@ -8,7 +8,7 @@ import pytest
 import refused
 from foveola.cases import Case
 from foveola.datasets.manifest import Manifest
-from foveola.encoders.reader import Reader
+from foveola.encoders.reader import ReadingModel
 from foveola.errors import ImageError, ManifestError
 from foveola.images.decode import decode
 from foveola.reading import pictures, read_people, read_person
@@ -17,7 +17,7 @@ from made_readers import LABELS, SIZE
 
 @pytest.fixture(scope="module")
 def reader(made_reader):
-    return Reader.load(made_reader)
+    return ReadingModel.load(made_reader)
 
 
 @pytest.fixture(scope="module")

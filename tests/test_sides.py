@@ -10,7 +10,7 @@ from commands import foveola
 from dicoms import to_bytes, with_pixels
 from foveola.cases import Case
 from foveola.datasets.manifest import Manifest
-from foveola.encoders.reader import Reader
+from foveola.encoders.reader import ReadingModel
 from foveola.errors import ImageError, PairError
 from foveola.images.decode import decode
 from foveola.indexing import add_missing
@@ -26,7 +26,7 @@ EXCHANGED = "left and right seem to be exchanged"
 
 @pytest.fixture(scope="module")
 def reader(made_reader):
-    return Reader.load(made_reader)
+    return ReadingModel.load(made_reader)
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import pytest
 from commands import foveola
 from foveola.cases import Case
 from foveola.datasets.manifest import Manifest
-from foveola.encoders.reader import Reader
+from foveola.encoders.reader import ReadingModel
 from foveola.indexing import add_missing
 from foveola.reading import read_people, read_person
 from foveola.retrieval import Retriever
@@ -32,7 +32,7 @@ def archive(phantoms, tmp_path_factory):
 
 
 def test_python_says_it_of_a_search_a_reading_a_table_and_people(unusual, archive):
-    reader = Reader.load()
+    reader = ReadingModel.load()
     with Retriever.open(archive) as retriever:
         searched = retriever.search(unusual, 3).sentences
         people = retriever.search_person(None, unusual, 3)

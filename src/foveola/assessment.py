@@ -16,7 +16,7 @@ from foveola.archive import Archive
 from foveola.cases import Case
 from foveola.encoders.encoder import Encoded, Encoder, Failed
 from foveola.errors import ArchiveError, FoveolaError, ImageError
-from foveola.evaluation import Difference, Evaluation, Exclude, Side, compare, evaluate_retrieval
+from foveola.evaluation import Difference, Evaluation, Exclude, RetrievalData, compare, evaluate_retrieval
 from foveola.evaluation.sides import known_columns
 from foveola.relevance.crossfit import LearnedScores, cross_fitted, fitted_to_gallery
 from foveola.relevance.labels import LabelTable, codes_of
@@ -51,7 +51,7 @@ class Assessment:
     evaluation: Evaluation
     failed: tuple[Failed, ...]
     phantom: bool
-    gallery: Side = field(repr=False, compare=False)
+    gallery: RetrievalData = field(repr=False, compare=False)
     left_out: int = 0
     trained: "Trained | None" = None
     learned: Evaluation | None = None
@@ -79,10 +79,10 @@ class Trained(NamedTuple):
 
 
 class _Sides(NamedTuple):
-    gallery: Side
+    gallery: RetrievalData
     ranked: Digests  # of the gallery's files
     cases: Sequence[Case]  # of the gallery
-    asked: Side | None = None
+    asked: RetrievalData | None = None
     asking: Digests | None = None  # of the files that ask, where these are others
     failed: tuple[Failed, ...] = ()
     phantom: bool = False
@@ -143,7 +143,7 @@ def assess(
     elif queries is not None:
         sides = _asked_sides(folder, stored, queries, label, by, progress)
     else:
-        gallery = Side.from_cases(stored.descriptors, stored.cases, label, by)
+        gallery = RetrievalData.from_cases(stored.descriptors, stored.cases, label, by)
         sides = _Sides(gallery, stored.digests, stored.cases, phantom=_any_phantom(stored.cases))
 
     def judge(scores: LearnedScores | None = None) -> Evaluation:
@@ -187,9 +187,9 @@ def _learned_scores(sides: _Sides, label: str, encoder: Path) -> LearnedScores:
 
 
 def scores_of(
-    gallery: Side,
+    gallery: RetrievalData,
     labels: LabelTable,
-    asked: Side | None = None,
+    asked: RetrievalData | None = None,
     *,
     seen: NDArray[np.bool_] | None = None,
     prior: Prior | None = None,
@@ -259,10 +259,10 @@ def _split_sides(stored: _Stored, split: "SplitFiles", label: str, by: Sequence[
 
     (gallery, ranked, theirs), (queries, asked, own) = of(GALLERY), of(QUERIES)
     return _Sides(
-        Side.from_cases(gallery, ranked, label, known_columns(ranked, by)),
+        RetrievalData.from_cases(gallery, ranked, label, known_columns(ranked, by)),
         theirs,
         ranked,
-        Side.from_cases(queries, asked, label, by),
+        RetrievalData.from_cases(queries, asked, label, by),
         own,
         phantom=_any_phantom([*ranked, *asked]),
         left_out=len(stored.cases) - sum(map(len, found.values())),
@@ -278,7 +278,7 @@ def _asked_sides(
     progress: Callable[[int], None] | None,
 ) -> _Sides:
     """Gallery and freshly encoded queries, and those that failed."""
-    gallery = Side.from_cases(stored.descriptors, stored.cases, label, known_columns(stored.cases, by))
+    gallery = RetrievalData.from_cases(stored.descriptors, stored.cases, label, known_columns(stored.cases, by))
     encoder = Encoder.load(stored.encoder)
     if encoder.fingerprint != stored.fingerprint:
         raise ArchiveError(f"the encoder inside {folder} is not the one that made it")
@@ -287,7 +287,7 @@ def _asked_sides(
         first = f"; first: {failed[0].reason}" if failed else ""
         raise ImageError(f"none of the {len(queries)} queries can be used{first}")
     descriptors = np.stack([each.descriptor for each in encoded])
-    side = Side.from_cases(descriptors, [each.case for each in encoded], label, by)
+    side = RetrievalData.from_cases(descriptors, [each.case for each in encoded], label, by)
     return _Sides(
         gallery,
         stored.digests,

@@ -8,7 +8,7 @@ from sklearn.metrics import roc_auc_score
 
 from commands import foveola
 from foveola.config import load_config
-from foveola.encoders.reader import DEFAULT_READER, Reader, read_reader
+from foveola.encoders.reader import DEFAULT_READER, ReadingModel, read_reader
 from foveola.evaluation.reading import ODIR
 from foveola.images.decode import peek
 from foveola.people import people_of
@@ -57,7 +57,7 @@ def test_it_tells_the_findings_of_people_it_was_not_trained_on(shared_data, tmp_
     people = people_of(held, ODIR)
     known = ~np.isnan(people.truth).any(axis=1) & people.present.all(axis=1)
     pairs = people.photographs[known][:PEOPLE]
-    said = list(read_people(Reader.load(), [held[i] for pair in pairs for i in pair]))
+    said = list(read_people(ReadingModel.load(), [held[i] for pair in pairs for i in pair]))
     found = {person.case.subject: person.reading.probabilities for person in said}
     rows = np.array([found[held[pair[0]].subject] for pair in pairs])
     truth = people.truth[known][:PEOPLE] > 0

@@ -10,7 +10,7 @@ import functools
 import numpy as np
 import pytest
 
-from foveola.evaluation import Side, evaluate_retrieval
+from foveola.evaluation import RetrievalData, evaluate_retrieval
 from foveola.evaluation.settings import metric_names
 
 KS = (1, 5, 10, 70)  # the last is deeper than any gallery here
@@ -26,7 +26,7 @@ def random_side(generator, images, *, ties, findings=False):
     if findings:
         labels = generator.random((images, 5)) < [0.5, 0.3, 0.1, 0.05, 0.02]
     word = "findings" if findings else "grade"
-    return Side(rows, labels, list(range(images)), ("0", "1", "2", "3", "4"), word)
+    return RetrievalData(rows, labels, list(range(images)), ("0", "1", "2", "3", "4"), word)
 
 
 def cosines(queries, gallery):
@@ -136,8 +136,8 @@ def test_negative_similarities_count_as_with_any_other():
     theirs = pytest.importorskip("torchmetrics.functional.retrieval")
     torch = pytest.importorskip("torch")
     angles = np.radians([100, 110, 120, 150])
-    gallery = Side(np.column_stack([np.cos(angles), np.sin(angles)]), np.array([1, 1, 0, 0]), "abcd")
-    query = Side(np.float32([[1, 0]]), np.array([1]), "q")
+    gallery = RetrievalData(np.column_stack([np.cos(angles), np.sin(angles)]), np.array([1, 1, 0, 0]), "abcd")
+    query = RetrievalData(np.float32([[1, 0]]), np.array([1]), "q")
     ours = evaluate_retrieval(query, gallery, ks=(2,), bootstrap=0).metrics
     cosine, right = torch.tensor(np.cos(angles)), torch.tensor([True, True, False, False])
     for name, metric in (

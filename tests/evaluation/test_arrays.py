@@ -9,7 +9,7 @@ import pytest
 
 from foveola import FoveolaError, compare, evaluate
 from foveola.errors import MissingExtraError
-from foveola.evaluation import Side, evaluate_retrieval
+from foveola.evaluation import RetrievalData, evaluate_retrieval
 
 
 def at(*degrees):
@@ -79,7 +79,7 @@ SAME = {
 
 @pytest.mark.parametrize("form", SAME)
 def test_labels_of_every_type_give_the_same_numbers(form):
-    expected = evaluate_retrieval(Side(FOUR, np.array([1, 1, 0, 1]), PEOPLE, label="label"), ks=(1, 2))
+    expected = evaluate_retrieval(RetrievalData(FOUR, np.array([1, 1, 0, 1]), PEOPLE, label="label"), ks=(1, 2))
     found = evaluate(FOUR, SAME[form], groups=PEOPLE, label="label", ks=(1, 2))
     assert found.to_json() == expected.to_json()
 

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from foveola.evaluation import Side, compare, evaluate_retrieval
+from foveola.evaluation import RetrievalData, compare, evaluate_retrieval
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +17,8 @@ def pair():
     noise = generator.normal(size=(300, 8)).astype(np.float32)
     signal = np.eye(3, 8, dtype=np.float32)[grades]
     poor, better = (
-        evaluate_retrieval(Side(noise + part * signal, grades, people, label="grade"), ks=(5,)) for part in (0.8, 1.2)
+        evaluate_retrieval(RetrievalData(noise + part * signal, grades, people, label="grade"), ks=(5,))
+        for part in (0.8, 1.2)
     )
     return poor, better
 

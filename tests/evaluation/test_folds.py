@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from foveola.evaluation.estimates import PerQuery, summarise
+from foveola.evaluation.estimates import QueryMetrics, summarise
 from foveola.evaluation.folds import paired, pooled
 from foveola.evaluation.settings import Settings, metric_names
 
@@ -11,7 +11,7 @@ SETTINGS = Settings((10,), "subject", False, 200, 0.95, 0)
 def table(values, subjects, labels):
     members = np.array(labels)[:, None] == np.arange(2)
     columns = np.repeat(np.array(values, float)[:, None], len(metric_names(SETTINGS.ks)), 1)
-    return PerQuery(columns, columns * 0, np.array(subjects), members, ("0", "1"))
+    return QueryMetrics(columns, columns * 0, np.array(subjects), members, ("0", "1"))
 
 
 def test_means_over_folds_by_hand():
@@ -28,7 +28,7 @@ def test_people_of_different_folds_are_different_people():
 
 def test_folds_of_other_labels_are_refused():
     one = table([1], [0], [0])
-    other = PerQuery(one.values, one.chance, one.subjects, one.members, ("0", "2"))
+    other = QueryMetrics(one.values, one.chance, one.subjects, one.members, ("0", "2"))
     with pytest.raises(ValueError, match="same label values"):
         pooled([one, other])
     with pytest.raises(ValueError, match="other queries"):

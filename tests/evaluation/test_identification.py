@@ -6,7 +6,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from foveola.errors import FoveolaError
 from foveola.evaluation import metrics
-from foveola.evaluation.identification import METRICS, Best, Known, identify
+from foveola.evaluation.identification import METRICS, Best, IdentityData, identify
 from foveola.evaluation.rejection import reject, threshold_for
 from foveola.evaluation.verification import Pairs, verify
 
@@ -57,7 +57,9 @@ def test_each_metric_against_a_slow_loop():
     first = list(range(0, 90, 3))
     later = [i for i in range(90) if i % 3]
     got = identify(
-        Known(rows[later], [whose[i] for i in later]), Known(rows[first], [whose[i] for i in first]), bootstrap=0
+        IdentityData(rows[later], [whose[i] for i in later]),
+        IdentityData(rows[first], [whose[i] for i in first]),
+        bootstrap=0,
     )
     unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     rank1, ap = [], []
@@ -75,7 +77,7 @@ def test_each_metric_against_a_slow_loop():
 
 def test_verification_in_an_archive_is_scikit_learns():
     rows, whose = people(noise=1.2)
-    got = identify(Known(rows, whose), bootstrap=0).verification
+    got = identify(IdentityData(rows, whose), bootstrap=0).verification
     unit = rows.astype(float) / np.linalg.norm(rows.astype(float), axis=1, keepdims=True)
     cosines, same = unit @ unit.T, np.equal.outer(whose, whose)
     off = ~np.eye(len(rows), dtype=bool)
@@ -152,24 +154,24 @@ def test_intervals_resample_subjects_not_pairs():
 
 def test_the_same_image_is_never_its_own_mate_and_visits_are_left_out():
     rows, whose = people(count=4, images=2, noise=0.01)
-    alone = identify(Known(rows, whose), bootstrap=0)
+    alone = identify(IdentityData(rows, whose), bootstrap=0)
     assert alone.metrics["rank-1"].value.micro == 1
     visits = ["a", "a"] * 4  # both images of a subject on one day: no mate is left
     with pytest.raises(FoveolaError, match="none of the 8 queries has another image"):
-        identify(Known(rows, whose, visits=visits), bootstrap=0)
-    other = identify(Known(rows, whose, visits=["a", "b"] * 4), bootstrap=0)
+        identify(IdentityData(rows, whose, visits=visits), bootstrap=0)
+    other = identify(IdentityData(rows, whose, visits=["a", "b"] * 4), bootstrap=0)
     assert other.metrics["rank-1"].value.micro == 1
 
 
 def test_other_people_of_the_same_visit_are_ranked():
     # two visits on which everyone came: only the query's own images of that visit are left out
     rows, whose = people(count=4, images=2, noise=0.01)
-    got = identify(Known(rows, whose, visits=["a", "b"] * 4), bootstrap=0)
+    got = identify(IdentityData(rows, whose, visits=["a", "b"] * 4), bootstrap=0)
     assert got.verification.impostor == 8 * 6
     assert got.verification.genuine == 8
     twin = rows.copy()
     twin[2] = rows[0]  # somebody else of the same visit looks the same
-    got = identify(Known(twin, whose, visits=["a", "b"] * 4), bootstrap=0)
+    got = identify(IdentityData(twin, whose, visits=["a", "b"] * 4), bootstrap=0)
     assert not got.best.right[0]
     assert got.best.impostor[0] == pytest.approx(1)
 
@@ -178,7 +180,7 @@ def test_other_people_of_the_same_visit_are_ranked():
 def test_the_best_impostor_is_another_person(visits):
     rows, whose = people(noise=1.0)
     visits = visits and visits * 3
-    got = identify(Known(rows, whose, visits=visits), bootstrap=0)
+    got = identify(IdentityData(rows, whose, visits=visits), bootstrap=0)
     unit = rows.astype(float) / np.linalg.norm(rows.astype(float), axis=1, keepdims=True)
     cosines = np.where(np.equal.outer(whose, whose), -np.inf, unit @ unit.T)
     assert got.best.impostor == pytest.approx(cosines.max(axis=1))
@@ -188,8 +190,8 @@ def test_the_best_impostor_is_another_person(visits):
 def test_groups_split_the_metrics():
     rows, whose = people(count=6, images=2, noise=0.01)
     rows[1] = -rows[0]  # the later image of the first is as unlike as can be
-    asked = Known(rows[1::2], whose[1::2])
-    ranked = Known(rows[::2], whose[::2])
+    asked = IdentityData(rows[1::2], whose[1::2])
+    ranked = IdentityData(rows[::2], whose[::2])
     groups = ["1 y", "2 y", None, "2 y", "1 y", "1 y"]
     got = identify(asked, ranked, groups=groups, bootstrap=50).metrics["rank-1"]
     assert got.value.micro == pytest.approx(5 / 6)
@@ -201,8 +203,8 @@ def test_groups_split_the_metrics():
 
 def test_a_query_without_a_mate_is_counted_and_left_out():
     rows, _ = people(count=3, images=2, noise=0.01)
-    asked = Known(rows[1::2], [0, None, "stranger"])
-    got = identify(asked, Known(rows[::2], [0, None, 2]), bootstrap=0)
+    asked = IdentityData(rows[1::2], [0, None, "stranger"])
+    got = identify(asked, IdentityData(rows[::2], [0, None, 2]), bootstrap=0)
     assert got.without_mate == 2  # what is unknown is nobody else's, and no stranger is found
     assert got.best.mated.tolist() == [True, False, False]
     assert got.metrics["mAP"].value.micro == 1
@@ -211,14 +213,14 @@ def test_a_query_without_a_mate_is_counted_and_left_out():
 def test_another_similarity_takes_the_place_of_the_cosine():
     rows, _ = people(count=4, images=2, noise=0.01)
     table = np.where(np.equal.outer(np.arange(8), 7 - np.arange(8)), 0.9, 0.1)
-    got = identify(Known(rows, [0, 1, 2, 3, 3, 2, 1, 0]), similarity=lambda part: table[part])
+    got = identify(IdentityData(rows, [0, 1, 2, 3, 3, 2, 1, 0]), similarity=lambda part: table[part])
     assert got.metrics["rank-1"].value.micro == 1
     assert got.verification.eer.value == 0
 
 
 def test_blocks_change_nothing():
     rows, whose = people(noise=1.0)
-    whole, parts = (identify(Known(rows, whose), bootstrap=20, block=b) for b in (None, 7))
+    whole, parts = (identify(IdentityData(rows, whose), bootstrap=20, block=b) for b in (None, 7))
     for name in METRICS:
         assert whole.metrics[name].to_json("group") == parts.metrics[name].to_json("group")
     assert whole.verification.to_json() == parts.verification.to_json()
@@ -226,7 +228,7 @@ def test_blocks_change_nothing():
 
 def test_many_pairs_are_counted_on_a_grid_close_to_the_truth():
     rows, whose = people(count=300, images=3, noise=1.3)
-    got = identify(Known(rows, whose), bootstrap=0).verification
+    got = identify(IdentityData(rows, whose), bootstrap=0).verification
     unit = rows.astype(float) / np.linalg.norm(rows.astype(float), axis=1, keepdims=True)
     same, off = np.equal.outer(whose, whose), ~np.eye(len(rows), dtype=bool)
     cosines = unit @ unit.T
@@ -267,7 +269,7 @@ def test_rejection_by_hand():
 
 def test_rejection_keeps_its_promise_on_other_people():
     rows, whose = people(count=400, images=2, noise=0.5, seed=4)
-    found = identify(Known(rows[1::2], whose[1::2]), Known(rows[::2], whose[::2]), bootstrap=0)
+    found = identify(IdentityData(rows[1::2], whose[1::2]), IdentityData(rows[::2], whose[::2]), bootstrap=0)
     for judged in reject(found.best, false_positives=(0.05, 0.1)):
         assert judged.fpir.low < judged.wanted < judged.fpir.high
         assert judged.tpir.value > 0.2

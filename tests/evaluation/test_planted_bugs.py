@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from foveola.evaluation import Side, evaluate_retrieval
+from foveola.evaluation import RetrievalData, evaluate_retrieval
 from foveola.evaluation import chance as chance_levels
 
 PACKAGE = "foveola.evaluation"
@@ -47,9 +47,9 @@ def at(degrees):
 def ask(relevant, *, degrees=None, k=1, chance=False):
     """One query of grade 1 against images of other people, in that order unless told."""
     N = len(relevant)
-    query = Side(at([0]), np.array([1]), ["q"], label="grade")
+    query = RetrievalData(at([0]), np.array([1]), ["q"], label="grade")
     rows = at(range(10, 10 * N + 10, 10) if degrees is None else degrees)
-    gallery = Side(rows, np.array(relevant), list(range(N)), label="grade")
+    gallery = RetrievalData(rows, np.array(relevant), list(range(N)), label="grade")
     metrics = evaluate_retrieval(query, gallery, ks=(k,), bootstrap=0).metrics
     return {name: (m.chance if chance else m.value).micro for name, m in metrics.items()}
 
@@ -67,8 +67,8 @@ def family(exclude):
 
     All four are relevant, the stranger is not, so 5 HR@5 is how many were ranked.
     """
-    query = Side(at([0]), np.array([1]), ["p"], label="grade", eyes=["left"], visits=[0])
-    gallery = Side(
+    query = RetrievalData(at([0]), np.array([1]), ["p"], label="grade", eyes=["left"], visits=[0])
+    gallery = RetrievalData(
         at([10, 20, 30, 40, 50]),
         np.array([1, 1, 1, 1, 0]),
         ["p", "p", "p", "p", "q"],
@@ -82,14 +82,14 @@ def family(exclude):
 
 def own_chance(metric):
     """Chance of a query with one fellow eye of its grade, left out, and four strangers."""
-    query = Side(at([0]), np.array([1]), ["p"], label="grade")
-    gallery = Side(at([10, 20, 30, 40, 50]), np.array([1, 1, 0, 0, 0]), list("pabcd"), label="grade")
+    query = RetrievalData(at([0]), np.array([1]), ["p"], label="grade")
+    gallery = RetrievalData(at([10, 20, 30, 40, 50]), np.array([1, 1, 0, 0, 0]), list("pabcd"), label="grade")
     return evaluate_retrieval(query, gallery, ks=(2,), bootstrap=0).metrics[metric].chance.micro
 
 
 def alone():
     """HR@1 of two images of different grades, each against all others: they meet, and miss."""
-    side = Side(at([0, 90]), np.array([0, 1]), list("ab"), label="grade")
+    side = RetrievalData(at([0, 90]), np.array([0, 1]), list("ab"), label="grade")
     return evaluate_retrieval(side, ks=(1,), exclude="none", bootstrap=0).metrics["mHR@1"].value.micro
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from foveola.errors import FoveolaError, MissingExtraError
-from foveola.evaluation import Side, evaluate_retrieval
+from foveola.evaluation import RetrievalData, evaluate_retrieval
 
 pytest.importorskip("matplotlib")
 
@@ -18,7 +18,7 @@ def people(seed=0, images=60, width=6):
     generator = np.random.default_rng(seed)
     grades = generator.choice(3, size=images)
     rows = generator.normal(size=(images, width)) + 2 * np.eye(width)[grades]
-    return Side(
+    return RetrievalData(
         rows.astype(np.float32),
         grades,
         (np.arange(images) // 3).tolist(),
@@ -82,7 +82,9 @@ def test_what_was_found_stands_in_its_cell(evaluation):
 def test_subject_means_by_hand():
     # p asks twice and finds q, then p is left out; q (alone of its grade) has no mAP@R at all.
     angles = np.radians([0, 10, 20, 90])
-    four = Side(np.column_stack([np.cos(angles), np.sin(angles)]), np.array([1, 1, 0, 1]), "ppqr", label="grade")
+    four = RetrievalData(
+        np.column_stack([np.cos(angles), np.sin(angles)]), np.array([1, 1, 0, 1]), "ppqr", label="grade"
+    )
     got = evaluate_retrieval(four, ks=(1, 3), bootstrap=0)
     # p: 0 and 10 degrees meet 20 (wrong), then 90 (right), so HR@3 1/3. q: nothing of its grade.
     # r: 20 (wrong), 10, 0: 2/3. Chance: p has 1 of 2 in three ranks, 1/3; q 0; r 2 of 3.
@@ -152,7 +154,9 @@ def test_a_map_lumps_rare_values_and_several_labels():
     labels = np.zeros((60, 10), bool)
     labels[np.arange(60), np.minimum(np.arange(60) // 2, 9)] = True  # nine of two, one of 42
     labels[0, 1] = True
-    side = Side(generator.normal(size=(60, 3)), labels, range(60), label="findings", label_names=tuple("abcdefghij"))
+    side = RetrievalData(
+        generator.normal(size=(60, 3)), labels, range(60), label="findings", label_names=tuple("abcdefghij")
+    )
     legend = plot_map(side).axes[0].get_legend()
     words = {text.get_text() for text in legend.get_texts()}
     assert {"several (1)", "other (5)", "j (42)"} < words

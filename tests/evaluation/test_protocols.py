@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 
 from foveola.cases import Case
 from foveola.errors import FoveolaError
-from foveola.evaluation import Side, evaluate_retrieval
+from foveola.evaluation import RetrievalData, evaluate_retrieval
 
 KS = (1, 3, 7)
 
@@ -102,7 +102,7 @@ def sides(draw, names=("a", "b", "c")):
         draw(st.lists(st.sampled_from(values), min_size=n, max_size=n))
         for values in (range(6), ("left", "right", None), (0.0, 12.0, None))
     )
-    return Side(rows, labels, identities, tuple(names), eyes=eyes, visits=visits)
+    return RetrievalData(rows, labels, identities, tuple(names), eyes=eyes, visits=visits)
 
 
 @settings(deadline=None, max_examples=40)
@@ -134,7 +134,7 @@ def crowd():
     generator = np.random.default_rng(4)
     grades = generator.choice(5, size=400, p=[0.6, 0.1, 0.2, 0.06, 0.04])
     rows = generator.normal(size=(400, 16)).astype(np.float32)
-    return Side(rows, grades, generator.integers(150, size=400).tolist(), label="grade")
+    return RetrievalData(rows, grades, generator.integers(150, size=400).tolist(), label="grade")
 
 
 def test_random_descriptors_reach_the_chance_level(crowd):
@@ -176,7 +176,7 @@ def test_results_depend_on_angles_only(crowd):
 # Four photographs on a line of angles, two of them of person p: 0, 10, 20 and 90 degrees.
 def four(grades=(1, 1, 0, 1), people=("p", "p", "q", "r")):
     angles = np.radians([0, 10, 20, 90])
-    return Side(np.column_stack([np.cos(angles), np.sin(angles)]), np.array(grades), people, label="grade")
+    return RetrievalData(np.column_stack([np.cos(angles), np.sin(angles)]), np.array(grades), people, label="grade")
 
 
 def test_the_same_subject_is_left_out_and_counted():
@@ -243,7 +243,7 @@ def test_findings_are_relevant_when_they_share_one():
         Case(image=f"{i}.jpg", path=f"/{i}.jpg", findings=None if f is None else frozenset(f))
         for i, f in enumerate(found)
     ]
-    side = Side.from_cases(np.vstack([rows, rows[:1]]), cases, "findings")
+    side = RetrievalData.from_cases(np.vstack([rows, rows[:1]]), cases, "findings")
     got = evaluate_retrieval(side, ks=(1, 2), bootstrap=0)
     assert side.label_names == ("D", "G", "H")
     assert (got.queries, got.unlabelled_queries) == (3, 2)
@@ -258,11 +258,11 @@ def test_cases_give_grade_column_and_identity():
         Case(image="b", path="/b", subject="1", collection="y", extra={"dme": ""}),
         Case(image="c", path="/c", subject="1", collection="x", grade=3),
     ]
-    side = Side.from_cases(np.ones((3, 2)), cases, "grade")
+    side = RetrievalData.from_cases(np.ones((3, 2)), cases, "grade")
     assert side.label_names == ("0", "3")
     assert side.labels.tolist() == [[True, False], [False, False], [False, True]]
     assert side.identities[0] == side.identities[2] != side.identities[1]
-    column = Side.from_cases(np.ones((3, 2)), cases, "dme")
+    column = RetrievalData.from_cases(np.ones((3, 2)), cases, "dme")
     assert (column.label_names, column.labels[:, 0].tolist()) == (("2",), [True, False, False])
 
 
@@ -271,12 +271,12 @@ def test_descriptors_that_are_not_numbers_are_refused(bad):
     rows = np.ones((3, 2))
     rows[1, 0] = bad
     with pytest.raises(ValueError, match="1 descriptors hold NaN or infinity, the first in row 1"):
-        Side(rows, np.zeros(3, int), "abc")
+        RetrievalData(rows, np.zeros(3, int), "abc")
 
 
 def test_descriptors_without_direction_are_refused():
     with pytest.raises(ValueError, match="all zero, the first in row 2"):
-        Side(np.float32([[1, 0], [0, 1], [0, 0]]), np.zeros(3, int), "abc")
+        RetrievalData(np.float32([[1, 0], [0, 1], [0, 0]]), np.zeros(3, int), "abc")
 
 
 @pytest.mark.parametrize(
@@ -292,12 +292,12 @@ def test_descriptors_without_direction_are_refused():
 )
 def test_labels_that_do_not_fit_are_refused(labels, names, words):
     with pytest.raises(ValueError, match=words):
-        Side(np.ones((3, 2)), labels, "abc", names)
+        RetrievalData(np.ones((3, 2)), labels, "abc", names)
 
 
 def test_descriptors_of_two_widths_are_refused():
     with pytest.raises(ValueError, match="of 2 numbers, the gallery of 3"):
-        evaluate_retrieval(four(), Side(np.ones((1, 3)), np.zeros(1, int), "a", label="grade"))
+        evaluate_retrieval(four(), RetrievalData(np.ones((1, 3)), np.zeros(1, int), "a", label="grade"))
 
 
 def test_sides_labelled_by_different_things_are_refused():
@@ -312,7 +312,7 @@ def test_queries_without_any_label_are_refused():
 
 @pytest.mark.parametrize("count", [0, 4])
 def test_a_gallery_without_any_label_is_refused(count):
-    gallery = Side(np.ones((count, 2)), np.full(count, -1), list(range(count)), label="grade")
+    gallery = RetrievalData(np.ones((count, 2)), np.full(count, -1), list(range(count)), label="grade")
     with pytest.raises(FoveolaError, match=f"none of the {count} images has a grade as gallery"):
         evaluate_retrieval(four(), gallery)
 
@@ -336,7 +336,7 @@ def test_arguments_out_of_range_are_refused(arguments, words):
 def test_grades_are_graded_by_their_distance_in_ndcg():
     # The query of grade 1 finds grades 2 and 4: gains 3/4 and 1/4, in the best order.
     angles = np.radians([0, 10, 20])
-    side = Side(
+    side = RetrievalData(
         np.column_stack([np.cos(angles), np.sin(angles)]), np.array([0, 1, 2]), "abc", ("1", "2", "4"), label="grade"
     )
     got = evaluate_retrieval(side, ks=(1, 2), bootstrap=0).metrics["nDCG@2"]
@@ -351,7 +351,7 @@ def test_grades_are_graded_by_their_distance_in_ndcg():
 def test_subgroups_are_the_evaluation_of_their_queries():
     generator = np.random.default_rng(2)
     cameras = ["A" if i % 3 else None for i in range(60)]
-    side = Side(
+    side = RetrievalData(
         generator.normal(size=(60, 4)).astype(np.float32),
         generator.integers(2, size=60),
         generator.integers(30, size=60).tolist(),
@@ -382,12 +382,12 @@ def test_columns_of_cases_are_kept_and_ages_banded():
         Case(image=f"{i}", path=f"/{i}", grade=1, eye="left", extra={"age": 20 + i, "camera": "K"}) for i in range(13)
     ]
     cases.append(Case(image="x", path="/x", grade=1, extra={"age": ""}))
-    side = Side.from_cases(np.ones((14, 2)), cases, "grade", by=("age", "camera", "eye"))
+    side = RetrievalData.from_cases(np.ones((14, 2)), cases, "grade", by=("age", "camera", "eye"))
     assert side.columns["age"] == ["20-29"] * 10 + ["30-39"] * 3 + [None]
     assert side.columns["camera"] == ["K"] * 13 + [None]
     assert side.columns["eye"][-2:] == ["left", None]
     with pytest.raises(FoveolaError, match="no image has a column 'site'"):
-        Side.from_cases(np.ones((14, 2)), cases, "grade", by=("site",))
+        RetrievalData.from_cases(np.ones((14, 2)), cases, "grade", by=("site",))
 
 
 def test_ranks_are_sorted_and_counted_once():
@@ -399,7 +399,7 @@ def test_ranks_are_sorted_and_counted_once():
 
 
 def test_a_single_labelled_image_is_asked_and_finds_nothing():
-    got = evaluate_retrieval(Side(np.ones((1, 2)), np.zeros(1, int), "a"), ks=(1,))
+    got = evaluate_retrieval(RetrievalData(np.ones((1, 2)), np.zeros(1, int), "a"), ks=(1,))
     assert got.metrics["mHR@1"].value.micro == 0
     assert got.metrics["mAP@R"].to_json("per_label")["micro"] is None
 

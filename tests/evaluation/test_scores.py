@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from foveola.evaluation import Side, compare, evaluate_retrieval
+from foveola.evaluation import RetrievalData, compare, evaluate_retrieval
 
 EXCLUDE = st.sampled_from(["subject", "eye", "visit", "none"])
 BLOCK = st.sampled_from([1, 3, None])
@@ -45,7 +45,7 @@ def sides(draw):
         draw(st.lists(st.sampled_from(values), min_size=n, max_size=n))
         for values in (range(6), ("left", "right", None), (0.0, 12.0, None))
     )
-    return Side(draw(rows(n)), labels, identities, ("a", "b", "c"), eyes=eyes, visits=visits)
+    return RetrievalData(draw(rows(n)), labels, identities, ("a", "b", "c"), eyes=eyes, visits=visits)
 
 
 def rows(n):
@@ -106,7 +106,7 @@ def crowd():
     grades = generator.integers(3, size=120)
     grades[::5] = -1
     descriptors = generator.normal(size=(120, 8)).astype(np.float32)
-    return Side(descriptors, grades, (np.arange(120) // 3).tolist(), label="grade")
+    return RetrievalData(descriptors, grades, (np.arange(120) // 3).tolist(), label="grade")
 
 
 def test_the_gain_over_the_cosine_is_paired_by_query():
@@ -153,8 +153,8 @@ def test_rows_that_remain_are_told_once_by_their_place():
             asked.append((queries.tolist(), gallery.tolist()))
             return self
 
-    queries = Side(np.ones((4, 2)), np.array([-1, 0, -1, 0]), "abcd")
-    gallery = Side(np.ones((3, 2)), np.array([0, 0, -1]), "efg")
+    queries = RetrievalData(np.ones((4, 2)), np.array([-1, 0, -1, 0]), "abcd")
+    gallery = RetrievalData(np.ones((3, 2)), np.array([0, 0, -1]), "efg")
     evaluate_retrieval(queries, gallery, ks=(1,), bootstrap=0, block=1, scores=Listening())
     evaluate_retrieval(queries, ks=(1,), bootstrap=0, block=1, scores=Listening())
     assert asked == [([1, 3], [0, 1]), ([1, 3], [1, 3])]
@@ -174,7 +174,7 @@ def test_scores_that_cannot_be_ranked_are_refused(scores, words):
         def of_block(self, part, cosines, excluded):
             return scores
 
-    side = Side(np.ones((3, 2)), np.zeros(3, int), "abc")
+    side = RetrievalData(np.ones((3, 2)), np.zeros(3, int), "abc")
     with pytest.raises(ValueError, match=words):
         evaluate_retrieval(side, ks=(1,), bootstrap=0, scores=Wrong())
 

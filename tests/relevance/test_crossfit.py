@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from foveola.assessment import scores_of
-from foveola.evaluation import Side, evaluate_retrieval
+from foveola.evaluation import RetrievalData, evaluate_retrieval
 from foveola.relevance import crossfit, learn
 from foveola.relevance.labels import LabelTable
 from foveola.relevance.learn import TooFewError
@@ -27,7 +27,7 @@ def marked(seed=0):
 
 
 def sides(vectors, grades, of):
-    side = Side(vectors, grades, of.tolist(), ("0", "1", "2"), "grade")
+    side = RetrievalData(vectors, grades, of.tolist(), ("0", "1", "2"), "grade")
     return side, LabelTable.of("grade", [{str(g)} for g in grades])
 
 

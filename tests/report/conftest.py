@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from foveola.evaluation import Side, evaluate_retrieval
+from foveola.evaluation import RetrievalData, evaluate_retrieval
 
 
 @pytest.fixture(scope="session")
@@ -10,4 +10,4 @@ def evaluation():
     generator = np.random.default_rng(0)
     grades = np.array([0, 1] * 29 + [4, 4])
     rows = generator.normal(size=(60, 8)) + 2 * np.eye(8)[grades]
-    return evaluate_retrieval(Side(rows, grades, [i // 2 for i in range(60)], label="grade"), bootstrap=100)
+    return evaluate_retrieval(RetrievalData(rows, grades, [i // 2 for i in range(60)], label="grade"), bootstrap=100)

@@ -4,7 +4,7 @@ import re
 import numpy as np
 import pytest
 
-from foveola.evaluation import Side, evaluate_retrieval
+from foveola.evaluation import RetrievalData, evaluate_retrieval
 from foveola.report import evaluation_page
 from foveola.report.chart import HEIGHT, WIDTH, chart
 
@@ -45,12 +45,12 @@ def test_grades_are_named_and_counted(evaluation):
 
 def test_the_headline_is_map_at_10_or_the_deepest(evaluation):
     assert chart(evaluation).metric == "mAP@10"
-    side = Side(np.eye(4), np.array([0, 0, 1, 1]), "abcd")
+    side = RetrievalData(np.eye(4), np.array([0, 0, 1, 1]), "abcd")
     assert chart(evaluate_retrieval(side, ks=(3, 2), bootstrap=0)).metric == "mAP@3"
 
 
 def test_small_values_get_a_larger_scale(evaluation):
-    side = Side(np.random.default_rng(0).normal(size=(90, 3)), np.arange(90) % 30, list(range(90)))
+    side = RetrievalData(np.random.default_rng(0).normal(size=(90, 3)), np.arange(90) % 30, list(range(90)))
     low = evaluate_retrieval(side, bootstrap=10)
     drawn = chart(low)
     assert float(drawn.ticks[-1][1]) < 1
@@ -77,7 +77,7 @@ def test_the_drawing_is_in_the_page_without_a_gap(evaluation):
 def test_many_names_are_slanted_and_stay_in_the_drawing(labels):
     many = np.random.default_rng(0).normal(size=(4 * labels, 3))
     names = tuple(f"{i:02d} a finding with a long name" for i in range(labels))
-    side = Side(many, np.arange(4 * labels) % labels, list(range(4 * labels)), label_names=names)
+    side = RetrievalData(many, np.arange(4 * labels) % labels, list(range(4 * labels)), label_names=names)
     found = evaluate_retrieval(side, bootstrap=0)
     drawn, text = chart(found), evaluation_page(found)
     slanted = re.findall(r'translate\(([\d.]+) ([\d.]+)\) rotate\(-50\)"><title>([^<]*)', text)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from foveola.cases import Case
-from foveola.evaluation import Side, evaluate_retrieval
+from foveola.evaluation import RetrievalData, evaluate_retrieval
 from foveola.relevance.curve import Share
 from foveola.relevance.suggestion import LabelShare, Suggestion
 from foveola.report import demo_page, evaluation_page, search_page
@@ -233,7 +233,7 @@ def test_nothing_of_a_manifest_becomes_markup(evaluation):
     ):
         assert "<script" not in text
         assert Page(text).words().count(EVIL) >= 10
-    side = Side(np.eye(4), np.array([0, 0, 1, 1]), "abcd", (EVIL, "b"), label=EVIL)
+    side = RetrievalData(np.eye(4), np.array([0, 0, 1, 1]), "abcd", (EVIL, "b"), label=EVIL)
     text = evaluation_page(evaluate_retrieval(side, bootstrap=10), title=EVIL)
     assert "<script" not in text
     assert EVIL in Page(text).words()

@@ -13,7 +13,7 @@ import uvicorn
 
 import programs
 from foveola.server import Settings, create_app
-from foveola.server.timeouts import Impatient
+from foveola.server.timeouts import TimedProtocol
 from skips import needs
 
 CHROMIUM = programs.find("chromium")
@@ -60,7 +60,7 @@ def listening(app, **config) -> Iterator[str]:
 def as_served(archive: Path):
     """The same, listening as `foveola serve` does."""
     app = create_app(archive, settings=Settings(host_names=("127.0.0.1",)))
-    return listening(app, http=Impatient, proxy_headers=False)
+    return listening(app, http=TimedProtocol, proxy_headers=False)
 
 
 def until(true, seconds=60):

@@ -13,12 +13,12 @@ from foveola.matching import gallery, kept, permission
 from foveola.regions.build import switch_on
 from foveola.server import Settings, create_app
 from foveola.server.audit import read
-from foveola.server.auth.policies import DOORS
+from foveola.server.auth.policies import POLICIES
 from foveola.server.study import new_study
 from server.people import log_in, with_accounts
 
 # By hand, and not from the code: what shows no case of the archive. A route that is not here has to
-# write a line each time that it is asked by somebody who saw nothing before.
+# write a line each time that it is asked by somebody who record_access nothing before.
 NOTHING = {
     "* /static",
     "GET /login",
@@ -54,7 +54,7 @@ NOTHING = {
     "GET /match/{token}/thumbnail",
     "POST /study/readers/{reader}/{place}",  # leads on to the next pair
 }
-SHOWING = sorted({f"{method} {path}" for method, path in DOORS} - NOTHING)
+SHOWING = sorted({f"{method} {path}" for method, path in POLICIES} - NOTHING)
 LAST = "DELETE /api/v1/cases/{id}"  # as case 5 is gone then
 KEY = f"{0:012x}"
 
@@ -159,7 +159,7 @@ def request(member, places, photographs, eyes, route):
 
 @pytest.mark.parametrize("route", [*(route for route in SHOWING if route != LAST), LAST])
 def test_who_sees_a_case_is_in_the_log(member, archive, places, photographs, eyes, route):
-    member.app.state.keeper._covered.clear()
+    member.app.state.auth._covered.clear()
     before = len(list(read(archive)))
     answer = request(member, places, photographs, eyes, route)
     assert answer.status_code < 400, answer.text
@@ -198,7 +198,7 @@ def test_a_case_has_one_address(member, address, number):
 
 def test_a_picture_is_logged_though_its_thumbnail_was_listed(member, archive):
     # a list covers thumbnails only; what is large has a line however it is asked for
-    member.app.state.keeper._covered.clear()
+    member.app.state.auth._covered.clear()
     member.get("/api/v1/cases", params={"limit": 20})
     before = len(list(read(archive)))
     for address in ("/cases/17/picture", "/api/v1/cases/18/picture", "/cases/19/thumbnail"):
@@ -209,8 +209,8 @@ def test_a_picture_is_logged_though_its_thumbnail_was_listed(member, archive):
 @pytest.mark.parametrize("up", [5.0, 1e6], ids=["since 5 s", "for days"])
 def test_the_map_of_all_cases_is_in_the_log_and_covers_no_picture(member, archive, monkeypatch, up):
     """However long the computer has been up, which is where its monotonic clock begins."""
-    monkeypatch.setattr(member.app.state.keeper, "_clock", lambda: up)
-    member.app.state.keeper._covered.clear()
+    monkeypatch.setattr(member.app.state.auth, "_clock", lambda: up)
+    member.app.state.auth._covered.clear()
     before = len(list(read(archive)))
     assert member.get("/overview/points").status_code == 200
     member.get("/overview/points")

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from foveola.server import Settings, create_app
-from foveola.server.timeouts import Impatient
+from foveola.server.timeouts import TimedProtocol
 from server.browsing import listening, until
 from server.people import PASSWORD, with_accounts
 from skips import needs
@@ -75,7 +75,7 @@ def proxied(served, tmp_path_factory):
     with_accounts(folder / "A", roles=("viewer",))
     plain, secure = free(), free()
     app = create_app(folder / "A", settings=Settings(host_names=(NAME,), behind_proxy=True))
-    with listening(app, http=Impatient, proxy_headers=False) as behind:
+    with listening(app, http=TimedProtocol, proxy_headers=False) as behind:
         written(folder, behind.rpartition(":")[2], plain, secure)
         command = ["nginx", "-p", folder, "-c", folder / "nginx.conf"]
         with subprocess.Popen(list(map(str, command))) as nginx:

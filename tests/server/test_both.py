@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from foveola.encoders.reader import Reader
+from foveola.encoders.reader import ReadingModel
 from foveola.reading import read_person
 from foveola.retrieval import Retriever
 from foveola.words import percent
@@ -52,7 +52,7 @@ def test_each_eye_has_its_own_hits(client, served, eyes, pair):
 
 def test_the_reading_is_that_of_the_command(client, eyes, pair):
     right, left = eyes
-    wanted = read_person(Reader.load(), left, right)
+    wanted = read_person(ReadingModel.load(), left, right)
     text = client.get(pair, params={"show": "reading"}).text
     said = re.findall(r"<b>([^<]+ %)</b>", text)
     assert said == [html.escape(percent(p)) for p in wanted.probabilities]
@@ -89,8 +89,8 @@ def test_which_is_which_is_told_where_nobody_says(client, eyes, monkeypatch):
         address = sent(client, files)
         text = client.get(address).text
         assert re.search(r"right with a probability of 96 %", text)
-        store = client.app.state.both.pairs.get(address.rpartition("/")[2]).tokens
-        kept = {eye: client.app.state.desk.queries.get(t).query.digest for eye, t in store.items()}
+        store = client.app.state.reading.pairs.get(address.rpartition("/")[2]).tokens
+        kept = {eye: client.app.state.service.queries.get(t).query.digest for eye, t in store.items()}
         seen = [kept["right"], kept["left"]]
         if files is eyes:
             first = seen

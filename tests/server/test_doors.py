@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 from foveola.server import create_app
 from foveola.server.auth import ROLES, Accounts, allowed
 from foveola.server.auth import policies as doors
-from foveola.server.auth.policies import DOORS, Door, Plan, keys
+from foveola.server.auth.policies import POLICIES, Plan, RoutePolicy, keys
 from foveola.server.auth.service import Settings
 from server.people import PASSWORD, log_in, with_accounts
 
@@ -166,7 +166,7 @@ def test_the_table_here_names_every_route(app):
 
 
 def test_no_line_is_left_over(app):
-    assert set(doors.DOORS) == set(keys(app))
+    assert set(doors.POLICIES) == set(keys(app))
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -327,7 +327,7 @@ def test_a_route_that_nobody_thought_of_keeps_the_service_from_starting():
     app.get("/login")(lambda: None)
     Plan(app)
     app.delete("/cases/{id}")(lambda: None)
-    with pytest.raises(ValueError, match=r"no line in DOORS .* DELETE /cases/\{id\}"):
+    with pytest.raises(ValueError, match=r"no line in POLICIES .* DELETE /cases/\{id\}"):
         Plan(app)
 
 
@@ -340,7 +340,7 @@ def test_roles_that_differ():
 
 def test_a_door_of_another_role_is_kept_shut(members, tokens, visitor, monkeypatch):
     for needed, letters in {"curator": "ca", "matcher": "ma", "admin": "a"}.items():
-        monkeypatch.setitem(DOORS, ("GET", "/api/v1/archive"), Door(needed))
+        monkeypatch.setitem(POLICIES, ("GET", "/api/v1/archive"), RoutePolicy(needed))
         for role in ROLES:
             client, _ = members[role]
             status = 200 if role[0] in letters else 403

@@ -9,7 +9,7 @@ import pytest
 
 from foveola.server import create_app
 from foveola.server.audit import read, verify
-from foveola.server.timeouts import Impatient
+from foveola.server.timeouts import TimedProtocol
 from server.browsing import NEEDED, as_served, dropped, listening, log_in, shoot, until
 from server.people import PASSWORD, with_accounts
 
@@ -85,7 +85,7 @@ def test_a_part_of_a_page_that_comes_too_late_leads_to_the_login(tab, address, p
 def test_an_answer_is_sent_at_once(archive):
     kept = []
 
-    class Watched(Impatient):
+    class Watched(TimedProtocol):
         def connection_made(self, transport):
             super().connection_made(transport)
             made = transport.get_extra_info("socket")
@@ -102,14 +102,14 @@ def test_a_head_that_does_not_end_is_not_waited_for(address, monkeypatch):
     from foveola.server import timeouts as patience
 
     host, _, port = address.removeprefix("http://").partition(":")
-    lost, give_up = [], patience.Impatient._give_up
+    lost, give_up = [], patience.TimedProtocol._give_up
 
     def told(self):
         give_up(self)
         lost.append(self.transport.is_closing())
 
     monkeypatch.setattr(patience, "SECONDS", 0.3)
-    monkeypatch.setattr(patience.Impatient, "_give_up", told)
+    monkeypatch.setattr(patience.TimedProtocol, "_give_up", told)
 
     def closed(slow, sent):
         slow.sendall(sent)

@@ -9,7 +9,7 @@ import pytest
 
 from foveola.archive import Archive
 from foveola.cases import Case
-from foveola.encoders.reader import Reader
+from foveola.encoders.reader import ReadingModel
 from foveola.errors import ArchiveError
 from foveola.reading import read_person
 from foveola.relevance.curve import Share
@@ -87,7 +87,7 @@ def test_a_reading_is_taken_along(client, served, eyes):
     (address,) = re.findall(r'href="(/people/[^"]+/reading/report)"', page)
     answer = client.get(address)
     assert answer.headers["content-disposition"] == 'attachment; filename="reading.html"'
-    said = read_person(Reader.load(), left=eyes[1], right=eyes[0])
+    said = read_person(ReadingModel.load(), left=eyes[1], right=eyes[0])
     plain = re.sub(r'src="data:[^"]*"', "", answer.text)
     shares = [float(value) for value in re.findall(r"<td>(\d+\.\d) %</td>", plain)]
     assert shares == pytest.approx([100 * float(p) for p in said.probabilities], abs=0.06)

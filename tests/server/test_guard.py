@@ -81,7 +81,7 @@ class _Clock:
 def test_photographs_are_forgotten_after_an_hour_and_when_many_come(client, token):
     import numpy as np
 
-    query = client.app.state.desk.queries.get(token).query
+    query = client.app.state.service.queries.get(token).query
     pixels = np.zeros((40, 40, 3), np.uint8)
     clock = _Clock()
     kept = Queries(most=2, seconds=3600, clock=clock)

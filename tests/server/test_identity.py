@@ -113,10 +113,10 @@ def audited(allowed, matched):
     assert "Audit the archive" in allowed.get("/audit").text
     assert allowed.post("/audit/run").status_code == 303
     end = time.monotonic() + 300
-    while allowed.app.state.identity.run.going:
+    while allowed.app.state.matching.run.going:
         assert time.monotonic() < end
         time.sleep(0.1)
-    assert allowed.app.state.identity.run.fault == ""
+    assert allowed.app.state.matching.run.fault == ""
     return matched
 
 

@@ -24,7 +24,7 @@ def wait_for(jobs, job):
 def gate():
     """Work that goes on, one photograph at a time, when it is let."""
 
-    class Gate:
+    class AuthMiddleware:
         started, go = threading.Event(), threading.Event()
 
         def work(self, job):
@@ -35,7 +35,7 @@ def gate():
                 job.advance(1)
             return {"added": 3}
 
-    return Gate()
+    return AuthMiddleware()
 
 
 def test_jobs_are_done_one_after_another_in_their_order(tmp_path, gate):

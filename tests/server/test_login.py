@@ -90,7 +90,7 @@ def test_guessing_at_an_account_has_to_wait_wherever_it_comes_from(archive, monk
     app = create_app(archive, settings=Settings(behind_proxy=True))
     visitor = TestClient(app, follow_redirects=False, client=("127.0.0.1", 5))
     looked = []
-    accounts = app.state.keeper.accounts
+    accounts = app.state.auth.accounts
     monkeypatch.setattr(accounts, "log_in", lambda name, _: looked.append(name))
     said = [attempt(visitor, **{"X-Forwarded-For": f"198.51.100.{n}"}).status_code for n in range(8)]
     assert said == [401] * 5 + [429] * 3
@@ -105,8 +105,8 @@ def test_guessing_at_an_account_has_to_wait_wherever_it_comes_from(archive, monk
 def test_guessing_from_one_address_has_to_wait_whatever_the_name(archive, monkeypatch):
     app = create_app(archive, settings=Settings(behind_proxy=True))
     visitor = TestClient(app, follow_redirects=False, client=("127.0.0.1", 5))
-    monkeypatch.setattr(app.state.keeper.accounts, "log_in", lambda *_: None)
-    claimed = {"X-Forwarded-For": "203.0.113.9, 198.51.100.1"}  # the last is what the proxy saw
+    monkeypatch.setattr(app.state.auth.accounts, "log_in", lambda *_: None)
+    claimed = {"X-Forwarded-For": "203.0.113.9, 198.51.100.1"}  # the last is what the proxy record_access
     said = [attempt(visitor, name=f"n{n}", **claimed).status_code for n in range(22)]
     assert said == [401] * 20 + [429] * 2
     other = {"X-Forwarded-For": "203.0.113.9, 198.51.100.2"}

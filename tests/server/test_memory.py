@@ -13,7 +13,7 @@ from foveola.server import Settings, create_app
 from foveola.server import timeouts as patience
 from foveola.server.auth import Accounts
 from foveola.server.limits import Shares
-from foveola.server.timeouts import Impatient
+from foveola.server.timeouts import TimedProtocol
 from server.browsing import listening
 from server.people import with_accounts
 
@@ -232,7 +232,7 @@ def answer_of(made):
 
 @pytest.mark.parametrize(("behind_proxy", "left"), [(False, 3), (True, 20)])
 def test_one_address_holds_so_many_connections_and_others_come_in(behind_proxy, left):
-    protocol = partial(Impatient, shares=Shares(100, 3), behind_proxy=behind_proxy)
+    protocol = partial(TimedProtocol, shares=Shares(100, 3), behind_proxy=behind_proxy)
     with listening(quick, http=protocol, lifespan="off") as address:
         port = port_of(address)
         held = [connected(port) for _ in range(20)]
@@ -260,7 +260,7 @@ def test_one_address_holds_so_many_connections_and_others_come_in(behind_proxy, 
 )
 def test_what_goes_on_after_its_answer_is_cut_off(monkeypatch, begin):
     monkeypatch.setattr(patience, "SECONDS", 0.3)
-    with listening(quick, http=Impatient, lifespan="off") as address:
+    with listening(quick, http=TimedProtocol, lifespan="off") as address:
         made = connected(port_of(address))
         made.sendall(begin)
         end = time.monotonic() + 10

@@ -141,8 +141,8 @@ def test_a_side_that_is_not_sure_is_asked_for(client, eyes, sides, told):
     assert client.post(address).status_code == 422
     assert client.post(address, data={"eye": "both"}).status_code == 422
     shown = client.post(address, data={"eye": "right"}).headers["location"]
-    pair = client.app.state.both.pairs.get(shown.rpartition("/")[2])
-    right = client.app.state.desk.queries.get(pair.tokens["right"])
+    pair = client.app.state.reading.pairs.get(shown.rpartition("/")[2])
+    right = client.app.state.service.queries.get(pair.tokens["right"])
     assert right.query.case.eye == "right"
     assert "were told from the pictures" not in client.get(shown).text
     assert client.get("/eyes/nothing").status_code == 410

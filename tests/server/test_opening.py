@@ -13,7 +13,7 @@ from starlette.routing import Route
 
 from foveola.errors import ArchiveError
 from foveola.server import Settings, create_app
-from foveola.server.startup import HEALTH, Opening
+from foveola.server.startup import HEALTH, StartupApp
 
 IMPORTED = """
 import json, sys
@@ -102,7 +102,7 @@ def test_it_lives_at_once_as_it_will_and_all_else_waits(served):
         return create_app(served, settings=Settings(host_names=("here",)))
 
     async def test():
-        async with Served(Opening(make, told.append, names=("here",))) as service:
+        async with Served(StartupApp(make, told.append, names=("here",))) as service:
             early = await service.get(HEALTH)
             page = asyncio.create_task(service.get("/login"))
             strange = asyncio.create_task(service.get(HEALTH, host="evil.example"))
@@ -124,7 +124,7 @@ def test_what_was_made_lives_as_long_as_it():
     app, lives = small()
 
     async def test():
-        async with Served(Opening(lambda: app, lambda _: None)) as service:
+        async with Served(StartupApp(lambda: app, lambda _: None)) as service:
             assert (await service.get("/page"))[2] == b"page"
             assert lives == ["begun"]
         assert lives == ["begun", "ended"]
@@ -141,7 +141,7 @@ def test_why_it_cannot_be_made_is_told_and_nobody_waits_for_ever():
         raise fault
 
     async def test():
-        async with Served(Opening(make, told.append)) as service:
+        async with Served(StartupApp(make, told.append)) as service:
             waiting = asyncio.create_task(service.get("/page"))
             await asyncio.sleep(0)
             go.set()
@@ -161,7 +161,7 @@ def test_what_ends_before_it_was_made_ends_well():
         return app
 
     async def test():
-        async with Served(Opening(make, told.append)):
+        async with Served(StartupApp(make, told.append)):
             threading.Timer(0.2, go.set).start()
         assert lives == ["begun", "ended"]
         assert told == []

@@ -165,7 +165,7 @@ def test_the_eye_that_was_said_is_known(client, photographs, tmp_path):
     pixels = cv2.imread(str(photographs[3]))
     cv2.imwrite(str(tmp_path / "new.png"), pixels[:, ::-1])
     token = send(client, tmp_path / "new.png", eye="left")
-    assert client.app.state.desk.queries.get(token).query.case.eye == "left"
+    assert client.app.state.service.queries.get(token).query.case.eye == "left"
 
 
 def test_a_photograph_that_is_gone_from_the_disk(client, served, photographs):

@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 
 from foveola.archive import Archive
 from foveola.datasets.manifest import Manifest
-from foveola.encoders.reader import Reader
+from foveola.encoders.reader import ReadingModel
 from foveola.indexing import add_missing
 from foveola.matching import permission
 from foveola.reading import read_person
@@ -113,7 +113,7 @@ def refused(answer, status):
 
 def test_a_reading_is_what_python_says(fixed, cases):
     left, right = (next(c for c in cases if c.eye == eye) for eye in ("left", "right"))
-    wanted = read_person(Reader.load(), Path(left.path), Path(right.path))
+    wanted = read_person(ReadingModel.load(), Path(left.path), Path(right.path))
     files = {"left": upload(left.path), "right": upload(right.path)}
     said = fixed.post("/api/v1/read", files=files, data={"k": 3}).json()
     assert list(said["probabilities"]) == list("NDGCAHMO")

@@ -31,7 +31,7 @@ def folder(photographs, tmp_path_factory):
 def app(folder, photographs):  # one a test, as schemathesis ends its life after each
     made = create_app(folder, import_root=Path(photographs[0].path).parent)
     # hypothesis reads source by ast in this thread, as numpy does headers in the one that warms up
-    assert made.state.desk.ready(60.0)
+    assert made.state.service.ready(60.0)
     return made
 
 

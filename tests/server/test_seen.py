@@ -1,4 +1,4 @@
-"""Who saw which case is in the audit log before they see it."""
+"""Who record_access which case is in the audit log before they see it."""
 
 import re
 import shutil
@@ -81,7 +81,7 @@ def test_what_one_saw_covers_no_other(app, viewer, archive):
 
 def test_a_line_covers_its_pictures_for_an_hour(app, viewer, archive, monkeypatch):
     viewer.get("/cases/9/picture")
-    before, keeper = verify(archive).lines, app.state.keeper
+    before, keeper = verify(archive).lines, app.state.auth
     real = keeper._clock
     monkeypatch.setattr(keeper, "_clock", lambda: real() + 3601)
     viewer.get("/cases/9/picture")
@@ -153,7 +153,7 @@ def test_what_cannot_be_logged_is_not_shown(viewer, archive, address):
 
 def test_the_line_is_there_before_the_first_byte(app, archive, viewer, monkeypatch):
     order = []
-    keeper = app.state.keeper
+    keeper = app.state.auth
     real = keeper.log.append
     monkeypatch.setattr(keeper.log, "append", lambda *a, **k: (real(*a, **k), order.append("logged")))
     cookie = f"foveola={viewer.cookies['foveola']}"
@@ -195,7 +195,7 @@ def test_a_few_searches_run_at_a_time_and_the_rest_waits(archive, photographs, m
     with Accounts(archive) as accounts:
         secret = accounts.make_token("viewer", "", 1)
     running, most, lock = [0], [0], threading.Lock()
-    desk, entered = app.state.desk, threading.Event()
+    desk, entered = app.state.service, threading.Event()
     real = desk.read
 
     def slow(*arguments):

@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 from foveola.errors import ArchiveError, EncoderError
 from foveola.retrieval import Retriever
 from foveola.server import create_app
-from foveola.server.services.search import Desk
+from foveola.server.services.search import SearchService
 
 STARTED = """
 import json, sys
@@ -19,7 +19,7 @@ from pathlib import Path
 from foveola.cli.startup import prepare_service, service_is_ready
 opened = prepare_service(Path(sys.argv[1]))
 from foveola.server import create_app
-create_app(Path(sys.argv[1]), retriever=opened).state.desk.close()
+create_app(Path(sys.argv[1]), retriever=opened).state.service.close()
 service_is_ready()
 slow = {"pandas", "lark", "scipy", "matplotlib", "openvino.tools.ovc", "torch"}
 print(json.dumps(sorted(slow & set(sys.modules))))
@@ -34,7 +34,7 @@ def test_it_starts_without_what_is_slow_and_not_needed_yet(served):
 
 
 def test_it_is_ready_when_encoder_and_archive_are_loaded(served):
-    desk = Desk(Retriever.open(served))
+    desk = SearchService(Retriever.open(served))
     try:
         assert desk.ready(60.0)
         assert desk.retriever.archive._cache is not None
@@ -43,7 +43,7 @@ def test_it_is_ready_when_encoder_and_archive_are_loaded(served):
 
 
 def test_it_is_not_ready_before_and_says_so(served, monkeypatch):
-    monkeypatch.setattr(Desk, "ready", lambda *_: False)
+    monkeypatch.setattr(SearchService, "ready", lambda *_: False)
     with TestClient(create_app(served)) as client:
         answer = client.get("/api/v1/ready")
     assert answer.status_code == 503
@@ -64,7 +64,7 @@ def test_why_it_will_never_be_is_said(served, monkeypatch, kind):
 
 def test_a_query_sent_to_the_page_gives_the_hits_that_a_program_gets(client, photographs):
     """PNG phantoms are decoded once for both, JPEGs of this size twice."""
-    desk = client.app.state.desk
+    desk = client.app.state.service
     for path in photographs[:3]:
         data = Path(path).read_bytes()
         sent = desk.queries.get(desk.receive(data))

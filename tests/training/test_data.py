@@ -124,7 +124,7 @@ def test_subjects_and_eyes_are_labels_where_they_are_known_and_come_twice():
     cases = [case(n, subject=s, eye=e) for n, (s, e) in enumerate(eyes)]
     assert training_labels(cases, "subject").codes.tolist() == [0, 0, 0, 1, 1, -1]
     assert training_labels(cases, "eye").codes.tolist() == [0, 0, -1, -1, -1, -1]
-    assert training_labels(cases, "eye", alone=True).codes.tolist() == [0, 0, 1, 2, -1, -1]
+    assert training_labels(cases, "eye", single=True).codes.tolist() == [0, 0, 1, 2, -1, -1]
     assert training_labels(cases, "subject").names == ("0", "1")  # no pseudonym in a log
 
 

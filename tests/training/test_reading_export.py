@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from foveola.encoders.reader import Reader, read_reader, write_reader
+from foveola.encoders.reader import ReadingModel, read_reader, write_reader
 from foveola.errors import EncoderError
 from foveola.models.binocular import FUSIONS
 from foveola.training.reading import alone_thresholds
@@ -31,7 +31,7 @@ def photographs(seed):
 
 def test_the_released_reader_says_what_the_model_says(released):
     run, folder = released
-    reader, (left, right) = Reader.load(folder), photographs(1)
+    reader, (left, right) = ReadingModel.load(folder), photographs(1)
     mean, std = (torch.tensor(v) for v in (reader.release.contract.mean, reader.release.contract.std))
     x = (torch.from_numpy(np.stack([left, right])).float() / 255 - mean) / std
     there = torch.ones(1, 2, dtype=torch.bool)
@@ -46,7 +46,7 @@ def test_the_released_reader_says_what_the_model_says(released):
 
 
 def test_one_eye_is_read_and_the_other_left_out(released):
-    reader, (left, right) = Reader.load(released[1]), photographs(2)
+    reader, (left, right) = ReadingModel.load(released[1]), photographs(2)
     alone = reader.read(left, None)
     assert np.isnan(alone.eyes[1]).all()
     assert np.isnan(alone.evidence[1]).all()
@@ -59,7 +59,7 @@ def test_one_eye_is_read_and_the_other_left_out(released):
 
 
 def test_one_eye_alone_speaks_for_itself(released):
-    reader, (left, right) = Reader.load(released[1]), photographs(2)
+    reader, (left, right) = ReadingModel.load(released[1]), photographs(2)
     both = reader.read(left, right)
     for side, pair in enumerate(((left, None), (None, right))):
         said = reader.read(*pair)
@@ -88,7 +88,7 @@ def test_a_reader_released_before_that_tells_the_fusion(released, tmp_path):
     values = json.loads((old / "reader.json").read_text())
     del values["alone"], values["checksum"]
     (old / "reader.json").write_text(json.dumps(values))
-    reader, (left, _) = Reader.load(old), photographs(2)
+    reader, (left, _) = ReadingModel.load(old), photographs(2)
     assert reader.release.fingerprint == bare.fingerprint
     said = reader.read(left, None)
     assert said.thresholds == (0.3, 0.5, 0.6)
@@ -129,7 +129,7 @@ def test_another_model_is_no_match(released):
     other = run_of(config_of(), seed=9)
     wrong = ReleasedReader(other.model, other.answer, read_reader(folder).contract).eval()
     with pytest.raises(EncoderError, match="differs by"):
-        check_parity(wrong, Reader.load(folder))
+        check_parity(wrong, ReadingModel.load(folder))
 
 
 def test_the_folder_says_what_it_is(released):

@@ -88,7 +88,7 @@ def test_fellow_eyes_come_together_each_eye_once():
     # 12 subjects: 8 with two eyes of one image, 4 with one eye
     eyes = np.arange(20)
     subjects = [*np.repeat(np.arange(8), 2), 8, 9, 10, 11]
-    drawn = SubjectSampler(eyes, subjects, groups=6, images_per_group=2, batches=60, distinct=True, fellows=True)
+    drawn = SubjectSampler(eyes, subjects, groups=6, images_per_group=2, batches=60, distinct=True, both_eyes=True)
     together = 0
     for batch in drawn:
         assert len(batch) == 12

@@ -223,7 +223,7 @@ def train(config: Path, out: Path, as_json: bool) -> None:
 def compare(configs: tuple[Path, ...], out: Path, seeds: int, as_json: bool) -> None:
     """Train each of CONFIGS with several seeds on one split, and print one table.
 
-    Judged on the subjects held out, the same for all. Killed and run again with the same
+    RankedQueries on the subjects held out, the same for all. Killed and run again with the same
     arguments, it goes on where it stopped. The table is also written to OUT as comparison.md,
     .csv and .png.
     """

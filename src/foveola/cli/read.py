@@ -21,7 +21,7 @@ from foveola.words import NO_DIAGNOSIS
 
 if TYPE_CHECKING:
     from foveola.encoders.encoder import Failed
-    from foveola.encoders.reader import Reader
+    from foveola.encoders.reader import ReadingModel
     from foveola.looks import Looker
     from foveola.people_search import PersonResult
     from foveola.reading import Reading, ReadPerson
@@ -79,10 +79,10 @@ def read(
     _check(manifest, (left, right), (only_left, only_right), archive or html)
     import_openvino_runtime()
     from foveola.encoders.compiling import WAITED_FOR
-    from foveola.encoders.reader import DEFAULT_READER, Reader
+    from foveola.encoders.reader import DEFAULT_READER, ReadingModel
 
     together = WAITED_FOR if manifest is None else 1
-    reader = Reader.load(source or DEFAULT_READER, together=together)
+    reader = ReadingModel.load(source or DEFAULT_READER, together=together)
     from foveola.looks import Looker
 
     looker = Looker.shipped(together=together)
@@ -152,7 +152,7 @@ def _rounded(labels: tuple[str, ...], values: Any) -> dict[str, float]:
 
 
 def _in_bulk(
-    ctx: click.Context, reader: "Reader", looker: "Looker", manifest: Path, collection: str, *, as_json: bool
+    ctx: click.Context, reader: "ReadingModel", looker: "Looker", manifest: Path, collection: str, *, as_json: bool
 ) -> None:
     """Everybody in a table, as they come: nothing is kept until the end."""
     from foveola.reading import read_people

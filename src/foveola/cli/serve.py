@@ -14,7 +14,7 @@ import click
 from foveola.cli.output import json_option, one_line_errors, say
 from foveola.cli.startup import prepare_service, service_is_ready
 from foveola.server.limits import CONNECTIONS, EVERYBODY, Shares
-from foveola.server.startup import Opening
+from foveola.server.startup import StartupApp
 
 if TYPE_CHECKING:
     import uvicorn
@@ -146,21 +146,21 @@ def serve(
             faults.append(fault)
             server.should_exit = True
 
-    protocol = partial(_impatient, shares=Shares(EVERYBODY, connections), behind_proxy=behind_proxy)
-    server = _server(Opening(make, told, own), protocol, certificate, key)
+    protocol = partial(_timed, shares=Shares(EVERYBODY, connections), behind_proxy=behind_proxy)
+    server = _server(StartupApp(make, told, own), protocol, certificate, key)
     with contextlib.suppress(KeyboardInterrupt):  # it has ended as it should, and raises it again
         server.run(sockets=[listener])
     if faults:
         raise faults[0]
 
 
-def _impatient(*arguments: Any, **named: Any) -> Any:
-    from foveola.server.timeouts import Impatient
+def _timed(*arguments: Any, **named: Any) -> Any:
+    from foveola.server.timeouts import TimedProtocol
 
-    return Impatient(*arguments, **named)
+    return TimedProtocol(*arguments, **named)
 
 
-def _server(app: "Opening", protocol: Any, certificate: Path | None, key: Path | None) -> "uvicorn.Server":
+def _server(app: "StartupApp", protocol: Any, certificate: Path | None, key: Path | None) -> "uvicorn.Server":
     import uvicorn
 
     from foveola.server.logs import LOGS

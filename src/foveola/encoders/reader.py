@@ -145,7 +145,7 @@ def _fingerprint(release: ReaderRelease) -> str:
 
 
 @dataclass(frozen=True, eq=False)
-class Said:
+class ReadingOutput:
     """What a reader says of one person.
 
     Attributes:
@@ -164,7 +164,7 @@ class Said:
     evidence: Floats
 
 
-class Reader:
+class ReadingModel:
     """A released reader, ready to run. Safe to use from several threads.
 
     Args:
@@ -181,7 +181,7 @@ class Reader:
         self._local = threading.local()
 
     @classmethod
-    def load(cls, source: str | Path = DEFAULT_READER, threads: int | None = None, together: int = 1) -> "Reader":
+    def load(cls, source: str | Path = DEFAULT_READER, threads: int | None = None, together: int = 1) -> "ReadingModel":
         """Load a shipped reader by name, or one from its folder; its first use waits for it.
 
         Raises:
@@ -199,7 +199,7 @@ class Reader:
         prepared = prepare(image, self.release.contract, eye)  # type: ignore[arg-type]
         return enhance(prepared) if self.release.enhance else prepared
 
-    def read(self, left: Pixels | None, right: Pixels | None) -> Said:
+    def read(self, left: Pixels | None, right: Pixels | None) -> ReadingOutput:
         """Prepared photographs of both eyes, or of the one there is -> what is said of the person.
 
         Args:
@@ -222,7 +222,7 @@ class Reader:
             raise ValueError("neither eye is given; expected one or both")
         return self._run(pixels, present)
 
-    def _run(self, pixels: Pixels, present: NDArray[np.bool_]) -> Said:
+    def _run(self, pixels: Pixels, present: NDArray[np.bool_]) -> ReadingOutput:
         request = getattr(self._local, "request", None)
         if request is None:
             request = self._local.request = self._compiling.result().create_infer_request()
@@ -236,7 +236,7 @@ class Reader:
         thresholds, alone = self.release.thresholds, self.release.alone
         if alone is not None and not present.all():
             probabilities, thresholds = eyes[int(present[0, 1])].copy(), alone
-        return Said(probabilities, thresholds, eyes, feature, evidence)
+        return ReadingOutput(probabilities, thresholds, eyes, feature, evidence)
 
 
 def _compile(release: ReaderRelease, cores: Cores) -> Any:

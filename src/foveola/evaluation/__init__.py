@@ -2,12 +2,12 @@
 
 from foveola.evaluation.arrays import evaluate
 from foveola.evaluation.differences import Difference, compare
-from foveola.evaluation.estimates import Estimate, Metric, PerQuery
+from foveola.evaluation.estimates import Estimate, Metric, QueryMetrics
 from foveola.evaluation.protocols import DEFAULT_KS, evaluate_retrieval
 from foveola.evaluation.result import Evaluation
 from foveola.evaluation.scores import Scores
 from foveola.evaluation.settings import Exclude, Settings
-from foveola.evaluation.sides import Side
+from foveola.evaluation.sides import RetrievalData
 
 __all__ = [
     "DEFAULT_KS",
@@ -16,10 +16,10 @@ __all__ = [
     "Evaluation",
     "Exclude",
     "Metric",
-    "PerQuery",
+    "QueryMetrics",
+    "RetrievalData",
     "Scores",
     "Settings",
-    "Side",
     "compare",
     "evaluate",
     "evaluate_retrieval",

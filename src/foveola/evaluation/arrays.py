@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from foveola.evaluation.protocols import DEFAULT_KS, evaluate_retrieval
 from foveola.evaluation.result import Evaluation
-from foveola.evaluation.sides import Side
+from foveola.evaluation.sides import RetrievalData
 from foveola.relevance.labels import LabelTable, people_of_groups
 
 
@@ -71,10 +71,10 @@ def evaluate(
     return evaluate_retrieval(queries, ranked, ks=ks, bootstrap=bootstrap, confidence=confidence, seed=seed)
 
 
-def _side(vectors: ArrayLike, labels: Any, groups: Iterable[Any] | None, label: str | None, role: str) -> Side:
+def _side(vectors: ArrayLike, labels: Any, groups: Iterable[Any] | None, label: str | None, role: str) -> RetrievalData:
     rows: NDArray[np.float32] = np.asarray(vectors, dtype=np.float32)
     table = LabelTable.of_any(labels, label)
     if rows.ndim != 2 or len(rows) != len(table.known):
         raise ValueError(f"expected vectors (N, D) and N labels, got {rows.shape} and {len(table.known)}")
     people = people_of_groups(groups, len(rows), role)
-    return Side(rows, table.members, people, table.values, table.label)
+    return RetrievalData(rows, table.members, people, table.values, table.label)

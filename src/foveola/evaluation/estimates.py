@@ -17,7 +17,7 @@ MEANS = ("macro", "micro")
 
 
 @dataclass(frozen=True, eq=False)
-class PerQuery:
+class QueryMetrics:
     """What was found for each of Q queries and M metrics.
 
     Attributes:
@@ -34,9 +34,9 @@ class PerQuery:
     members: Bools
     names: tuple[str, ...]
 
-    def of(self, rows: Bools) -> "PerQuery":
+    def of(self, rows: Bools) -> "QueryMetrics":
         """The queries that rows (Q,) chooses."""
-        return PerQuery(self.values[rows], self.chance[rows], self.subjects[rows], self.members[rows], self.names)
+        return QueryMetrics(self.values[rows], self.chance[rows], self.subjects[rows], self.members[rows], self.names)
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ def named(metrics: Mapping[str, Metric], name: str) -> Metric:
     return metrics[name]
 
 
-def summarise(table: PerQuery, settings: Settings) -> dict[str, Metric]:
+def summarise(table: QueryMetrics, settings: Settings) -> dict[str, Metric]:
     """Means with intervals of every metric, by its name."""
     return summarise_named(
         metric_names(settings.ks),
@@ -179,7 +179,7 @@ def summarise(table: PerQuery, settings: Settings) -> dict[str, Metric]:
 
 
 def summarise_named(
-    metric_names: Sequence[str], table: PerQuery, *, resamples: int, confidence: float, seed: int
+    metric_names: Sequence[str], table: QueryMetrics, *, resamples: int, confidence: float, seed: int
 ) -> dict[str, Metric]:
     """The same for metrics of other names, the M columns of the table."""
     value, chance = means(table.values, table.members), means(table.chance, table.members)

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from foveola.evaluation.estimates import PerQuery
+from foveola.evaluation.estimates import QueryMetrics
 
 
-def pooled(tables: Sequence[PerQuery]) -> PerQuery:
+def pooled(tables: Sequence[QueryMetrics]) -> QueryMetrics:
     """The queries of all folds in one table; means and intervals are then over all of them.
 
     Args:
@@ -19,7 +19,7 @@ def pooled(tables: Sequence[PerQuery]) -> PerQuery:
     if not tables or any(t.names != tables[0].names for t in tables):
         raise ValueError("expected folds judged by the same label values, at least one of them")
     most = max(int(t.subjects.max(initial=-1)) for t in tables) + 1
-    return PerQuery(
+    return QueryMetrics(
         np.concatenate([t.values for t in tables]),
         np.concatenate([t.chance for t in tables]),
         np.concatenate([t.subjects + fold * most for fold, t in enumerate(tables)]),
@@ -28,7 +28,7 @@ def pooled(tables: Sequence[PerQuery]) -> PerQuery:
     )
 
 
-def paired(first: PerQuery, second: PerQuery) -> PerQuery:
+def paired(first: QueryMetrics, second: QueryMetrics) -> QueryMetrics:
     """The second's values less the first's, query by query.
 
     Raises:
@@ -41,6 +41,6 @@ def paired(first: PerQuery, second: PerQuery) -> PerQuery:
             f"the evaluations asked other queries ({len(first.subjects)} and "
             f"{len(second.subjects)}); ask the same, in the same order"
         )
-    return PerQuery(
+    return QueryMetrics(
         second.values - first.values, second.chance - first.chance, first.subjects, first.members, first.names
     )

@@ -1,6 +1,6 @@
 """Finding an identity again: each query is ranked against a gallery, right is the same identity.
 
-    found = identify(Known(later, eyes), Known(first, eyes))
+    found = identify(IdentityData(later, eyes), IdentityData(first, eyes))
     print(found.metrics["rank-1"].value.micro)
 
 An identity is whatever the caller says: a subject, or one eye of a subject. Letters: Q queries,
@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 
 from foveola.errors import FoveolaError
 from foveola.evaluation import metrics
-from foveola.evaluation.estimates import Metric, PerQuery, summarise_named
+from foveola.evaluation.estimates import Metric, QueryMetrics, summarise_named
 from foveola.evaluation.judge import shared_codes
 from foveola.evaluation.metrics import Bools, Floats
 from foveola.evaluation.ranking import Gallery, query_blocks, rank
@@ -33,7 +33,7 @@ Similarity = Callable[[slice], Floats]  # (B, N) of the queries of a slice, from
 
 
 @dataclass(frozen=True, eq=False)
-class Known:
+class IdentityData:
     """Images and whose they are.
 
     Attributes:
@@ -86,7 +86,7 @@ class Identification:
     metrics: dict[str, Metric]
     verification: Verification | None
     best: "Best" = field(compare=False, repr=False)
-    per_query: PerQuery = field(compare=False, repr=False)
+    per_query: QueryMetrics = field(compare=False, repr=False)
 
 
 class Best(NamedTuple):
@@ -109,8 +109,8 @@ class Best(NamedTuple):
 
 
 def identify(
-    queries: Known,
-    gallery: Known | None = None,
+    queries: IdentityData,
+    gallery: IdentityData | None = None,
     *,
     groups: Sequence[str | None] | None = None,
     similarity: Similarity | None = None,
@@ -167,7 +167,7 @@ def identify(
 
 def _per_query(
     values: Floats, mated: Bools, subjects: NDArray[np.int64], groups: Sequence[str | None] | None
-) -> PerQuery:
+) -> QueryMetrics:
     of = list(groups) if groups is not None else [None] * len(mated)
     if len(of) != len(mated):
         raise ValueError(f"expected {len(mated)} groups, got {len(of)}")
@@ -175,14 +175,14 @@ def _per_query(
     members = np.array([[name == each for each in names] for name in of], dtype=bool)
     members = members.reshape(len(of), len(names))
     chance = np.full(values.shape, np.nan)
-    table = PerQuery(values, chance, subjects, members, names)
+    table = QueryMetrics(values, chance, subjects, members, names)
     return table.of(mated)
 
 
 class _Judge:
     """Judges blocks of queries; safe to use from several threads."""
 
-    def __init__(self, asked: Known, gallery: Known | None, similarity: Similarity | None) -> None:
+    def __init__(self, asked: IdentityData, gallery: IdentityData | None, similarity: Similarity | None) -> None:
         ranked = asked if gallery is None else gallery
         self.alone = gallery is None
         self.identities = shared_codes(_own(asked.identities), _own(ranked.identities))

@@ -13,17 +13,17 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from foveola.evaluation import chance, metrics
-from foveola.evaluation.estimates import PerQuery
+from foveola.evaluation.estimates import QueryMetrics
 from foveola.evaluation.gains import BlockGains, Gains
 from foveola.evaluation.metrics import Bools, Floats
 from foveola.evaluation.ranking import Gallery, query_blocks, rank
 from foveola.evaluation.scores import Scores, checked
 from foveola.evaluation.settings import Exclude, Settings
-from foveola.evaluation.sides import Side
+from foveola.evaluation.sides import RetrievalData
 
 
 @dataclass(frozen=True, eq=False)
-class Judged:
+class RankedQueries:
     """What was found for Q queries.
 
     Attributes:
@@ -33,13 +33,15 @@ class Judged:
         retrieved: float64 (Q, L), share of the first ranks that carries each label value.
     """
 
-    table: PerQuery
+    table: QueryMetrics
     relevant: NDArray[np.int64]
     excluded: NDArray[np.int64]
     retrieved: Floats
 
 
-def judge(asked: Side, ranked: Side, settings: Settings, block: int | None, scores: Scores | None = None) -> Judged:
+def judge(
+    asked: RetrievalData, ranked: RetrievalData, settings: Settings, block: int | None, scores: Scores | None = None
+) -> RankedQueries:
     """Judge every query, on all cores; ranked by cosine, or by scores of these very sides."""
     of_block = _Judge(asked, ranked, settings, scores)
     parts = query_blocks(len(asked.identities), len(ranked.identities), block)
@@ -49,14 +51,14 @@ def judge(asked: Side, ranked: Side, settings: Settings, block: int | None, scor
         values, ndcg, R, N, excluded, retrieved = (np.concatenate(each) for each in columns)
     people, _ = shared_codes(asked.identities, ranked.identities)
     expected = _expect(R, N, ndcg, settings.ks)
-    table = PerQuery(values, expected, people, np.asarray(asked.labels, dtype=bool), asked.label_names)
-    return Judged(table, R, excluded, retrieved)
+    table = QueryMetrics(values, expected, people, np.asarray(asked.labels, dtype=bool), asked.label_names)
+    return RankedQueries(table, R, excluded, retrieved)
 
 
 class _Judge:
     """Judges blocks of queries; safe to use from several threads."""
 
-    def __init__(self, asked: Side, ranked: Side, settings: Settings, scores: Scores | None) -> None:
+    def __init__(self, asked: RetrievalData, ranked: RetrievalData, settings: Settings, scores: Scores | None) -> None:
         self.asked, self.ranked, self.settings, self.scores = asked, ranked, settings, scores
         self.same = _Same(asked, ranked, settings.exclude)
         self.gallery = Gallery(ranked.descriptors)
@@ -101,7 +103,7 @@ class _Judge:
 class _Same:
     """Which pairs of query and gallery image are too close to be a find."""
 
-    def __init__(self, asked: Side, ranked: Side, exclude: Exclude) -> None:
+    def __init__(self, asked: RetrievalData, ranked: RetrievalData, exclude: Exclude) -> None:
         self._people = shared_codes(asked.identities, ranked.identities)
         self._exclude: Exclude = exclude
         self._detail: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None

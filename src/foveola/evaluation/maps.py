@@ -15,7 +15,7 @@ from foveola.errors import FoveolaError, MissingExtraError
 from foveola.evaluation.drawing import CHOICE, MARKERS, PALE, counted, finish, ordinal_colours, panels
 from foveola.evaluation.metrics import Floats
 from foveola.evaluation.ranking import unit_rows
-from foveola.evaluation.sides import Side
+from foveola.evaluation.sides import RetrievalData
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -78,7 +78,7 @@ def check_tsne() -> None:
         ) from error
 
 
-def plot_map(side: Side, *, method: Method = "pca", seed: int = 0, note: str = "") -> "Figure":
+def plot_map(side: RetrievalData, *, method: Method = "pca", seed: int = 0, note: str = "") -> "Figure":
     """The images of a side on a map, by label and, beside it, by each of its columns.
 
     Grades and other numbers run from light to dark; other values have colours without order, the
@@ -134,7 +134,7 @@ def _tsne(rows: Floats, seed: int) -> Floats:
     return np.asarray(model.fit_transform(rows), dtype=np.float64)
 
 
-def _label_of(side: Side) -> list[str | None]:
+def _label_of(side: RetrievalData) -> list[str | None]:
     """One word an image: its label value, "several", or None."""
     counts = np.asarray(side.labels).sum(axis=1)
     first = np.asarray(side.labels).argmax(axis=1)

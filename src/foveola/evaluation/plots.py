@@ -19,7 +19,7 @@ from foveola.evaluation.maps import Method, plot_map
 from foveola.evaluation.metrics import Floats
 from foveola.evaluation.result import Evaluation
 from foveola.evaluation.settings import metric_names
-from foveola.evaluation.sides import Side
+from foveola.evaluation.sides import RetrievalData
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -145,7 +145,7 @@ def subject_means(evaluation: Evaluation, metric: str) -> tuple[Floats, Floats]:
 
 
 def write_plots(
-    folder: Path, evaluations: Evaluations, side: Side, *, method: Method = "pca", note: str = ""
+    folder: Path, evaluations: Evaluations, side: RetrievalData, *, method: Method = "pca", note: str = ""
 ) -> list[Path]:
     """Write precision.png, retrieved.png, subjects.png and map.png.
 

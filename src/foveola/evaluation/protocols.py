@@ -1,6 +1,6 @@
 """How a descriptor is judged: which images are asked, what is ranked, what counts as right.
 
-    side = Side.from_cases(descriptors, cases, label="grade")
+    side = RetrievalData.from_cases(descriptors, cases, label="grade")
     print(evaluate_retrieval(side).to_text())
 
 Letters: Q queries, N gallery images, L label values, M metrics.
@@ -12,20 +12,20 @@ from dataclasses import replace
 import numpy as np
 
 from foveola.errors import FoveolaError
-from foveola.evaluation.estimates import Metric, PerQuery, summarise
+from foveola.evaluation.estimates import Metric, QueryMetrics, summarise
 from foveola.evaluation.judge import judge, retrieved_at
 from foveola.evaluation.metrics import Floats
 from foveola.evaluation.result import Evaluation
 from foveola.evaluation.scores import Scores
 from foveola.evaluation.settings import Exclude, Settings
-from foveola.evaluation.sides import Side
+from foveola.evaluation.sides import RetrievalData
 
 DEFAULT_KS = (1, 5, 10, 20, 50)
 
 
 def evaluate_retrieval(
-    queries: Side,
-    gallery: Side | None = None,
+    queries: RetrievalData,
+    gallery: RetrievalData | None = None,
     *,
     ks: Sequence[int] = DEFAULT_KS,
     exclude: Exclude = "subject",
@@ -87,12 +87,12 @@ def evaluate_retrieval(
     )
 
 
-def _split(table: PerQuery, asked: Side, column: str, settings: Settings) -> dict[str, dict[str, Metric]]:
+def _split(table: QueryMetrics, asked: RetrievalData, column: str, settings: Settings) -> dict[str, dict[str, Metric]]:
     values = ["unknown" if value is None else str(value) for value in asked.columns[column]]
     return {value: summarise(table.of(np.array(values) == value), settings) for value in sorted(set(values))}
 
 
-def _shares(retrieved: Floats, table: PerQuery) -> dict[str, dict[str, float]]:
+def _shares(retrieved: Floats, table: QueryMetrics) -> dict[str, dict[str, float]]:
     """Mean share of the first ranks by label value, for the queries of each."""
     return {
         name: dict(zip(table.names, retrieved[of].mean(axis=0).tolist(), strict=True))
@@ -101,7 +101,7 @@ def _shares(retrieved: Floats, table: PerQuery) -> dict[str, dict[str, float]]:
     }
 
 
-def _labelled_sides(queries: Side, gallery: Side | None) -> tuple[Side, Side]:
+def _labelled_sides(queries: RetrievalData, gallery: RetrievalData | None) -> tuple[RetrievalData, RetrievalData]:
     """Both sides without unlabelled images, their label columns in one order."""
     other = queries if gallery is None else gallery
     if queries.descriptors.shape[1] != other.descriptors.shape[1]:
@@ -123,7 +123,7 @@ def _labelled_sides(queries: Side, gallery: Side | None) -> tuple[Side, Side]:
     return asked, ranked
 
 
-def _with_names(side: Side, names: tuple[str, ...]) -> Side:
+def _with_names(side: RetrievalData, names: tuple[str, ...]) -> RetrievalData:
     members = np.zeros((len(side.identities), len(names)), dtype=bool)
     members[:, [names.index(name) for name in side.label_names]] = side.labels
     return replace(side, labels=members, label_names=names)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Literal, get_args
 
-from foveola.evaluation.estimates import Metric, PerQuery, named
+from foveola.evaluation.estimates import Metric, QueryMetrics, named
 from foveola.evaluation.settings import Settings
 from foveola.evaluation.tables import Rows, aligned, metrics_frame, number, piped, ranged
 from foveola.notebook import html_lines, html_table
@@ -51,7 +51,7 @@ class Evaluation:
     subgroups: Mapping[str, Mapping[str, Mapping[str, Metric]]]
     retrieved: Mapping[str, Mapping[str, float]]
     retrieved_at: int
-    per_query: PerQuery = field(compare=False, repr=False)
+    per_query: QueryMetrics = field(compare=False, repr=False)
 
     def to_json(self) -> dict[str, object]:
         """Plain types for json.dumps; what is unknown is None."""

@@ -20,7 +20,7 @@ _MOST_VALUES = 12  # numbers of more values are split in bands
 
 
 @dataclass(frozen=True, eq=False)
-class Side:
+class RetrievalData:
     """Images that ask or are ranked: what the encoder made of them and what is true.
 
     Attributes:
@@ -67,7 +67,9 @@ class Side:
         object.__setattr__(self, "label_names", tuple(names))
 
     @classmethod
-    def from_cases(cls, descriptors: ArrayLike, cases: Iterable[Case], label: str, by: Sequence[str] = ()) -> "Side":
+    def from_cases(
+        cls, descriptors: ArrayLike, cases: Iterable[Case], label: str, by: Sequence[str] = ()
+    ) -> "RetrievalData":
         """Labels and identities from cases, row i of the descriptors being case i.
 
         Args:
@@ -103,7 +105,7 @@ class Side:
         """Positions of the images that have at least one label value, rising."""
         return np.flatnonzero(self.labels.any(axis=1))
 
-    def labelled(self) -> "Side":
+    def labelled(self) -> "RetrievalData":
         """The images that have at least one label value."""
         keep = self.labelled_rows().tolist()
         further: dict[str, Any] = {
@@ -124,7 +126,7 @@ class Side:
 
 
 def known_columns(cases: Sequence[Case], names: Iterable[str]) -> list[str]:
-    """Those of the names for which some case has a value, as `Side.from_cases` asks for."""
+    """Those of the names for which some case has a value, as `RetrievalData.from_cases` asks for."""
     return [name for name in names if any(v not in (None, "") for v in _values(cases, name))]
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveola.cases import Case
-from foveola.evaluation.identification import METRICS, Identification, Known, identify
+from foveola.evaluation.identification import METRICS, Identification, IdentityData, identify
 from foveola.evaluation.rejection import Rejection, reject
 from foveola.evaluation.tables import Rows, aligned, number, piped, ranged
 from foveola.evaluation.verification import Rate
@@ -215,8 +215,8 @@ def _over_seeds(values: Sequence[float]) -> str:
     return f"{known.mean():.1f} ± {known.std(ddof=1) / np.sqrt(len(known)):.1f}"
 
 
-def _known(descriptors: Vectors, cases: Sequence[Case], rows: Sequence[int], protocol: Protocol) -> Known:
-    return Known(
+def _known(descriptors: Vectors, cases: Sequence[Case], rows: Sequence[int], protocol: Protocol) -> IdentityData:
+    return IdentityData(
         descriptors[list(rows)], [protocol.identity_of(cases[i]) for i in rows], [cases[i].identity for i in rows]
     )
 

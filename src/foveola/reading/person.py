@@ -21,7 +21,7 @@ from foveola.cases import Case, Eye
 from foveola.encoders.ahead import in_order
 from foveola.encoders.compiling import WAITED_FOR
 from foveola.encoders.encoder import UNUSABLE, Failed
-from foveola.encoders.reader import Reader
+from foveola.encoders.reader import ReadingModel
 from foveola.errors import ImageError, ManifestError, PairError
 from foveola.images.decode import decode
 from foveola.images.fingerprint import mark, same_picture
@@ -55,13 +55,13 @@ class Prepared(NamedTuple):
 
 
 @cache
-def shipped_reader() -> Reader:
+def shipped_reader() -> ReadingModel:
     """Load the shipped reader, once."""
-    return Reader.load(together=WAITED_FOR)
+    return ReadingModel.load(together=WAITED_FOR)
 
 
 def read(
-    left: Photograph | None = None, right: Photograph | None = None, *, model: Reader | str | Path | None = None
+    left: Photograph | None = None, right: Photograph | None = None, *, model: ReadingModel | str | Path | None = None
 ) -> Reading:
     """Read both eyes of a person, or one: how probable findings are. No diagnosis.
 
@@ -84,14 +84,14 @@ def read(
         ValueError: neither eye is given.
     """
     if isinstance(model, str | Path):
-        model = Reader.load(model, together=WAITED_FOR)
+        model = ReadingModel.load(model, together=WAITED_FOR)
     reading = read_person(model or shipped_reader(), left, right)
     given = dict(zip(EYES, (left, right), strict=True))
     return replace(reading, photographs={eye: of for eye in reading.eyes if (of := given[eye]) is not None})
 
 
 def read_person(
-    reader: Reader, left: Photograph | None, right: Photograph | None, looker: Looker | None = None
+    reader: ReadingModel, left: Photograph | None, right: Photograph | None, looker: Looker | None = None
 ) -> Reading:
     """Read the photographs of one person.
 
@@ -119,7 +119,9 @@ def read_person(
     return _read(reader, paths, eyes, start)
 
 
-def prepare_eye(reader: Reader, pixels: Pixels, looker: Looker | None = None, sides: Sides | None = None) -> Prepared:
+def prepare_eye(
+    reader: ReadingModel, pixels: Pixels, looker: Looker | None = None, sides: Sides | None = None
+) -> Prepared:
     """(H, W, 3) uint8 RGB as decoded -> what is kept of it to be read; see `read_person`."""
     square = reader.prepare(pixels)
     turned = reader.release.contract.orient
@@ -128,7 +130,7 @@ def prepare_eye(reader: Reader, pixels: Pixels, looker: Looker | None = None, si
     return Prepared(squares, seen.gradability, looks, sides and sides.of(pixels))
 
 
-def read_prepared(reader: Reader, eyes: Mapping[Eye, Prepared]) -> Reading:
+def read_prepared(reader: ReadingModel, eyes: Mapping[Eye, Prepared]) -> Reading:
     """Read photographs that have no files, as those sent over a network; see `read_person`.
 
     Raises:
@@ -150,13 +152,13 @@ def check_twice(eyes: Collection[Prepared]) -> None:
         raise PairError(TWICE)
 
 
-def _prepared(reader: Reader, eye: Eye, file: File, looker: Looker | None, sides: Sides | None) -> Prepared:
+def _prepared(reader: ReadingModel, eye: Eye, file: File, looker: Looker | None, sides: Sides | None) -> Prepared:
     check_eye(file.data, eye, file.name)
     pixels = decode(file.data, min_side=reader.release.contract.min_side, name=file.name)
     return prepare_eye(reader, pixels, looker, sides)
 
 
-def _read(reader: Reader, files: Mapping[Eye, Path], eyes: Mapping[Eye, Prepared], start: float) -> Reading:
+def _read(reader: ReadingModel, files: Mapping[Eye, Path], eyes: Mapping[Eye, Prepared], start: float) -> Reading:
     if not eyes:
         raise ValueError("neither eye is given; expected one or both")
     check_twice(eyes.values())
@@ -205,7 +207,7 @@ class ReadPerson:
     failed: tuple[Failed, ...]
 
 
-def read_people(reader: Reader, cases: Sequence[Case], looker: Looker | None = None) -> Iterator[ReadPerson]:
+def read_people(reader: ReadingModel, cases: Sequence[Case], looker: Looker | None = None) -> Iterator[ReadPerson]:
     """Read people in bulk, on all cores, in the order in which they come up.
 
     Photographs are paired by subject and visit; of several of one eye the first is read. Where
@@ -231,7 +233,7 @@ def read_people(reader: Reader, cases: Sequence[Case], looker: Looker | None = N
     return in_order(lambda of: _read_one(reader, of, looker), pairs, reader.threads, _AHEAD)
 
 
-def _read_one(reader: Reader, of: Mapping[Eye, Case], looker: Looker) -> ReadPerson:
+def _read_one(reader: ReadingModel, of: Mapping[Eye, Case], looker: Looker) -> ReadPerson:
     """Both eyes, or the one whose file can be used."""
     start, first = time.perf_counter(), next(iter(of.values()))
     sides = shipped_sides() if len(of) == len(EYES) else None

@@ -58,7 +58,7 @@ class Reading:
 
     Attributes:
         labels: L names.
-        probabilities: (L,), of the person by both eyes; of one alone as `encoders.reader.Said`.
+        probabilities: (L,), of the person by both eyes; of one alone as `encoders.reader.ReadingOutput`.
         thresholds: (L,), above which a label counts as found.
         eyes: of each eye that was read.
         feature: (F,), the fused feature.

@@ -23,16 +23,16 @@ from foveola.server.api import metrics as metrics_api
 from foveola.server.api import reading as reading_api
 from foveola.server.api import search as search_api
 from foveola.server.audit.chain import operator
-from foveola.server.auth.middleware import Gate
+from foveola.server.auth.middleware import AuthMiddleware
 from foveola.server.auth.policies import Plan
-from foveola.server.auth.service import Keeper, Settings
+from foveola.server.auth.service import AuthService, Settings
 from foveola.server.errors import headers_of, nameless, status_of
 from foveola.server.guard import Next, with_headers
 from foveola.server.metrics import Measured, Metrics
 from foveola.server.services.changes import Changes
-from foveola.server.services.matching import Identity
-from foveola.server.services.reading import Both
-from foveola.server.services.search import Desk
+from foveola.server.services.matching import MatchingService
+from foveola.server.services.reading import ReadingService
+from foveola.server.services.search import SearchService
 from foveola.server.study import open_study
 from foveola.server.web import exports, login, matching, occlusion, overview, reading, regions, search
 from foveola.server.web import study as study_pages
@@ -86,27 +86,27 @@ def create_app(
         ArchiveError, EncoderError: the archive can't be opened.
         StudyError: the study can't be opened, or was made from the archive of another encoder.
         AccessError: it has accounts, and they can't be read or the audit log not written.
-        ValueError: a route has no line in DOORS.
+        ValueError: a route has no line in POLICIES.
     """
     archive = Path(archive).absolute()  # no other word of a refusal is it: `nameless`
     sessions = None if study is None else study_pages.Sessions(open_study(Path(study).absolute()))
-    keeper = Keeper(archive, settings or Settings())
+    auth = AuthService(archive, settings or Settings())
     metrics = Metrics()
-    desk = Desk(retriever or Retriever.open(archive), metrics)
+    service = SearchService(retriever or Retriever.open(archive), metrics)
     if sessions is not None:
-        sessions.study.check(desk.retriever.archive)
-    changes = Changes(desk, None if import_root is None else Path(import_root))
-    metrics.watch(cases=lambda: len(desk.retriever.archive), jobs=changes.jobs.length)
-    if keeper.accounts is not None:
-        keeper.log.append(operator(), "serve")
+        sessions.study.check(service.retriever.archive)
+    changes = Changes(service, None if import_root is None else Path(import_root))
+    metrics.watch(cases=lambda: len(service.retriever.archive), jobs=changes.jobs.length)
+    if auth.accounts is not None:
+        auth.log.append(operator(), "serve")
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         changes.start()
         yield
         changes.close()
-        desk.close()
-        keeper.close()
+        service.close()
+        auth.close()
 
     app = FastAPI(
         title="Foveola",
@@ -118,11 +118,11 @@ def create_app(
         lifespan=lifespan,
         telemetry=SILENT,
     )
-    app.state.desk, app.state.keeper = desk, keeper
+    app.state.service, app.state.auth = service, auth
     app.state.changes, app.state.metrics = changes, metrics
-    app.state.both, app.state.identity = Both(desk), Identity(desk)
+    app.state.reading, app.state.matching = ReadingService(service), MatchingService(service)
     app.state.study = sessions
-    app.state.overviews = Overviews(desk.retriever.archive)
+    app.state.overviews = Overviews(service.retriever.archive)
     for part in ROUTED:  # include_router would make each route a second time, a fifth of a start
         app.router.routes.extend(part.router.routes)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
@@ -130,7 +130,7 @@ def create_app(
     app.add_exception_handler(HTTPException, _explained)
     app.add_exception_handler(RequestValidationError, _explained)
 
-    app.add_middleware(Gate, keeper=keeper, plan=Plan(app), answer=answer, upload_mb=upload_mb)
+    app.add_middleware(AuthMiddleware, auth=auth, plan=Plan(app), answer=answer, upload_mb=upload_mb)
 
     @app.middleware("http")
     async def guarded(request: Request, following: Next) -> Response:
@@ -153,7 +153,7 @@ async def _explained(request: Request, error: Exception) -> Response:
 
 def answer(request: Request, status: int, sentence: str) -> Response:
     """A refusal."""
-    sentence = nameless(sentence, request.app.state.desk.retriever.archive.folder)
+    sentence = nameless(sentence, request.app.state.service.retriever.archive.folder)
     if request.url.path.startswith("/api/"):
         return JSONResponse({"detail": sentence}, status, headers_of(status))
     return search.refusal(request, status, sentence)

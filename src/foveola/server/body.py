@@ -17,7 +17,7 @@ from foveola.server.web.texts import texts
 LOOKED_AT = 1 << 16  # bytes from the beginning in which the token of a form must be
 
 
-class Body:
+class BufferedBody:
     """Stands for the `receive` of a request.
 
     Args:

@@ -21,7 +21,7 @@ HEALTH = "/api/v1/health"
 NEVER = {"detail": "the service can't be started"}
 
 
-class Opening:
+class StartupApp:
     """Application that has another made, and is that one from then on.
 
     Until then it answers `GET /api/v1/health` as the other will, and lets every other request wait.

@@ -17,7 +17,7 @@ HEAD_BYTES = 16_384  # that it may have
 FULL = b"HTTP/1.1 503 \r\nRetry-After: 5\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 
-class Impatient(H11Protocol):
+class TimedProtocol(H11Protocol):
     """Closes a connection that keeps it waiting, and sends answers at once.
 
     It waits for the head of a request, and, once that is answered, for the end of its body.

@@ -19,7 +19,7 @@ from foveola.datasets.manifest import Manifest
 from foveola.encoders.encoder import Encoded, Encoder
 from foveola.encoders.reader import read_reader
 from foveola.errors import ConfigError, ImageError
-from foveola.evaluation import Side, evaluate_retrieval
+from foveola.evaluation import RetrievalData, evaluate_retrieval
 from foveola.files import write_whole
 from foveola.resources import AnyPath, beside, told_of
 from foveola.spreadsheets import to_csv
@@ -176,11 +176,11 @@ def reader_scores(reader: Path) -> dict[str, float]:
     return {name: math.nan if value is None else value for name, value in values.items()}
 
 
-def _side(descriptors: NDArray[np.float32], cases: list[Case], label: str, *, by_identity: bool) -> Side:
+def _side(descriptors: NDArray[np.float32], cases: list[Case], label: str, *, by_identity: bool) -> RetrievalData:
     if not by_identity:
-        return Side.from_cases(descriptors, cases, "findings" if label == "findings" else "grade")
+        return RetrievalData.from_cases(descriptors, cases, "findings" if label == "findings" else "grade")
     codes, names, _ = training_labels(cases, label)
-    return Side(descriptors, codes, [case.identity for case in cases], names, label)
+    return RetrievalData(descriptors, codes, [case.identity for case in cases], names, label)
 
 
 def _rows(scores: dict[tuple[str, str], list[float]], names: Sequence[str]) -> list[Row]:

@@ -29,7 +29,7 @@ class DataConfig(PhotographsConfig):
     label: Literal["disease", "grade", "findings", "subject", "eye"] = "disease"
     # With label "subject" or "eye": train on identities of one photograph too, whose variants are
     # then all there is to be alike
-    alone: bool = False
+    single_image_identities: bool = False
     # "fundus": framing, side, colour, focus; "mild": crop, 10 degrees, gamma, noise; "identity":
     # all that may lie between two photographs of one eye; "steady": as "fundus", and the small
     # changes of pixels that another file of the same photograph brings; "none"
@@ -93,7 +93,7 @@ class BatchConfig:
     label_power: float = 0.5  # labels are drawn by count ** power: 1 as found, 0 all alike
     by_collection: bool = False  # the label of each collection is drawn as a label by itself
     batches_per_epoch: int = 50
-    fellows: bool = False  # with label "eye": both eyes of a person in one batch, to be told apart
+    both_eyes: bool = False  # with label "eye": both eyes of a person in one batch, to be told apart
 
     def __post_init__(self) -> None:
         if self.groups < 2 or self.images_per_group < 1:
@@ -163,8 +163,8 @@ class TrainConfig(RunConfig):
         if self.patience and not self.data.validation:
             raise ValueError("patience needs subjects to judge by; set validation under [data]")
         by_identity = self.data.label in ("subject", "eye")
-        if (self.data.alone or self.batch.fellows) and not by_identity:
-            raise ValueError("alone and fellows are for the labels subject and eye")
+        if (self.data.single_image_identities or self.batch.both_eyes) and not by_identity:
+            raise ValueError("single_image_identities and both_eyes are for the labels subject and eye")
         if self.data.label == "findings" and self.loss.name in ("arcface", "soft_triple"):
             raise ValueError(f"{self.loss.name} has a proxy of each label, not of sets of findings")
         if self.data.label == "findings" and (self.loss.proxy_weight or self.loss.auto_margin):

@@ -48,15 +48,15 @@ class Labels(NamedTuple):
         return self.targets.shape[1] if self.targets.ndim == 2 else len(self.names)
 
 
-def training_labels(cases: Sequence[Case], kind: str = "disease", *, alone: bool = False) -> Labels:
+def training_labels(cases: Sequence[Case], kind: str = "disease", *, single: bool = False) -> Labels:
     """What makes two cases alike; see `DataConfig.label`.
 
     A disease of fewer than LEAST_IMAGES cases is not trained on, nor a subject or an eye of
-    one image unless those alone count too, nor a case whose label is unknown. With "findings" the
+    one image unless `single` ones count too, nor a case whose label is unknown. With "findings" the
     codes are the rarest findings, by which batches are drawn, and the targets the sets.
     """
     if kind in ("subject", "eye"):
-        return _identities(cases, with_eye=kind == "eye", least=1 if alone else 2)
+        return _identities(cases, with_eye=kind == "eye", least=1 if single else 2)
     counts = Counter(f for case in cases for f in _findings(case))
     if kind == "grade":
         texts = ["" if case.grade is None else f"grade {case.grade}" for case in cases]

@@ -82,7 +82,7 @@ def prepare_data(config: TrainConfig, base: Path, out: Path, report: Report) -> 
             if part != HELD or config.data.fold is not None:
                 cases += of
                 parts += [part] * len(of)
-    every = training_labels(cases, config.data.label, alone=config.data.alone)
+    every = training_labels(cases, config.data.label, single=config.data.single_image_identities)
     _kept(config, np.where(np.array(parts) == TRAINED, every.codes, -1), every.names)
     # in one order whatever the fold, for what is cached of them
     kept = np.array(sorted(np.flatnonzero(every.codes >= 0), key=lambda i: cases[i].path), dtype=np.int64)
@@ -105,7 +105,7 @@ def _prepared(
     data: list[dict[str, Any]],
     report: Report,
 ) -> Prepared:
-    every = training_labels(cases, config.data.label, alone=config.data.alone)
+    every = training_labels(cases, config.data.label, single=config.data.single_image_identities)
     part = np.array(parts)
     codes = np.where(part == TRAINED, every.codes, -1)
     kept = _kept(config, codes, every.names)

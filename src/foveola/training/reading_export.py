@@ -10,7 +10,7 @@ import openvino as ov
 import torch
 from torch import Tensor, nn
 
-from foveola.encoders.reader import Reader, write_reader
+from foveola.encoders.reader import ReadingModel, write_reader
 from foveola.encoders.reader_card import render_reader_card
 from foveola.errors import EncoderError
 from foveola.evaluation.reading import evaluate_reading
@@ -80,7 +80,7 @@ def export_reader(run: ReaderRun, folder: Path, config: ReadingConfig) -> Path:
                 card=card,
             )
             try:
-                card["parity"] = check_parity(released, Reader(release))
+                card["parity"] = check_parity(released, ReadingModel(release))
                 break
             except EncoderError:
                 if not half:
@@ -114,7 +114,7 @@ def _converted(released: ReleasedReader, size: int) -> Any:
     return ir
 
 
-def check_parity(released: ReleasedReader, reader: Reader, people: int = 12) -> float:
+def check_parity(released: ReleasedReader, reader: ReadingModel, people: int = 12) -> float:
     """The most by which a probability differs, over made people with both eyes or one.
 
     Raises:

@@ -170,7 +170,7 @@ def _loader(config: TrainConfig, prepared: Prepared, dataset: "Dataset[object]")
         batches=config.batch.batches_per_epoch,
         power=config.batch.label_power,
         distinct=config.data.label in ("subject", "eye"),
-        fellows=config.batch.fellows,
+        both_eyes=config.batch.both_eyes,
         seed=config.seed,
     )
     return DataLoader(dataset, batch_sampler=sampler, num_workers=config.workers)

@@ -31,7 +31,7 @@ class SubjectSampler(Sampler[list[int]]):
         batches: number of batches in an epoch.
         power: 1 draws labels as often as they occur, 0 all alike.
         distinct: no label twice in a batch, as far as there are P of them.
-        fellows: draw subjects instead, all alike, and all labels of each.
+        both_eyes: draw subjects instead, all alike, and all labels of each.
         seed: of the first epoch; `set_epoch` moves on from there.
     """
 
@@ -45,7 +45,7 @@ class SubjectSampler(Sampler[list[int]]):
         batches: int,
         power: float = 0.5,
         distinct: bool = False,
-        fellows: bool = False,
+        both_eyes: bool = False,
         seed: int = 0,
     ) -> None:
         self.groups, self.images_per_group, self.batches = groups, images_per_group, batches
@@ -58,7 +58,7 @@ class SubjectSampler(Sampler[list[int]]):
         weights = np.array(counts, float) ** power
         self._chance = weights / weights.sum()
         self._distinct = distinct and len(self._labels) >= groups
-        self._fellows = _by_first_subject(self._images, self._labels) if fellows else []
+        self._fellows = _by_first_subject(self._images, self._labels) if both_eyes else []
 
     def set_epoch(self, epoch: int) -> None:
         """Draw other batches in each epoch, and the same ones again when a run is resumed."""

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from foveola.evaluation import Side, evaluate_retrieval
+from foveola.evaluation import RetrievalData, evaluate_retrieval
 from foveola.training.augment import centre
 
 Pixels = NDArray[np.uint8]
@@ -57,7 +57,7 @@ def retrieval_map(
     Returns:
         0 to 1.
     """
-    side = Side(descriptors, targets, subjects, _names(targets))
+    side = RetrievalData(descriptors, targets, subjects, _names(targets))
     done = evaluate_retrieval(side, ks=(K,), exclude="none" if by_identity else "subject", bootstrap=0)
     value = done.metrics["mAP@R" if by_identity else f"mAP@{K}"].value
     return value.micro if by_identity else value.macro

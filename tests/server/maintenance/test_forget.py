@@ -249,7 +249,7 @@ def test_the_running_service_forgets_too(archive):
         assert client.get(mine + part).status_code == 410
     assert client.get(f"{other}/map/{id_}/case").status_code == 404
     assert client.get(other).status_code == 200
-    desk = app.state.desk
+    desk = app.state.service
     for kept in (desk._thumbnails, desk._pictures, desk._features):
         assert not [key for key in kept._things if key[0] == id_]
     for sent in desk.queries._sent.all():

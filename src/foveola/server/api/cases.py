@@ -9,10 +9,10 @@ from pydantic import BaseModel, Field
 from foveola.cases import Case
 from foveola.server.api.records import record_of
 from foveola.server.api.search import FAULTS, CaseOut
-from foveola.server.auth.context import saw
+from foveola.server.auth.context import record_access
 from foveola.server.ids import CaseId
 from foveola.server.services.changes import Changes
-from foveola.server.web.search import OnDesk
+from foveola.server.web.search import OnService
 
 LARGEST = 2**63 - 1  # id that the archive can hold
 router = APIRouter(prefix="/api/v1", responses=FAULTS)
@@ -46,14 +46,14 @@ OnChanges = Annotated[Changes, Depends(changes_of)]
 
 @router.get("/cases")
 def cases(
-    desk: OnDesk,
+    service: OnService,
     where: Annotated[str | None, Query(description="condition, see docs/archive.md")] = None,
     after: Annotated[int, Query(ge=0, le=LARGEST, description="`next` of the page before")] = 0,
     limit: Annotated[int, Query(ge=1, le=1000, description="cases on a page")] = 100,
 ) -> CasesOut:
     """The cases that meet a condition, a page at a time."""
-    found, total = desk.retriever.archive.page(where, after=after, limit=limit)
-    more = len(found) == limit and bool(desk.retriever.archive.page(where, after=found[-1][0], limit=1)[0])
+    found, total = service.retriever.archive.page(where, after=after, limit=limit)
+    more = len(found) == limit and bool(service.retriever.archive.page(where, after=found[-1][0], limit=1)[0])
     return CasesOut(
         cases=[CaseOut.of(id_, case) for id_, case in found], total=total, next=found[-1][0] if more else None
     )
@@ -93,5 +93,5 @@ def delete(id: CaseId, changes: OnChanges) -> Response:  # noqa: A002 - the path
     Takes a second or two for 100,000 cases, as the archive is rewritten. For many cases use a job.
     """
     changes.remove(id)
-    saw([id])
+    record_access([id])
     return Response(status_code=204)

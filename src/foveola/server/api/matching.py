@@ -11,8 +11,8 @@ from foveola.matching.match import ACCEPTED, CANDIDATES, Candidate, MatchResult
 from foveola.matching.present import verdict
 from foveola.matching.probability import PRIOR
 from foveola.server.api.search import FAULTS, CaseOut
-from foveola.server.services.search import Desk
-from foveola.server.web.search import OnDesk
+from foveola.server.services.search import SearchService
+from foveola.server.web.search import OnService
 
 router = APIRouter(prefix="/api/v1", responses=FAULTS)
 
@@ -68,7 +68,7 @@ class MatchOut(BaseModel):
     encoder: str
 
     @classmethod
-    def of(cls, result: MatchResult, desk: Desk) -> "MatchOut":
+    def of(cls, result: MatchResult, service: SearchService) -> "MatchOut":
         """The result of a match."""
         return cls(
             match=bool(result.found),
@@ -78,7 +78,7 @@ class MatchOut(BaseModel):
             candidates=[
                 CandidateOut.of(each, known[0])
                 for each in result.candidates
-                if (known := desk.retriever.archive.find(path=each.case.path)) is not None
+                if (known := service.retriever.archive.find(path=each.case.path)) is not None
             ],
             in_archive=result.in_archive,
             prior=result.prior,
@@ -90,7 +90,7 @@ class MatchOut(BaseModel):
 
 @router.post("/match")
 def match(
-    desk: OnDesk,
+    service: OnService,
     photograph: Annotated[Upload, File(description="JPEG, PNG, TIFF, WebP or BMP")],
     candidates: Annotated[int, Form(ge=1, le=1000, description="photographs to compare closely")] = CANDIDATES,
     visit: Annotated[
@@ -100,11 +100,11 @@ def match(
 ) -> MatchOut:
     """Look for other photographs of the eye that a photograph shows.
 
-    Identity is sensitive: this is refused (403) until `foveola matching on` allows it, and every
+    MatchingService is sensitive: this is refused (403) until `foveola matching on` allows it, and every
     use is logged before it is answered. The photograph is not kept.
     """
     try:
-        result = desk.models.match(photograph.file.read(), candidates, visit_of(visit), prior, by="rest")
+        result = service.models.match(photograph.file.read(), candidates, visit_of(visit), prior, by="rest")
     finally:
         photograph.file.close()
-    return MatchOut.of(result, desk)
+    return MatchOut.of(result, service)

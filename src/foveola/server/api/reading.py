@@ -12,7 +12,7 @@ from foveola.people_search import PersonHit, PersonResult
 from foveola.reading import EyeReading, Reading
 from foveola.server.api.search import FAULTS, CaseOut
 from foveola.server.auth.context import may_match
-from foveola.server.web.search import OnDesk, Whose
+from foveola.server.web.search import OnService, Whose
 from foveola.words import NO_DIAGNOSIS
 
 router = APIRouter(prefix="/api/v1", responses=FAULTS)
@@ -116,7 +116,7 @@ def _shares(labels: tuple[str, ...], values: Any) -> Shares:
 
 @router.post("/read")
 def read(
-    desk: OnDesk,
+    service: OnService,
     whose: Whose,
     left: Annotated[Upload | None, File(description="photograph of the left eye")] = None,
     right: Annotated[Upload | None, File(description="photograph of the right eye")] = None,
@@ -131,11 +131,11 @@ def read(
     sent = {eye: upload.file.read() for eye, upload in given.items() if upload is not None}
     if not sent:
         raise HTTPException(422, "no photograph came; send left, right, or both")
-    said = desk.models.read(sent)
+    said = service.models.read(sent)
     if k == 0:
         return ReadOut.of(said, None, None)
     try:
-        return ReadOut.of(said, desk.models.similar(sent, k, where, **whose._asdict()), None)
+        return ReadOut.of(said, service.models.similar(sent, k, where, **whose._asdict()), None)
     except ArchiveError:
         missing = "the archive does not know which photographs are whose, and of which eye"
         return ReadOut.of(said, None, missing)

@@ -11,10 +11,10 @@ from foveola.cases import Case
 from foveola.errors import FoveolaError
 from foveola.relevance.relevance import Order
 from foveola.retrieval import Hit, SearchResult
-from foveola.server.auth.context import may_match, saw
+from foveola.server.auth.context import may_match, record_access
 from foveola.server.ids import CaseId
 from foveola.server.startup import ALIVE
-from foveola.server.web.search import OnDesk, Whose
+from foveola.server.web.search import OnService, Whose
 from foveola.trust import HitTrust, QueryTrust
 
 VERSION = "1"
@@ -55,7 +55,7 @@ class CaseOut(BaseModel):
     @classmethod
     def of(cls, id_: int, case: Case) -> "CaseOut":
         """A case of the archive."""
-        saw((id_,))
+        record_access((id_,))
         return cls(
             id=id_,
             subject=case.subject if may_match() else None,
@@ -128,7 +128,7 @@ class SearchOut(BaseModel):
 
 @router.post("/search")
 def search(
-    desk: OnDesk,
+    service: OnService,
     whose: Whose,
     photograph: Annotated[Upload, File(description="JPEG, PNG, TIFF, WebP, BMP or DICOM")],
     k: Annotated[int, Form(ge=1, le=1000)] = 10,
@@ -138,35 +138,35 @@ def search(
     label: Annotated[str | None, Form(description="of the order; the one most cases have")] = None,
 ) -> SearchOut:
     """Find the cases most like a photograph. The photograph is not kept."""
-    query = desk.read(photograph.file.read(), eye, *whose)
-    return SearchOut.of(desk.answer(query, k, where, by=by, label=label or None))
+    query = service.read(photograph.file.read(), eye, *whose)
+    return SearchOut.of(service.answer(query, k, where, by=by, label=label or None))
 
 
 @router.get("/cases/{id}")
-def case(id: CaseId, desk: OnDesk) -> CaseOut:  # noqa: A002 - the path says id
+def case(id: CaseId, service: OnService) -> CaseOut:  # noqa: A002 - the path says id
     """A case of the archive."""
-    return CaseOut.of(id, desk.case(id))
+    return CaseOut.of(id, service.case(id))
 
 
 @router.get("/cases/{id}/picture", response_class=Response, responses={200: {"content": {"image/jpeg": {}}}})
-def picture(id: CaseId, desk: OnDesk) -> Response:  # noqa: A002
+def picture(id: CaseId, service: OnService) -> Response:  # noqa: A002
     """The photograph of a case, at most 2048 pixels a side, without metadata."""
-    return Response(desk.picture(id).jpeg, media_type="image/jpeg")
+    return Response(service.picture(id).jpeg, media_type="image/jpeg")
 
 
 @router.get("/cases/{id}/thumbnail", response_class=Response, responses={200: {"content": {"image/jpeg": {}}}})
-def thumbnail(id: CaseId, desk: OnDesk) -> Response:  # noqa: A002
+def thumbnail(id: CaseId, service: OnService) -> Response:  # noqa: A002
     """The field of view, 360 pixels a side."""
-    data = desk.thumbnail(id)
+    data = service.thumbnail(id)
     if data is None:
         raise HTTPException(404, f"the photograph of case {id} can't be read any more")
     return Response(data, media_type="image/jpeg")
 
 
 @router.get("/archive")
-def archive(desk: OnDesk) -> ArchiveInfo:
+def archive(service: OnService) -> ArchiveInfo:
     """What the archive holds, in numbers."""
-    return desk.info()
+    return service.info()
 
 
 @router.get("/health")
@@ -176,18 +176,18 @@ def health() -> dict[str, str]:
 
 
 @router.get("/ready")
-def ready(desk: OnDesk) -> dict[str, object]:
+def ready(service: OnService) -> dict[str, object]:
     """Whether a search would be answered: archive and encoder are loaded, and there are cases.
 
     While they are being loaded it waits for up to 10 seconds.
     """
     try:
-        loaded = desk.ready(10.0)
+        loaded = service.ready(10.0)
     except FoveolaError as error:
         raise HTTPException(503, str(error)) from None
     if not loaded:
         raise HTTPException(503, "the encoder and the archive are being loaded; ask again soon")
-    cases = len(desk.retriever.archive)
+    cases = len(service.retriever.archive)
     if not cases:
         raise HTTPException(503, "the archive holds no case yet; add some with foveola index")
     return {"status": "ready", "cases": cases}

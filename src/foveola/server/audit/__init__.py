@@ -1,4 +1,4 @@
-"""The audit log of an archive: who saw which case, each line chained to the one before."""
+"""The audit log of an archive: who record_access which case, each line chained to the one before."""
 
 from foveola.server.audit.chain import FILE, Log, Seen
 from foveola.server.audit.check import Verified, head, read, time_of, verify

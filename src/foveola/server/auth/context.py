@@ -1,4 +1,4 @@
-"""Who asks, and what is shown to them: one `Visit` for each request, known wherever it leads."""
+"""Who asks, and what is shown to them: one `RequestContext` for each request, known wherever it leads."""
 
 import hmac
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ NAMED, SMALL, LARGE = 0, 1, 2  # a case's number, its record and small picture, 
 
 
 @dataclass
-class Visit:
+class RequestContext:
     """One request.
 
     Attributes:
@@ -34,31 +34,31 @@ class Visit:
     shown: dict[int, int] = field(default_factory=dict)
 
 
-_visit: ContextVar[Visit | None] = ContextVar("visit", default=None)
+_context: ContextVar[RequestContext | None] = ContextVar("visit", default=None)
 
 
-def begin(visit: Visit) -> None:
-    """From here on this request is that visit."""
-    _visit.set(visit)
+def set_context(context: RequestContext) -> None:
+    """Make this the context of the request from here on."""
+    _context.set(context)
 
 
-def saw(ids: Iterable[int], size: int = SMALL) -> None:
-    """Note that the answer shows these cases, and how; the audit log will say so."""
-    if (visit := _visit.get()) is not None:
+def record_access(ids: Iterable[int], size: int = SMALL) -> None:
+    """Record that the answer shows these cases, and how; the audit log will say so."""
+    if (context := _context.get()) is not None:
         for id_ in map(int, ids):
-            visit.shown[id_] = max(size, visit.shown.get(id_, NAMED))
+            context.shown[id_] = max(size, context.shown.get(id_, NAMED))
 
 
 def account() -> str:
     """Who asks; empty where the archive has no accounts, or nobody logged in."""
-    visit = _visit.get()
-    return visit.account if visit else ""
+    context = _context.get()
+    return context.account if context else ""
 
 
 def may(role: Role) -> bool:
     """Whether whoever asks may do what needs a role; for what a page offers."""
-    visit = _visit.get()
-    return visit is None or allowed(visit.role, role)
+    context = _context.get()
+    return context is None or allowed(context.role, role)
 
 
 def may_match() -> bool:
@@ -81,8 +81,8 @@ def discreet(found: Any) -> Any:
 
 def csrf_token() -> str:
     """What a request of this session that changes something has to bring."""
-    visit = _visit.get()
-    return visit.csrf if visit else ""
+    context = _context.get()
+    return context.csrf if context else ""
 
 
 def csrf() -> Markup:

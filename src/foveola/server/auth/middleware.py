@@ -18,10 +18,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from foveola.errors import AccessError
 from foveola.server.auth import allowed
-from foveola.server.auth.context import HEADER, Visit, begin
-from foveola.server.auth.policies import Door, Plan
-from foveola.server.auth.service import Keeper, bearer
-from foveola.server.body import Body
+from foveola.server.auth.context import HEADER, RequestContext, set_context
+from foveola.server.auth.policies import Plan, RoutePolicy
+from foveola.server.auth.service import AuthService, bearer
+from foveola.server.body import BufferedBody
 from foveola.server.headers import host_name
 from foveola.server.limits import EVERYBODY, Buckets, Shares
 from foveola.server.web.texts import texts
@@ -33,20 +33,20 @@ CLOSE = {"Connection": "close"}  # of an answer to what is still being sent
 Answer = Callable[[Request, int, str], Response]
 
 
-class Gate:
+class AuthMiddleware:
     """Middleware around the whole service.
 
     Args:
         app: what lies behind.
-        keeper: knows who asks.
+        auth: knows who asks.
         plan: of the routes.
         answer: makes a refusal of a request, a status and a sentence.
         upload_mb: largest photograph that may be sent, in megabytes.
     """
 
-    def __init__(self, app: ASGIApp, keeper: Keeper, plan: Plan, answer: Answer, upload_mb: int) -> None:
-        self._app, self._keeper, self._plan, self._answer = app, keeper, plan, answer
-        settings, self._upload_mb = keeper.settings, upload_mb
+    def __init__(self, app: ASGIApp, auth: AuthService, plan: Plan, answer: Answer, upload_mb: int) -> None:
+        self._app, self._auth, self._plan, self._answer = app, auth, plan, answer
+        settings, self._upload_mb = auth.settings, upload_mb
         self._buckets = Buckets(settings.rate, settings.burst)
         most = max(settings.body_bytes, 4_000_000 * upload_mb)
         self._bodies = Shares(most, most // 2)
@@ -62,9 +62,9 @@ class Gate:
         if scope["type"] != "http":
             raise HTTPException(403)  # there is no other kind of route
         request = Request(scope)
-        begin(Visit(role="viewer"))
-        body = Body(request, receive, self._keeper.settings.body_seconds)
-        address = self._keeper.address(request)
+        set_context(RequestContext(role="viewer"))
+        body = BufferedBody(request, receive, self._auth.settings.body_seconds)
+        address = self._auth.address(request)
         known = self._inside.take(address)
         try:
             if not known:  # behind a proxy its connections can't be told apart, but these can
@@ -81,35 +81,35 @@ class Gate:
             if known:
                 self._inside.give(address)
 
-    async def _enter(self, request: Request, body: Body, send: Send) -> None:
-        keeper = self._keeper
+    async def _enter(self, request: Request, body: BufferedBody, send: Send) -> None:
+        auth = self._auth
         self._check_host(request)
         self._check_origin(request)
-        door = self._plan.find(request.method, request.scope["path"]) or Door()
-        self._check_size(request, door)
-        visit = await anyio.to_thread.run_sync(keeper.visit, request)
-        closed = keeper.accounts is not None
-        who = visit.account if visit and visit.account else keeper.address(request)
+        policy = self._plan.find(request.method, request.scope["path"]) or RoutePolicy()
+        self._check_size(request, policy)
+        context = await anyio.to_thread.run_sync(auth.context, request)
+        closed = auth.accounts is not None
+        who = context.account if context and context.account else auth.address(request)
         if closed:
             self._check_rate(who)
         body.charge(self._bodies, who)
-        if visit is None:
-            if door.role is not None:
+        if context is None:
+            if policy.role is not None:
                 await self._unknown(request)(request.scope, body, send)
                 return
-            visit = Visit(role="viewer")
-        begin(visit)
-        if closed and door.role is not None:
-            if not allowed(visit.role, door.role):
-                raise HTTPException(403, texts()("doors.may_not", role=door.role))
-            await self._check_form(request, visit, body)
-        logged = closed and door.action
-        behind = self._logged(request, visit, door, send) if logged else send
-        await self._pass(request.scope, body, behind, door)
+            context = RequestContext(role="viewer")
+        set_context(context)
+        if closed and policy.role is not None:
+            if not allowed(context.role, policy.role):
+                raise HTTPException(403, texts()("doors.may_not", role=policy.role))
+            await self._check_form(request, context, body)
+        logged = closed and policy.action
+        behind = self._logged(request, context, policy, send) if logged else send
+        await self._pass(request.scope, body, behind, policy)
 
     def _check_host(self, request: Request) -> None:
         """A page elsewhere whose name was pointed at this address must not speak to us."""
-        names = self._keeper.settings.host_names
+        names = self._auth.settings.host_names
         if names is not None and host_name(request.headers.get("host", "")) not in names:
             raise HTTPException(421, texts()("doors.host"))
 
@@ -126,7 +126,7 @@ class Gate:
         if foreign:
             raise HTTPException(403, texts()("doors.origin"))
 
-    def _check_size(self, request: Request, door: Door) -> None:
+    def _check_size(self, request: Request, policy: RoutePolicy) -> None:
         """What has a body says how long it is, before any of it is read."""
         said = request.headers.get("content-length")
         endless = "transfer-encoding" in request.headers
@@ -136,7 +136,7 @@ class Gate:
             return
         if endless or said is None or not said.isdecimal():
             raise HTTPException(411, texts()("error.no_length"), CLOSE)
-        if door.role is None and int(said) > LOG_IN_BYTES:
+        if policy.role is None and int(said) > LOG_IN_BYTES:
             raise HTTPException(413, texts()("error.long_form"))
         if int(said) > self._upload_mb * 1_000_000 + 10_000:
             raise HTTPException(413, texts()("error.too_large", limit=self._upload_mb))
@@ -146,11 +146,11 @@ class Gate:
             headers = {"Retry-After": str(math.ceil(wait))}
             raise HTTPException(429, texts()("doors.often"), headers)
 
-    async def _check_form(self, request: Request, visit: Visit, body: Body) -> None:
+    async def _check_form(self, request: Request, context: RequestContext, body: BufferedBody) -> None:
         if request.method in SAFE or bearer(request) is not None:
             return
         brought = request.headers.get(HEADER) or await body.token()
-        if not visit.csrf or not same(brought, visit.csrf):
+        if not context.csrf or not same(brought, context.csrf):
             raise HTTPException(403, texts()("doors.form"))
 
     def _unknown(self, request: Request) -> Response:
@@ -166,8 +166,8 @@ class Gate:
             refusal.headers["HX-Redirect"] = "/login"
         return refusal
 
-    async def _pass(self, scope: Scope, body: Body, send: Send, door: Door) -> None:
-        if not door.heavy:
+    async def _pass(self, scope: Scope, body: BufferedBody, send: Send, policy: RoutePolicy) -> None:
+        if not policy.heavy:
             await self._app(scope, body, send)
             return
         await body.whole()  # who sends slowly keeps nobody from searching
@@ -202,7 +202,7 @@ class Gate:
 
         return release
 
-    def _logged(self, request: Request, visit: Visit, door: Door, send: Send) -> Send:
+    def _logged(self, request: Request, context: RequestContext, policy: RoutePolicy, send: Send) -> Send:
         """Send nothing of a case before the log says who sees it; and nothing if it can't."""
         refused = False
 
@@ -210,7 +210,7 @@ class Gate:
             nonlocal refused
             if message["type"] == "http.response.start" and message["status"] < 400:
                 try:
-                    await anyio.to_thread.run_sync(self._record, visit, door)
+                    await anyio.to_thread.run_sync(self._record, context, policy)
                 except AccessError as error:
                     refused = True
                     await self._answer(request, 503, str(error))(request.scope, _nothing, send)
@@ -219,8 +219,8 @@ class Gate:
 
         return behind
 
-    def _record(self, visit: Visit, door: Door) -> None:
-        self._keeper.record(visit, door.action, part=door.part)
+    def _record(self, context: RequestContext, policy: RoutePolicy) -> None:
+        self._auth.record(context, policy.action, part=policy.part)
 
 
 def same(one: str, other: str) -> bool:

@@ -15,7 +15,7 @@ from foveola.server.auth import Role
 
 
 @dataclass(frozen=True)
-class Door:
+class RoutePolicy:
     """What a route needs.
 
     Attributes:
@@ -31,110 +31,110 @@ class Door:
     heavy: bool = False
 
 
-EVERYBODY = Door(None)
+EVERYBODY = RoutePolicy(None)
 
-DOORS: dict[tuple[str, str], Door] = {
+POLICIES: dict[tuple[str, str], RoutePolicy] = {
     ("*", "/static"): EVERYBODY,
     ("GET", "/login"): EVERYBODY,
     ("POST", "/login"): EVERYBODY,
-    ("POST", "/logout"): Door(),
+    ("POST", "/logout"): RoutePolicy(),
     # pages
-    ("GET", "/"): Door(),
-    ("POST", "/queries"): Door(heavy=True),
-    ("GET", "/queries/{token}"): Door(action="search"),
-    ("GET", "/queries/{token}/picture"): Door(),
-    ("GET", "/queries/{token}/thumbnail"): Door(),
-    ("GET", "/queries/{token}/compare/{id_}"): Door(action="compare"),
-    ("GET", "/queries/{token}/occlusion/{id_}/{side}"): Door(action="map", part=True, heavy=True),
-    ("GET", "/queries/{token}/region"): Door(),
-    ("GET", "/queries/{token}/region/hits"): Door(action="search", heavy=True),
-    ("GET", "/queries/{token}/map/{id_}/{side}"): Door(action="map", part=True, heavy=True),
-    ("GET", "/queries/{token}/report"): Door(action="export", heavy=True),
-    ("GET", "/queries/{token}/hits.csv"): Door(action="export"),
-    ("GET", "/people/{token}/report"): Door(action="export", heavy=True),
-    ("GET", "/people/{token}/reading/report"): Door(action="export", heavy=True),
-    ("GET", "/queries/{token}/reading/report"): Door(action="export", heavy=True),
-    ("POST", "/people"): Door(heavy=True),
-    ("GET", "/eyes/{token}"): Door(),
-    ("POST", "/eyes/{token}"): Door(heavy=True),
-    ("GET", "/people/{token}"): Door(action="search", heavy=True),
-    ("POST", "/people/{token}/swap"): Door(heavy=True),
-    ("GET", "/people/{token}/evidence/{label}/{eye}"): Door(),
-    ("GET", "/queries/{token}/reading"): Door(heavy=True),
-    ("GET", "/queries/{token}/reading/evidence/{label}/{eye}"): Door(),
-    ("GET", "/overview"): Door(),
-    ("GET", "/overview/points"): Door(action="overview", part=True),
-    ("GET", "/card"): Door(),
-    ("GET", "/match"): Door("matcher"),
-    ("POST", "/match"): Door("matcher", heavy=True),
-    ("GET", "/match/{token}"): Door("matcher", "match"),
-    ("GET", "/match/{token}/thumbnail"): Door("matcher"),
-    ("GET", "/match/{token}/board/{rank}"): Door("matcher", "map", part=True, heavy=True),
-    ("GET", "/audit"): Door("matcher", "audit"),
-    ("POST", "/audit/run"): Door("matcher", "audit"),
-    ("POST", "/audit/{key}"): Door("matcher", "decision"),
-    ("GET", "/audit/{key}/board"): Door("matcher", "map", part=True, heavy=True),
-    ("GET", "/study"): Door(),
-    ("POST", "/study"): Door(),
-    ("GET", "/study/answers.csv"): Door("curator", "export"),
-    ("GET", "/study/readers/{reader}"): Door(action="study"),
-    ("POST", "/study/readers/{reader}/{place}"): Door(),
-    ("GET", "/study/readers/{reader}/{place}/{side}"): Door(action="picture", part=True),
-    ("GET", "/cases/{id_}"): Door(action="case"),
-    ("POST", "/cases/{id_}/like"): Door(action="ask about", heavy=True),
-    ("GET", "/cases/{id_}/picture"): Door(action="picture", part=True),
-    ("GET", "/cases/{id_}/thumbnail"): Door(action="thumbnail", part=True),
+    ("GET", "/"): RoutePolicy(),
+    ("POST", "/queries"): RoutePolicy(heavy=True),
+    ("GET", "/queries/{token}"): RoutePolicy(action="search"),
+    ("GET", "/queries/{token}/picture"): RoutePolicy(),
+    ("GET", "/queries/{token}/thumbnail"): RoutePolicy(),
+    ("GET", "/queries/{token}/compare/{id_}"): RoutePolicy(action="compare"),
+    ("GET", "/queries/{token}/occlusion/{id_}/{side}"): RoutePolicy(action="map", part=True, heavy=True),
+    ("GET", "/queries/{token}/region"): RoutePolicy(),
+    ("GET", "/queries/{token}/region/hits"): RoutePolicy(action="search", heavy=True),
+    ("GET", "/queries/{token}/map/{id_}/{side}"): RoutePolicy(action="map", part=True, heavy=True),
+    ("GET", "/queries/{token}/report"): RoutePolicy(action="export", heavy=True),
+    ("GET", "/queries/{token}/hits.csv"): RoutePolicy(action="export"),
+    ("GET", "/people/{token}/report"): RoutePolicy(action="export", heavy=True),
+    ("GET", "/people/{token}/reading/report"): RoutePolicy(action="export", heavy=True),
+    ("GET", "/queries/{token}/reading/report"): RoutePolicy(action="export", heavy=True),
+    ("POST", "/people"): RoutePolicy(heavy=True),
+    ("GET", "/eyes/{token}"): RoutePolicy(),
+    ("POST", "/eyes/{token}"): RoutePolicy(heavy=True),
+    ("GET", "/people/{token}"): RoutePolicy(action="search", heavy=True),
+    ("POST", "/people/{token}/swap"): RoutePolicy(heavy=True),
+    ("GET", "/people/{token}/evidence/{label}/{eye}"): RoutePolicy(),
+    ("GET", "/queries/{token}/reading"): RoutePolicy(heavy=True),
+    ("GET", "/queries/{token}/reading/evidence/{label}/{eye}"): RoutePolicy(),
+    ("GET", "/overview"): RoutePolicy(),
+    ("GET", "/overview/points"): RoutePolicy(action="overview", part=True),
+    ("GET", "/card"): RoutePolicy(),
+    ("GET", "/match"): RoutePolicy("matcher"),
+    ("POST", "/match"): RoutePolicy("matcher", heavy=True),
+    ("GET", "/match/{token}"): RoutePolicy("matcher", "match"),
+    ("GET", "/match/{token}/thumbnail"): RoutePolicy("matcher"),
+    ("GET", "/match/{token}/board/{rank}"): RoutePolicy("matcher", "map", part=True, heavy=True),
+    ("GET", "/audit"): RoutePolicy("matcher", "audit"),
+    ("POST", "/audit/run"): RoutePolicy("matcher", "audit"),
+    ("POST", "/audit/{key}"): RoutePolicy("matcher", "decision"),
+    ("GET", "/audit/{key}/board"): RoutePolicy("matcher", "map", part=True, heavy=True),
+    ("GET", "/study"): RoutePolicy(),
+    ("POST", "/study"): RoutePolicy(),
+    ("GET", "/study/answers.csv"): RoutePolicy("curator", "export"),
+    ("GET", "/study/readers/{reader}"): RoutePolicy(action="study"),
+    ("POST", "/study/readers/{reader}/{place}"): RoutePolicy(),
+    ("GET", "/study/readers/{reader}/{place}/{side}"): RoutePolicy(action="picture", part=True),
+    ("GET", "/cases/{id_}"): RoutePolicy(action="case"),
+    ("POST", "/cases/{id_}/like"): RoutePolicy(action="ask about", heavy=True),
+    ("GET", "/cases/{id_}/picture"): RoutePolicy(action="picture", part=True),
+    ("GET", "/cases/{id_}/thumbnail"): RoutePolicy(action="thumbnail", part=True),
     # for programs
-    ("GET", "/api/openapi.json"): Door(),
-    ("POST", "/api/v1/search"): Door(action="search", heavy=True),
-    ("POST", "/api/v1/search/region"): Door(action="search", heavy=True),
-    ("GET", "/api/v1/cases/{id}"): Door(action="case"),
-    ("GET", "/api/v1/cases/{id}/picture"): Door(action="picture", part=True),
-    ("GET", "/api/v1/cases/{id}/thumbnail"): Door(action="thumbnail", part=True),
-    ("GET", "/api/v1/archive"): Door(),
-    ("GET", "/api/v1/cases"): Door(action="list"),
-    ("POST", "/api/v1/cases"): Door("curator", "add", heavy=True),
-    ("DELETE", "/api/v1/cases/{id}"): Door("curator", "remove"),
-    ("POST", "/api/v1/read"): Door(action="read", heavy=True),
-    ("POST", "/api/v1/match"): Door("matcher", "match", heavy=True),
-    ("GET", "/api/v1/jobs"): Door("curator"),
-    ("POST", "/api/v1/jobs"): Door("curator", "job"),
-    ("GET", "/api/v1/jobs/{id}"): Door("curator"),
-    ("DELETE", "/api/v1/jobs/{id}"): Door("curator"),
-    ("GET", "/api/v1/metrics"): Door("admin"),
+    ("GET", "/api/openapi.json"): RoutePolicy(),
+    ("POST", "/api/v1/search"): RoutePolicy(action="search", heavy=True),
+    ("POST", "/api/v1/search/region"): RoutePolicy(action="search", heavy=True),
+    ("GET", "/api/v1/cases/{id}"): RoutePolicy(action="case"),
+    ("GET", "/api/v1/cases/{id}/picture"): RoutePolicy(action="picture", part=True),
+    ("GET", "/api/v1/cases/{id}/thumbnail"): RoutePolicy(action="thumbnail", part=True),
+    ("GET", "/api/v1/archive"): RoutePolicy(),
+    ("GET", "/api/v1/cases"): RoutePolicy(action="list"),
+    ("POST", "/api/v1/cases"): RoutePolicy("curator", "add", heavy=True),
+    ("DELETE", "/api/v1/cases/{id}"): RoutePolicy("curator", "remove"),
+    ("POST", "/api/v1/read"): RoutePolicy(action="read", heavy=True),
+    ("POST", "/api/v1/match"): RoutePolicy("matcher", "match", heavy=True),
+    ("GET", "/api/v1/jobs"): RoutePolicy("curator"),
+    ("POST", "/api/v1/jobs"): RoutePolicy("curator", "job"),
+    ("GET", "/api/v1/jobs/{id}"): RoutePolicy("curator"),
+    ("DELETE", "/api/v1/jobs/{id}"): RoutePolicy("curator"),
+    ("GET", "/api/v1/metrics"): RoutePolicy("admin"),
     ("GET", "/api/v1/health"): EVERYBODY,
     ("GET", "/api/v1/ready"): EVERYBODY,
 }
 
 
 class Plan:
-    """The routes of an app, each with its door.
+    """The routes of an app, each with its policy.
 
     Raises:
-        ValueError: a route has no line in DOORS.
+        ValueError: a route has no line in POLICIES.
     """
 
     def __init__(self, app: FastAPI) -> None:
         self._routes = [(route, *_key(route)) for route in _routes(app)]
         missing = [
-            (method, path) for _, methods, path in self._routes for method in methods if (method, path) not in DOORS
+            (method, path) for _, methods, path in self._routes for method in methods if (method, path) not in POLICIES
         ]
         if missing:
             lines = ", ".join(f"{method} {path}" for method, path in missing)
-            raise ValueError(f"no line in DOORS of auth/policies.py says who may use: {lines}")
+            raise ValueError(f"no line in POLICIES of auth/policies.py says who may use: {lines}")
 
-    def find(self, method: str, path: str) -> Door | None:
+    def find(self, method: str, path: str) -> RoutePolicy | None:
         """What a request needs; None where no route fits it."""
         method = "GET" if method == "HEAD" else method
         for route, methods, template in self._routes:
             found = route.path_regex.match(path)
             if found and (method in methods or "*" in methods):
-                return DOORS[("*" if "*" in methods else method, template)]
+                return POLICIES[("*" if "*" in methods else method, template)]
         return None
 
 
 def keys(app: FastAPI) -> list[tuple[str, str]]:
-    """Method and path of every route, as DOORS names them."""
+    """Method and path of every route, as POLICIES names them."""
     return [(method, path) for m, path in map(_key, _routes(app)) for method in m]
 
 

@@ -11,7 +11,7 @@ from starlette.requests import Request
 
 from foveola.server.audit import Log
 from foveola.server.auth import FILE, Accounts, Session
-from foveola.server.auth.context import Visit, csrf_of
+from foveola.server.auth.context import RequestContext, csrf_of
 from foveola.server.limits import CONNECTIONS, Backoff, address_key, is_loopback
 
 COVERED = 3600.0  # seconds for which a line in the log stands for the pictures of its page
@@ -44,7 +44,7 @@ class Settings:
     body_bytes: int = 256_000_000
 
 
-class Keeper:
+class AuthService:
     """The accounts and the audit log of one archive, as its service uses them.
 
     Where the archive has no accounts, everybody who reaches the service may do everything and
@@ -84,7 +84,7 @@ class Keeper:
 
     # Who asks
 
-    def visit(self, request: Request) -> Visit | None:
+    def context(self, request: Request) -> RequestContext | None:
         """Who a request comes from; None where that is not known, and has to be.
 
         Raises:
@@ -92,15 +92,15 @@ class Keeper:
         """
         accounts = self.accounts
         if accounts is None:
-            return Visit()
+            return RequestContext()
         if (secret := bearer(request)) is not None:
             account = accounts.token(secret)
-            return Visit(account.name, account.role) if account else None
+            return RequestContext(account.name, account.role) if account else None
         secret = request.cookies.get(self.cookie(request), "")
         session = accounts.session(secret) if secret else None
         if session is None:
             return None
-        return Visit(session.account.name, session.account.role, csrf_of(secret))
+        return RequestContext(session.account.name, session.account.role, csrf_of(secret))
 
     def cookie(self, request: Request) -> str:
         """The name of the cookie of a session."""
@@ -112,7 +112,7 @@ class Keeper:
         return (said if self._by_proxy(request) and said else request.url.scheme) == "https"
 
     def address(self, request: Request) -> str:
-        """Where a request comes from: as the proxy saw it, or the connection's other end."""
+        """Where a request comes from: as the proxy record_access it, or the connection's other end."""
         last = request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
         own = request.client.host if request.client else ""
         return address_key(last if self._by_proxy(request) and last else own)
@@ -160,22 +160,22 @@ class Keeper:
 
     # What they see
 
-    def record(self, visit: Visit, action: str, *, part: bool) -> None:
+    def record(self, context: RequestContext, action: str, *, part: bool) -> None:
         """Write that an account sees cases, unless a line of its page says so already.
 
         Raises:
             AccessError: the log can't be written.
         """
-        levels = visit.shown
-        if part and self._all_covered(visit.account, levels):
+        levels = context.shown
+        if part and self._all_covered(context.account, levels):
             return
-        self.log.append(visit.account, action, tuple(visit.shown))
+        self.log.append(context.account, action, tuple(context.shown))
         now = self._clock()
         with self._lock:
             for id_, level in levels.items():
-                before, when = self._covered.pop((visit.account, id_), (0, 0.0))
+                before, when = self._covered.pop((context.account, id_), (0, 0.0))
                 keep = before > level and now - when < COVERED
-                self._covered[visit.account, id_] = (before, when) if keep else (level, now)
+                self._covered[context.account, id_] = (before, when) if keep else (level, now)
             while len(self._covered) > MOST_COVERED:
                 self._covered.popitem(last=False)
 

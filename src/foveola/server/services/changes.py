@@ -20,7 +20,7 @@ from foveola.server.maintenance import (
     sweep,
 )
 from foveola.server.services.jobs import Job, Jobs
-from foveola.server.services.search import Desk
+from foveola.server.services.search import SearchService
 
 T = TypeVar("T")
 
@@ -29,21 +29,21 @@ WAIT = 20.0  # seconds that a change waits for another
 
 
 class Changes:
-    """Adds to the archive of a desk and takes away from it. Safe to use from several threads.
+    """Adds to the archive of a service and takes away from it. Safe to use from several threads.
 
     Single changes go one after another, and between the batches of the job at work. What an
     archive's similarities are worth, and the gallery for matching, follow when nothing was
     changed for a while.
 
     Args:
-        desk: whose archive is changed, by connections of our own.
+        service: whose archive is changed, by connections of our own.
         import_root: folder on this computer that may be imported from; None forbids it.
         after: seconds without a change, see SETTLE.
     """
 
-    def __init__(self, desk: Desk, import_root: Path | None = None, after: float = SETTLE) -> None:
-        self.desk = desk
-        self.folder = desk.retriever.archive.folder
+    def __init__(self, service: SearchService, import_root: Path | None = None, after: float = SETTLE) -> None:
+        self.service = service
+        self.folder = service.retriever.archive.folder
         self.jobs = Jobs(self.folder)
         self._root, self._after = import_root, after
         self._writing, self._timing = threading.Lock(), threading.Lock()
@@ -67,7 +67,7 @@ class Changes:
 
     def add(self, data: bytes, record: Case) -> Added:
         """Keep a photograph and store its case; see `foveola.server.maintenance.add_photograph`."""
-        encoder = self.desk.retriever.encoder
+        encoder = self.service.retriever.encoder
         added = self._alone(lambda: add_photograph(self.folder, encoder, data, record))
         if added.new:
             self._later()
@@ -89,7 +89,7 @@ class Changes:
         root = self._root
         if root is None:
             raise JobError("this service may import from no folder; start it with --import-root FOLDER")
-        encoder = self.desk.retriever.encoder
+        encoder = self.service.retriever.encoder
 
         def work(job: Job) -> dict[str, int]:
             try:
@@ -145,7 +145,7 @@ class Changes:
             self._timer.start()
 
     def _if_unsettled(self) -> None:
-        if not is_settled(self.desk.retriever.archive):
+        if not is_settled(self.service.retriever.archive):
             self._due()
 
     def _due(self) -> None:

@@ -16,11 +16,11 @@ from foveola.matching.match import CANDIDATES, MatchResult
 from foveola.matching.permission import Permission
 from foveola.matching.pictures import chessboard, read_square
 from foveola.matching.worklist import audit_archive, laid_over
-from foveola.server.auth.context import LARGE, account, saw
+from foveola.server.auth.context import LARGE, account, record_access
 from foveola.server.errors import nameless
-from foveola.server.services.pictures import Kept, Pixels
-from foveola.server.services.search import NAME, Desk
-from foveola.server.services.tokens import Tokens
+from foveola.server.services.pictures import LRUCache, Pixels
+from foveola.server.services.search import NAME, SearchService
+from foveola.server.services.tokens import SessionStore
 
 BOARDS = 32
 
@@ -39,7 +39,7 @@ class Matched:
     result: MatchResult
     square: Pixels
     thumbnail: bytes
-    boards: Kept[bytes | None]
+    boards: LRUCache[bytes | None]
 
 
 @dataclass
@@ -52,19 +52,19 @@ class Run:
     fault: str = ""
 
 
-class Identity:
+class MatchingService:
     """Who is who in an archive. Safe to use from several threads.
 
     Args:
-        desk: of the archive.
+        service: of the archive.
     """
 
-    def __init__(self, desk: Desk) -> None:
-        self.desk = desk
-        self.folder = desk.retriever.archive.folder
-        self.matches: Tokens[Matched] = Tokens()
+    def __init__(self, service: SearchService) -> None:
+        self.service = service
+        self.folder = service.retriever.archive.folder
+        self.matches: SessionStore[Matched] = SessionStore()
         self.run: Run | None = None
-        self._boards: Kept[bytes | None] = Kept(BOARDS)
+        self._boards: LRUCache[bytes | None] = LRUCache(BOARDS)
         self._lock = threading.Lock()
 
     def allowed(self) -> Permission | None:
@@ -81,20 +81,20 @@ class Identity:
             ImageError: it is no photograph that can be used, or shows no retina.
         """
         by = account() or "page"
-        result = self.desk.models.match(data, CANDIDATES, visit, prior, by=by)
+        result = self.service.models.match(data, CANDIDATES, visit, prior, by=by)
         pixels = decode(data, min_side=registration.SIDE, name=NAME)
         square = registration.square(pixels)
-        return self.matches.put(Matched(result, square, small(pixels), Kept(BOARDS)))
+        return self.matches.put(Matched(result, square, small(pixels), LRUCache(BOARDS)))
 
     def board(self, matched: Matched, rank: int) -> bytes | None:
         """Query and candidate laid over each other, as a JPEG; None where that shows nothing."""
         found = next((c for c in matched.result.candidates if c.rank == rank), None)
         if found is None or not found.evidence.inliers:
             return None
-        held = self.desk.retriever.archive.find(path=found.case.path)
+        held = self.service.retriever.archive.find(path=found.case.path)
         if held is None:  # removed since
             return None
-        saw([held[0]], LARGE)
+        record_access([held[0]], LARGE)
 
         def make() -> bytes | None:
             other = read_square(Path(found.case.path))
@@ -104,7 +104,7 @@ class Identity:
 
     def worklist(self) -> KeptAudit | None:
         """The findings of the last audit; None where there was none."""
-        ids, _ = self.desk.retriever.archive.vectors()
+        ids, _ = self.service.retriever.archive.vectors()
         return kept(self.folder, ids.tolist())
 
     def decided(self) -> dict[str, Decision]:
@@ -124,8 +124,8 @@ class Identity:
         """The two photographs of a finding laid over each other; None where that shows nothing."""
         if len(finding.ids) != 2 or "features that agree" not in finding.evidence:
             return None
-        first, second = (Path(self.desk.case(id_).path) for id_ in finding.ids)
-        saw(finding.ids, LARGE)
+        first, second = (Path(self.service.case(id_).path) for id_ in finding.ids)
+        record_access(finding.ids, LARGE)
         return self._boards.get(finding.key, lambda: laid_over(first, second))
 
     def start(self) -> None:
@@ -138,7 +138,7 @@ class Identity:
         with self._lock:
             if self.run is not None and self.run.going:
                 return
-            self.run = Run(2 * len(self.desk.retriever.archive))
+            self.run = Run(2 * len(self.service.retriever.archive))
             threading.Thread(target=self._audit, args=(self.run,), daemon=True).start()
 
     def _audit(self, run: Run) -> None:

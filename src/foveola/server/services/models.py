@@ -7,7 +7,7 @@ from typing import Any
 
 from foveola.cases import Case, Eye
 from foveola.encoders.compiling import WAITED_FOR
-from foveola.encoders.reader import Reader
+from foveola.encoders.reader import ReadingModel
 from foveola.images.decode import decode
 from foveola.laterality import check_eye, shipped_sides
 from foveola.looks import Looker
@@ -43,7 +43,7 @@ class Models:
                 self._matcher = None
 
     @property
-    def reader(self) -> Reader:
+    def reader(self) -> ReadingModel:
         """The shipped reader."""
         with self._loading:
             return self._reader
@@ -107,8 +107,8 @@ class Models:
         return Looker.shipped(self._retriever.looker, together=WAITED_FOR)
 
     @cached_property
-    def _reader(self) -> Reader:
-        return Reader.load(together=WAITED_FOR)
+    def _reader(self) -> ReadingModel:
+        return ReadingModel.load(together=WAITED_FOR)
 
 
 def name(eye: Eye) -> str:

@@ -63,7 +63,7 @@ def heat(weights: ArrayLike, size: int = 384) -> bytes:
     return data.tobytes()
 
 
-class Kept(Generic[T]):
+class LRUCache(Generic[T]):
     """The last things made, by their key; safe to use from several threads.
 
     Args:

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from foveola.images.thumbnail import small
 from foveola.reading import Prepared
 from foveola.retrieval import Query
-from foveola.server.services.pictures import Kept, Picture, Pixels, picture
-from foveola.server.services.tokens import MOST, SECONDS, Tokens
+from foveola.server.services.pictures import LRUCache, Picture, Pixels, picture
+from foveola.server.services.tokens import MOST, SECONDS, SessionStore
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,9 +29,9 @@ class Sent:
     query: Query
     picture: Picture
     thumbnail: bytes
-    features: Kept[NDArray[np.float32]] = field(default_factory=lambda: Kept(1))
-    maps: Kept[tuple[bytes, bytes]] = field(default_factory=lambda: Kept(MOST))
-    prepared: Kept[Prepared] = field(default_factory=lambda: Kept(1))  # for a reader
+    features: LRUCache[NDArray[np.float32]] = field(default_factory=lambda: LRUCache(1))
+    maps: LRUCache[tuple[bytes, bytes]] = field(default_factory=lambda: LRUCache(MOST))
+    prepared: LRUCache[Prepared] = field(default_factory=lambda: LRUCache(1))  # for a reader
 
 
 class Queries:
@@ -44,7 +44,7 @@ class Queries:
     """
 
     def __init__(self, most: int = MOST, seconds: float = SECONDS, clock: Callable[[], float] = time.monotonic) -> None:
-        self._sent: Tokens[Sent] = Tokens(most, seconds, clock)
+        self._sent: SessionStore[Sent] = SessionStore(most, seconds, clock)
 
     def put(self, query: Query, pixels: Pixels) -> str:
         """Keep a photograph; returns its token."""

@@ -1,4 +1,4 @@
-"""Both eyes of a person: which is which, the people most like them, and what a reader says.
+"""ReadingService eyes of a person: which is which, the people most like them, and what a reader says.
 
 Which is which is told from the pictures where that is sure, and asked where it is not.
 """
@@ -17,11 +17,11 @@ from foveola.people import EYES
 from foveola.people_search import PersonResult
 from foveola.reading import Prepared, Reading, check_twice, prepare_eye, read_prepared
 from foveola.retrieval import check_two
-from foveola.server.auth.context import discreet, saw
-from foveola.server.services.pictures import Kept, heat
+from foveola.server.auth.context import discreet, record_access
+from foveola.server.services.pictures import LRUCache, heat
 from foveola.server.services.queries import Sent
-from foveola.server.services.search import NAME, Desk
-from foveola.server.services.tokens import Tokens
+from foveola.server.services.search import NAME, SearchService
+from foveola.server.services.tokens import SessionStore
 
 OTHER: Mapping[Eye, Eye] = {"left": "right", "right": "left"}
 
@@ -39,18 +39,18 @@ class Pair:
     sure: float | None = None
 
 
-class Both:
+class ReadingService:
     """What is asked about two eyes at once. Safe to use from several threads.
 
     Args:
-        desk: of the archive.
+        service: of the archive.
     """
 
-    def __init__(self, desk: Desk) -> None:
-        self.desk = desk
-        self.pairs: Tokens[Pair] = Tokens()
-        self.unsaid: Tokens[tuple[str, ...]] = Tokens()  # two photographs, by their own tokens
-        self._readings: Kept[Reading] = Kept(64)
+    def __init__(self, service: SearchService) -> None:
+        self.service = service
+        self.pairs: SessionStore[Pair] = SessionStore()
+        self.unsaid: SessionStore[tuple[str, ...]] = SessionStore()  # two photographs, by their own tokens
+        self._readings: LRUCache[Reading] = LRUCache(64)
 
     def receive(
         self, files: Sequence[bytes], first: Eye | None, subject: str | None = None, collection: str = ""
@@ -69,7 +69,7 @@ class Both:
         tokens = [self._receive(data, eye, subject, collection, sides) for data, eye in zip(files, eyes, strict=False)]
         if len(tokens) == 1:
             return f"/queries/{tokens[0]}"
-        sent = [each for token in tokens if (each := self.desk.queries.get(token)) is not None]
+        sent = [each for token in tokens if (each := self.service.queries.get(token)) is not None]
         check_two(*(each.query for each in sent))
         check_twice([self._prepared(each) for each in sent])
         retinas = [each.query.side for each in sent if each.query.looks.comparable]
@@ -93,8 +93,8 @@ class Both:
         return self.say([pair.tokens["right"], pair.tokens["left"]], "left")
 
     def sent(self, pair: Pair) -> dict[Eye, Sent] | None:
-        """Both photographs; None where one is not kept any more."""
-        found = {eye: self.desk.queries.get(pair.tokens[eye]) for eye in EYES}
+        """ReadingService photographs; None where one is not kept any more."""
+        found = {eye: self.service.queries.get(pair.tokens[eye]) for eye in EYES}
         kept = {eye: sent for eye, sent in found.items() if sent is not None}
         return kept if len(kept) == len(EYES) else None
 
@@ -105,8 +105,8 @@ class Both:
             ArchiveError, FilterError, ImageError: as `Retriever.search_person` does.
         """
         asked = {eye: of.query for eye, of in sent.items()}
-        result: PersonResult = discreet(self.desk.retriever.answer_person(asked, k, where=where))
-        saw(id_ for hit in result.hits for id_ in hit.ids.values())
+        result: PersonResult = discreet(self.service.retriever.answer_person(asked, k, where=where))
+        record_access(id_ for hit in result.hits for id_ in hit.ids.values())
         return result
 
     def reading(self, sent: Mapping[Eye, Sent]) -> Reading:
@@ -120,7 +120,7 @@ class Both:
 
         def make() -> Reading:
             eyes = {eye: self._prepared(of) for eye, of in sent.items()}
-            return read_prepared(self.desk.models.reader, eyes)
+            return read_prepared(self.service.models.reader, eyes)
 
         return self._readings.get(key, make)
 
@@ -137,10 +137,10 @@ class Both:
         return heat(shares(maps[eye], most))
 
     def _receive(self, data: bytes, eye: Eye | None, subject: str | None, collection: str, sides: Sides | None) -> str:
-        token = self.desk.receive(data, eye, subject, collection, sides)
-        sent = self.desk.queries.get(token)
+        token = self.service.receive(data, eye, subject, collection, sides)
+        sent = self.service.queries.get(token)
         if sent is not None:
-            models = self.desk.models
+            models = self.service.models
             size = models.reader.release.contract.min_side
             pixels = decode(data, min_side=size, name=NAME)
             made = prepare_eye(models.reader, pixels, models.looker)._replace(side=sent.query.side)
@@ -149,7 +149,7 @@ class Both:
 
     def _prepared(self, sent: Sent) -> Prepared:
         def make() -> Prepared:
-            models = self.desk.models
+            models = self.service.models
             made = prepare_eye(models.reader, pixels(sent), models.looker)
             return made._replace(side=sent.query.side)
 
@@ -170,14 +170,14 @@ class Both:
     def _say(self, tokens: Sequence[str], first: Eye) -> None:
         """Note which eye each shows, and describe it anew where its encoder turns left eyes."""
         for token, eye in zip(tokens, (first, OTHER[first]), strict=True):
-            sent = self.desk.queries.get(token)
+            sent = self.service.queries.get(token)
             if sent is None or sent.query.id is not None:  # the archive knows better
                 continue
             query = sent.query._replace(case=replace(sent.query.case, eye=eye))
-            encoder = self.desk.retriever.encoder
+            encoder = self.service.retriever.encoder
             if encoder.contract.orient:
                 query = query._replace(descriptor=encoder.encode_photograph(pixels(sent), eye))
-            self.desk.queries.change(token, query)
+            self.service.queries.change(token, query)
 
 
 def pixels(sent: Sent) -> NDArray[np.uint8]:

@@ -19,10 +19,10 @@ from foveola.images.thumbnail import small
 from foveola.laterality import Sides
 from foveola.relevance.relevance import Order
 from foveola.retrieval import Marks, Query, Retriever, SearchResult
-from foveola.server.auth.context import LARGE, discreet, hidden_columns, may_match, saw
+from foveola.server.auth.context import LARGE, discreet, hidden_columns, may_match, record_access
 from foveola.server.metrics import Metrics
 from foveola.server.services.models import Models
-from foveola.server.services.pictures import MOST, Kept, Picture, heat, picture
+from foveola.server.services.pictures import MOST, LRUCache, Picture, heat, picture
 from foveola.server.services.queries import Queries, Sent
 from foveola.server.web.filters import Chosen
 
@@ -31,11 +31,11 @@ THUMBNAILS, PICTURES, MAPS = 4096, 64, 64
 Maps = NDArray[np.float32]
 
 
-class Desk:
+class SearchService:
     """An archive with what is looked at in it. Safe to use from several threads.
 
     Args:
-        retriever: of the archive; closed with the desk.
+        retriever: of the archive; closed with the service.
         metrics: that count what is asked; new ones if None.
     """
 
@@ -46,9 +46,9 @@ class Desk:
         self.models = Models(self.retriever)
         self.metrics = metrics or Metrics()
         self.queries = Queries()
-        self._thumbnails: Kept[bytes | None] = Kept(THUMBNAILS)
-        self._pictures: Kept[Picture] = Kept(PICTURES)
-        self._features: Kept[Maps] = Kept(MAPS)
+        self._thumbnails: LRUCache[bytes | None] = LRUCache(THUMBNAILS)
+        self._pictures: LRUCache[Picture] = LRUCache(PICTURES)
+        self._features: LRUCache[Maps] = LRUCache(MAPS)
         self._ids: NDArray[np.int64] | None = None
         self._parting = threading.Lock()  # one request at a time: a compiled part is not shared
         self._warm: Future[None] = Future()
@@ -133,7 +133,7 @@ class Desk:
             ImageError: its file can't be read any more.
         """
         case = self.case(id_)
-        saw([id_], LARGE)  # its picture is that of the query from now on
+        record_access([id_], LARGE)  # its picture is that of the query from now on
         try:
             data = read_bytes(Path(case.path))
         except ImageError:
@@ -171,7 +171,7 @@ class Desk:
             result: SearchResult = discreet(
                 self.retriever.answer(query, k, where=where, marks=marks or Marks(), by=by, label=label)
             )
-        saw(hit.id for hit in result.hits)
+        record_access(hit.id for hit in result.hits)
         return result
 
     def case(self, id_: int) -> Case:
@@ -181,7 +181,7 @@ class Desk:
             ArchiveError: there is none with this id.
         """
         case = self.retriever.archive.case(id_)
-        saw([id_])
+        record_access([id_])
         return case
 
     def visits(self, id_: int) -> list[tuple[int, Case]]:
@@ -192,7 +192,7 @@ class Desk:
             rows = np.flatnonzero(state.of_identity(case.identity)).tolist()
             ids = state.ids[rows].tolist()
             found = list(zip(ids, state.cases(rows), strict=True))
-        saw(ids)
+        record_access(ids)
         return sorted(found, key=lambda pair: (*_when(pair[1]), pair[1].eye or "", pair[0]))
 
     def similarity(self, sent: Sent, id_: int) -> float:
@@ -219,13 +219,13 @@ class Desk:
             ArchiveError: there is no such case.
             ImageError: its file can't be read.
         """
-        saw([id_], LARGE)
+        record_access([id_], LARGE)
         return self._pictures.get(self._version(id_), lambda: picture(self._pixels(id_)))
 
     def agreement(self, sent: Sent, id_: int) -> tuple[bytes, bytes]:
         """What makes a photograph and a case alike: a map for each, as PNGs of their fields."""
         version = self._version(id_)
-        saw([id_], LARGE)
+        record_access([id_], LARGE)
         return sent.maps.get(version, lambda: self._agreement(sent, id_, version))
 
     def _agreement(self, sent: Sent, id_: int, version: object) -> tuple[bytes, bytes]:
@@ -243,7 +243,7 @@ class Desk:
         with self._parting:
             return self._parts.features(pixels)
 
-    def let_go(self) -> None:
+    def evict(self) -> None:
         """Drop from memory what was made of cases that are no longer in the archive."""
         ids, _ = self.retriever.archive.vectors()
         if ids is self._ids:  # the same array as long as the archive stays the same
@@ -262,7 +262,7 @@ class Desk:
 
         A case that was removed has none (ArchiveError), and a file that changed has another.
         """
-        self.let_go()
+        self.evict()
         try:
             return id_, Path(self.case(id_).path).stat().st_mtime_ns
         except OSError:

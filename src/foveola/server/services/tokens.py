@@ -15,7 +15,7 @@ MOST = 64
 SECONDS = 3600.0
 
 
-class Tokens(Generic[T]):
+class SessionStore(Generic[T]):
     """The things put last; safe to use from several threads.
 
     Args:

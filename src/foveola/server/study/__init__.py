@@ -1,4 +1,4 @@
-"""Reader studies: do people find the hits of a search more alike than random cases?"""
+"""ReadingModel studies: do people find the hits of a search more alike than random cases?"""
 
 from foveola.server.study.answers import Answer, Answers
 from foveola.server.study.export import to_csv

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
 from foveola.server.auth.context import account
-from foveola.server.auth.service import Keeper
+from foveola.server.auth.service import AuthService
 from foveola.server.auth.store import ABSOLUTE
 from foveola.server.web.search import page
 from foveola.server.web.texts import texts
@@ -17,10 +17,10 @@ router = APIRouter(include_in_schema=False)
 Next = Annotated[str, Query(alias="next")]
 
 
-def keeper_of(request: Request) -> Keeper:
+def keeper_of(request: Request) -> AuthService:
     """Who knows the accounts."""
-    keeper: Keeper = request.app.state.keeper
-    return keeper
+    auth: AuthService = request.app.state.auth
+    return auth
 
 
 @router.get("/login")
@@ -39,8 +39,8 @@ def log_in(
     after: Next = "/",
 ) -> Response:
     """Begin a session."""
-    keeper = keeper_of(request)
-    session, wait = keeper.log_in(request, name, password)
+    auth = keeper_of(request)
+    session, wait = auth.log_in(request, name, password)
     if session is None:
         sentence = texts()("login.wait", seconds=math.ceil(wait)) if wait else texts()("login.wrong")
         refusal = page("login.html", 429 if wait else 401, after=local(after), sentence=sentence)
@@ -49,13 +49,13 @@ def log_in(
         return refusal
     answer = RedirectResponse(local(after), 303)
     answer.set_cookie(
-        keeper.cookie(request),
+        auth.cookie(request),
         session.secret,
         max_age=int(ABSOLUTE),
         path="/",
         httponly=True,
         samesite="strict",
-        secure=keeper.is_secure(request),
+        secure=auth.is_secure(request),
     )
     return answer
 
@@ -63,11 +63,11 @@ def log_in(
 @router.post("/logout")
 def log_out(request: Request) -> Response:
     """End the session, and let the browser forget what it was shown."""
-    keeper = keeper_of(request)
-    keeper.log_out(request, account())
+    auth = keeper_of(request)
+    auth.log_out(request, account())
     answer = RedirectResponse("/login", 303)
     answer.delete_cookie(
-        keeper.cookie(request), path="/", httponly=True, samesite="strict", secure=keeper.is_secure(request)
+        auth.cookie(request), path="/", httponly=True, samesite="strict", secure=auth.is_secure(request)
     )
     answer.headers["Clear-Site-Data"] = '"cache"'
     return answer

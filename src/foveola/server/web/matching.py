@@ -13,22 +13,22 @@ from foveola.matching.decisions import Verdict
 from foveola.matching.findings import KINDS
 from foveola.matching.kept import KeptFinding
 from foveola.matching.present import SHOWN, verdict
-from foveola.server.auth.context import LARGE, account, saw
-from foveola.server.services.matching import Identity, Matched
-from foveola.server.web.search import OnDesk, jpeg, page
+from foveola.server.auth.context import LARGE, account, record_access
+from foveola.server.services.matching import Matched, MatchingService
+from foveola.server.web.search import OnService, jpeg, page
 from foveola.server.web.texts import texts
 from foveola.words import is_phantom
 
 router = APIRouter(include_in_schema=False)
 
 
-def identity_of(request: Request) -> Identity:
+def identity_of(request: Request) -> MatchingService:
     """Who is who in the archive."""
-    identity: Identity = request.app.state.identity
+    identity: MatchingService = request.app.state.matching
     return identity
 
 
-OnIdentity = Annotated[Identity, Depends(identity_of)]
+OnIdentity = Annotated[MatchingService, Depends(identity_of)]
 
 
 @router.get("/match")
@@ -68,12 +68,12 @@ OnMatched = Annotated[Matched, Depends(matched_of)]
 
 
 @router.get("/match/{token}")
-def matches(token: str, desk: OnDesk, matched: OnMatched) -> HTMLResponse:
+def matches(token: str, service: OnService, matched: OnMatched) -> HTMLResponse:
     """The candidates with their probabilities, or that there is no match."""
     result = matched.result
     shown = [c for c in result.candidates if c in result.found or c.rank <= SHOWN]
-    known = [(c, desk.retriever.archive.find(path=c.case.path)) for c in shown]
-    saw(held[0] for _, held in known if held is not None)
+    known = [(c, service.retriever.archive.find(path=c.case.path)) for c in shown]
+    record_access(held[0] for _, held in known if held is not None)
     return page(
         "matched.html",
         token=token,
@@ -98,7 +98,7 @@ def board(rank: int, identity: OnIdentity, matched: OnMatched) -> Response:
 
 
 @router.get("/audit")
-def audit(request: Request, desk: OnDesk, identity: OnIdentity, kind: str = "", at: str = "") -> HTMLResponse:
+def audit(request: Request, service: OnService, identity: OnIdentity, kind: str = "", at: str = "") -> HTMLResponse:
     """One finding to decide on, and how far the work has come."""
     allowed, run = identity.allowed(), identity.run
     work = identity.worklist() if allowed is not None else None
@@ -113,8 +113,8 @@ def audit(request: Request, desk: OnDesk, identity: OnIdentity, kind: str = "", 
     finding = chosen[place] if chosen else None
     if finding is not None:
         permission.log_use(identity.folder, "audit finding shown", finding=finding.key)
-    shown = [] if finding is None else [(i, desk.case(i)) for i in finding.ids]
-    saw((i for i, _ in shown), LARGE)  # its board lays them over each other
+    shown = [] if finding is None else [(i, service.case(i)) for i in finding.ids]
+    record_access((i for i, _ in shown), LARGE)  # its board lays them over each other
     return page(
         "audit.html",
         run=run,

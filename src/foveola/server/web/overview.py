@@ -7,10 +7,10 @@ from fastapi.responses import HTMLResponse
 
 from foveola.overview import Overviews
 from foveola.report.markdown import blocks
-from foveola.server.auth.context import NAMED, may, saw
+from foveola.server.auth.context import NAMED, may, record_access
 from foveola.server.web.filters import camera_columns
 from foveola.server.web.matching import OnIdentity
-from foveola.server.web.search import OnDesk, page
+from foveola.server.web.search import OnService, page
 from foveola.server.web.texts import texts
 from foveola.words import GRADES
 
@@ -28,9 +28,9 @@ OnOverviews = Annotated[Overviews, Depends(overviews_of)]
 
 
 @router.get("/overview")
-def overview(request: Request, desk: OnDesk, drawn: OnOverviews, who: OnIdentity) -> HTMLResponse:
+def overview(request: Request, service: OnService, drawn: OnOverviews, who: OnIdentity) -> HTMLResponse:
     """The archive in numbers and as a map."""
-    archive = desk.retriever.archive
+    archive = service.retriever.archive
     info = archive.info()
     cameras: dict[str, int] = {}
     for column in camera_columns(info):
@@ -52,14 +52,14 @@ def overview(request: Request, desk: OnDesk, drawn: OnOverviews, who: OnIdentity
 def points(drawn: OnOverviews) -> Response:
     """The points of the map, packed as `Overview.packed` says."""
     made = drawn.get()
-    saw(made.ids.tolist(), NAMED)
+    record_access(made.ids.tolist(), NAMED)
     return Response(made.packed(), media_type="application/octet-stream")
 
 
 @router.get("/card")
-def card(desk: OnDesk) -> HTMLResponse:
+def card(service: OnService) -> HTMLResponse:
     """What the archive's encoder was trained on, and how good it is."""
-    path = desk.retriever.encoder.release.folder / "CARD.md"
+    path = service.retriever.encoder.release.folder / "CARD.md"
     try:
         with path.open("rb") as file:
             text = file.read(LONGEST).decode("utf-8", errors="replace")

@@ -14,9 +14,9 @@ from foveola.reading import Reading
 from foveola.report.reading import SEEN, among
 from foveola.server.errors import nameless
 from foveola.server.services.queries import Sent
-from foveola.server.services.reading import Both, Pair
+from foveola.server.services.reading import Pair, ReadingService
 from foveola.server.web.filters import offered
-from foveola.server.web.search import Asked, OnDesk, Ticked, Whose, hit_values, page
+from foveola.server.web.search import Asked, OnService, Ticked, Whose, hit_values, page
 from foveola.server.web.texts import texts
 from foveola.trust.sentences import of_person
 from foveola.words import finding_word, is_phantom
@@ -25,13 +25,13 @@ router = APIRouter(include_in_schema=False)
 SHOWS = ("people", "right", "left", "reading")
 
 
-def both_of(request: Request) -> Both:
+def both_of(request: Request) -> ReadingService:
     """What is asked about two eyes."""
-    both: Both = request.app.state.both
+    both: ReadingService = request.app.state.reading
     return both
 
 
-OnBoth = Annotated[Both, Depends(both_of)]
+OnBoth = Annotated[ReadingService, Depends(both_of)]
 
 
 def pair_of(token: str, both: OnBoth) -> tuple[Pair, dict[Eye, Sent]]:
@@ -74,7 +74,7 @@ def unsaid_of(token: str, both: OnBoth) -> tuple[str, ...]:
         HTTPException: they are not kept any more.
     """
     tokens = both.unsaid.get(token)
-    if tokens is None or any(both.desk.queries.get(each) is None for each in tokens):
+    if tokens is None or any(both.service.queries.get(each) is None for each in tokens):
         raise HTTPException(410, texts()("query.gone"))
     return tokens
 
@@ -104,7 +104,7 @@ def swap(both: OnBoth, paired: Paired) -> Response:
 def people(
     token: str,
     request: Request,
-    desk: OnDesk,
+    service: OnService,
     both: OnBoth,
     paired: Paired,
     chosen: Ticked,
@@ -123,18 +123,24 @@ def people(
         "chosen": chosen,
         "show": show,
         "action": f"/people/{token}",
-        "offered": offered(desk.retriever) if whole else None,
+        "offered": offered(service.retriever) if whole else None,
     }
     try:
-        values |= _shown(show, desk, both, pair, sent, chosen, finding_map)
+        values |= _shown(show, service, both, pair, sent, chosen, finding_map)
     except FoveolaError as error:  # said where it is asked; the photographs can still be swapped
         values |= {"show": "fault", "asked_for": show}
-        values["sentence"] = nameless(str(error), desk.retriever.archive.folder)
+        values["sentence"] = nameless(str(error), service.retriever.archive.folder)
     return page("both.html" if whole else "both_found.html", **values)
 
 
 def _shown(
-    show: str, desk: OnDesk, both: Both, pair: Pair, sent: Mapping[Eye, Sent], chosen: Ticked, label: str
+    show: str,
+    service: OnService,
+    both: ReadingService,
+    pair: Pair,
+    sent: Mapping[Eye, Sent],
+    chosen: Ticked,
+    label: str,
 ) -> dict[str, Any]:
     if show == "reading":
         return reading_values(both.reading(sent), label)
@@ -148,7 +154,7 @@ def _shown(
             "person": of_person(found.subject_known, found.excluded_same_subject),
         }
     eye: Eye = "left" if show == "left" else "right"
-    return hit_values(desk, pair.tokens[eye], sent[eye], chosen) | {"eye": eye}
+    return hit_values(service, pair.tokens[eye], sent[eye], chosen) | {"eye": eye}
 
 
 @router.get("/queries/{token}/reading")

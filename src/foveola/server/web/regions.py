@@ -12,11 +12,11 @@ from foveola.images.decode import decode
 from foveola.regions import Box, Places, RegionHit, RegionResult, RegionSearch
 from foveola.regions.present import sentences
 from foveola.server.api.search import CONSIDERED, EXCLUDED, FAULTS, HELD, CaseOut
-from foveola.server.auth.context import discreet, saw
-from foveola.server.services.pictures import Kept
+from foveola.server.auth.context import discreet, record_access
+from foveola.server.services.pictures import LRUCache
 from foveola.server.services.queries import Sent
-from foveola.server.services.search import NAME, Desk
-from foveola.server.web.search import Asked, OnDesk, Ticked, Whose, page
+from foveola.server.services.search import NAME, SearchService
+from foveola.server.web.search import Asked, OnService, Ticked, Whose, page
 from foveola.words import is_phantom
 
 PLACES = 64  # photographs asked about whose places are kept
@@ -24,12 +24,12 @@ router = APIRouter()
 
 
 class Marker:
-    """Region search on a desk's archive, begun at the first question."""
+    """Region search on a service's archive, begun at the first question."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk, self._lock = desk, threading.Lock()
+    def __init__(self, service: SearchService) -> None:
+        self._desk, self._lock = service, threading.Lock()
         self._search: RegionSearch | None = None
-        self._places: Kept[Places] = Kept(PLACES)
+        self._places: LRUCache[Places] = LRUCache(PLACES)
 
     @property
     def search(self) -> RegionSearch:
@@ -55,15 +55,15 @@ class Marker:
             lambda: search.look(decode(sent.picture.jpeg, name=NAME), sent.query),
         )
         result: RegionResult = discreet(search.search(sent.query, places, region, k, where=where))
-        saw(hit.id for hit in result.hits)
+        record_access(hit.id for hit in result.hits)
         return result
 
 
-def marker_of(request: Request, desk: OnDesk) -> Marker:
+def marker_of(request: Request, service: OnService) -> Marker:
     """One for the whole application."""
     state = request.app.state
     if not hasattr(state, "marker"):
-        state.marker = Marker(desk)
+        state.marker = Marker(service)
     found: Marker = state.marker
     return found
 
@@ -104,7 +104,7 @@ class RegionOut(BaseModel):
 
 @router.post("/api/v1/search/region", responses=FAULTS)
 def search_region(
-    desk: OnDesk,
+    service: OnService,
     marker: Marking,
     whose: Whose,
     photograph: Annotated[Upload, File(description="JPEG, PNG, TIFF, WebP or BMP")],
@@ -119,7 +119,7 @@ def search_region(
     box = Box.parse(region)
     search = marker.search
     data = photograph.file.read()
-    query = desk.read(data, eye, *whose)
+    query = service.read(data, eye, *whose)
     result: RegionResult = discreet(search.search(query, search.look_at(data, query), box, k, where=where))
     return RegionOut(
         region=result.region,

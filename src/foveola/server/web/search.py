@@ -15,11 +15,11 @@ from foveola.report.answer import view_answer
 from foveola.report.timeline import timeline
 from foveola.report.views import bar
 from foveola.retrieval import Marks
-from foveola.server.auth.context import account, csrf, csrf_token, may, may_match, saw
+from foveola.server.auth.context import account, csrf, csrf_token, may, may_match, record_access
 from foveola.server.ids import CaseId
 from foveola.server.services.pictures import Picture
 from foveola.server.services.queries import Sent
-from foveola.server.services.search import Desk
+from foveola.server.services.search import SearchService
 from foveola.server.web.filters import COUNT, MOST, Chosen, offered
 from foveola.server.web.texts import texts
 from foveola.trust.sentences import of_hit, unrecorded
@@ -28,10 +28,10 @@ from foveola.words import finding_word, findings_of, grade_word, is_phantom, per
 router = APIRouter(include_in_schema=False)
 
 
-def desk_of(request: Request) -> Desk:
+def desk_of(request: Request) -> SearchService:
     """The archive that a request is about."""
-    desk: Desk = request.app.state.desk
-    return desk
+    service: SearchService = request.app.state.service
+    return service
 
 
 def chosen_of(
@@ -72,18 +72,18 @@ def whose_of(
 
 
 Whose = Annotated[Person, Depends(whose_of)]
-OnDesk = Annotated[Desk, Depends(desk_of)]
+OnService = Annotated[SearchService, Depends(desk_of)]
 Ticked = Annotated[Chosen, Depends(chosen_of)]
 
 
-def sent_of(token: str, desk: OnDesk) -> Sent:
+def sent_of(token: str, service: OnService) -> Sent:
     """The photograph of a token.
 
     Raises:
         HTTPException: it is not kept any more.
     """
-    desk.let_go()  # of a person who was forgotten meanwhile
-    sent = desk.queries.get(token)
+    service.evict()  # of a person who was forgotten meanwhile
+    sent = service.queries.get(token)
     if sent is None:
         raise HTTPException(410, texts()("query.gone"))
     return sent
@@ -93,54 +93,57 @@ Asked = Annotated[Sent, Depends(sent_of)]
 
 
 @router.get("/")
-def start(desk: OnDesk) -> HTMLResponse:
+def start(service: OnService) -> HTMLResponse:
     """Where a photograph is dropped."""
-    return page("start.html", info=desk.info())
+    return page("start.html", info=service.info())
 
 
 @router.post("/queries")
 def send(
-    desk: OnDesk, whose: Whose, photograph: Annotated[Upload | None, File()] = None, eye: Annotated[str, Form()] = ""
+    service: OnService,
+    whose: Whose,
+    photograph: Annotated[Upload | None, File()] = None,
+    eye: Annotated[str, Form()] = "",
 ) -> Response:
     """Take a photograph and go to its hits."""
     data = photograph.file.read() if photograph else b""
     if not data:
         raise HTTPException(422, texts()("error.no_file"))
     shown: Eye | None = "left" if eye == "left" else "right" if eye == "right" else None
-    return RedirectResponse(f"/queries/{desk.receive(data, shown, *whose)}", 303)
+    return RedirectResponse(f"/queries/{service.receive(data, shown, *whose)}", 303)
 
 
 @router.post("/cases/{id_}/like")
-def more(id_: CaseId, desk: OnDesk) -> Response:
+def more(id_: CaseId, service: OnService) -> Response:
     """Ask about a case of the archive."""
-    return RedirectResponse(f"/queries/{desk.receive_case(id_)}", 303)
+    return RedirectResponse(f"/queries/{service.receive_case(id_)}", 303)
 
 
 @router.get("/queries/{token}")
-def hits(token: str, request: Request, desk: OnDesk, sent: Asked, chosen: Ticked) -> HTMLResponse:
+def hits(token: str, request: Request, service: OnService, sent: Asked, chosen: Ticked) -> HTMLResponse:
     """The cases most like a photograph; only them where the page is there already."""
     whole = not request.headers.get("HX-Request")
     if sent.query.id is not None and may_match():
-        saw([sent.query.id])  # the page leads to it
+        record_access([sent.query.id])  # the page leads to it
     return page(
         "query.html" if whole else "hits.html",
         action=f"/queries/{token}",
         show="",
-        offered=offered(desk.retriever) if whole else None,  # counts the archive
-        **hit_values(desk, token, sent, chosen),
+        offered=offered(service.retriever) if whole else None,  # counts the archive
+        **hit_values(service, token, sent, chosen),
     )
 
 
-def hit_values(desk: Desk, token: str, sent: Sent, chosen: Chosen) -> dict[str, Any]:
+def hit_values(service: SearchService, token: str, sent: Sent, chosen: Chosen) -> dict[str, Any]:
     """What hits.html says of the cases most like a photograph."""
-    result = desk.search(sent, chosen)
+    result = service.search(sent, chosen)
     return {
-        "marked": {way: [(id_, desk.case(id_)) for id_ in getattr(chosen.marks, way)] for way in ("more", "less")},
+        "marked": {way: [(id_, service.case(id_)) for id_ in getattr(chosen.marks, way)] for way in ("more", "less")},
         "token": token,
         "sent": sent,
         "result": result,
         "chosen": chosen,
-        "regions": is_on(desk.retriever.archive.folder),
+        "regions": is_on(service.retriever.archive.folder),
         "said": view_answer(result),
         "hits": [(hit, of_hit(hit.trust), unrecorded(hit.case, result.label)) for hit in result.hits],
         "phantoms": any(is_phantom(hit.case) for hit in result.hits),
@@ -148,10 +151,10 @@ def hit_values(desk: Desk, token: str, sent: Sent, chosen: Chosen) -> dict[str, 
 
 
 @router.get("/queries/{token}/compare/{id_}")
-def compare(token: str, id_: CaseId, desk: OnDesk, sent: Asked) -> HTMLResponse:
+def compare(token: str, id_: CaseId, service: OnService, sent: Asked) -> HTMLResponse:
     """A photograph and a case side by side."""
-    case, shown = desk.case(id_), desk.picture(id_)
-    similarity = desk.similarity(sent, id_)
+    case, shown = service.case(id_), service.picture(id_)
+    similarity = service.similarity(sent, id_)
     return page(
         "compare.html",
         token=token,
@@ -165,14 +168,14 @@ def compare(token: str, id_: CaseId, desk: OnDesk, sent: Asked) -> HTMLResponse:
 
 
 @router.get("/cases/{id_}")
-def case_page(id_: CaseId, desk: OnDesk) -> HTMLResponse:
+def case_page(id_: CaseId, service: OnService) -> HTMLResponse:
     """A case, and its subject's other photographs."""
-    case = desk.case(id_)
+    case = service.case(id_)
     try:
-        shown: Picture | None = desk.picture(id_)
+        shown: Picture | None = service.picture(id_)
     except ImageError:
         shown = None
-    visits = desk.visits(id_)
+    visits = service.visits(id_)
     return page(
         "case.html", id=id_, case=case, shown=shown, visits=visits, course=timeline(visits), phantoms=is_phantom(case)
     )
@@ -191,24 +194,24 @@ def query_thumbnail(sent: Asked) -> Response:
 
 
 @router.get("/queries/{token}/map/{id_}/{side}")
-def agreement(id_: CaseId, side: str, desk: OnDesk, sent: Asked) -> Response:
+def agreement(id_: CaseId, side: str, service: OnService, sent: Asked) -> Response:
     """What makes photograph and case alike, as a map to lay over one of the two."""
     if side not in ("query", "case"):
         raise HTTPException(404, "there is a map of the query and one of the case")
-    own, other = desk.agreement(sent, id_)
+    own, other = service.agreement(sent, id_)
     return Response(own if side == "query" else other, media_type="image/png")
 
 
 @router.get("/cases/{id_}/picture")
-def case_picture(id_: CaseId, desk: OnDesk) -> Response:
+def case_picture(id_: CaseId, service: OnService) -> Response:
     """The photograph of a case."""
-    return jpeg(desk.picture(id_).jpeg)
+    return jpeg(service.picture(id_).jpeg)
 
 
 @router.get("/cases/{id_}/thumbnail")
-def case_thumbnail(id_: CaseId, desk: OnDesk) -> Response:
+def case_thumbnail(id_: CaseId, service: OnService) -> Response:
     """The same, small."""
-    data = desk.thumbnail(id_)
+    data = service.thumbnail(id_)
     if data is None:
         raise HTTPException(404, f"the photograph of case {id_} can't be read any more")
     return jpeg(data)

@@ -6,13 +6,13 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Form, HTTPException, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
-from foveola.server.auth.context import LARGE, NAMED, saw
-from foveola.server.services.pictures import Kept
-from foveola.server.services.search import Desk
+from foveola.server.auth.context import LARGE, NAMED, record_access
+from foveola.server.services.pictures import LRUCache
+from foveola.server.services.search import SearchService
 from foveola.server.study import Answer, Answers, Item, Study, to_csv
 from foveola.server.study.answers import SCALE
 from foveola.server.study.plan import code
-from foveola.server.web.search import OnDesk, jpeg, page, saved
+from foveola.server.web.search import OnService, jpeg, page, saved
 from foveola.server.web.texts import texts
 from foveola.words import is_phantom
 
@@ -30,12 +30,12 @@ class Sessions:
     def __init__(self, study: Study) -> None:
         self.study = study
         self.answers = Answers(study.folder)
-        self._since: Kept[float] = Kept(10_000)
+        self._since: LRUCache[float] = LRUCache(10_000)
 
-    def left(self, reader: str, desk: Desk) -> list[tuple[int, Item]]:
+    def left(self, reader: str, service: SearchService) -> list[tuple[int, Item]]:
         """What a reader has not answered, with its place from 1; without cases that are gone."""
         done = {a.item for a in self.answers.all() if a.reader == reader}
-        there = set(desk.retriever.archive.vectors()[0].tolist())
+        there = set(service.retriever.archive.vectors()[0].tolist())
         order = enumerate(self.study.order(reader), 1)
         return [(place, item) for place, item in order if item.number not in done and {item.query, item.shown} <= there]
 
@@ -76,21 +76,21 @@ def answers(sessions: OnStudy) -> Response:
     """All answers."""
     answered = {each.item for each in sessions.answers.all()}
     items = (item for item in sessions.study.items if item.number in answered)
-    saw((id_ for item in items for id_ in (item.query, item.shown)), NAMED)
+    record_access((id_ for item in items for id_ in (item.query, item.shown)), NAMED)
     return saved(to_csv(sessions.study), "text/csv", "answers.csv")
 
 
 @router.get("/study/readers/{reader}")
-def pair(reader: str, desk: OnDesk, sessions: OnStudy) -> HTMLResponse:
+def pair(reader: str, service: OnService, sessions: OnStudy) -> HTMLResponse:
     """The next pair."""
-    left = sessions.left(code(reader), desk)
+    left = sessions.left(code(reader), service)
     total = len(sessions.study.items)
     if not left:
         return page("study_end.html", total=total)
     place, item = left[0]
     sessions.since(reader, item)
-    cases = [desk.case(id_) for id_ in (item.query, item.shown)]
-    saw((item.query, item.shown), LARGE)
+    cases = [service.case(id_) for id_ in (item.query, item.shown)]
+    record_access((item.query, item.shown), LARGE)
     return page(
         "study_pair.html",
         reader=reader,
@@ -129,12 +129,12 @@ def answer(
 
 
 @router.get("/study/readers/{reader}/{place}/{side}")
-def picture(reader: str, place: int, side: str, desk: OnDesk, sessions: OnStudy) -> Response:
+def picture(reader: str, place: int, side: str, service: OnService, sessions: OnStudy) -> Response:
     """A photograph of a pair, by its place in the reader's own order."""
     if side not in ("first", "second"):
         raise HTTPException(404, texts()("study.no_pair"))
     item = _item(sessions, reader, place)
-    return jpeg(desk.picture(item.query if side == "first" else item.shown).jpeg)
+    return jpeg(service.picture(item.query if side == "first" else item.shown).jpeg)
 
 
 def _item(sessions: Sessions, reader: str, place: int) -> Item:
