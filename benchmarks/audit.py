@@ -27,15 +27,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from foveola.cases import Case
 from foveola.datasets.manifest import Manifest
-from foveola.evaluation.tables import piped
 from foveola.images.decode import decode
 from foveola.indexing import add_missing
 from foveola.matching import gallery, permission
 from foveola.matching.findings import KINDS
 from foveola.matching.hard import harden
 from foveola.matching.worklist import Worklist, audit_archive, to_page
+from foveola.metrics.tables import piped
+from foveola.records import Case
 
 PHOTOGRAPHS = 2000
 ERRORS = 100

@@ -24,7 +24,7 @@ from foveola.config import load_config
 from foveola.datasets.manifest import Manifest
 from foveola.encoders.encoder import Encoded, Encoder
 from foveola.encoders.release import DEFAULT
-from foveola.evaluation import Metric, evaluate_retrieval
+from foveola.metrics import Metric, evaluate_retrieval
 from foveola.training.config import TrainConfig
 from foveola.training.prepared import held_back
 

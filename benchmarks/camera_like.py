@@ -13,9 +13,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from foveola.cases import Case
 from foveola.images.decode import decode
 from foveola.images.fundus import find_field_of_view
+from foveola.records import Case
 
 
 def features(cases: Sequence[Case]) -> np.ndarray:

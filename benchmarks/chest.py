@@ -21,18 +21,18 @@ import numpy as np
 from rematch import SETS
 from threadpoolctl import threadpool_limits
 
-from foveola.cases import Case
 from foveola.datasets.manifest import Manifest
 from foveola.duplicates import registration
 from foveola.duplicates.agreement import agree
 from foveola.duplicates.registration import Features
 from foveola.errors import FoveolaError
-from foveola.evaluation.tables import piped
-from foveola.evaluation.verification import Pairs, verify
 from foveola.images.decode import decode
 from foveola.images.fundus import Contract, prepare
 from foveola.matching.pair import FEATURES
 from foveola.matching.probability import Evidence, fit
+from foveola.metrics.tables import piped
+from foveola.metrics.verification import Pairs, verify
+from foveola.records import Case
 from foveola.training.evidence import read_descriptors, read_entries
 
 FRAME = Contract(size=registration.SIDE, crop=False, mask=False)  # all of a radiograph

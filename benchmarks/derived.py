@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from foveola.cases import Case
 from foveola.models.labels import LabelPart, fit_classifier
+from foveola.records import Case
 
 SHARE = 0.8  # of the label part, as in the shipped encoder
 

@@ -18,17 +18,17 @@ import timm
 import torch
 from sides import held_and_rest
 
-from foveola.cases import Case
 from foveola.config import load_config
 from foveola.datasets.manifest import Manifest
 from foveola.encoders.card import render_card
 from foveola.encoders.encoder import Encoded, Encoder
 from foveola.encoders.release import DEFAULT, read_release, write_release
-from foveola.evaluation import Metric, evaluate_retrieval
 from foveola.images.decode import decode
 from foveola.images.fundus import Contract, prepare
+from foveola.metrics import Metric, evaluate_retrieval
 from foveola.models.descriptor import normalise
 from foveola.models.weights import load_weights
+from foveola.records import Case
 from foveola.training.config import TrainConfig
 from foveola.training.prepared import held_back
 

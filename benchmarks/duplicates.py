@@ -22,13 +22,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from foveola.cases import Case
 from foveola.datasets.manifest import Manifest
 from foveola.duplicates import Found, find_duplicates
 from foveola.duplicates import registration as reg
 from foveola.duplicates.agreement import agree
 from foveola.encoders.encoder import Encoded, Encoder
 from foveola.images.decode import decode
+from foveola.records import Case
 
 Pixels = NDArray[np.uint8]
 OTHERS = 200

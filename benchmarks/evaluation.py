@@ -30,7 +30,7 @@ def made_up(count: int) -> tuple[np.ndarray, np.ndarray, list[int]]:
 
 def ours(count: int, bootstrap: int) -> tuple[float, float, float]:
     """Seconds, peak MiB, mAP@R without leaving subjects out, as theirs can't."""
-    from foveola.evaluation import RetrievalData, evaluate_retrieval
+    from foveola.metrics import RetrievalData, evaluate_retrieval
 
     rows, grades, subjects = made_up(count)
     begin = time.perf_counter()

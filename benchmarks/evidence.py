@@ -22,12 +22,12 @@ from derived import DERIVED, Fold
 from evidence_docs import forest, put_between
 from sides import held_and_rest
 
-from foveola.cases import Case
 from foveola.datasets.manifest import Manifest
-from foveola.evaluation import evaluate_retrieval
-from foveola.evaluation.estimates import Metric, QueryMetrics, summarise
-from foveola.evaluation.folds import paired, pooled
-from foveola.evaluation.settings import Settings
+from foveola.metrics import evaluate_retrieval
+from foveola.metrics.estimates import Metric, QueryMetrics, summarise
+from foveola.metrics.folds import paired, pooled
+from foveola.metrics.settings import Settings
+from foveola.records import Case
 from foveola.training.evidence import Row, folder_of, read_descriptors, read_entries, read_rows, train_rows
 
 METRIC = "mAP@10"

@@ -29,17 +29,17 @@ from matplotlib import cbook
 from sklearn.datasets import load_sample_images
 from sklearn.linear_model import LogisticRegression
 
-from foveola.cases import Case
 from foveola.config import load_config
 from foveola.datasets.manifest import Manifest
 from foveola.encoders.ahead import in_order
 from foveola.encoders.encoder import Encoder
 from foveola.encoders.release import add_parts
 from foveola.errors import FoveolaError, ImageError
-from foveola.evaluation.tables import piped
 from foveola.images.decode import decode
 from foveola.images.gradability import gradability
+from foveola.metrics.tables import piped
 from foveola.phantom import generate
+from foveola.records import Case
 from foveola.relevance.curve import wilson
 from foveola.training.config import TrainConfig
 from foveola.training.prepared import HELD, TRAINED, parted_cases

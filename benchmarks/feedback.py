@@ -18,11 +18,11 @@ from pathlib import Path
 import numpy as np
 
 from foveola.archive import Archive
-from foveola.cases import Case
 from foveola.config import load_config
 from foveola.encoders.encoder import Encoded, Encoder
-from foveola.evaluation.tables import piped
 from foveola.indexing import add_missing
+from foveola.metrics.tables import piped
+from foveola.records import Case
 from foveola.retrieval.feedback import LESS, MORE, moved
 from foveola.training.config import TrainConfig
 from foveola.training.prepared import HELD, parted_cases

@@ -22,16 +22,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from foveola.cases import Case
 from foveola.datasets.manifest import Manifest
 from foveola.encoders.encoder import Encoder
-from foveola.evaluation.binary import auc, sensitivity
-from foveola.evaluation.tables import piped
-from foveola.evaluation.uncertainty import percentiles, subject_weights
-from foveola.evaluation.verification import Rate
 from foveola.images.decode import decode
 from foveola.images.fundus import Contract, prepare
 from foveola.images.gradability import MEASURES, WARN_BELOW, WEIGHTS, Rule, measure
+from foveola.metrics.binary import auc, sensitivity
+from foveola.metrics.tables import piped
+from foveola.metrics.uncertainty import percentiles, subject_weights
+from foveola.metrics.verification import Rate
+from foveola.records import Case
 from foveola.relevance.logistic import logistic
 
 SOUND = ("idrid", "srahim", "chase_db1")  # fitted to as gradable, and spoilt

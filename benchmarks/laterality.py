@@ -21,17 +21,17 @@ from pathlib import Path
 
 import numpy as np
 
-from foveola.cases import Case
 from foveola.config import load_config
 from foveola.datasets.manifest import Manifest
 from foveola.encoders.encoder import Encoder
 from foveola.encoders.release import MATCHER
 from foveola.errors import PairError
-from foveola.evaluation.tables import piped
-from foveola.evaluation.uncertainty import means, subject_bootstrap
 from foveola.laterality import LATERALITY, SURE, Laterality, Side, check_sides, read_views
 from foveola.matching.calibrate import learn_sides
+from foveola.metrics.tables import piped
+from foveola.metrics.uncertainty import means, subject_bootstrap
 from foveola.people import pair_eyes
+from foveola.records import Case
 from foveola.training.config import TrainConfig
 from foveola.training.prepared import HELD, parted_cases
 from matching import write_card

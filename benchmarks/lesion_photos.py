@@ -11,9 +11,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from foveola.datasets.manifest import Manifest
-from foveola.evaluation.pointing import Target, target, upsampled
 from foveola.images.decode import decode
 from foveola.images.fundus import Contract, find_field_of_view, prepare
+from foveola.metrics.pointing import Target, target, upsampled
 
 KINDS = ("MA", "HE", "EX", "SE", "OD")
 TOLERANCE = 0.03  # of the field of view's diameter: the pointing game's 15 pixels of some 500

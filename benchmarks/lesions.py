@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from foveola.config import load_config
 from foveola.datasets.manifest import Manifest
-from foveola.evaluation.pointing import MEASURES, point_many, summary
+from foveola.metrics.pointing import MEASURES, point_many, summary
 from foveola.training.config import TrainConfig
 from foveola.training.prepared import contract_of
 

@@ -30,11 +30,11 @@ from foveola.duplicates.agreement import agree
 from foveola.encoders.card import render_card
 from foveola.encoders.encoder import Encoder
 from foveola.encoders.release import DEFAULT, MATCHER, Release, write_release
-from foveola.evaluation.identification import Identification, IdentityData, identify
-from foveola.evaluation.tables import piped
 from foveola.matching.calibrate import Views, look
 from foveola.matching.pair import compared
 from foveola.matching.probability import Evidence, fit
+from foveola.metrics.identification import Identification, IdentityData, identify
+from foveola.metrics.tables import piped
 
 CAPTION = (
     "Same eye on TVHL, never trained on (`python benchmarks/matching.py DATA`; 95 % intervals over "

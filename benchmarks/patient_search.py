@@ -18,18 +18,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from foveola.cases import Case
 from foveola.config import load_config
 from foveola.datasets.manifest import Manifest
 from foveola.encoders.encoder import Encoder
-from foveola.evaluation import Metric, QueryMetrics, chance, metrics
-from foveola.evaluation.estimates import summarise_named
-from foveola.evaluation.gains import Gains
-from foveola.evaluation.ranking import rank
-from foveola.evaluation.tables import number, piped, ranged
 from foveola.images.decode import decode
+from foveola.metrics import Metric, QueryMetrics, chance, metrics
+from foveola.metrics.estimates import summarise_named
+from foveola.metrics.gains import Gains
+from foveola.metrics.ranking import rank
+from foveola.metrics.tables import number, piped, ranged
 from foveola.people import grade_of, people_of
 from foveola.people_search import person_similarity
+from foveola.records import Case
 from foveola.training.config import TrainConfig
 from foveola.training.prepared import held_back
 

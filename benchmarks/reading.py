@@ -23,9 +23,9 @@ from reading_shipped import OTHER, alone_again, shipped, single, write_card
 from reading_votes import K, by_descriptor
 from rematch import spread
 
-from foveola.encoders.reader import DEFAULT_READER
-from foveola.evaluation.reading import ODIR, ReadingEvaluation, evaluate_reading
-from foveola.evaluation.tables import piped
+from foveola.encoders.reading_model import DEFAULT_READER
+from foveola.metrics.reading import ODIR, ReadingEvaluation, evaluate_reading
+from foveola.metrics.tables import piped
 from foveola.training.evidence import Row, read_rows
 from foveola.training.prepared import HELD
 from foveola.training.reading import ReaderRun, train_reader

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from foveola.datasets.manifest import Manifest
-from foveola.encoders.reader import DEFAULT_READER, ReadingModel
+from foveola.encoders.reading_model import DEFAULT_READER, ReadingModel
 from foveola.people import people_of
 from foveola.reading import read_people, read_person
 

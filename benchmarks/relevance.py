@@ -30,15 +30,15 @@ from descriptor import pooled_features
 from numpy.typing import NDArray
 
 from foveola.assessment import scores_of
-from foveola.cases import Case
 from foveola.config import load_config
 from foveola.datasets.manifest import Manifest
 from foveola.encoders.card import render_card
 from foveola.encoders.encoder import Encoded, Encoder
 from foveola.encoders.release import Release, write_release
-from foveola.evaluation import Evaluation, RetrievalData, compare, evaluate_retrieval
-from foveola.evaluation.tables import piped
 from foveola.images.decode import read_bytes
+from foveola.metrics import Evaluation, RetrievalData, compare, evaluate_retrieval
+from foveola.metrics.tables import piped
+from foveola.records import Case
 from foveola.relevance.labels import LabelTable
 from foveola.relevance.learn import Prior, TooFewError
 from foveola.relevance.prior import load_priors

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from foveola.archive import Archive, Entry
 from foveola.archive.state import State
-from foveola.cases import Case
 from foveola.learned import Ranker, learn_archive
+from foveola.records import Case
 from foveola.relevance.order import Asked
 from foveola.relevance.relevance import Order, Relevance
 

@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveola.archive import Archive, Entry
-from foveola.cases import Case
 from foveola.people import EYES
 from foveola.people_search import PeopleSearch
+from foveola.records import Case
 
 K = 10
 REPEATS = 15

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
-from foveola.cases import Case
 from foveola.config import load_config
 from foveola.encoders.encoder import Encoder
 from foveola.encoders.release import add_parts
-from foveola.evaluation.tables import piped
+from foveola.metrics.tables import piped
+from foveola.records import Case
 from foveola.training.config import TrainConfig
 from foveola.training.data import training_labels
 from foveola.training.prepared import HELD, TRAINED, parted_cases

@@ -39,12 +39,12 @@ import numpy as np
 import psutil
 
 from foveola.archive import Entry
-from foveola.cases import Case
 from foveola.encoders.encoder import Encoder
 from foveola.images.decode import decode
 from foveola.indexing import open_archive
 from foveola.learned import refresh
 from foveola.phantom import generate
+from foveola.records import Case
 
 PEOPLE = 16  # phantoms that are rendered, with both eyes
 SIDE = 1024  # pixels of their photographs

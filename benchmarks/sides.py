@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from foveola.cases import Case
-from foveola.evaluation import Side
+from foveola.metrics import Side
+from foveola.records import Case
 
 
 def held_and_rest(

@@ -28,7 +28,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from foveola.archive import Archive
-from foveola.cases import Case
 from foveola.datasets.manifest import Manifest
 from foveola.encoders.encoder import Encoded, Encoder
 from foveola.encoders.release import DEFAULT
@@ -36,6 +35,7 @@ from foveola.images.decode import decode
 from foveola.images.fundus import prepare
 from foveola.indexing import add_missing
 from foveola.learned import Ranker
+from foveola.records import Case
 
 Pixels = NDArray[np.uint8]
 K = 10

@@ -28,13 +28,13 @@ from pathlib import Path
 import numpy as np
 
 from foveola.archive import Archive
-from foveola.cases import Case
 from foveola.config import load_config
 from foveola.encoders.encoder import Encoded, Encoder
-from foveola.evaluation.reliability import save_reliability
-from foveola.evaluation.tables import piped
 from foveola.indexing import add_missing
 from foveola.learned import load_learned
+from foveola.metrics.reliability import save_reliability
+from foveola.metrics.tables import piped
+from foveola.records import Case
 from foveola.relevance.curve import Share, percentile, share_of
 from foveola.relevance.labels import LabelTable, codes_of
 from foveola.relevance.relevance import Relevance

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from foveola.archive import Archive
-from foveola.cases import Case
 from foveola.datasets.manifest import read_sources
 from foveola.encoders.function import FunctionEncoder
 from foveola.images.fundus import Contract
 from foveola.indexing import add_missing, index_cases
+from foveola.records import Case
 
 SIZE = 64
 GOOD = 3

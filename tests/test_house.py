@@ -116,7 +116,7 @@ def test_a_search_starts_without_pandas():
 
 
 def test_what_loads_a_library_is_named():
-    names = ["foveola.errors", "pandas.api", "foveola.cases"]
+    names = ["foveola.errors", "pandas.api", "foveola.records"]
     assert python(WHO_LOADS, json.dumps(["pandas", *names])) == "pandas.api"
 
 

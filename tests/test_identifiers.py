@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 
 from commands import foveola
 from foveola.archive import Archive, Entry
-from foveola.cases import Case, identifier, is_missing
 from foveola.client.client import _json
 from foveola.datasets.manifest import Manifest
 from foveola.datasets.split_files import Entry as Line
 from foveola.datasets.splits import split_by_subject
 from foveola.errors import NoCaseError
 from foveola.indexing import add_missing
+from foveola.records import Case, identifier, is_missing
 from foveola.retrieval import Retriever
 from foveola.server import create_app
 from foveola.server.maintenance import remove_cases

@@ -12,13 +12,13 @@ SOURCE = Path(__file__).parents[1] / "src"
 # From the ground up. A name covers a module or a whole package; a part may import
 # what lies on a floor below it and what lies inside itself, never a neighbour.
 FLOORS = (
-    ("errors", "cases", "resources", "plain", "spreadsheets"),
+    ("errors", "records", "resources", "plain", "spreadsheets"),
     ("files", "notebook"),
     ("client",),
     ("models", "losses", "relevance"),
     ("images",),
-    ("config", "datasets", "archive", "people", "words"),
-    ("evaluation", "phantom", "encoders", "overview", "people_search", "trust"),
+    ("config", "datasets", "archive", "people", "labels"),
+    ("metrics", "phantom", "encoders", "overview", "people_search", "trust"),
     ("learned", "looks", "laterality", "index"),
     ("training", "indexing", "retrieval", "assessment", "duplicates", "reading", "explain", "report"),
     ("matching", "regions"),
@@ -118,7 +118,7 @@ def _absolute(node: ast.ImportFrom, here: Path) -> str:
 
 
 def _name(base: str, name: str, source: Path) -> str:
-    """`from foveola import archive` names a module, `from foveola.cases import Case` does not."""
+    """`from foveola import archive` names a module, `from foveola.records import Case` does not."""
     folder = source.joinpath(*base.split("."))
     is_module = (folder / name).is_dir() or (folder / f"{name}.py").is_file()
     return f"{base}.{name}" if is_module else base
@@ -185,7 +185,7 @@ def tree(tmp_path):
 
     write("__init__.py", "from foveola.archive import Archive\n")
     write("errors.py", "")
-    write("cases.py", "")
+    write("records.py", "")
     write("archive/__init__.py", "from foveola.archive.store import Archive\n")
     write("archive/store.py", "from ..errors import FoveolaError\nimport sqlite3\nArchive = 1\n")
     write("images/__init__.py", "from foveola.errors import ImageError\n")
@@ -203,19 +203,19 @@ def test_a_sound_tree_has_no_fault(tree):
 
 PLANTED = {
     "as": ("archive/store.py", "\nimport foveola.cli as x\n", 2, "cli, which lies above it"),
-    "from": ("cases.py", "from foveola.retrieval import R, S\n", 1, "retrieval, which lies above"),
-    "part of root": ("cases.py", "from foveola import cli\n", 1, "cli, which lies above it"),
-    "root": ("cases.py", "\n\nfrom foveola import A\n", 3, "__init__, which lies above it"),
+    "from": ("records.py", "from foveola.retrieval import R, S\n", 1, "retrieval, which lies above"),
+    "part of root": ("records.py", "from foveola import cli\n", 1, "cli, which lies above it"),
+    "root": ("records.py", "\n\nfrom foveola import A\n", 3, "__init__, which lies above it"),
     "neighbour": ("datasets/a.py", "from foveola.archive import A\n", 1, "which lies beside it"),
-    "neighbour file": ("cases.py", "import foveola.errors\n", 1, "errors, which lies beside it"),
+    "neighbour file": ("records.py", "import foveola.errors\n", 1, "errors, which lies beside it"),
     "two dots": ("archive/a.py", "from ..datasets import b\n", 1, "datasets, which lies beside"),
     "only dots": ("archive/a.py", "from .. import cli\n", 1, "cli, which lies above it"),
     "three dots": ("archive/b/__init__.py", "from ...cli import a\n", 1, "cli, which lies above"),
-    "function": ("cases.py", "def f():\n    from foveola.cli import main\n", 2, "cli, which lies"),
-    "type checking": ("cases.py", "if TYPE_CHECKING:\n    from .cli import main\n", 2, "cli, which"),
-    "try": ("cases.py", "try:\n  import foveola.cli\nexcept E: ...\n", 2, "cli, which lies above"),
-    "by name": ("cases.py", "importlib.import_module('foveola.cli')\n", 1, "cli, which lies above"),
-    "second of two": ("cases.py", "import os, foveola.cli\n", 1, "cli, which lies above it"),
+    "function": ("records.py", "def f():\n    from foveola.cli import main\n", 2, "cli, which lies"),
+    "type checking": ("records.py", "if TYPE_CHECKING:\n    from .cli import main\n", 2, "cli, which"),
+    "try": ("records.py", "try:\n  import foveola.cli\nexcept E: ...\n", 2, "cli, which lies above"),
+    "by name": ("records.py", "importlib.import_module('foveola.cli')\n", 1, "cli, which lies above"),
+    "second of two": ("records.py", "import os, foveola.cli\n", 1, "cli, which lies above it"),
     "no floor": ("gossip/__init__.py", "", 1, "'gossip' has no floor; give it one in FLOORS of"),
     "unknown": ("cli.py", "import foveola.gossip\n", 1, "gossip, which has no floor"),
     "torch": ("images/a.py", "import torch.nn as nn\n", 1, "images imports torch; only losses, "),

@@ -9,13 +9,13 @@ import pytest
 
 import refused
 from commands import foveola
-from foveola.cases import Case
 from foveola.datasets.manifest import Manifest
-from foveola.encoders.reader import ReadingModel
+from foveola.encoders.reading_model import ReadingModel
 from foveola.errors import ImageError
 from foveola.images.decode import decode
 from foveola.indexing import add_missing
 from foveola.reading import prepare_eye, read_people, read_person, read_prepared
+from foveola.records import Case
 from foveola.retrieval import Retriever
 
 NAMES = ("chest", "cat", "black", "noise", "blotches", "plain", "disc", "tinted", "poor", "blurred", "tiny")

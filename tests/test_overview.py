@@ -5,8 +5,8 @@ import pytest
 
 from foveola.archive import Archive
 from foveola.archive.records import Entry
-from foveola.cases import Case
 from foveola.overview import Overviews, project
+from foveola.records import Case
 
 
 def test_points_on_a_cross_by_hand():

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from foveola.cases import Case
 from foveola.people import people_of
+from foveola.records import Case
 
 LABELS = ("N", "D", "G")
 

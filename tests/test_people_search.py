@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from foveola.archive import Archive, Entry
-from foveola.cases import Case
 from foveola.errors import ArchiveError, FilterError
 from foveola.people_search import EyePair, PeopleSearch
+from foveola.records import Case
 
 NAN = np.nan
 

@@ -10,7 +10,7 @@ from PIL import Image
 import refused
 from foveola import Encoder, decode, read
 from foveola.datasets.manifest import Manifest
-from foveola.encoders.reader import DEFAULT_READER, ReadingModel
+from foveola.encoders.reading_model import DEFAULT_READER, ReadingModel
 from foveola.errors import ImageError, MissingExtraError
 from foveola.reading import read_person
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 import refused
-from foveola.cases import Case
 from foveola.datasets.manifest import Manifest
-from foveola.encoders.reader import ReadingModel
+from foveola.encoders.reading_model import ReadingModel
 from foveola.errors import ImageError, ManifestError
 from foveola.images.decode import decode
 from foveola.reading import pictures, read_people, read_person
+from foveola.records import Case
 from made_readers import LABELS, SIZE
 
 

@@ -9,7 +9,6 @@ import pytest
 
 from foveola.archive import Archive
 from foveola.assessment import assess
-from foveola.cases import Case
 from foveola.datasets.manifest import Manifest
 from foveola.datasets.split_files import SplitFiles
 from foveola.encoders.encoder import Encoder
@@ -18,6 +17,7 @@ from foveola.errors import ArchiveError, EncoderError, FilterError, ImageError
 from foveola.files import read_json, write_json
 from foveola.images.fundus import Contract
 from foveola.indexing import add_missing, index_cases, open_archive
+from foveola.records import Case
 from foveola.retrieval import Retriever
 from foveola.trust import ALIKE, FAMILIARITY, SEEN, TRUST, Seen, calibrate
 

@@ -8,14 +8,14 @@ from fastapi.testclient import TestClient
 
 from commands import foveola
 from dicoms import to_bytes, with_pixels
-from foveola.cases import Case
 from foveola.datasets.manifest import Manifest
-from foveola.encoders.reader import ReadingModel
+from foveola.encoders.reading_model import ReadingModel
 from foveola.errors import ImageError, PairError
 from foveola.images.decode import decode
 from foveola.indexing import add_missing
 from foveola.laterality import TWICE, check_sides, shipped_sides
 from foveola.reading import read_people, read_person
+from foveola.records import Case
 from foveola.retrieval import Retriever
 from foveola.server import create_app
 from told import tell

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from commands import foveola
-from foveola.cases import Case
 from foveola.datasets.manifest import Manifest
-from foveola.encoders.reader import ReadingModel
+from foveola.encoders.reading_model import ReadingModel
 from foveola.indexing import add_missing
 from foveola.reading import read_people, read_person
+from foveola.records import Case
 from foveola.retrieval import Retriever
 
 UNLIKE = "is unlike the photographs that the encoder knows: another camera, a rare disease, or no"

@@ -21,36 +21,36 @@ if TYPE_CHECKING:
     from typing import Any
 
     from foveola.assessment import assess
-    from foveola.cases import Case
     from foveola.datasets.manifest import Manifest
     from foveola.encoders.encoder import Encoder
     from foveola.errors import FoveolaError
-    from foveola.evaluation import Difference, Evaluation, Metric, compare, evaluate
     from foveola.images.decode import decode
     from foveola.images.fundus import Contract
     from foveola.index import Index, IndexResult
     from foveola.indexing import add_missing
     from foveola.matching.pair import EyeMatch, match
+    from foveola.metrics import Difference, Evaluation, Metric, compare, evaluate
     from foveola.people_search import PersonHit, PersonResult
     from foveola.reading import Reading, read
+    from foveola.records import Case
     from foveola.retrieval import Hit, Retriever, SearchResult
     from foveola.retrieval.opened import Archive
 
 # Where each public name lives. Resolved on first use: `import foveola` must stay quick.
 _HOME = {
     "Archive": "retrieval.opened",
-    "Case": "cases",
+    "Case": "records",
     "Contract": "images.fundus",
-    "Difference": "evaluation",
+    "Difference": "metrics",
     "Encoder": "encoders.encoder",
-    "Evaluation": "evaluation",
+    "Evaluation": "metrics",
     "EyeMatch": "matching.pair",
     "FoveolaError": "errors",
     "Hit": "retrieval",
     "Index": "index",
     "IndexResult": "index",
     "Manifest": "datasets.manifest",
-    "Metric": "evaluation",
+    "Metric": "metrics",
     "PersonHit": "people_search",
     "PersonResult": "people_search",
     "Reading": "reading",
@@ -59,8 +59,8 @@ _HOME = {
     "add_missing": "indexing",
     "assess": "assessment",
     "decode": "images.decode",
-    "compare": "evaluation",
-    "evaluate": "evaluation",
+    "compare": "metrics",
+    "evaluate": "metrics",
     "match": "matching.pair",
     "read": "reading",
 }

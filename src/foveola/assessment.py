@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveola.archive import Archive
-from foveola.cases import Case
 from foveola.encoders.encoder import Encoded, Encoder, Failed
 from foveola.errors import ArchiveError, FoveolaError, ImageError
-from foveola.evaluation import Difference, Evaluation, Exclude, RetrievalData, compare, evaluate_retrieval
-from foveola.evaluation.sides import known_columns
+from foveola.metrics import Difference, Evaluation, Exclude, RetrievalData, compare, evaluate_retrieval
+from foveola.metrics.sides import known_columns
+from foveola.records import Case
 from foveola.relevance.crossfit import LearnedScores, cross_fitted, fitted_to_gallery
 from foveola.relevance.labels import LabelTable, codes_of
 from foveola.relevance.learn import Prior, TooFewError
@@ -194,7 +194,7 @@ def scores_of(
     seen: NDArray[np.bool_] | None = None,
     prior: Prior | None = None,
 ) -> LearnedScores:
-    """Return scores by learned relevance, for `foveola.evaluation.evaluate_retrieval`.
+    """Return scores by learned relevance, for `foveola.metrics.evaluate_retrieval`.
 
     Args:
         gallery: of N cases, which teach.

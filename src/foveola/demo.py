@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from foveola.assessment import assess
-from foveola.cases import Case
 from foveola.datasets.manifest import Manifest
 from foveola.encoders.encoder import Encoder
 from foveola.errors import ConfigError
-from foveola.evaluation import Evaluation
 from foveola.images.thumbnail import thumbnail
 from foveola.indexing import index_cases, open_archive
+from foveola.metrics import Evaluation
 from foveola.phantom import generate
+from foveola.records import Case
 from foveola.report import demo_page, write_page
 from foveola.retrieval import Retriever, SearchResult
 

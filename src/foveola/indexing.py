@@ -10,7 +10,6 @@ from pathlib import Path
 from foveola.archive import Archive, Entry
 from foveola.archive.database import ENCODER, ENCODER_PARTIAL, FILE, NEW, is_foreign
 from foveola.archive.schema import fault_of
-from foveola.cases import Case
 from foveola.encoders.encoder import Encoded, Encoder, Failed
 from foveola.encoders.function import FunctionEncoder
 from foveola.encoders.release import DEFAULT, Release, read_release
@@ -19,6 +18,7 @@ from foveola.files import stamp_of, write_whole
 from foveola.images.gradability import WARN_BELOW
 from foveola.learned import Learned, refresh
 from foveola.looks import Looker
+from foveola.records import Case
 from foveola.relevance.prior import CLASSIFIER
 from foveola.resources import AnyPath, beside, locked, sync_folder
 from foveola.trust import FAMILIARITY, SEEN

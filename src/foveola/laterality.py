@@ -27,12 +27,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from foveola import files
-from foveola.cases import Eye
 from foveola.encoders.encoder import UNUSABLE, Encoder
 from foveola.encoders.release import MATCHER
 from foveola.errors import FoveolaError, ImageError, MatchingError, PairError
 from foveola.images.decode import decode, stated
 from foveola.images.fundus import prepare
+from foveola.records import Eye
 from foveola.relevance.logistic import logistic
 
 Pixels = NDArray[np.uint8]

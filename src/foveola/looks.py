@@ -10,10 +10,10 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from foveola.cases import Eye
 from foveola.encoders.encoder import Description, Encoded, Encoder
 from foveola.encoders.release import DEFAULT, read_release
 from foveola.errors import ImageError
+from foveola.records import Eye
 from foveola.trust import Familiarity, Looks, judge_picture
 from foveola.trust.sentences import of_refused
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from foveola.cases import Case, Eye
+from foveola.records import Case, Eye
 
 LEFT, RIGHT = 0, 1
 NORMAL = "N"

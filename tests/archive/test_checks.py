@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from foveola.archive import Archive, Entry
-from foveola.cases import Case
 from foveola.errors import ArchiveError
+from foveola.records import Case
 
 D = 8
 MADE_BY = {"encoder": "toy", "fingerprint": "f00d", "dimension": D}

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from foveola.archive import schema
 from foveola.archive.filters import MAX_DEPTH, MAX_LENGTH, MAX_TESTS, parse
-from foveola.cases import Case
 from foveola.errors import FilterError
+from foveola.records import Case
 
 COLUMNS = {"age": {"number"}, "camera model": {"text"}, "mixed": {"number", "text"}}
 

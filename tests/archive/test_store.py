@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from foveola.archive import Archive
-from foveola.cases import Case
 from foveola.errors import ArchiveError
+from foveola.records import Case
 
 
 def names(found):

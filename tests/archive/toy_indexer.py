@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from foveola.archive import Archive, Entry
-from foveola.cases import Case
+from foveola.records import Case
 
 D = 64
 

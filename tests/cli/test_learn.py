@@ -8,8 +8,8 @@ import pytest
 
 from commands import foveola
 from foveola.archive import Archive, Entry
-from foveola.cases import Case
 from foveola.learned import RELEVANCE, load_learned
+from foveola.records import Case
 from foveola.trust import TRUST
 
 D = 16

@@ -66,8 +66,8 @@ def test_what_was_not_learnt_is_one_sentence(learnt, new_photographs):
 
 
 def test_an_archive_that_learnt_nothing_says_so(learnt, new_photographs, tmp_path):
-    from foveola.cases import Case
     from foveola.indexing import add_missing
+    from foveola.records import Case
 
     bare = [Case(image=path.name, path=str(path)) for path in new_photographs[:3]]
     add_missing(tmp_path / "A", bare)

@@ -8,7 +8,7 @@ import pytest
 from commands import foveola
 from foveola.archive import Archive
 from foveola.archive.records import Entry
-from foveola.cases import Case
+from foveola.records import Case
 from foveola.server.study import Answer, Answers
 
 

@@ -8,11 +8,11 @@ import pytest
 
 from commands import foveola
 from foveola.archive import Archive
-from foveola.cases import RESERVED
 from foveola.datasets.adapters import read_dataset
 from foveola.datasets.manifest import COLUMNS, Manifest
 from foveola.errors import ManifestError
 from foveola.indexing import add_missing
+from foveola.records import RESERVED
 
 MARKERS = ("", " ", "nan", "NaN", "NA", "N/A", "None", "null", "NULL", "<NA>", "NaT", "n/a")
 FIELDS = ("subject", "eye", "visit", "grade", "findings", "split", "group", "camera", "age")

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foveola.cases import identifier
 from foveola.datasets.manifest import COLUMNS, Manifest
 from foveola.errors import ManifestError, MissingExtraError
+from foveola.records import identifier
 
 
 @pytest.fixture

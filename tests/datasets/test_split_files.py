@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from foveola.cases import Case
 from foveola.datasets.split_files import GALLERY, PARTS, QUERIES, SplitFiles
 from foveola.errors import ManifestError
-from foveola.evaluation.chance import expected_average_precision_author, expected_hit_ratio
+from foveola.metrics.chance import expected_average_precision_author, expected_hit_ratio
+from foveola.records import Case
 
 
 def line(image, grade, separator=" "):

@@ -1,5 +1,5 @@
-from foveola.cases import Case
 from foveola.datasets.summary import MOST_FINDINGS, mark, render_data_card, summarise
+from foveola.records import Case
 
 
 def case(n, **values):

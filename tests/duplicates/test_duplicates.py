@@ -9,12 +9,12 @@ import cv2
 import numpy as np
 import pytest
 
-from foveola.cases import Case
 from foveola.duplicates import Pair, Settings, find_duplicates, group, summary
 from foveola.duplicates import registration as reg
 from foveola.duplicates.agreement import agree
 from foveola.images import fingerprint
 from foveola.images.decode import decode
+from foveola.records import Case
 
 
 def turned(image, degrees=10):

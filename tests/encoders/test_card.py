@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from foveola.encoders.card import render_card
-from foveola.encoders.reader import is_reader, read_reader
+from foveola.encoders.reading_model import is_reader, read_reader
 from foveola.encoders.release import DEFAULT, RELEASED, read_release
 
 ROW = {

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from foveola.cases import Case
 from foveola.datasets.manifest import Manifest
 from foveola.encoders.encoder import AHEAD, Encoded, Encoder, Failed
 from foveola.encoders.release import DEFAULT, RELEASED, add_parts, find, read_release
@@ -16,6 +15,7 @@ from foveola.errors import EncoderError
 from foveola.files import read_json, write_json
 from foveola.images.decode import decode
 from foveola.images.gradability import gradability
+from foveola.records import Case
 
 
 @pytest.fixture(scope="module")

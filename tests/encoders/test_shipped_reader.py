@@ -8,9 +8,9 @@ from sklearn.metrics import roc_auc_score
 
 from commands import foveola
 from foveola.config import load_config
-from foveola.encoders.reader import DEFAULT_READER, ReadingModel, read_reader
-from foveola.evaluation.reading import ODIR
+from foveola.encoders.reading_model import DEFAULT_READER, ReadingModel, read_reader
 from foveola.images.decode import peek
+from foveola.metrics.reading import ODIR
 from foveola.people import people_of
 from foveola.reading import read_people
 from foveola.training.prepared import HELD, parted_cases

@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 
 from foveola.archive import Archive, Entry
-from foveola.cases import Case
+from foveola.records import Case
 
 D = 16
 MADE_BY = {"encoder": "toy", "fingerprint": "f00d", "dimension": D}

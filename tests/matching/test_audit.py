@@ -10,12 +10,12 @@ from pathlib import Path
 import cv2
 import pytest
 
-from foveola.cases import Case
 from foveola.datasets.manifest import Manifest
 from foveola.indexing import add_missing
 from foveola.matching import gallery, permission
 from foveola.matching.findings import Finding, key
 from foveola.matching.worklist import audit_archive, counts, to_json, to_page, to_text
+from foveola.records import Case
 
 
 def foveola(*arguments):

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from foveola.cases import Case
-from foveola.evaluation.ranking import unit_rows
 from foveola.matching.labels import _of_steps, _out_of_fold, doubts
+from foveola.metrics.ranking import unit_rows
+from foveola.records import Case
 
 
 def cases_of(groups, *, subjects=None, collection="c", findings=None):

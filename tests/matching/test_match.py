@@ -13,7 +13,6 @@ import pytest
 
 import refused
 from foveola.archive import Archive
-from foveola.cases import Case
 from foveola.datasets.manifest import Manifest
 from foveola.encoders.release import DEFAULT
 from foveola.errors import ImageError, MatchingError
@@ -23,6 +22,7 @@ from foveola.matching.match import Matcher, months_between
 from foveola.matching.present import to_json, to_page, to_text
 from foveola.phantom.anatomy import make_eye, make_subject
 from foveola.phantom.rendering import render
+from foveola.records import Case
 
 
 def foveola(*arguments):

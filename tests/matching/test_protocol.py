@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from foveola.cases import Case
 from foveola.errors import FoveolaError
 from foveola.matching import Protocol, evaluate_matching
 from foveola.matching.evaluation import published_table
 from foveola.matching.protocol import SAME, part
+from foveola.records import Case
 
 
 def case(image, subject="a", eye="left", visit=None, **extra):

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from foveola.archive import Archive, Entry
-from foveola.cases import Case
 from foveola.errors import ArchiveError
 from foveola.matching.risk import risk
+from foveola.records import Case
 
 
 def foveola(*arguments):

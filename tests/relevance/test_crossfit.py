@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from foveola.assessment import scores_of
-from foveola.evaluation import RetrievalData, evaluate_retrieval
+from foveola.metrics import RetrievalData, evaluate_retrieval
 from foveola.relevance import crossfit, learn
 from foveola.relevance.labels import LabelTable
 from foveola.relevance.learn import TooFewError

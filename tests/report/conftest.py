@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from foveola.evaluation import RetrievalData, evaluate_retrieval
+from foveola.metrics import RetrievalData, evaluate_retrieval
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ import re
 import numpy as np
 import pytest
 
-from foveola.evaluation import RetrievalData, evaluate_retrieval
+from foveola.metrics import RetrievalData, evaluate_retrieval
 from foveola.report import evaluation_page
 from foveola.report.chart import HEIGHT, WIDTH, chart
 

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from foveola.cases import Case
-from foveola.evaluation import RetrievalData, evaluate_retrieval
+from foveola.metrics import RetrievalData, evaluate_retrieval
+from foveola.records import Case
 from foveola.relevance.curve import Share
 from foveola.relevance.suggestion import LabelShare, Suggestion
 from foveola.report import demo_page, evaluation_page, search_page

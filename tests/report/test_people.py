@@ -4,8 +4,8 @@ import html
 import re
 from dataclasses import replace
 
-from foveola.cases import Case
 from foveola.people_search import EyePair, PersonHit, PersonResult
+from foveola.records import Case
 from foveola.report import people_page
 
 JPEG = b"\xff\xd8\xff\xe0 not a whole picture, but it starts like one"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from foveola.cases import Case
+from foveola.records import Case
 from foveola.report.timeline import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, timeline
 
 

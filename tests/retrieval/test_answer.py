@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from foveola.archive import Archive
-from foveola.cases import Case
 from foveola.errors import ArchiveError
 from foveola.learned import RELEVANCE, refresh
+from foveola.records import Case
 from foveola.relevance.relevance import ORDERS, SHARES
 from foveola.retrieval import Marks, Retriever
 from foveola.retrieval.results import Query

@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 import pytest
 
-from foveola.encoders.reader import ReadingModel
+from foveola.encoders.reading_model import ReadingModel
+from foveola.labels import percent
 from foveola.reading import read_person
 from foveola.retrieval import Retriever
-from foveola.words import percent
 from told import tell
 
 

@@ -177,8 +177,8 @@ def test_what_was_not_learnt_is_said_on_the_page(client, token):
 
 
 def test_an_archive_that_learnt_nothing_offers_no_order(tmp_path, new_photographs):
-    from foveola.cases import Case
     from foveola.indexing import add_missing
+    from foveola.records import Case
 
     add_missing(tmp_path / "A", [Case(image=p.name, path=str(p)) for p in new_photographs[:3]])
     with TestClient(create_app(tmp_path / "A"), follow_redirects=False) as opened:

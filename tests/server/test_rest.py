@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 
 from foveola.archive import Archive
 from foveola.datasets.manifest import Manifest
-from foveola.encoders.reader import ReadingModel
+from foveola.encoders.reading_model import ReadingModel
 from foveola.indexing import add_missing
 from foveola.matching import permission
 from foveola.reading import read_person

@@ -24,7 +24,7 @@ BUILT = {
 
 
 def used():
-    sources = [*FOLDER.glob("templates/*.html"), *FOLDER.glob("*.py")]
+    sources = [*FOLDER.glob("templates/*.html"), *FOLDER.parent.rglob("*.py")]
     text = " ".join(path.read_text(encoding="utf-8") for path in sources)
     plain = re.findall(r"""\bt(?:exts\(\))?\(\s*["']([a-z_.]+[a-z_])["']""", text)
     return set(plain) | {f"{table}.{key}" for table, keys in BUILT.items() for key in keys}

@@ -7,7 +7,7 @@ import sys
 import pandas as pd
 import pytest
 
-from foveola.encoders.reader import read_reader
+from foveola.encoders.reading_model import read_reader
 from foveola.errors import ConfigError
 from foveola.phantom import generate
 from foveola.training.compare import Row, _rows, compare, to_markdown

@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from foveola.cases import Case
 from foveola.errors import ImageError
 from foveola.images.fundus import Contract
+from foveola.records import Case
 from foveola.training.augment import augment
 from foveola.training.data import LEAST_IMAGES, PackedImages, finding_labels, pack, training_labels
 

@@ -10,8 +10,8 @@ from PIL import Image
 
 from foveola.datasets.manifest import Manifest
 from foveola.errors import ConfigError, ManifestError
-from foveola.evaluation.reading import choose_thresholds
-from foveola.evaluation.temperature import fit_temperature
+from foveola.metrics.reading import choose_thresholds
+from foveola.metrics.temperature import fit_temperature
 from foveola.people import people_of
 from foveola.training.people_data import Feed, PeopleImages, prepare_people
 from foveola.training.reading import ReadingTraining, train_reader
@@ -136,7 +136,7 @@ def test_some_people_lose_an_eye_and_never_both(work):
 
 
 def test_a_missing_photograph_is_black_and_its_labels_are_not_known():
-    from foveola.cases import Case
+    from foveola.records import Case
 
     case = Case(image="a", path="/a", subject="a", eye="right", findings=frozenset({"D"}))
     people = people_of([case], LABELS)

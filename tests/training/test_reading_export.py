@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from foveola.encoders.reader import ReadingModel, read_reader, write_reader
+from foveola.encoders.reading_model import ReadingModel, read_reader, write_reader
 from foveola.errors import EncoderError
 from foveola.models.binocular import FUSIONS
 from foveola.training.reading import alone_thresholds

@@ -8,8 +8,8 @@ import pytest
 
 from foveola import files
 from foveola.archive import Archive, Entry
-from foveola.cases import Case
 from foveola.errors import ArchiveError
+from foveola.records import Case
 from foveola.relevance.curve import Share
 from foveola.relevance.suggestion import LabelShare, Suggestion
 from foveola.trust import TRUST, Looks, calibrate, is_missing, judge_answer, judge_hit, load, refresh

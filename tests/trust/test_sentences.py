@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from foveola.cases import Case
+from foveola.records import Case
 from foveola.relevance.curve import Share
 from foveola.relevance.suggestion import LabelShare, Suggestion
 from foveola.trust.judged import HitTrust, Looks, QueryTrust

@@ -17,8 +17,8 @@ from typing import NoReturn
 from lark import Lark, Transformer, UnexpectedEOF, UnexpectedInput, v_args
 from lark.exceptions import UnexpectedCharacters, UnexpectedToken
 
-from foveola.cases import identifier
 from foveola.errors import FilterError
+from foveola.records import identifier
 
 MAX_LENGTH = 10_000  # characters
 MAX_TESTS = 200  # comparisons; SQLite takes a chain of less than 1000

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from foveola.archive.formats import format_of
-from foveola.cases import identifier
+from foveola.records import identifier
 
 UNKNOWN = "unknown"
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from foveola.archive import checks, schema
 from foveola.archive.records import Photographed
-from foveola.cases import Case, identifier
 from foveola.errors import ArchiveError, NoCaseError
+from foveola.records import Case, identifier
 
 # Subjects and collections that an older version stored as they were written: the normal form to
 # what stands in the tables.

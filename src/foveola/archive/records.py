@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from foveola.cases import Case, Eye
+from foveola.records import Case, Eye
 
 DIGEST_BYTES = 16  # blake2b with digest_size=16
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from foveola.archive import queries, schema
 from foveola.archive.formats import format_of
-from foveola.cases import Case
+from foveola.records import Case
 
 FIRST = 2  # the first format that has removals
 

@@ -16,7 +16,7 @@ import re
 import sqlite3
 from typing import Any
 
-from foveola.cases import PLAIN, Case
+from foveola.records import PLAIN, Case
 
 APPLICATION_ID = 0x464F5645  # "FOVE", marks the file as ours
 VERSION = 2  # formats.py brings older ones up to it

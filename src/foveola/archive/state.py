@@ -10,7 +10,7 @@ from foveola.archive import queries
 from foveola.archive.queries import Vectors
 from foveola.archive.records import Photographed
 from foveola.archive.search import product
-from foveola.cases import Case
+from foveola.records import Case
 from foveola.relevance.labels import codes_of
 
 Bools = NDArray[np.bool_]

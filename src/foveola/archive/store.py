@@ -25,8 +25,8 @@ from foveola.archive.records import DIGEST_BYTES, Entry, Found
 from foveola.archive.removals import Removal
 from foveola.archive.search import Ordered, check_count, top_asked, top_k, unit
 from foveola.archive.state import State
-from foveola.cases import Case
 from foveola.errors import ArchiveError, BusyError
+from foveola.records import Case
 from foveola.relevance.order import Asked
 from foveola.resources import AnyPath, Closing, transaction
 

@@ -87,7 +87,7 @@ def card(source: str, as_json: bool) -> None:
     from foveola.datasets.manifest import Manifest
     from foveola.datasets.summary import render_data_card, summarise
     from foveola.encoders.card import render_card
-    from foveola.encoders.reader import is_reader
+    from foveola.encoders.reading_model import is_reader
     from foveola.encoders.release import read_release
 
     if Path(source).is_file():
@@ -117,8 +117,8 @@ def card(source: str, as_json: bool) -> None:
 
 
 def _reader_card(source: str, *, as_json: bool) -> None:
-    from foveola.encoders.reader import read_reader
     from foveola.encoders.reader_card import render_reader_card
+    from foveola.encoders.reading_model import read_reader
 
     release = read_reader(source)
     if as_json:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from foveola.cases import Case
 from foveola.cli.output import (
     PARTLY,
     failed_json,
@@ -20,6 +19,7 @@ from foveola.cli.output import (
 )
 from foveola.encoders.release import DEFAULT
 from foveola.errors import FoveolaError, ImageError
+from foveola.records import Case
 
 if TYPE_CHECKING:
     import numpy as np

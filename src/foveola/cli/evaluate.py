@@ -20,8 +20,8 @@ from foveola.cli.output import (
 if TYPE_CHECKING:
     from foveola.assessment import Assessment
     from foveola.datasets.split_files import SplitFiles
-    from foveola.evaluation import Exclude
-    from foveola.evaluation.maps import Method
+    from foveola.metrics import Exclude
+    from foveola.metrics.maps import Method
 
 
 @click.command(epilog="Example: foveola evaluate archive/ --queries new.csv --label grade --json")
@@ -214,8 +214,8 @@ def _check_options(ctx: click.Context, queries: Path | None) -> None:
 
 
 def _check_drawing(method: "Method") -> None:
-    from foveola.evaluation.drawing import check_matplotlib
-    from foveola.evaluation.maps import check_tsne
+    from foveola.metrics.drawing import check_matplotlib
+    from foveola.metrics.maps import check_tsne
 
     check_matplotlib()
     if method == "tsne":
@@ -253,7 +253,7 @@ def _split_json(parted: "SplitFiles", split: str, done: "Assessment") -> dict[st
 def _plot(
     folder: Path, method: "Method", done: "Assessment", archive: Path, other: "Assessment | None", against: Path | None
 ) -> None:
-    from foveola.evaluation.plots import write_plots
+    from foveola.metrics.plots import write_plots
 
     evaluations = {archive.name: done.evaluation}
     if other is not None and against is not None:

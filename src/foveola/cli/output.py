@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import click
 
-from foveola.cases import Case
 from foveola.errors import FoveolaError, ManifestError
 from foveola.plain import plain, plain_lines
+from foveola.records import Case
 
 if TYPE_CHECKING:
     from foveola.images.folders import PassedOver

@@ -17,11 +17,11 @@ from foveola.cli.output import (
     read_cases,
 )
 from foveola.cli.startup import import_openvino_runtime
-from foveola.words import NO_DIAGNOSIS
+from foveola.labels import NO_DIAGNOSIS
 
 if TYPE_CHECKING:
     from foveola.encoders.encoder import Failed
-    from foveola.encoders.reader import ReadingModel
+    from foveola.encoders.reading_model import ReadingModel
     from foveola.looks import Looker
     from foveola.people_search import PersonResult
     from foveola.reading import Reading, ReadPerson
@@ -79,7 +79,7 @@ def read(
     _check(manifest, (left, right), (only_left, only_right), archive or html)
     import_openvino_runtime()
     from foveola.encoders.compiling import WAITED_FOR
-    from foveola.encoders.reader import DEFAULT_READER, ReadingModel
+    from foveola.encoders.reading_model import DEFAULT_READER, ReadingModel
 
     together = WAITED_FOR if manifest is None else 1
     reader = ReadingModel.load(source or DEFAULT_READER, together=together)
@@ -220,7 +220,7 @@ def _similar_json(similar: "PersonResult | None") -> dict[str, Any]:
 
 
 def _print(reading: "Reading", similar: "PersonResult | None") -> None:
-    from foveola.words import finding_word
+    from foveola.labels import finding_word
 
     eyes = list(reading.eyes)
     whose = "person" if len(eyes) > 1 else "eye"

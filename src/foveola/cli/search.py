@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from foveola.cases import Case, Eye
 from foveola.cli.output import case_json, json_option, one_line_errors, print_json, record_columns, trust_json
 from foveola.cli.startup import import_openvino_runtime
 from foveola.plain import plain
+from foveola.records import Case, Eye
 
 if TYPE_CHECKING:
     from foveola.relevance.relevance import Order

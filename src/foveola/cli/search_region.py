@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from foveola.cases import Eye
 from foveola.cli.output import case_json, print_json, record_columns
 from foveola.plain import plain
+from foveola.records import Eye
 
 if TYPE_CHECKING:
     from foveola.regions import Box, RegionHit, RegionResult

@@ -9,8 +9,8 @@ from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from foveola.cases import Eye, Scalar
 from foveola.errors import ServiceError
+from foveola.records import Eye, Scalar
 
 T = TypeVar("T")
 Order = Literal["learned", "looks", "both"]

@@ -7,11 +7,11 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from foveola.cases import Eye, Scalar
 from foveola.client.answers import Added, Job, MatchAnswer, Order, ReadAnswer, SearchAnswer, StoredCase, made
 from foveola.client.faults import InvalidError, JobFailedError
 from foveola.client.http import Http
 from foveola.errors import ServiceError
+from foveola.records import Eye, Scalar
 from foveola.resources import AnyPath, Closing
 
 Photograph = AnyPath | bytes  # the path of a file, or its bytes

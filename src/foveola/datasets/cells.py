@@ -11,9 +11,9 @@ import re
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from foveola.cases import Eye, is_missing, known_identifier
 from foveola.datasets.faults import Faults, quoted
 from foveola.errors import ManifestError
+from foveola.records import Eye, is_missing, known_identifier
 
 T = TypeVar("T")
 Rows = Sequence[int]

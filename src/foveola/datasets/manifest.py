@@ -14,12 +14,12 @@ from typing import Any, Self
 
 import pandas as pd
 
-from foveola.cases import RESERVED, Case, known_identifier
 from foveola.datasets import cells
 from foveola.datasets.faults import Faults, quoted
 from foveola.datasets.tables import DELIMITERS, PARQUET, TextTable, read_table, table_of_frame, write_table
 from foveola.errors import ManifestError
 from foveola.images.folders import SUFFIXES, PassedOver, kind_of, photographs_in
+from foveola.records import RESERVED, Case, known_identifier
 from foveola.resources import AnyPath
 
 COLUMNS = ("image", "subject", "eye", "visit", "grade", "findings")

@@ -18,12 +18,12 @@ from typing import Self
 
 import pandas as pd
 
-from foveola.cases import Case, Eye, identifier
 from foveola.datasets.faults import Faults, quoted
 from foveola.datasets.splits import split_by_subject
 from foveola.errors import ManifestError
 from foveola.files import write_whole
 from foveola.images.folders import SUFFIXES
+from foveola.records import Case, Eye, identifier
 from foveola.resources import AnyPath
 
 PARTS = ("train", "val", "test")

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from foveola.cases import known_identifier
 from foveola.datasets.manifest import Manifest
+from foveola.records import known_identifier
 
 Unit = tuple[str, str]
 

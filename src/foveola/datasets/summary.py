@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from foveola.cases import Case
+from foveola.records import Case
 
 MOST_FINDINGS = 12  # in a card; the rest are counted together
 

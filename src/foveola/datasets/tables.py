@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from foveola.cases import identifier
 from foveola.datasets.faults import Faults
 from foveola.errors import ManifestError, MissingExtraError
+from foveola.records import identifier
 
 if TYPE_CHECKING:
     import pandas as pd

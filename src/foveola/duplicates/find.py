@@ -21,13 +21,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from foveola.cases import Case
 from foveola.duplicates import registration
 from foveola.duplicates.agreement import Agreement, agree
 from foveola.duplicates.registration import FEATURES, Features
 from foveola.encoders.encoder import UNUSABLE, Failed
 from foveola.images import fingerprint
 from foveola.images.decode import decode, read_bytes
+from foveola.records import Case
 
 Vectors = NDArray[np.float32]
 Kind = Literal["file", "pixels", "photograph", "eye"]

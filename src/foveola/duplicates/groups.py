@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from foveola.cases import Case
 from foveola.duplicates.find import KINDS, Found, Kind, Pair
 from foveola.plain import plain
+from foveola.records import Case
 
 WORDS: dict[Kind, str] = {
     "file": "same file",

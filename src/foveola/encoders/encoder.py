@@ -24,7 +24,6 @@ import openvino as ov
 from numpy.typing import NDArray
 from openvino import opset13
 
-from foveola.cases import Case, Eye
 from foveola.encoders.ahead import in_order
 from foveola.encoders.compiling import Cores, begun, compiled
 from foveola.encoders.release import DEFAULT, Release, read_release
@@ -34,6 +33,7 @@ from foveola.images.decode import at_hand, decode, naming
 from foveola.images.fundus import Contract, FieldOfView, find_field_of_view, prepare
 from foveola.images.given import Photograph, as_file, is_one
 from foveola.images.gradability import gradability
+from foveola.records import Case, Eye
 
 Pixels = NDArray[np.uint8]
 Vectors = NDArray[np.float32]

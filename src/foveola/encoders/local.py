@@ -14,11 +14,11 @@ import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 
-from foveola.cases import Eye
 from foveola.encoders.compiling import Cores, compiled
 from foveola.encoders.release import Release
 from foveola.errors import EncoderError
 from foveola.images.fundus import FieldOfView, prepare
+from foveola.records import Eye
 
 Maps = NDArray[np.float32]
 Pixels = NDArray[np.uint8]

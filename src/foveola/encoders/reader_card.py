@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from foveola.encoders.card import data_lines
-from foveola.encoders.reader import ReaderRelease
+from foveola.encoders.reading_model import ReaderRelease
 
 INTENDED: Final = """\
 - To list, for a clinician or a researcher who then looks at the photographs, which findings they

@@ -20,11 +20,11 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
-from foveola.cases import Eye
 from foveola.errors import FoveolaError, ImageError
 from foveola.images._headers import NO_MEMORY, Header, read_header
 from foveola.images._memory import BUDGET, LARGE, MEMORY, bytes_needed
 from foveola.images._sniff import is_dicom
+from foveola.records import Eye
 from foveola.resources import AnyPath
 
 if TYPE_CHECKING:

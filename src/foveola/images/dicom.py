@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from foveola.cases import Eye
 from foveola.errors import MissingExtraError
 from foveola.images.limited import POOL
+from foveola.records import Eye
 
 if TYPE_CHECKING:
     from foveola.images.decode import Limits

@@ -22,8 +22,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from foveola.cases import Eye
 from foveola.errors import ImageError
+from foveola.records import Eye
 
 Pixels = NDArray[np.uint8]
 Circle = tuple[float, float, float]  # x, y, radius

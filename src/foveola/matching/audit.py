@@ -19,7 +19,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from foveola.cases import Case
 from foveola.duplicates import find_duplicates
 from foveola.duplicates.agreement import agree
 from foveola.duplicates.find import Pair
@@ -30,6 +29,7 @@ from foveola.matching.labels import doubts
 from foveola.matching.pair import compared, local_features
 from foveola.matching.pictures import read_square
 from foveola.matching.probability import Calibration, Evidence
+from foveola.records import Case
 
 Vectors = NDArray[np.float32]
 COPIES = ("file", "pixels", "photograph")

@@ -12,7 +12,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from foveola.cases import Case
 from foveola.duplicates import registration
 from foveola.duplicates.agreement import agree
 from foveola.duplicates.find import FeatureStore
@@ -24,6 +23,7 @@ from foveola.matching.hard import harden
 from foveola.matching.pair import FEATURES, compared, local_features
 from foveola.matching.probability import Calibration, Evidence, fit
 from foveola.matching.protocol import Protocol
+from foveola.records import Case
 
 Pixels = NDArray[np.uint8]
 Vectors = NDArray[np.float32]

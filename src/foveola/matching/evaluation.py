@@ -6,12 +6,12 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from foveola.cases import Case
-from foveola.evaluation.identification import METRICS, Identification, IdentityData, identify
-from foveola.evaluation.rejection import Rejection, reject
-from foveola.evaluation.tables import Rows, aligned, number, piped, ranged
-from foveola.evaluation.verification import Rate
 from foveola.matching.protocol import SAME, Parted, Protocol, part
+from foveola.metrics.identification import METRICS, Identification, IdentityData, identify
+from foveola.metrics.rejection import Rejection, reject
+from foveola.metrics.tables import Rows, aligned, number, piped, ranged
+from foveola.metrics.verification import Rate
+from foveola.records import Case
 
 Vectors = NDArray[np.float32]
 

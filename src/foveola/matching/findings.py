@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from foveola.cases import Case
 from foveola.encoders.encoder import Failed
+from foveola.records import Case
 
 Kind = Literal["one eye, two subjects", "two eyes, one id", "wrong side", "copy", "two splits", "label"]
 KINDS: tuple[Kind, ...] = ("one eye, two subjects", "two eyes, one id", "wrong side", "copy", "two splits", "label")

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from foveola.cases import Case
-from foveola.evaluation.ranking import query_blocks, unit_rows
+from foveola.metrics.ranking import query_blocks, unit_rows
+from foveola.records import Case
 from foveola.relevance.logistic import logistic
 
 Vectors = NDArray[np.float32]

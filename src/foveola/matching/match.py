@@ -22,7 +22,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveola.archive import Archive
-from foveola.cases import Case
 from foveola.duplicates import registration
 from foveola.duplicates.agreement import agree
 from foveola.duplicates.registration import Features
@@ -35,6 +34,7 @@ from foveola.matching import gallery, permission
 from foveola.matching.pair import compared, local_features
 from foveola.matching.pictures import read_square
 from foveola.matching.probability import CALIBRATION, PRIOR, Calibration, Evidence, posterior
+from foveola.records import Case
 from foveola.resources import AnyPath, Closing
 
 Pixels = NDArray[np.uint8]

@@ -23,11 +23,11 @@ from foveola.images.decode import decode, naming
 from foveola.images.fingerprint import mark, same_picture
 from foveola.images.given import Photograph, as_file
 from foveola.images.overlay import jpeg
+from foveola.labels import percent
 from foveola.looks import check_retina, shipped_looker
 from foveola.matching.pictures import chessboard
 from foveola.matching.probability import CALIBRATION, PRIOR, Calibration, Evidence, posterior
 from foveola.notebook import Picture, html_lines, html_table
-from foveola.words import percent
 
 Pixels = NDArray[np.uint8]
 

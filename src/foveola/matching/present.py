@@ -4,11 +4,11 @@ from pathlib import Path
 
 from foveola.images.overlay import jpeg
 from foveola.images.thumbnail import thumbnail
+from foveola.labels import is_phantom
 from foveola.matching.match import ACCEPTED, Candidate, MatchResult
 from foveola.matching.pictures import chessboard, read_square
 from foveola.plain import plain
 from foveola.report import Pair, Photograph, pairs_page
-from foveola.words import is_phantom
 
 SHOWN = 5  # candidates on a page
 

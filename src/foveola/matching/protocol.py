@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Literal
 
-from foveola.cases import Case
 from foveola.errors import FoveolaError
+from foveola.records import Case
 
 Identity = tuple[str, ...]
 Unit = Literal["days", "months", "years"]

@@ -6,9 +6,9 @@ from itertools import chain, combinations
 from pathlib import Path
 
 from foveola import files
-from foveola.cases import Case
 from foveola.matching import decisions, permission
 from foveola.matching.findings import KINDS, key_of
+from foveola.records import Case
 
 FORGOTTEN = "forgotten"
 Line = dict[str, object]

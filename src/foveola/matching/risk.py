@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveola.archive import Archive
-from foveola.cases import Case
 from foveola.errors import ArchiveError, FoveolaError
-from foveola.evaluation.tables import Rows, aligned, number, ranged
-from foveola.evaluation.verification import Rate
 from foveola.matching.evaluation import MatchingEvaluation, evaluate_matching
 from foveola.matching.protocol import Protocol
+from foveola.metrics.tables import Rows, aligned, number, ranged
+from foveola.metrics.verification import Rate
+from foveola.records import Case
 from foveola.trust import ALIKE, load
 
 Vectors = NDArray[np.float32]

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveola.archive import Archive
-from foveola.cases import Case
 from foveola.duplicates.agreement import agree
 from foveola.encoders.encoder import Encoder, Failed
 from foveola.images.overlay import jpeg
 from foveola.images.thumbnail import thumbnail
+from foveola.labels import is_phantom
 from foveola.laterality import LATERALITY, Laterality
 from foveola.matching import gallery, permission
 from foveola.matching.audit import audit
@@ -24,8 +24,8 @@ from foveola.matching.pair import local_features
 from foveola.matching.pictures import chessboard, read_square
 from foveola.matching.probability import CALIBRATION, Calibration
 from foveola.plain import plain
+from foveola.records import Case
 from foveola.report import Pair, Photograph, pairs_page
-from foveola.words import is_phantom
 
 Vectors = NDArray[np.float32]
 

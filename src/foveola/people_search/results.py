@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from foveola.cases import Case, Eye
 from foveola.images.thumbnail import thumbnail
+from foveola.labels import record_words
 from foveola.notebook import HitList, Picture, Rows, to_frame
 from foveola.people import EYES
-from foveola.words import record_words
+from foveola.records import Case, Eye
 
 if TYPE_CHECKING:
     from pandas import DataFrame

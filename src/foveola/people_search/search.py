@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from foveola.archive import Archive, Photographed, State
 from foveola.archive.search import candidates, check_count, unit
-from foveola.cases import Eye
 from foveola.errors import ArchiveError
 from foveola.people import EYES, findings_of, grade_of, pair_eyes
 from foveola.people_search.results import EyePair, FoundPeople, PersonHit
+from foveola.records import Eye
 
 Bools = NDArray[np.bool_]
 Vectors = NDArray[np.float32]

@@ -11,8 +11,8 @@ from typing import Final
 
 import numpy as np
 
-from foveola.cases import Eye
 from foveola.phantom.vessels import Floats, Point, Tree, Vessel
+from foveola.records import Eye
 
 # Last number of a random stream's key: one stream must not shift when another changes.
 TRAITS, EYE, TREE, RETINA, LESIONS, COURSE, CAMERA, PIXELS = range(1, 9)

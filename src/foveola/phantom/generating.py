@@ -22,11 +22,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from foveola.cases import Eye
 from foveola.errors import ConfigError, ImageError
 from foveola.phantom.anatomy import COURSE, Subject, make_eye, make_subject, stream
 from foveola.phantom.drawing import Bytes
 from foveola.phantom.rendering import KINDS, Phantom, paint_ground, render
+from foveola.records import Eye
 from foveola.resources import AnyPath, told_of
 
 COMMENT: Final = "Foveola phantom - not a patient"

@@ -17,11 +17,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from foveola.cases import Case, Eye
 from foveola.encoders.ahead import in_order
 from foveola.encoders.compiling import WAITED_FOR
 from foveola.encoders.encoder import UNUSABLE, Failed
-from foveola.encoders.reader import ReadingModel
+from foveola.encoders.reading_model import ReadingModel
 from foveola.errors import ImageError, ManifestError, PairError
 from foveola.images.decode import decode
 from foveola.images.fingerprint import mark, same_picture
@@ -30,6 +29,7 @@ from foveola.laterality import TWICE, Side, Sides, check_eye, check_sides, shipp
 from foveola.looks import Looker, refused, shipped_looker
 from foveola.people import EYES, people_of
 from foveola.reading.result import EyeReading, Reading
+from foveola.records import Case, Eye
 from foveola.trust import Looks
 from foveola.trust.sentences import of_doubt
 

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from foveola.cases import Eye
 from foveola.errors import FoveolaError
 from foveola.images.decode import decode
 from foveola.images.fundus import Contract, prepare
 from foveola.images.given import Photograph, as_file
 from foveola.images.overlay import jpeg, overlay, shares
+from foveola.labels import NO_DIAGNOSIS, finding_word
 from foveola.looks import left_out
 from foveola.notebook import Picture, Rows, aligned, html_lines, html_table, to_frame
 from foveola.people import NORMAL
-from foveola.words import NO_DIAGNOSIS, finding_word
+from foveola.records import Eye
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveola.archive import Archive
-from foveola.cases import Case
 from foveola.encoders.ahead import in_order
 from foveola.encoders.encoder import AHEAD, UNUSABLE, Failed
 from foveola.encoders.local import Local
@@ -19,6 +18,7 @@ from foveola.errors import ImageError, RegionError
 from foveola.files import stamp_of
 from foveola.images.decode import decode
 from foveola.images.fundus import find_field_of_view
+from foveola.records import Case
 from foveola.regions import store
 from foveola.regions.basis import Basis, packed
 from foveola.regions.box import Field

@@ -9,11 +9,11 @@ from foveola.errors import ImageError
 from foveola.images.decode import decode
 from foveola.images.fundus import Contract, field_to_show, prepare
 from foveola.images.overlay import COLOUR, jpeg
+from foveola.labels import is_phantom
 from foveola.regions.box import Box
 from foveola.regions.results import RegionResult
 from foveola.report import Pair, Photograph, pairs_page
 from foveola.trust.sentences import of_person, of_quality, of_refused
-from foveola.words import is_phantom
 
 SIDE = 360  # pixels of a picture
 NOTE = (

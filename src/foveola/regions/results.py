@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from foveola.cases import Case
+from foveola.records import Case
 from foveola.regions.box import Box, Field
 from foveola.trust import Looks
 

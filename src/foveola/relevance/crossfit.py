@@ -29,7 +29,7 @@ class _Fold:
 
 @dataclass(frozen=True, eq=False)
 class LearnedScores:
-    """Scores by learned relevance, as `foveola.evaluation.evaluate_retrieval` takes them.
+    """Scores by learned relevance, as `foveola.metrics.evaluate_retrieval` takes them.
 
     Attributes:
         wanted: float64 (Q, K), what each query asks for; K of its own fold.

@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from foveola.cases import is_missing, known_identifier
+from foveola.records import is_missing, known_identifier
 from foveola.relevance.linear import Link
 
 Bools = NDArray[np.bool_]

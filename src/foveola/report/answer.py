@@ -5,6 +5,7 @@ Used by the report and by the page of the service alike, with the template sugge
 
 from dataclasses import dataclass
 
+from foveola.labels import label_word
 from foveola.relevance.labels import GRADE
 from foveola.relevance.suggestion import LabelShare, Suggestion
 from foveola.report.shapes import SearchShape
@@ -19,7 +20,6 @@ from foveola.trust.sentences import (
     of_recorded,
     of_suggestion,
 )
-from foveola.words import label_word
 
 ROWS = 8  # of a drawing, at most
 

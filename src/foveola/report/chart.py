@@ -3,8 +3,8 @@
 import math
 from dataclasses import dataclass
 
-from foveola.evaluation import Evaluation, Metric
-from foveola.words import label_word
+from foveola.labels import label_word
+from foveola.metrics import Evaluation, Metric
 
 WIDTH, HEIGHT = 760, 420  # units of the drawing
 FEW = 9  # bars whose names fit side by side

@@ -12,12 +12,12 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from foveola.evaluation import Evaluation
+from foveola.labels import GRADES_IN_FULL
+from foveola.metrics import Evaluation
 from foveola.report.chart import Chart, chart
 from foveola.report.shapes import Images, SearchShape
 from foveola.report.views import card_rows, view_search
 from foveola.resources import AnyPath, beside
-from foveola.words import GRADES_IN_FULL
 
 
 def search_page(
@@ -60,7 +60,7 @@ def evaluation_page(
     """The tables of an evaluation and its bars by label value.
 
     Args:
-        evaluation: from `foveola.evaluation.evaluate_retrieval`, of the order by looks.
+        evaluation: from `foveola.metrics.evaluate_retrieval`, of the order by looks.
         learned: of the order that the archive learnt from its labels.
         title: of the page.
         encoder_card: as for `search_page`.

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from foveola.cases import Case
+from foveola.labels import findings_of, grade_word, is_phantom, visit_word
+from foveola.records import Case
 from foveola.report.pages import render
 from foveola.report.views import data_uri
-from foveola.words import findings_of, grade_word, is_phantom, visit_word
 
 
 @dataclass(frozen=True, kw_only=True)

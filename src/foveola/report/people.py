@@ -3,14 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from foveola.cases import Case, Eye
+from foveola.labels import finding_word, grade_word, is_phantom, visit_word
 from foveola.people import findings_of, grade_of
 from foveola.people_search import PersonHit, PersonResult
+from foveola.records import Case, Eye
 from foveola.report.pages import render
 from foveola.report.shapes import Images
 from foveola.report.views import CaseView, bar, card_rows, shortened, view_case
 from foveola.trust.sentences import of_person
-from foveola.words import finding_word, grade_word, is_phantom, visit_word
 
 _AS_SEEN: tuple[Eye, Eye] = ("right", "left")  # facing the person, as eyes are usually shown
 

@@ -5,13 +5,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from foveola.cases import Eye
+from foveola.labels import finding_word
 from foveola.people_search import PersonResult
+from foveola.records import Eye
 from foveola.report.pages import render
 from foveola.report.people import view_people
 from foveola.report.shapes import Images
 from foveola.report.views import data_uri
-from foveola.words import finding_word
 
 SEEN: tuple[Eye, Eye] = ("right", "left")  # as whoever faces the person sees them
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeAlias
 
-from foveola.cases import Case
+from foveola.records import Case
 from foveola.relevance.relevance import Order
 from foveola.trust import HitTrust, QueryTrust
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from foveola.cases import Case, Eye
-from foveola.words import visit_word
+from foveola.labels import visit_word
+from foveola.records import Case, Eye
 
 WIDTH, HEIGHT = 320.0, 132.0
 LEFT, RIGHT, TOP, BOTTOM = 26.0, 12.0, 10.0, 22.0  # margins

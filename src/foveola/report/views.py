@@ -4,11 +4,11 @@ import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from foveola.cases import Case
+from foveola.labels import findings_of, grade_word, is_phantom, visit_word
+from foveola.records import Case
 from foveola.report.answer import AnswerView, view_answer
 from foveola.report.shapes import HitShape, Images, SearchShape
 from foveola.trust.sentences import of_doubt, of_hit, unrecorded
-from foveola.words import findings_of, grade_word, is_phantom, visit_word
 
 _MAGIC = ((b"\xff\xd8\xff", "image/jpeg"), (b"\x89PNG\r\n\x1a\n", "image/png"))
 _SHORT = 12  # letters of a fingerprint: enough to tell encoders apart by eye

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveola.archive import ArchiveInfo
-from foveola.cases import Case
+from foveola.records import Case
 from foveola.retrieval.retriever import Retriever
 
 

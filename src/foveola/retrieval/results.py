@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from foveola.cases import RESERVED, Case
 from foveola.images.thumbnail import thumbnail
+from foveola.labels import record_words
 from foveola.laterality import Side
 from foveola.notebook import HitList, Picture, Rows, to_frame
+from foveola.records import RESERVED, Case
 from foveola.relevance.relevance import Order
 from foveola.trust import HitTrust, Looks, QueryTrust
 from foveola.trust.sentences import of_hit, of_order, of_person, of_quality, of_query
-from foveola.words import record_words
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from foveola.archive import Archive, Found
 from foveola.archive.state import State
-from foveola.cases import Case, Eye, known_identifier
 from foveola.encoders.compiling import WAITED_FOR
 from foveola.encoders.encoder import Encoder
 from foveola.errors import NoCaseError, PairError
@@ -25,6 +24,7 @@ from foveola.learned import Ranker
 from foveola.looks import Looker, refused
 from foveola.people import EYES
 from foveola.people_search import PeopleSearch, PersonResult
+from foveola.records import Case, Eye, known_identifier
 from foveola.relevance.order import Asked
 from foveola.relevance.relevance import Order
 from foveola.relevance.suggestion import Suggestion

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from foveola.cases import Case
 from foveola.encoders.encoder import Encoded, Encoder
 from foveola.encoders.release import add_parts
+from foveola.records import Case
 from foveola.relevance.labels import FINDINGS, GRADE, LabelTable, codes_of
 from foveola.relevance.learn import Prior, TooFewError, learnable
 from foveola.relevance.linear import Vectors

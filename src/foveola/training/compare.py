@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from foveola.cases import Case
 from foveola.datasets.manifest import Manifest
 from foveola.encoders.encoder import Encoded, Encoder
-from foveola.encoders.reader import read_reader
+from foveola.encoders.reading_model import read_reader
 from foveola.errors import ConfigError, ImageError
-from foveola.evaluation import RetrievalData, evaluate_retrieval
 from foveola.files import write_whole
+from foveola.metrics import RetrievalData, evaluate_retrieval
+from foveola.records import Case
 from foveola.resources import AnyPath, beside, told_of
 from foveola.spreadsheets import to_csv
 from foveola.training.chosen import Config, load_any
@@ -61,7 +61,7 @@ def compare(config_files: Sequence[AnyPath], out: AnyPath, *, seeds: int = 3, re
     Each run is judged on the subjects that its configuration holds out, which are the same for
     all: each of their images asked against the others. For diseases by grade, macro, without
     the query's own subject; for subjects and eyes by identity, micro. Readers are judged by the
-    official score of ODIR and the honest figures beside it, see `foveola.evaluation.reading`.
+    official score of ODIR and the honest figures beside it, see `foveola.metrics.reading`.
 
     Args:
         config_files: TOML, see TrainConfig, or all of readers, see ReadingConfig; differences are

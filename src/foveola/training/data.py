@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from foveola.cases import Case
 from foveola.encoders.encoder import UNUSABLE, Failed
 from foveola.errors import FoveolaError, ImageError
 from foveola.files import stamp_of
 from foveola.images.decode import decode
 from foveola.images.fundus import Contract, prepare
+from foveola.records import Case
 from foveola.resources import beside
 from foveola.training.augment import augment
 

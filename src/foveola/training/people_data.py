@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler
 
-from foveola.cases import Case
 from foveola.datasets.summary import summarise
 from foveola.images.enhance import enhance
 from foveola.images.fundus import Contract
 from foveola.models.binocular import BinocularModel
 from foveola.models.trunk import ReaderTrunk
 from foveola.people import People, people_of
+from foveola.records import Case
 from foveola.training.augment import augment, centre
 from foveola.training.data import pack
 from foveola.training.maps import Maps, pack_maps

@@ -7,12 +7,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from foveola.cases import Case
 from foveola.datasets.manifest import Manifest
 from foveola.datasets.splits import folds_by_subject, split_by_subject
 from foveola.datasets.summary import summarise
 from foveola.errors import ManifestError
 from foveola.images.fundus import Contract
+from foveola.records import Case
 from foveola.training.config import TrainConfig
 from foveola.training.data import LEAST_IMAGES, Labels, finding_labels, pack, training_labels
 

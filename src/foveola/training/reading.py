@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from foveola.errors import ManifestError
-from foveola.evaluation.reading import choose_thresholds, evaluate_reading
-from foveola.evaluation.temperature import fit_temperature
 from foveola.losses.findings import FINDINGS_LOSSES, class_balanced
 from foveola.losses.gather import gather
+from foveola.metrics.reading import choose_thresholds, evaluate_reading
+from foveola.metrics.temperature import fit_temperature
 from foveola.models.answer import Answer
 from foveola.models.binocular import BinocularModel, Read
 from foveola.models.descriptor import normalise

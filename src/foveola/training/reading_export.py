@@ -10,11 +10,11 @@ import openvino as ov
 import torch
 from torch import Tensor, nn
 
-from foveola.encoders.reader import ReadingModel, write_reader
 from foveola.encoders.reader_card import render_reader_card
+from foveola.encoders.reading_model import ReadingModel, write_reader
 from foveola.errors import EncoderError
-from foveola.evaluation.reading import evaluate_reading
 from foveola.images.fundus import Contract
+from foveola.metrics.reading import evaluate_reading
 from foveola.models.answer import Answer
 from foveola.models.binocular import BinocularModel
 from foveola.models.descriptor import normalise
@@ -37,7 +37,7 @@ class ReleasedReader(nn.Module):
         self.register_buffer("std", torch.tensor(contract.std))
 
     def forward(self, pixels: Tensor, present: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """(1, 2, S, S, 3) uint8 and (1, 2) float32 -> OUTPUTS, see `foveola.encoders.reader`."""
+        """(1, 2, S, S, 3) uint8 and (1, 2) float32 -> OUTPUTS, see `foveola.encoders.reading_model`."""
         flat = normalise(pixels[0], self.get_buffer("mean"), self.get_buffer("std"))
         there = present > 0.5
         said = self.model(flat[None], there)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from foveola.evaluation.reliability import save_reliability
+from foveola.metrics.reliability import save_reliability
 from foveola.resources import AnyPath
 from foveola.training.chosen import Config, load_any
 from foveola.training.config import TrainConfig

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from foveola.evaluation import RetrievalData, evaluate_retrieval
+from foveola.metrics import RetrievalData, evaluate_retrieval
 from foveola.training.augment import centre
 
 Pixels = NDArray[np.uint8]

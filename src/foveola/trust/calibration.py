@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from foveola import files
 from foveola.archive import Archive
-from foveola.cases import Case
 from foveola.errors import ArchiveError
+from foveola.records import Case
 from foveola.relevance.curve import BIN, Curve, percentile, read_curve
 from foveola.trust.judged import HitTrust, Label
 from foveola.trust.sample import REST, Sample, draw

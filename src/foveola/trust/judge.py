@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from foveola.cases import Case
 from foveola.images.gradability import WARN_BELOW
+from foveola.records import Case
 from foveola.relevance.curve import percentile
 from foveola.relevance.suggestion import Suggestion
 from foveola.trust.calibration import FALSE_REJECT, Calibration, label_values

@@ -13,8 +13,8 @@ import pydicom
 from pydicom.dataset import Dataset
 
 import refused
-from foveola.cases import Case
 from foveola.errors import PacsError
+from foveola.records import Case
 from foveola.relevance.curve import Share
 from foveola.relevance.suggestion import LabelShare, Suggestion
 from foveola.retrieval import Hit, Retriever, SearchResult

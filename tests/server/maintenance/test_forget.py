@@ -16,13 +16,13 @@ from fastapi.testclient import TestClient
 from commands import foveola
 from foveola import regions
 from foveola.archive import Archive
-from foveola.cases import Case
 from foveola.datasets.manifest import Manifest
 from foveola.errors import AccessError, ArchiveError
 from foveola.indexing import add_missing
 from foveola.matching import decisions, gallery, permission
 from foveola.matching.findings import key_of
 from foveola.matching.match import Matcher
+from foveola.records import Case
 from foveola.server import Settings, create_app
 from foveola.server.audit import Log, read, verify
 from foveola.server.dicom.pseudonyms import Identity, Pseudonyms

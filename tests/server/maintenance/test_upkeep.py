@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from foveola.archive import Archive
-from foveola.cases import Case
 from foveola.datasets.manifest import Manifest
 from foveola.encoders.encoder import Encoder
 from foveola.errors import ArchiveError, ImageError, KnownCaseError, NoCaseError
 from foveola.indexing import add_missing, open_archive
+from foveola.records import Case
 from foveola.server.maintenance import add_photograph, find_again, is_settled, remove_cases, settle, sweep
 from foveola.server.maintenance.photographs import keep, owns
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from foveola.archive import Archive, Entry
-from foveola.cases import Case
 from foveola.matching import decisions, gallery, permission
 from foveola.matching.findings import key_of
+from foveola.records import Case
 from foveola.regions.basis import Basis, D
 from foveola.regions.box import Field
 from foveola.regions.store import FREE, Described, Store

@@ -10,8 +10,8 @@ import pytest
 
 from foveola.archive import Archive
 from foveola.archive.records import Entry
-from foveola.cases import Case
 from foveola.errors import StudyError
+from foveola.records import Case
 from foveola.server.study import Answer, Answers, new_study, open_study, to_csv
 from foveola.server.study.answers import FILE
 from foveola.server.study.plan import code, same

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, File, Query, Request, Response
 from fastapi import UploadFile as Upload
 from pydantic import BaseModel, Field
 
-from foveola.cases import Case
+from foveola.records import Case
 from foveola.server.api.records import record_of
 from foveola.server.api.search import FAULTS, CaseOut
 from foveola.server.auth.context import record_access

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Body, HTTPException, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from foveola.cases import PLAIN
+from foveola.records import PLAIN
 from foveola.server.api.cases import LARGEST, OnChanges
 from foveola.server.api.records import LONGEST
 from foveola.server.api.search import FAULTS

@@ -6,14 +6,14 @@ from fastapi import APIRouter, File, Form, HTTPException
 from fastapi import UploadFile as Upload
 from pydantic import BaseModel, Field
 
-from foveola.cases import Eye
 from foveola.errors import ArchiveError, ImageError, PairError
+from foveola.labels import NO_DIAGNOSIS
 from foveola.people_search import PersonHit, PersonResult
 from foveola.reading import EyeReading, Reading
+from foveola.records import Eye
 from foveola.server.api.search import FAULTS, CaseOut
 from foveola.server.auth.context import may_match
 from foveola.server.web.search import OnService, Whose
-from foveola.words import NO_DIAGNOSIS
 
 router = APIRouter(prefix="/api/v1", responses=FAULTS)
 Shares = dict[str, float]

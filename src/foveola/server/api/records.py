@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal
 from fastapi import Form, HTTPException
 from pydantic import BeforeValidator, Field
 
-from foveola.cases import PLAIN, RESERVED, Case, Scalar, is_missing
 from foveola.datasets import cells
 from foveola.datasets.faults import Faults
+from foveola.records import PLAIN, RESERVED, Case, Scalar, is_missing
 
 LONGEST = 200  # characters of a text
 MOST = 100  # further columns

@@ -7,8 +7,8 @@ from fastapi import UploadFile as Upload
 from pydantic import BaseModel, Field
 
 from foveola.archive.info import ArchiveInfo
-from foveola.cases import Case
 from foveola.errors import FoveolaError
+from foveola.records import Case
 from foveola.relevance.relevance import Order
 from foveola.retrieval import Hit, SearchResult
 from foveola.server.auth.context import may_match, record_access

@@ -16,7 +16,6 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 
 from foveola.archive import Archive
-from foveola.cases import Case, Eye
 from foveola.encoders.encoder import Encoder, Failed
 from foveola.errors import ArchiveError, ImageError, PacsError
 from foveola.files import write_whole
@@ -25,6 +24,7 @@ from foveola.images.dicom import decode_dicom, require_pydicom
 from foveola.images.limited import POOL
 from foveola.indexing import index_cases, open_archive
 from foveola.learned import refresh
+from foveola.records import Case, Eye
 from foveola.resources import Closing, remove_killed, sync_folder
 from foveola.server.dicom.pseudonyms import Identity, Names, Pseudonyms
 from foveola.trust import load

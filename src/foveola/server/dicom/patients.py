@@ -10,8 +10,8 @@ import sqlite3
 import uuid
 from dataclasses import dataclass
 
-from foveola.cases import identifier, is_missing, known_identifier
 from foveola.errors import ImageError
+from foveola.records import identifier, is_missing, known_identifier
 from foveola.server.dicom.persons import Marks, choose
 
 EARLIEST, LATEST = 366, 3652  # days that dates are moved into the past, drawn for each patient

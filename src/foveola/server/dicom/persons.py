@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping
 from hashlib import blake2b
 from typing import NamedTuple
 
-from foveola.cases import is_missing
+from foveola.records import is_missing
 
 APART = "the Patient ID came with another name and another birth date before; they are kept apart as two persons"
 ALIKE = "the Patient ID came with another {} before; they are kept as one person"

@@ -33,11 +33,11 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
-from foveola.cases import Case, Eye
 from foveola.errors import PacsError
+from foveola.labels import findings_of, grade_word, is_phantom, visit_word
+from foveola.records import Case, Eye
 from foveola.retrieval import Hit, SearchResult
 from foveola.trust.sentences import of_hit, of_order, of_person, of_quality, of_query, of_recorded
-from foveola.words import findings_of, grade_word, is_phantom, visit_word
 
 SCHEME: Final = "99FOVEOLA"
 NO_DIAGNOSIS: Final = (

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from foveola.archive import Archive
-from foveola.cases import Case
 from foveola.encoders.encoder import Encoder, Failed
 from foveola.errors import ImageError, KnownCaseError
 from foveola.indexing import entry_of
 from foveola.looks import Looker
+from foveola.records import Case
 from foveola.server.maintenance import photographs
 
 NAME = "the photograph"  # what errors call it

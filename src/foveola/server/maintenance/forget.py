@@ -17,8 +17,8 @@ from typing import Self
 
 from foveola.archive import Archive
 from foveola.archive.removals import Removal
-from foveola.cases import identifier
 from foveola.errors import ArchiveError
+from foveola.records import identifier
 from foveola.server.audit import Log, head
 from foveola.server.audit.chain import now, operator
 from foveola.server.maintenance import finish_removals
@@ -35,7 +35,7 @@ class Receipt:
         time: ISO 8601 in UTC.
         salt: hexadecimal, drawn at random.
         subject: scrypt(pseudonym, salt, n=2**15, r=8, p=1), 32 bytes in hexadecimal; the pseudonym
-            in its normal form (`foveola.cases.identifier`). Made to be slow: trying all pseudonyms
+            in its normal form (`foveola.records.identifier`). Made to be slow: trying all pseudonyms
             of a short scheme takes about 0.1 s each.
         encoder: fingerprint of the archive's.
         cases: ids that went; never given again.

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from foveola.archive import Archive
-from foveola.cases import Case
 from foveola.encoders.encoder import Encoder
 from foveola.errors import JobError, ManifestError
 from foveola.indexing import Indexed, index_cases
+from foveola.records import Case
 
 
 def import_source(

@@ -6,8 +6,8 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TypeVar
 
-from foveola.cases import Case
 from foveola.errors import ArchiveError, BusyError, JobError
+from foveola.records import Case
 from foveola.server.maintenance import (
     Added,
     add_photograph,

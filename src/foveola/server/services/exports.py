@@ -11,9 +11,9 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from foveola.cases import Case, Eye
 from foveola.people_search import PersonResult
 from foveola.reading import Reading, pictures
+from foveola.records import Case, Eye
 from foveola.report import people_page, reading_page, search_page
 from foveola.retrieval import Hit, SearchResult
 from foveola.server.web.texts import texts

@@ -5,9 +5,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from foveola.cases import Case, Eye
 from foveola.encoders.compiling import WAITED_FOR
-from foveola.encoders.reader import ReadingModel
+from foveola.encoders.reading_model import ReadingModel
 from foveola.images.decode import decode
 from foveola.laterality import check_eye, shipped_sides
 from foveola.looks import Looker
@@ -16,6 +15,7 @@ from foveola.matching.match import Matcher, MatchResult
 from foveola.people import EYES
 from foveola.people_search import PersonResult
 from foveola.reading import Reading, prepare_eye, read_prepared
+from foveola.records import Case, Eye
 from foveola.retrieval import Retriever
 from foveola.server.auth.context import discreet
 

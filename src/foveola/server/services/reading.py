@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from foveola.cases import Eye
 from foveola.images.decode import decode
 from foveola.images.overlay import shares
 from foveola.laterality import SURE, Side, Sides, check_sides, shipped_sides
 from foveola.people import EYES
 from foveola.people_search import PersonResult
 from foveola.reading import Prepared, Reading, check_twice, prepare_eye, read_prepared
+from foveola.records import Eye
 from foveola.retrieval import check_two
 from foveola.server.auth.context import discreet, record_access
 from foveola.server.services.pictures import LRUCache, heat

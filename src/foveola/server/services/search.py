@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveola.archive.info import ArchiveInfo
-from foveola.cases import Case, Eye
 from foveola.encoders.parts import Parts
 from foveola.errors import ImageError
 from foveola.explain import removal_map
@@ -17,6 +16,7 @@ from foveola.images.decode import decode, read_bytes, same_scale
 from foveola.images.overlay import shares
 from foveola.images.thumbnail import small
 from foveola.laterality import Sides
+from foveola.records import Case, Eye
 from foveola.relevance.relevance import Order
 from foveola.retrieval import Marks, Query, Retriever, SearchResult
 from foveola.server.auth.context import LARGE, discreet, hidden_columns, may_match, record_access

@@ -19,8 +19,8 @@ import numpy as np
 
 from foveola import files
 from foveola.archive import Archive
-from foveola.cases import Case
 from foveola.errors import StudyError
+from foveola.records import Case
 from foveola.resources import AnyPath
 
 FILE = "study.json"

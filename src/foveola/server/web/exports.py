@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 from fastapi import APIRouter, Response
 
-from foveola.cases import Eye
 from foveola.errors import FoveolaError
 from foveola.people_search import PersonResult
+from foveola.records import Eye
 from foveola.server.services.exports import hits_csv, people_report, reading_report, search_report
 from foveola.server.services.queries import Sent
 from foveola.server.services.reading import ReadingService, pixels

@@ -5,9 +5,9 @@ from typing import Any
 from urllib.parse import urlencode
 
 from foveola.archive.info import ArchiveInfo
+from foveola.labels import finding_word, grade_word
 from foveola.relevance.relevance import ORDERS, Order
 from foveola.retrieval import Marks, Retriever
-from foveola.words import finding_word, grade_word
 
 MOST = 100  # hits on a page
 COUNT = 12

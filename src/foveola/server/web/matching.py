@@ -8,6 +8,7 @@ from fastapi import UploadFile as Upload
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from foveola.datasets.cells import visit_of
+from foveola.labels import is_phantom
 from foveola.matching import permission
 from foveola.matching.decisions import Verdict
 from foveola.matching.findings import KINDS
@@ -17,7 +18,6 @@ from foveola.server.auth.context import LARGE, account, record_access
 from foveola.server.services.matching import Matched, MatchingService
 from foveola.server.web.search import OnService, jpeg, page
 from foveola.server.web.texts import texts
-from foveola.words import is_phantom
 
 router = APIRouter(include_in_schema=False)
 

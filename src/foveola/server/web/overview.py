@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, HTTPException, Request, Response
 from fastapi.responses import HTMLResponse
 
+from foveola.labels import GRADES
 from foveola.overview import Overviews
 from foveola.report.markdown import blocks
 from foveola.server.auth.context import NAMED, may, record_access
@@ -12,7 +13,6 @@ from foveola.server.web.filters import camera_columns
 from foveola.server.web.matching import OnIdentity
 from foveola.server.web.search import OnService, page
 from foveola.server.web.texts import texts
-from foveola.words import GRADES
 
 router = APIRouter(include_in_schema=False)
 LONGEST = 500_000  # bytes of a card

@@ -7,10 +7,11 @@ from fastapi import APIRouter, Depends, File, Form, HTTPException, Request, Resp
 from fastapi import UploadFile as Upload
 from fastapi.responses import HTMLResponse, RedirectResponse
 
-from foveola.cases import Eye
 from foveola.errors import FoveolaError
+from foveola.labels import finding_word, is_phantom
 from foveola.people import NORMAL
 from foveola.reading import Reading
+from foveola.records import Eye
 from foveola.report.reading import SEEN, among
 from foveola.server.errors import nameless
 from foveola.server.services.queries import Sent
@@ -19,7 +20,6 @@ from foveola.server.web.filters import offered
 from foveola.server.web.search import Asked, OnService, Ticked, Whose, hit_values, page
 from foveola.server.web.texts import texts
 from foveola.trust.sentences import of_person
-from foveola.words import finding_word, is_phantom
 
 router = APIRouter(include_in_schema=False)
 SHOWS = ("people", "right", "left", "reading")

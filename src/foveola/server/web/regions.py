@@ -9,6 +9,7 @@ from fastapi.responses import HTMLResponse
 from pydantic import BaseModel, Field
 
 from foveola.images.decode import decode
+from foveola.labels import is_phantom
 from foveola.regions import Box, Places, RegionHit, RegionResult, RegionSearch
 from foveola.regions.present import sentences
 from foveola.server.api.search import CONSIDERED, EXCLUDED, FAULTS, HELD, CaseOut
@@ -17,7 +18,6 @@ from foveola.server.services.pictures import LRUCache
 from foveola.server.services.queries import Sent
 from foveola.server.services.search import NAME, SearchService
 from foveola.server.web.search import Asked, OnService, Ticked, Whose, page
-from foveola.words import is_phantom
 
 PLACES = 64  # photographs asked about whose places are kept
 router = APIRouter()

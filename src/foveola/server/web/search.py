@@ -8,8 +8,9 @@ from fastapi import UploadFile as Upload
 from fastapi.responses import HTMLResponse, RedirectResponse
 from jinja2 import ChoiceLoader, Environment, PackageLoader, PrefixLoader, StrictUndefined, select_autoescape
 
-from foveola.cases import Case, Eye
 from foveola.errors import ImageError
+from foveola.labels import finding_word, findings_of, grade_word, is_phantom, percent, visit_word
+from foveola.records import Case, Eye
 from foveola.regions import is_on
 from foveola.report.answer import view_answer
 from foveola.report.timeline import timeline
@@ -23,7 +24,6 @@ from foveola.server.services.search import SearchService
 from foveola.server.web.filters import COUNT, MOST, Chosen, offered
 from foveola.server.web.texts import texts
 from foveola.trust.sentences import of_hit, unrecorded
-from foveola.words import finding_word, findings_of, grade_word, is_phantom, percent, visit_word
 
 router = APIRouter(include_in_schema=False)
 
@@ -252,7 +252,7 @@ def facts(case: Case) -> dict[str, str | None]:
 def _environment() -> Environment:
     made = Environment(
         loader=ChoiceLoader(
-            [PackageLoader("foveola.server"), PrefixLoader({"report": PackageLoader("foveola.report")})]
+            [PackageLoader("foveola.server.web"), PrefixLoader({"report": PackageLoader("foveola.report")})]
         ),
         autoescape=select_autoescape(default=True, default_for_string=True),
         undefined=StrictUndefined,

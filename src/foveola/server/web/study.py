@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Form, HTTPException, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
+from foveola.labels import is_phantom
 from foveola.server.auth.context import LARGE, NAMED, record_access
 from foveola.server.services.pictures import LRUCache
 from foveola.server.services.search import SearchService
@@ -14,7 +15,6 @@ from foveola.server.study.answers import SCALE
 from foveola.server.study.plan import code
 from foveola.server.web.search import OnService, jpeg, page, saved
 from foveola.server.web.texts import texts
-from foveola.words import is_phantom
 
 router = APIRouter(include_in_schema=False)
 LONGEST = 86_400.0  # seconds; a pair left open for days was not looked at for days

@@ -25,7 +25,7 @@ def texts(language: str = "en") -> Texts:
 
 @cache
 def _table(language: str) -> dict[str, str]:
-    source = files("foveola.server").joinpath(f"{language}.toml").read_text(encoding="utf-8")
+    source = files("foveola.server.web").joinpath(f"{language}.toml").read_text(encoding="utf-8")
     return _flat(tomllib.loads(source))
 
 

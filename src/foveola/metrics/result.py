@@ -1,0 +1,210 @@
+"""What an evaluation found, as a value, as JSON, as Markdown and as text."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Literal, get_args
+
+from foveola.metrics.estimates import Metric, QueryMetrics, named
+from foveola.metrics.settings import Settings
+from foveola.metrics.tables import Rows, aligned, metrics_frame, number, piped, ranged
+from foveola.notebook import html_lines, html_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+Kind = Literal["precision", "retrieved", "subjects"]
+
+
+@dataclass(frozen=True, repr=False)
+class Evaluation:
+    """The metrics of a set of queries against a gallery, and what was left out.
+
+    Attributes:
+        label: what made an image relevant, such as "grade".
+        queries: labelled queries, all asked.
+        gallery: labelled gallery images.
+        unlabelled_queries, unlabelled_gallery: images left out for want of a label.
+        excluded_pairs: gallery images of a query's own subject, summed over queries.
+        queries_with_exclusions: queries with at least one such image.
+        queries_without_relevant: queries whose remaining gallery holds no relevant image.
+        settings: how it was done.
+        metrics: by name: mHR@K, hit@K, mAP@K, mAP@K per hit and nDCG@K for each K; mAP,
+            mAP@R, R-precision, MRR.
+        subgroups: the same for the queries of each value of each column asked for.
+        retrieved: for queries of a label value, the mean share of the first `retrieved_at` that
+            carries each label value.
+        retrieved_at: K of those shares.
+        per_query: what the means are of.
+    """
+
+    label: str
+    queries: int
+    gallery: int
+    unlabelled_queries: int
+    unlabelled_gallery: int
+    excluded_pairs: int
+    queries_with_exclusions: int
+    queries_without_relevant: int
+    settings: Settings
+    metrics: Mapping[str, Metric]
+    subgroups: Mapping[str, Mapping[str, Mapping[str, Metric]]]
+    retrieved: Mapping[str, Mapping[str, float]]
+    retrieved_at: int
+    per_query: QueryMetrics = field(compare=False, repr=False)
+
+    def to_json(self) -> dict[str, object]:
+        """Plain types for json.dumps; what is unknown is None."""
+        key = "per_grade" if self.label == "grade" else "per_label"
+        return {
+            "label": self.label,
+            "queries": self.queries,
+            "gallery": self.gallery,
+            "unlabelled_queries": self.unlabelled_queries,
+            "unlabelled_gallery": self.unlabelled_gallery,
+            "excluded_same_subject": {"pairs": self.excluded_pairs, "queries": self.queries_with_exclusions},
+            "queries_without_relevant": self.queries_without_relevant,
+            "settings": {**asdict(self.settings), "ks": list(self.settings.ks)},
+            "metrics": {name: metric.to_json(key) for name, metric in self.metrics.items()},
+            "subgroups": {
+                column: {
+                    value: {name: metric.to_json(key) for name, metric in found.items()}
+                    for value, found in groups.items()
+                }
+                for column, groups in self.subgroups.items()
+            },
+            "retrieved": {"at": self.retrieved_at, "shares": self.retrieved},
+        }
+
+    def __getitem__(self, metric: str) -> Metric:
+        """Return one metric, such as "mAP@10": its means, intervals and chance."""
+        return named(self.metrics, metric)
+
+    def to_frame(self) -> "pd.DataFrame":
+        """Return a DataFrame: a row for each metric, with both means, intervals and chance.
+
+        Raises:
+            MissingExtraError: pandas is not installed.
+        """
+        return metrics_frame({name: of.to_row() for name, of in self.metrics.items()})
+
+    def plot(self, kind: Kind = "precision", *, note: str = "") -> "Figure":
+        """Draw a figure, as in `foveola.metrics.plots`, which draws several results together.
+
+        Args:
+            kind: "precision" at each K, what was "retrieved", or the spread over "subjects".
+            note: a line under the title.
+
+        Raises:
+            MissingExtraError: matplotlib is not installed.
+        """
+        from foveola.metrics import plots
+
+        if kind not in get_args(Kind):
+            raise ValueError(f"kind is {kind!r}; expected one of {', '.join(get_args(Kind))}")
+        figure: Figure = getattr(plots, f"plot_{kind}")({self.label: self}, note=note)
+        return figure
+
+    def __repr__(self) -> str:
+        return f"{self.summary()}\n\n{aligned(self.mean_rows())}"
+
+    def _repr_html_(self) -> str:
+        by_label = f"By {self.label}, chance in brackets:"
+        return "".join(
+            [
+                html_lines([self.summary()]),
+                html_table(self.mean_rows()),
+                html_lines([by_label]),
+                html_table(self.label_rows()),
+            ]
+        )
+
+    def to_text(self) -> str:
+        """Tables for a terminal: means with interval and chance, by label value, by subgroup."""
+        return "\n\n".join(self._parts(aligned))
+
+    def to_markdown(self) -> str:
+        """The same tables in Markdown."""
+        return "\n\n".join(self._parts(piped))
+
+    def _parts(self, table: Callable[[Rows], str]) -> list[str]:
+        parts = [self.summary(), table(self.mean_rows()), f"By {self.label}, chance in brackets:"]
+        parts.append(table(self.label_rows()))
+        parts.append(f"Share of the first {self.retrieved_at} by {self.label}:")
+        parts.append(table(self.retrieved_rows()))
+        for column in self.subgroups:
+            parts += [f"{self.headline()} of the queries by {column}:"]
+            parts.append(table(self.subgroup_rows(column)))
+        return parts
+
+    def headline(self) -> str:
+        """mAP@10, or the deepest mAP@K if 10 is not among the K."""
+        return "mAP@10" if 10 in self.settings.ks else f"mAP@{max(self.settings.ks)}"
+
+    def summary(self) -> str:
+        """One paragraph: what was asked, what was ranked, what was left out."""
+        out = [f"{self.queries:,} queries against {self.gallery:,} images by {self.label}"]
+        if self.settings.leave_one_out:
+            out[0] += ", each against all others"
+        if self.settings.exclude != "none":
+            out.append(f"{self.excluded_pairs:,} same-{self.settings.exclude} pairs excluded")
+        if self.settings.exclude != "subject":
+            of = "" if self.settings.exclude == "none" else "other "
+            out.append(f"{of}images of the same subject were NOT excluded")
+        for count, words in (
+            (self.unlabelled_queries, "unlabelled queries not asked"),
+            (0 if self.settings.leave_one_out else self.unlabelled_gallery, "unlabelled gallery images left out"),
+            (self.queries_without_relevant, "queries have no relevant image"),
+        ):
+            if count:
+                out.append(f"{count:,} {words}")
+        return "; ".join(out) + "."
+
+    def mean_rows(self) -> Rows:
+        """Header and rows: metric, micro and macro with interval and chance."""
+        level = f"{100 * self.settings.confidence:g} % interval"
+        rows = [["metric", "micro", level, "chance", "macro", level, "chance"]]
+        for name, m in self.metrics.items():
+            micro = [number(m.value.micro), ranged(m.interval()), number(m.chance.micro)]
+            ends = (m.low.macro, m.high.macro)
+            rows.append([name, *micro, number(m.value.macro), ranged(ends), number(m.chance.macro)])
+        return rows
+
+    def label_rows(self) -> Rows:
+        """Header and rows: for each label value its queries and each metric (chance)."""
+        counts = next(iter(self.metrics.values())).queries
+        rows = [[self.label, *counts], ["queries", *(f"{count:,}" for count in counts.values())]]
+        for metric, m in self.metrics.items():
+            cells = (
+                f"{number(m.value.per_label.get(name))} ({number(m.chance.per_label.get(name))})" for name in counts
+            )
+            rows.append([metric, *cells])
+        return rows
+
+    def retrieved_rows(self) -> Rows:
+        """Header and rows: for queries of each label value, what stands in their first ranks."""
+        names = sorted({name for row in self.retrieved.values() for name in row})
+        rows = [["query \\ found", *names]]
+        for label, shares in self.retrieved.items():
+            rows.append([label, *(number(shares.get(name)) for name in names)])
+        return rows
+
+    def subgroup_rows(self, column: str) -> Rows:
+        """Header and rows: for each value of a column its queries and the headline metric."""
+        level = f"{100 * self.settings.confidence:g} % interval"
+        rows = [[column, "queries", "micro", level, "chance", "macro", level, "chance"]]
+        for value, found in self.subgroups[column].items():
+            m = found[self.headline()]
+            rows.append(
+                [
+                    value,
+                    f"{found[self.headline()].total:,}",
+                    number(m.value.micro),
+                    ranged(m.interval()),
+                    number(m.chance.micro),
+                    number(m.value.macro),
+                    ranged((m.low.macro, m.high.macro)),
+                    number(m.chance.macro),
+                ]
+            )
+        return rows
