@@ -19,12 +19,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from foveola.answers import Order
 from foveola.archive import Archive, Entry
 from foveola.archive.state import State
 from foveola.learned import Ranker, learn_archive
 from foveola.records import Case
 from foveola.relevance.order import Asked
-from foveola.relevance.relevance import Order, Relevance
+from foveola.relevance.relevance import Relevance
 
 FINDINGS = "DGCAHMOT"
 SHARES = (0.6, 0.12, 0.18, 0.06, 0.04)  # of the grades

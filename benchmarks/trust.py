@@ -27,6 +27,7 @@ from pathlib import Path
 
 import numpy as np
 
+from foveola.answers import Share
 from foveola.archive import Archive
 from foveola.config import load_config
 from foveola.encoders.encoder import Encoded, Encoder
@@ -35,7 +36,7 @@ from foveola.learned import load_learned
 from foveola.metrics.reliability import save_reliability
 from foveola.metrics.tables import piped
 from foveola.records import Case
-from foveola.relevance.curve import Share, percentile, share_of
+from foveola.relevance.curve import percentile, share_of
 from foveola.relevance.labels import LabelTable, codes_of
 from foveola.relevance.relevance import Relevance
 from foveola.training.config import TrainConfig

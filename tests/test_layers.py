@@ -13,11 +13,12 @@ SOURCE = Path(__file__).parents[1] / "src"
 # what lies on a floor below it and what lies inside itself, never a neighbour.
 FLOORS = (
     ("errors", "records", "resources", "plain", "spreadsheets"),
-    ("files", "notebook"),
+    ("files", "notebook", "labels", "serial"),
+    ("answers",),
     ("client",),
     ("models", "losses", "relevance"),
     ("images",),
-    ("config", "datasets", "archive", "people", "labels"),
+    ("config", "datasets", "archive", "people"),
     ("metrics", "phantom", "encoders", "overview", "people_search", "trust"),
     ("learned", "looks", "laterality", "index"),
     ("training", "indexing", "retrieval", "assessment", "duplicates", "reading", "explain", "report"),

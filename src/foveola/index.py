@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from foveola.answers import Order, Suggestion
 from foveola.archive.search import Ordered, top_asked, top_k, units
 from foveola.encoders.encoder import Encoder
 from foveola.notebook import HitList, Rows, to_frame
@@ -24,8 +25,7 @@ from foveola.relevance.labels import Bools, LabelTable, codes_of, people_of_grou
 from foveola.relevance.learn import learn
 from foveola.relevance.part import Part
 from foveola.relevance.prior import load_priors
-from foveola.relevance.relevance import ORDERS, Order
-from foveola.relevance.suggestion import Suggestion
+from foveola.relevance.relevance import ORDERS
 from foveola.trust.sentences import of_order, of_suggestion
 
 if TYPE_CHECKING:

@@ -73,11 +73,11 @@ def test_search_as_json_is_one_line_with_everything(archive, query):
     (line,) = result.stdout.splitlines()
     values = json.loads(line)
     assert [hit["rank"] for hit in values["hits"]] == [1, 2, 3]
-    assert all(hit["eye"] == "left" for hit in values["hits"])
+    assert all(hit["case"]["eye"] == "left" for hit in values["hits"])
     assert values["hits"] == sorted(values["hits"], key=lambda hit: -hit["similarity"])
     assert values["considered"] == 14
-    assert values["query"]["in_archive"]
-    assert set(values["hits"][0]) >= {"image", "grade", "findings", "subject", "visit", "extra"}
+    assert values["in_archive"]
+    assert set(values["hits"][0]["case"]) >= {"id", "image", "path", "grade", "findings", "subject", "visit", "extra"}
 
 
 def test_search_writes_a_page_that_needs_nothing_else(archive, query, tmp_path):

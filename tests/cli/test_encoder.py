@@ -10,7 +10,7 @@ from commands import foveola
 
 
 def images(done):
-    return [hit["image"] for hit in json.loads(done.stdout)["hits"]]
+    return [hit["case"]["image"] for hit in json.loads(done.stdout)["hits"]]
 
 
 @pytest.fixture(scope="module")

@@ -54,7 +54,7 @@ def test_search_warns_of_its_query_in_words_json_and_report(indexed, folder, tmp
     page = tmp_path / "report.html"
     result = foveola("search", archive, folder / "dark.png", "--json", "--html", page)
     assert result.returncode == 0
-    value = json.loads(result.stdout)["query"]["gradability"]
+    value = json.loads(result.stdout)["gradability"]
     assert value < 0.5
     said = f"may be too dark, blurred or hazy to be graded (gradability {value:.2f})"
     assert f"The photograph {said}" in result.stderr
@@ -66,7 +66,7 @@ def test_search_says_nothing_of_a_sound_query(indexed, folder, tmp_path):
     sound = next(path for path in sorted(folder.iterdir()) if path.name != "dark.png")
     page = tmp_path / "report.html"
     result = foveola("search", archive, sound, "--json", "--html", page)
-    assert json.loads(result.stdout)["query"]["gradability"] > 0.9
+    assert json.loads(result.stdout)["gradability"] > 0.9
     assert "graded" not in result.stderr
     assert "to be graded" not in page.read_text()
 
@@ -80,8 +80,8 @@ def test_search_for_people_warns_of_the_eye_it_is_of(phantoms, folder, tmp_path)
     asked = "--left", sound, "--right", tmp_path / "dim.png"  # the archive knows the left
     result = foveola("search", tmp_path / "archive", *asked, "--json")
     assert result.returncode == 0, result.stderr
-    query = json.loads(result.stdout)["query"]
-    assert query["right"]["gradability"] < 0.5 < query["left"]["gradability"]
+    gradability = json.loads(result.stdout)["gradability"]
+    assert gradability["right"] < 0.5 < gradability["left"]
     assert "the photograph of the right eye may be too dark" in result.stderr
     assert "the left eye may" not in result.stderr
     asked = "--left", sound, "--right", folder / "dark.png"

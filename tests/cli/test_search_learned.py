@@ -37,7 +37,7 @@ def test_the_suggestion_comes_first_and_the_order_is_named(learnt, new_photograp
 def test_json_has_order_score_and_shares(learnt, new_photographs):
     said = told(learnt, new_photographs[0], "-k", 6)
     assert (said["order"], said["label"]) == ("learned", "grade")
-    assert said["recorded"] == sum(hit["grade"] is not None for hit in said["hits"])
+    assert said["recorded"] == sum(hit["case"]["grade"] is not None for hit in said["hits"])
     assert all(round(hit["score"], 6) == hit["score"] for hit in said["hits"])
     shares = said["trust"]["suggestion"]["shares"]
     assert sum(each["share"]["value"] for each in shares) == pytest.approx(1)
@@ -80,7 +80,7 @@ def test_an_archive_that_learnt_nothing_says_so(learnt, new_photographs, tmp_pat
 def test_a_condition_on_the_label_changes_no_suggestion(learnt, new_photographs):
     free = told(learnt, new_photographs[0])
     fixed = told(learnt, new_photographs[0], "--where", "grade = 4")
-    assert {hit["grade"] for hit in fixed["hits"]} == {4}
+    assert {hit["case"]["grade"] for hit in fixed["hits"]} == {4}
     assert fixed["trust"]["suggestion"] == free["trust"]["suggestion"] is not None
 
 

@@ -42,7 +42,7 @@ def test_people_as_json_are_one_line_with_everything(archive, eyes):
     (line,) = done.stdout.splitlines()
     values = json.loads(line)
     assert values["judged_by"] == ["left", "right"]
-    assert values["query"]["left"]["in_archive"]
+    assert "left" in values["in_archive"]
     assert [hit["rank"] for hit in values["hits"]] == list(range(1, len(values["hits"]) + 1))
     for hit in values["hits"]:
         alike = [pair["similarity"] for pair in hit["pairs"]]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from foveola.answers import SearchAnswer
 from foveola.client import (
     BusyServiceError,
     Client,
@@ -20,8 +21,7 @@ from foveola.client import (
     NotFoundError,
     UnreachableError,
 )
-from foveola.client.answers import SearchAnswer, made
-from foveola.client.http import TOKEN
+from foveola.client.client import TOKEN
 from foveola.datasets.manifest import Manifest
 from foveola.errors import FoveolaError, ServiceError
 from foveola.indexing import add_missing
@@ -206,7 +206,7 @@ OK = (200, {}, b"[]")
 @pytest.mark.parametrize("status", [429, 503])
 def test_it_asks_again_as_late_as_it_is_told(odd, status, monkeypatch):
     pauses = []
-    monkeypatch.setattr("foveola.client.http.time.sleep", pauses.append)
+    monkeypatch.setattr("foveola.client.client.time.sleep", pauses.append)
     odd.answers += [(status, {"Retry-After": "7"}, b"{}"), (status, {}, b"{}"), OK]
     with Client(odd.address) as client:
         assert client.jobs() == []
@@ -277,7 +277,7 @@ def test_what_a_newer_service_says_more_is_passed_over(client, cases):
     said = client.search(Path(cases[0].path), 2)
     more = json.loads(json.dumps(asdict(said), default=sorted)) | {"new": 1}
     more["hits"][0]["new"] = {}
-    assert made(SearchAnswer, more) == said
+    assert SearchAnswer.from_dict(more) == said
 
 
 def test_it_loads_neither_numpy_nor_a_model():

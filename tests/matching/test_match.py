@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import refused
+from foveola.answers import local_case
 from foveola.archive import Archive
 from foveola.datasets.manifest import Manifest
 from foveola.encoders.release import DEFAULT
@@ -19,7 +20,7 @@ from foveola.errors import ImageError, MatchingError
 from foveola.indexing import add_missing
 from foveola.matching import gallery, permission
 from foveola.matching.match import Matcher, months_between
-from foveola.matching.present import to_json, to_page, to_text
+from foveola.matching.present import answer, to_page, to_text
 from foveola.phantom.anatomy import make_eye, make_subject
 from foveola.phantom.rendering import render
 from foveola.records import Case
@@ -69,14 +70,14 @@ def test_later_visits_are_found_and_dated(archive, later):
 
 
 def test_an_eye_that_is_not_there_is_no_match(archive, tmp_path, write_jpeg):
-    with Matcher.open(archive) as matcher:
+    with Matcher.open(archive) as matcher, Archive.open(archive, read_only=True) as opened:
         for number in range(4):
             stranger = render(make_eye(make_subject(77, number), "left"), [0], size=384).image
             result = matcher.match(write_jpeg(tmp_path / f"s{number}.jpg", stranger))
             assert result.found == ()
             assert result.none > 0.5
             assert to_text(result).startswith("No match: ")
-            assert to_json(result)["match"] is False
+            assert answer(result, opened, local_case).match is False
 
 
 @pytest.mark.parametrize("name", ["chest", "cat", "black", "noise", "disc", "poor", "tiny"])
@@ -210,7 +211,7 @@ def test_the_command_says_that_it_is_off_then_answers(archive, again, tmp_path, 
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
     assert said["match"] is True
-    assert said["candidates"][0]["subject"] == case.subject
+    assert said["candidates"][0]["case"]["subject"] == case.subject
     assert said["candidates"][0]["months_to_query"] == 12
     assert np.isfinite(said["probability_of_none"])
     assert html.read_text().startswith("<!doctype html>")

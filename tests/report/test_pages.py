@@ -6,10 +6,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from foveola.answers import LabelShare, Share, Suggestion
 from foveola.metrics import RetrievalData, evaluate_retrieval
 from foveola.records import Case
-from foveola.relevance.curve import Share
-from foveola.relevance.suggestion import LabelShare, Suggestion
 from foveola.report import demo_page, evaluation_page, search_page
 from foveola.trust import Looks, QueryTrust
 

@@ -8,7 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 import refused
-from foveola.client.answers import SearchAnswer, made
+from foveola.answers import SearchAnswer
 from foveola.server import create_app
 from server.conftest import send
 
@@ -69,7 +69,7 @@ def test_rest_says_order_score_and_suggestion(client, photograph):
 
 
 def test_the_client_understands_it(client, photograph):
-    said = made(SearchAnswer, asked(client, photograph, k=3))
+    said = SearchAnswer.from_dict(asked(client, photograph, k=3))
     assert (said.order, said.label) == ("learned", "grade")
     first = said.trust.suggestion.shares[0]
     assert first.share.low <= first.share.value <= first.share.high

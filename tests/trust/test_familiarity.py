@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from foveola.answers import LabelShare, Share, Suggestion
 from foveola.encoders.encoder import Encoder
 from foveola.encoders.release import DEFAULT
 from foveola.errors import EncoderError
 from foveola.images.decode import decode
-from foveola.relevance.curve import Curve, Share
-from foveola.relevance.suggestion import LabelShare, Suggestion
+from foveola.relevance.curve import Curve
 from foveola.trust import FAMILIARITY, Calibration, Familiarity, Looks, judge_answer, judge_picture
 
 C, K = 12, 3

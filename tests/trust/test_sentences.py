@@ -4,10 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+from foveola.answers import HitTrust, LabelShare, Looks, QueryTrust, Share, Suggestion
 from foveola.records import Case
-from foveola.relevance.curve import Share
-from foveola.relevance.suggestion import LabelShare, Suggestion
-from foveola.trust.judged import HitTrust, Looks, QueryTrust
 from foveola.trust.sentences import (
     of_doubt,
     of_hit,

@@ -7,13 +7,14 @@ from pathlib import Path
 
 from foveola.archive.formats import format_of
 from foveola.records import identifier
+from foveola.serial import Answer
 
 UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ArchiveInfo:
-    """Contents of an archive.
+class ArchiveInfo(Answer):
+    """Say what an archive holds.
 
     Attributes:
         cases: photographs.
@@ -30,6 +31,7 @@ class ArchiveInfo:
         dimension: of its descriptors.
         format: of the archive's database, see docs/archive.md.
         bytes: on the disk, the encoder included.
+        learned: labels that an order is learnt of; who opened the archive to search it fills this.
     """
 
     cases: int
@@ -46,6 +48,7 @@ class ArchiveInfo:
     dimension: int
     format: int
     bytes: int
+    learned: tuple[str, ...] = ()
 
 
 def describe(db: sqlite3.Connection, folder: Path, made_by: tuple[str, str, int]) -> ArchiveInfo:

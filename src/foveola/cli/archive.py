@@ -1,6 +1,6 @@
 """foveola index, remove, info."""
 
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -88,7 +88,7 @@ def index(
                 "failed": failed_json(done.failed),
                 "passed_over": passed.as_json(),
                 "may_not_be_gradable": [
-                    {"image": item.case.image, "gradability": round(item.gradability, 2)} for item in done.doubtful
+                    {"image": item.case.image, "gradability": round(item.gradability, 4)} for item in done.doubtful
                 ],
                 "no_retina": [item.case.image for item in done.doubtful if item.foreign],
             }
@@ -157,16 +157,16 @@ def info(archive: Path, as_json: bool) -> None:
 
     with Archive.open(archive, read_only=True) as opened:
         learned = load_learned(opened)
-        values = asdict(opened.info()) | {"learned": tuple(learned.labels if learned else ())}
+        found = replace(opened.info(), learned=tuple(learned.labels if learned else ()))
         advised = advice(opened)
     if as_json:
-        print_json(values)
+        print_json(found)
         return
-    for key, value in values.items():
+    for key, value in found.to_dict().items():
         text = value
         if isinstance(value, dict):
             text = ", ".join(f"{name} {count}" for name, count in value.items())
-        elif isinstance(value, tuple):
+        elif isinstance(value, list):
             text = ", ".join(value)
         click.echo(f"{key.replace('_', ' '):16} {text}")
     for line in advised:

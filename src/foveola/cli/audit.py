@@ -78,6 +78,6 @@ def _decide(archive: Path, decision: "tuple[str, Verdict]", note: str, as_json: 
     permission(archive)
     made = decide(archive, *decision, note)
     if as_json:
-        print_json(made.__dict__)
+        print_json(made)
     else:
         click.echo(f"{made.key}: {made.verdict}")

@@ -1,6 +1,5 @@
 """foveola audit-log."""
 
-from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -33,7 +32,7 @@ def verify(archive: Path, head: str | None, as_json: bool) -> None:
 
     found = check(archive, head)
     if as_json:
-        print_json(asdict(found))
+        print_json(found)
         return
     click.echo(f"{archive}: {found.lines:,} lines, and each continues the one before")
     for number in found.cut:
@@ -82,7 +81,7 @@ def show(
 
     for seen in read(archive, case=case, account=account, since=since, until=until):
         if as_json:
-            print_json(asdict(seen))
+            print_json(seen)
         else:
             told = " ".join(filter(None, (*map(str, seen.cases), seen.about)))
             click.echo(f"{seen.time}  {seen.account:16} {seen.action:16} {told}")

@@ -1,13 +1,11 @@
 """foveola adapt, phantom, train, compare: what comes before an archive."""
 
 import logging
-import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import click
 
@@ -233,7 +231,7 @@ def compare(configs: tuple[Path, ...], out: Path, seeds: int, as_json: bool) -> 
 
         rows = run(configs, out, seeds=seeds, report=lambda line: click.echo(line, err=True))
     if as_json:
-        print_json([_without_nan(asdict(row)) for row in rows])
+        print_json(rows)
     else:
         click.echo(to_markdown(rows))
 
@@ -257,8 +255,3 @@ def _training() -> Iterator[None]:
         raise MissingExtraError(f"training needs {error.name}. Run: pip install 'foveola[train]'") from error
     finally:
         logging.disable(before)
-
-
-def _without_nan(values: dict[str, Any]) -> dict[str, Any]:
-    """One seed has no standard error: null in JSON."""
-    return {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in values.items()}

@@ -1,6 +1,5 @@
 """foveola forget, backup."""
 
-from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -36,7 +35,7 @@ def forget(
     if not yes:
         which = "with its photographs, " if files else ""
         click.confirm(f"Forget this subject, {which}for good?", abort=True, err=True)
-    print_json(asdict(remove(archive, subject, collection, files=files)))
+    print_json(remove(archive, subject, collection, files=files))
 
 
 @click.command(epilog="Example: foveola backup archive/ /backups/archive-2026-03-01")

@@ -50,9 +50,11 @@ def match(
     Identity is sensitive: matching is off until `foveola matching on` allows it, and every use
     is logged in the archive.
     """
+    from foveola.answers import local_case
+    from foveola.archive import Archive
     from foveola.datasets.cells import visit_of
     from foveola.matching.match import Matcher
-    from foveola.matching.present import to_json, to_page, to_text
+    from foveola.matching.present import answer, to_page, to_text
 
     with Matcher.open(archive) as matcher:
         result = matcher.match(image, candidates=candidates, visit=visit_of(visit), prior=prior)
@@ -61,7 +63,8 @@ def match(
 
         write_page(html, to_page(result))
     if as_json:
-        print_json(to_json(result))
+        with Archive.open(archive, read_only=True) as opened:
+            print_json(answer(result, opened, local_case))
     else:
         click.echo(to_text(result))
     if html is not None:

@@ -16,7 +16,6 @@ import sqlite3
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -25,10 +24,10 @@ import click
 from foveola.errors import FoveolaError, ManifestError
 from foveola.plain import plain, plain_lines
 from foveola.records import Case
+from foveola.serial import to_plain
 
 if TYPE_CHECKING:
     from foveola.images.folders import PassedOver
-    from foveola.trust import HitTrust, QueryTrust
 
 # Commands that finish themselves what was interrupted, and fail where that can't be done.
 FINISHING = ("foveola.cli.archive.remove", "foveola.cli.forget.forget")
@@ -115,7 +114,8 @@ def finish_what_was_begun(command: str, archive: object) -> None:
 
 
 def print_json(values: Any) -> None:
-    """One line of JSON on stdout; NaN, which JSON lacks, can't get in."""
+    """Print one line of JSON on stdout, by the rules of `foveola.serial`."""
+    values = to_plain(values)
     text = json.dumps(values, ensure_ascii=False, allow_nan=False)
     click.echo(text if is_utf8(text) else json.dumps(values, allow_nan=False))
 
@@ -123,26 +123,6 @@ def print_json(values: Any) -> None:
 def is_utf8(text: str) -> bool:
     """Whether a text can be printed; the name of a file need not."""
     return not any("\ud800" <= sign <= "\udfff" for sign in text)
-
-
-def case_json(case: Case) -> dict[str, Any]:
-    """A case as plain values; None is unknown or unlabelled."""
-    return {
-        "image": case.image,
-        "path": case.path,
-        "subject": case.subject,
-        "collection": case.collection,
-        "eye": case.eye,
-        "visit": case.visit,
-        "grade": case.grade,
-        "findings": None if case.findings is None else sorted(case.findings),
-        "extra": dict(case.extra),
-    }
-
-
-def trust_json(trust: "HitTrust | QueryTrust | None") -> dict[str, Any] | None:
-    """How far a hit or an answer can be trusted, as plain values; shares from 0 to 1."""
-    return None if trust is None else asdict(trust)
 
 
 def doubtful(sentence: str, ids: Sequence[int]) -> str:

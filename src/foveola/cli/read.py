@@ -96,7 +96,7 @@ def read(
     if html is not None:
         _write(html, reading, similar)
     if as_json:
-        print_json(reading_json(reading) | _similar_json(similar))
+        print_json(reading.answer(() if similar is None else similar.hits))
     else:
         _print(reading, similar)
     for warning in reading.warnings:
@@ -123,32 +123,6 @@ def _check(
         raise click.UsageError("give LEFT and RIGHT, or --left and --right, not some of each")
     elif eyes[1] is None and not any(alone):
         raise click.UsageError("one photograph was given and nobody knows of which eye; say --left or --right")
-
-
-def reading_json(reading: "Reading") -> dict[str, Any]:
-    """A reading as plain values; what is said of each eye has no evidence map."""
-    return {
-        "probabilities": _rounded(reading.labels, reading.probabilities),
-        "found": list(reading.found),
-        "thresholds": dict(zip(reading.labels, reading.thresholds, strict=True)),
-        "eyes": {
-            eye: {
-                "image": of.image,
-                "probabilities": _rounded(reading.labels, of.probabilities),
-                "gradability": round(of.gradability, 4),
-            }
-            for eye, of in reading.eyes.items()
-        },
-        "refused": dict(reading.refused),
-        "warnings": list(reading.warnings),
-        "reader": reading.reader,
-        "fingerprint": reading.fingerprint,
-        "milliseconds": round(reading.milliseconds, 2),
-    }
-
-
-def _rounded(labels: tuple[str, ...], values: Any) -> dict[str, float]:
-    return {label: round(float(p), 6) for label, p in zip(labels, values, strict=True)}
 
 
 def _in_bulk(
@@ -186,7 +160,7 @@ def _in_bulk(
 
 def _person_json(person: "ReadPerson") -> dict[str, Any]:
     case, reading = person.case, person.reading
-    said = {} if reading is None else reading_json(reading)
+    said = {} if reading is None else reading.to_dict()
     return {
         "subject": case.subject,
         "collection": case.collection,
@@ -209,14 +183,6 @@ def _similar(archive: Path, left: Path | None, right: Path | None, k: int) -> "P
 
     with Retriever.open(archive) as retriever:
         return retriever.search_person(left, right, k)
-
-
-def _similar_json(similar: "PersonResult | None") -> dict[str, Any]:
-    if similar is None:
-        return {}
-    from foveola.cli.search_people import people_json
-
-    return {"similar": people_json(similar)["hits"]}
 
 
 def _print(reading: "Reading", similar: "PersonResult | None") -> None:

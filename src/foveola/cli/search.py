@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from foveola.cli.output import case_json, json_option, one_line_errors, print_json, record_columns, trust_json
+from foveola.cli.output import json_option, one_line_errors, print_json, record_columns
 from foveola.cli.startup import import_openvino_runtime
 from foveola.plain import plain
 from foveola.records import Case, Eye
 
 if TYPE_CHECKING:
-    from foveola.relevance.relevance import Order
+    from foveola.answers import Order
     from foveola.retrieval import SearchResult
     from foveola.trust import HitTrust
 
@@ -129,7 +129,7 @@ def search(
 
         write_page(html, _page(result))
     if as_json:
-        print_json(_result_json(result))
+        print_json(result.to_dict())
     else:
         _print(result)
     doubt = of_quality(result.trust.looks, result.gradability)
@@ -154,38 +154,6 @@ def _page(result: "SearchResult") -> str:
 
     card = {"name": result.encoder, "fingerprint": result.fingerprint}
     return search_page(result, images=lambda case: thumbnail(Path(case.path)), encoder_card=card)
-
-
-def _result_json(result: "SearchResult") -> dict[str, object]:
-    return {
-        "query": {
-            **case_json(result.query),
-            "in_archive": result.in_archive,
-            "gradability": round(result.gradability, 2),
-        },
-        "hits": [
-            {
-                "rank": hit.rank,
-                "similarity": round(hit.similarity, 6),
-                "score": round(hit.score, 6),
-                "id": hit.id,
-                "trust": trust_json(hit.trust),
-                **case_json(hit.case),
-            }
-            for hit in result.hits
-        ],
-        "order": result.order,
-        "label": result.label,
-        "recorded": result.recorded,
-        "excluded_same_subject": result.excluded_same_subject,
-        "considered": result.considered,
-        "where": result.where,
-        "encoder": result.encoder,
-        "fingerprint": result.fingerprint,
-        "milliseconds": round(result.milliseconds, 2),
-        "trust": trust_json(result.trust),
-        "sentences": result.sentences,
-    }
 
 
 def _print(result: "SearchResult") -> None:

@@ -1,11 +1,10 @@
 """What foveola search says of people, asked with --left and --right."""
 
 from pathlib import Path
-from typing import Any
 
 import click
 
-from foveola.cli.output import case_json, print_json, record_columns
+from foveola.cli.output import print_json, record_columns
 from foveola.people import EYES
 from foveola.people_search import PersonHit, PersonResult
 from foveola.plain import plain
@@ -19,55 +18,13 @@ def show_people(result: PersonResult, html: Path | None, *, as_json: bool) -> No
 
         write_page(html, _page(result))
     if as_json:
-        print_json(people_json(result))
+        print_json(result.to_dict())
     else:
         _print(result)
     for warning in result.warnings:
         click.echo(f"warning: {warning}", err=True)
     if html is not None:
         click.echo(f"report: {html}", err=True)
-
-
-def people_json(result: PersonResult) -> dict[str, Any]:
-    """A search for people as plain values; an eye that is not there is None."""
-    query = {
-        eye: {
-            **case_json(case),
-            "in_archive": eye in result.in_archive,
-            "gradability": round(result.gradability[eye], 2),
-        }
-        for eye, case in result.query.items()
-    }
-    return {
-        "query": dict.fromkeys(EYES) | query,
-        "judged_by": list(result.judged_by),
-        "refused": dict(result.refused),
-        "warnings": list(result.warnings),
-        "hits": [_hit_json(hit) for hit in result.hits],
-        "excluded_same_subject": result.excluded_same_subject,
-        "considered": result.considered,
-        "unassigned": result.unassigned,
-        "where": result.where,
-        "encoder": result.encoder,
-        "fingerprint": result.fingerprint,
-        "milliseconds": round(result.milliseconds, 2),
-    }
-
-
-def _hit_json(hit: PersonHit) -> dict[str, Any]:
-    eyes: dict[str, Any] = {eye: {"id": hit.ids[eye], **case_json(case)} for eye, case in hit.cases.items()}
-    return {
-        "rank": hit.rank,
-        "similarity": round(hit.similarity, 6),
-        "pairs": [{"query": p.query, "eye": p.eye, "similarity": round(p.similarity, 6)} for p in hit.pairs],
-        "crossed": hit.crossed,
-        "subject": hit.subject,
-        "visit": hit.visit,
-        "grade": hit.grade,
-        "findings": None if hit.findings is None else sorted(hit.findings),
-        **dict.fromkeys(EYES),
-        **eyes,
-    }
 
 
 def _page(result: PersonResult) -> str:

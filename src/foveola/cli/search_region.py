@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from foveola.cli.output import case_json, print_json, record_columns
+from foveola.cli.output import print_json, record_columns
 from foveola.plain import plain
 from foveola.records import Eye
 
 if TYPE_CHECKING:
-    from foveola.regions import Box, RegionHit, RegionResult
+    from foveola.regions import RegionHit, RegionResult
 
 
 def search_region(
@@ -30,6 +30,7 @@ def search_region(
     """Search, and print what was found."""
     from foveola.images.decode import read_bytes
     from foveola.regions import Box, RegionSearch
+    from foveola.regions.present import to_dict
     from foveola.trust.sentences import of_quality
 
     box = Box.parse(region)  # a wrong one is said before anything is read
@@ -46,47 +47,13 @@ def search_region(
 
         write_page(html, to_page(result, image))
     if as_json:
-        print_json(to_json(result))
+        print_json(to_dict(result))
         if (doubt := of_quality(result.looks, result.gradability)) is not None:
             click.echo(doubt, err=True)
     else:
         _print(result)
     if html is not None:
         click.echo(f"report: {html}", err=True)
-
-
-def to_json(result: "RegionResult") -> dict[str, object]:
-    """Plain types; boxes are x, y, width and height in shares of the picture."""
-    from foveola.regions.present import sentences
-
-    return {
-        "query": {**case_json(result.query), "in_archive": result.in_archive},
-        "region": _box(result.region),
-        "hits": [
-            {
-                "rank": hit.rank,
-                "similarity": round(hit.similarity, 6),
-                "id": hit.id,
-                "box": _box(hit.box),
-                **case_json(hit.case),
-            }
-            for hit in result.hits
-        ],
-        "itself": round(result.itself, 6),
-        "typical": None if result.typical is None else round(result.typical, 6),
-        "excluded_same_subject": result.excluded_same_subject,
-        "considered": result.considered,
-        "undescribed": result.undescribed,
-        "where": result.where,
-        "encoder": result.encoder,
-        "fingerprint": result.fingerprint,
-        "milliseconds": round(result.milliseconds, 2),
-        "sentences": sentences(result),
-    }
-
-
-def _box(box: "Box") -> list[float]:
-    return [round(value, 4) for value in box]
 
 
 def _print(result: "RegionResult") -> None:

@@ -10,7 +10,7 @@ Needs httpx (`pip install 'foveola[serve]'`) and loads neither numpy nor a model
 lists what can be asked.
 """
 
-from foveola.client.answers import (
+from foveola.answers import (
     Added,
     Candidate,
     EyeReading,
@@ -22,9 +22,9 @@ from foveola.client.answers import (
     SearchAnswer,
     StoredCase,
 )
-from foveola.client.client import Client
-from foveola.client.faults import (
+from foveola.client.client import (
     BusyServiceError,
+    Client,
     ConflictError,
     ForbiddenError,
     InvalidError,
@@ -32,6 +32,7 @@ from foveola.client.faults import (
     NotFoundError,
     UnreachableError,
 )
+from foveola.errors import ServiceError
 
 __all__ = [
     "Added",
@@ -50,6 +51,7 @@ __all__ = [
     "Person",
     "ReadAnswer",
     "SearchAnswer",
+    "ServiceError",
     "StoredCase",
     "UnreachableError",
 ]

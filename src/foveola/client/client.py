@@ -1,26 +1,61 @@
-"""The client: one method for each thing that a service can be asked."""
+"""The client: one method for each thing that a service can be asked, and what can go wrong."""
 
 import json
 import os
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from foveola.client.answers import Added, Job, MatchAnswer, Order, ReadAnswer, SearchAnswer, StoredCase, made
-from foveola.client.faults import InvalidError, JobFailedError
-from foveola.client.http import Http
-from foveola.errors import ServiceError
+from foveola.answers import Added, CasePage, Job, MatchAnswer, Order, ReadAnswer, SearchAnswer, StoredCase
+from foveola.errors import MissingExtraError, ServiceError
 from foveola.records import Eye, Scalar
 from foveola.resources import AnyPath, Closing
 
+if TYPE_CHECKING:
+    import httpx
+
 Photograph = AnyPath | bytes  # the path of a file, or its bytes
+TOKEN = "FOVEOLA_TOKEN"  # noqa: S105 - the name of a variable in the environment
+AGAIN = (429, 503)
+LONGEST = 60.0  # seconds that are waited between two tries
+
+
+# What can go wrong; each says in one sentence what the service said
+
+
+class UnreachableError(ServiceError):
+    """Nobody answers at the address, or not in time."""
+
+
+class ForbiddenError(ServiceError):
+    """The service wants to know who asks (401), or does not allow it (403)."""
+
+
+class NotFoundError(ServiceError):
+    """There is no such case, job or address (404)."""
+
+
+class ConflictError(ServiceError):
+    """It does not fit what the archive holds, or a job has ended (409)."""
+
+
+class InvalidError(ServiceError):
+    """The photograph, the condition or a number can't be used (400, 413, 422)."""
+
+
+class BusyServiceError(ServiceError):
+    """The service can't answer now, and could not after several tries (429, 503)."""
+
+
+class JobFailedError(ServiceError):
+    """A job that was waited for failed, was cancelled or was interrupted."""
 
 
 class Client(Closing):
     """A service, asked over HTTP. A context manager; use one in each thread.
 
-    Every method raises a `ServiceError` (faults.py) with the service's own sentence where it
+    Every method raises a `ServiceError` of this module with the service's own sentence where it
     refuses, and where nobody answers.
 
     Args:
@@ -32,7 +67,7 @@ class Client(Closing):
     """
 
     def __init__(self, address: str, *, token: str | None = None, timeout: float = 60.0, retries: int = 3) -> None:
-        self._http = Http(address, token, timeout, retries)
+        self._http = _Http(address, token, timeout, retries)
 
     def close(self) -> None:
         """Give the connection back."""
@@ -50,51 +85,51 @@ class Client(Closing):
         by: Order | None = None,
         label: str | None = None,
     ) -> SearchAnswer:
-        """The k cases most like a photograph, among those that meet a condition.
+        """Find the k cases most like a photograph, among those that meet a condition.
 
         Ordered by what the archive learnt of a label where it learnt one, unless told otherwise.
         """
         form = {"k": k, "where": where, "eye": eye, "by": by, "label": label}
-        return made(SearchAnswer, self._sent("/search", {"photograph": photograph}, form))
+        return SearchAnswer.from_dict(self._sent("/search", {"photograph": photograph}, form))
 
     def read(
         self, left: Photograph | None = None, right: Photograph | None = None, *, k: int = 5, where: str | None = None
     ) -> ReadAnswer:
-        """How probable each finding is, and the k most similar people who meet a condition."""
+        """Say how probable each finding is, and find the k most similar people who meet a condition."""
         eyes = {"left": left, "right": right}
         given = {eye: photograph for eye, photograph in eyes.items() if photograph is not None}
         if not given:
             raise ValueError("expected a photograph of the left eye, the right eye, or both")
-        return made(ReadAnswer, self._sent("/read", given, {"k": k, "where": where}))
+        return ReadAnswer.from_dict(self._sent("/read", given, {"k": k, "where": where}))
 
     def match(
         self, photograph: Photograph, *, candidates: int = 20, visit: float | str | None = None, prior: float = 0.5
     ) -> MatchAnswer:
-        """Other photographs of the same eye, where the archive allows matching."""
+        """Find other photographs of the same eye, where the archive allows matching."""
         form = {"candidates": candidates, "visit": visit, "prior": prior}
-        return made(MatchAnswer, self._sent("/match", {"photograph": photograph}, form))
+        return MatchAnswer.from_dict(self._sent("/match", {"photograph": photograph}, form))
 
     # Cases
 
     def cases(self, where: str | None = None, *, page: int = 500) -> Iterator[StoredCase]:
-        """Every case that meets a condition, in order of their ids."""
+        """Yield every case that meets a condition, in order of their ids."""
         after: int | None = 0
         while after is not None:
             params = {"after": after, "limit": page} | ({} if where is None else {"where": where})
-            said = self._http.ask("GET", "/cases", params=params).json()
-            yield from (made(StoredCase, case) for case in said["cases"])
-            after = said["next"]
+            said = CasePage.from_dict(self._http.ask("GET", "/cases", params=params).json())
+            yield from said.cases
+            after = said.next
 
     def case(self, id_: int) -> StoredCase:
-        """One case."""
-        return made(StoredCase, self._http.ask("GET", f"/cases/{id_}").json())
+        """Return one case."""
+        return StoredCase.from_dict(self._http.ask("GET", f"/cases/{id_}").json())
 
     def picture(self, id_: int) -> bytes:
-        """The photograph of a case as a JPEG, at most 2048 pixels a side."""
+        """Return the photograph of a case as a JPEG, at most 2048 pixels a side."""
         return self._http.ask("GET", f"/cases/{id_}/picture").content
 
     def thumbnail(self, id_: int) -> bytes:
-        """Its field of view as a JPEG, 360 pixels a side."""
+        """Return its field of view as a JPEG, 360 pixels a side."""
         return self._http.ask("GET", f"/cases/{id_}/thumbnail").content
 
     def add(
@@ -123,7 +158,7 @@ class Client(Closing):
             "findings": labels,
             "extra": None if extra is None else _json(extra),
         }
-        return made(Added, self._sent("/cases", {"photograph": photograph}, form))
+        return Added.from_dict(self._sent("/cases", {"photograph": photograph}, form))
 
     def delete(self, id_: int) -> None:
         """Take a case out of the archive, beyond recovery."""
@@ -148,16 +183,16 @@ class Client(Closing):
         return self._submit({"kind": "settle"})
 
     def jobs(self) -> list[Job]:
-        """The last jobs, the newest first."""
-        return [made(Job, job) for job in self._http.ask("GET", "/jobs").json()]
+        """List the last jobs, the newest first."""
+        return [Job.from_dict(job) for job in self._http.ask("GET", "/jobs").json()]
 
     def job(self, id_: str) -> Job:
-        """A job and how far it is."""
-        return made(Job, self._http.ask("GET", f"/jobs/{id_}").json())
+        """Return a job and how far it is."""
+        return Job.from_dict(self._http.ask("GET", f"/jobs/{id_}").json())
 
     def cancel(self, id_: str) -> Job:
         """Cancel a job that waits or is at work."""
-        return made(Job, self._http.ask("DELETE", f"/jobs/{id_}").json())
+        return Job.from_dict(self._http.ask("DELETE", f"/jobs/{id_}").json())
 
     def wait(
         self,
@@ -195,12 +230,12 @@ class Client(Closing):
     # The service
 
     def archive(self) -> dict[str, Any]:
-        """What the archive holds, in numbers."""
+        """Return what the archive holds, in numbers."""
         said: dict[str, Any] = self._http.ask("GET", "/archive").json()
         return said
 
     def health(self) -> bool:
-        """Whether the service answers at all."""
+        """Say whether the service answers at all."""
         try:
             said: dict[str, Any] = self._http.ask("GET", "/health", again=False).json()
         except (ServiceError, ValueError):
@@ -208,7 +243,7 @@ class Client(Closing):
         return said.get("status") == "ok"
 
     def ready(self) -> int:
-        """How many cases can be searched.
+        """Return how many cases can be searched.
 
         Raises:
             BusyServiceError: none yet.
@@ -216,7 +251,7 @@ class Client(Closing):
         return int(self._http.ask("GET", "/ready", again=False).json()["cases"])
 
     def _submit(self, wanted: Mapping[str, Any]) -> Job:
-        return made(Job, self._http.ask("POST", "/jobs", json=wanted).json())
+        return Job.from_dict(self._http.ask("POST", "/jobs", json=wanted).json())
 
     def _sent(self, path: str, photographs: Mapping[str, Photograph], form: Mapping[str, Any]) -> Any:
         files = {name: _bytes(each) for name, each in photographs.items()}
@@ -243,3 +278,126 @@ def _json(values: Mapping[str, Scalar]) -> str:
         return json.dumps(known, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise InvalidError(f"extra can't be sent as JSON: {error}") from None
+
+
+# Requests
+
+
+class _Http:
+    """A connection to a service, kept open.
+
+    Args:
+        address: of the service, such as http://127.0.0.1:8321.
+        token: of an account; None takes it from FOVEOLA_TOKEN, where that is set.
+        timeout: seconds that an answer may take.
+        retries: tries more when the service says that it can't answer now.
+    """
+
+    def __init__(self, address: str, token: str | None, timeout: float, retries: int) -> None:
+        try:
+            import httpx
+        except ImportError:
+            raise MissingExtraError(
+                "the client needs httpx, which is not installed. Run: pip install 'foveola[serve]'"
+            ) from None
+        token = token or os.environ.get(TOKEN)
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._address, self._timeout, self._retries = address.rstrip("/"), timeout, retries
+        try:
+            self._client = httpx.Client(
+                base_url=f"{self._address}/api/v1",
+                headers=headers,
+                timeout=timeout,
+                follow_redirects=False,  # the token and the photographs are for this address
+            )
+        except (httpx.InvalidURL, ValueError) as error:
+            raise UnreachableError(f"{address!r} is no address of a service: {error}") from None
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self._client.close()
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        again: bool = True,
+        files: Mapping[str, bytes] | None = None,
+        data: Mapping[str, Any] | None = None,
+        **further: Any,
+    ) -> "httpx.Response":
+        """An answer that is no refusal.
+
+        Args:
+            method: GET, POST or DELETE.
+            path: below /api/v1.
+            again: whether to try again where the service says that it can't answer now.
+            files: photographs by the name of their field; sent without names of files.
+            data: fields of the form; those that are None are left out.
+            further: passed on to httpx: `params`, `json`.
+
+        Raises:
+            ServiceError: it is one, or there is none; the subclass says which.
+        """
+        sent = (
+            None if files is None else {name: (name, data, "application/octet-stream") for name, data in files.items()}
+        )
+        form = None if data is None else {k: v for k, v in data.items() if v is not None}
+        for tries in range(self._retries + 1):
+            answer = self._once(method, path, files=sent, data=form, **further)
+            if answer.is_success:
+                return answer
+            if not again or answer.status_code not in AGAIN or tries == self._retries:
+                break
+            time.sleep(_pause(answer, tries))
+        raise _fault(answer.status_code, _sentence(answer))
+
+    def _once(self, method: str, path: str, **sent: Any) -> "httpx.Response":
+        import httpx
+
+        try:
+            return self._client.request(method, path, **sent)
+        except httpx.TimeoutException:
+            raise UnreachableError(f"{self._address} did not answer within {self._timeout:g} s") from None
+        except httpx.UnsupportedProtocol:
+            raise UnreachableError(f"{self._address!r} is no address of a service; expected http://HOST:PORT") from None
+        except httpx.TransportError as error:
+            raise UnreachableError(
+                f"nobody answers at {self._address} ({type(error).__name__}); is the service "
+                "started? (foveola serve ARCHIVE)"
+            ) from None
+
+
+def _pause(answer: "httpx.Response", tries: int) -> float:
+    """Seconds until the next try: as the service says, or longer each time."""
+    said = answer.headers.get("retry-after", "")
+    return min(float(said) if said.isdecimal() else 0.5 * 2**tries, LONGEST)
+
+
+def _sentence(answer: "httpx.Response") -> str | None:
+    try:
+        said = answer.json()["detail"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return said if isinstance(said, str) else None
+
+
+_KINDS = {
+    400: InvalidError,
+    401: ForbiddenError,
+    403: ForbiddenError,
+    404: NotFoundError,
+    409: ConflictError,
+    410: NotFoundError,
+    413: InvalidError,
+    422: InvalidError,
+    429: BusyServiceError,
+    503: BusyServiceError,
+}
+
+
+def _fault(status: int, sentence: str | None) -> ServiceError:
+    """For an answer with this status; `sentence` is None where it came without one."""
+    kind = _KINDS.get(status, ServiceError)
+    return kind(sentence or f"the service answered with status {status} and no sentence")

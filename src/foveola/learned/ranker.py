@@ -6,6 +6,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from foveola.answers import Order, Suggestion
 from foveola.archive import Archive
 from foveola.archive.state import State
 from foveola.errors import ArchiveError
@@ -14,8 +15,7 @@ from foveola.relevance.labels import Ids
 from foveola.relevance.linear import Vectors
 from foveola.relevance.order import Asked
 from foveola.relevance.part import Part
-from foveola.relevance.relevance import SHARES, Order, Relevance
-from foveola.relevance.suggestion import Suggestion
+from foveola.relevance.relevance import SHARES, Relevance
 
 
 class Ranker:

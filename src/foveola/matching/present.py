@@ -1,7 +1,10 @@
-"""A match in words: as JSON, as text for a terminal, as a page with pictures."""
+"""A match as JSON, as text for a terminal, and as a page with pictures."""
 
 from pathlib import Path
 
+from foveola import answers
+from foveola.answers import MatchAnswer, Show
+from foveola.archive import Archive
 from foveola.images.overlay import jpeg
 from foveola.images.thumbnail import thumbnail
 from foveola.labels import is_phantom
@@ -13,41 +16,34 @@ from foveola.report import Pair, Photograph, pairs_page
 SHOWN = 5  # candidates on a page
 
 
-def to_json(result: MatchResult) -> dict[str, object]:
-    """Plain types for json.dumps."""
-    return {
-        "match": bool(result.found),
-        "probability_of_none": round(result.none, 6),
-        "candidates": [_candidate_json(c) for c in result.candidates],
-        "considered": result.considered,
-        "in_archive": result.in_archive,
-        "prior": result.prior,
-        "most_probable": round(result.most, 6),
-        "accepted_from": ACCEPTED,
-        "encoder": result.encoder,
-        "purpose": result.purpose,
-    }
+def answer(result: MatchResult, archive: Archive, show: Show) -> MatchAnswer:
+    """Return what is answered, each case as `show` makes it of its id and record.
 
-
-def _candidate_json(candidate: Candidate) -> dict[str, object]:
-    seen, case = candidate.evidence, candidate.case
-    return {
-        "rank": candidate.rank,
-        "probability": round(candidate.probability, 6),
-        "image": case.image,
-        "path": case.path,
-        "subject": case.subject,
-        "collection": case.collection,
-        "eye": case.eye,
-        "visit": case.visit,
-        "months_to_query": None if candidate.months is None else round(candidate.months, 2),
-        "evidence": {
-            "cosine": round(seen.cosine, 4),
-            "features_that_agree": seen.inliers,
-            "correlation": round(seen.correlation, 4),
-            "overlap": round(seen.overlap, 4),
-        },
-    }
+    Args:
+        result: of a match.
+        archive: whose ids the cases get; what it no longer holds is left out.
+        show: makes of an id and a record what is shown of a case.
+    """
+    found = ((each, archive.find(path=each.case.path)) for each in result.candidates)
+    candidates = tuple(
+        answers.Candidate.from_object(
+            each,
+            case=show(known[0], each.case),
+            months_to_query=each.months,
+            evidence=answers.Evidence.from_object(each.evidence, features_that_agree=each.evidence.inliers),
+        )
+        for each, known in found
+        if known is not None
+    )
+    return MatchAnswer.from_object(
+        result,
+        match=bool(result.found),
+        verdict=verdict(result),
+        probability_of_none=result.none,
+        candidates=candidates,
+        most_probable=result.most,
+        accepted_from=ACCEPTED,
+    )
 
 
 def verdict(result: MatchResult) -> str:

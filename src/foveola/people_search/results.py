@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from foveola.answers import EyePair, LocalPeople, Person, Show, local_case
 from foveola.images.thumbnail import thumbnail
 from foveola.labels import record_words
 from foveola.notebook import HitList, Picture, Rows, to_frame
@@ -16,21 +17,6 @@ if TYPE_CHECKING:
 
 COLUMNS = ("rank", "left", "right", "similarity", "grade", "findings")
 PICTURE = 160  # pixels a side, in a notebook
-
-
-@dataclass(frozen=True)
-class EyePair:
-    """An eye of the query beside an eye of the person found.
-
-    Attributes:
-        query: the query's eye.
-        eye: the other's.
-        similarity: cosine of the two descriptors, in [-1, 1].
-    """
-
-    query: Eye
-    eye: Eye
-    similarity: float
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -76,6 +62,12 @@ class PersonHit:
     def crossed(self) -> bool:
         """Whether both eyes were compared crosswise, left with right."""
         return len(self.pairs) == 2 and all(pair.query != pair.eye for pair in self.pairs)
+
+    def answer(self, show: Show) -> Person:
+        """Return what is answered, each photograph as `show` makes it of its id and record."""
+        shown = {eye: show(self.ids[eye], case) for eye, case in self.cases.items()}
+        subject = next(iter(shown.values())).subject  # as this one shows it
+        return Person.from_object(self, subject=subject, left=shown.get("left"), right=shown.get("right"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,6 +158,11 @@ class PersonResult(HitList[PersonHit]):
         if self.considered is not None:
             said.append(f"{self.considered:,} people compared.")
         return said
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON, as `foveola search --json` prints them; with names of files."""
+        hits = tuple(hit.answer(local_case) for hit in self.hits)
+        return LocalPeople.from_object(self, query={eye: self.query.get(eye) for eye in EYES}, hits=hits).to_dict()
 
     def to_frame(self) -> "DataFrame":
         """Return a DataFrame with a row for each hit: rank, ids of both eyes, similarity, labels.

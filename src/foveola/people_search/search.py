@@ -15,11 +15,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from foveola.answers import EyePair
 from foveola.archive import Archive, Photographed, State
 from foveola.archive.search import candidates, check_count, unit
 from foveola.errors import ArchiveError
 from foveola.people import EYES, findings_of, grade_of, pair_eyes
-from foveola.people_search.results import EyePair, FoundPeople, PersonHit
+from foveola.people_search.results import FoundPeople, PersonHit
 from foveola.records import Eye
 
 Bools = NDArray[np.bool_]

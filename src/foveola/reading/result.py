@@ -1,14 +1,16 @@
 """What is said of a person's eyes, and what is shown of it: where findings come from in them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from foveola import answers
+from foveola.answers import LocalEye, ReadAnswer, Show, local_case
 from foveola.errors import FoveolaError
 from foveola.images.decode import decode
 from foveola.images.fundus import Contract, prepare
@@ -18,6 +20,7 @@ from foveola.labels import NO_DIAGNOSIS, finding_word
 from foveola.looks import left_out
 from foveola.notebook import Picture, Rows, aligned, html_lines, html_table, to_frame
 from foveola.people import NORMAL
+from foveola.people_search import PersonHit
 from foveola.records import Eye
 
 if TYPE_CHECKING:
@@ -105,6 +108,38 @@ class Reading:
         if both:
             said.append("normal and a finding are both above their thresholds; look closely")
         return tuple(said)
+
+    def answer(
+        self, similar: Sequence[PersonHit] = (), missing: str | None = None, show: Show = local_case
+    ) -> ReadAnswer:
+        """Return what is answered.
+
+        Args:
+            similar: people of an archive, the most similar first.
+            missing: why there are none, where the archive can't say.
+            show: makes of an id and a record what is shown of a case; names no file of an eye
+                either, unless it shows cases with theirs.
+        """
+        eyes: dict[Eye, answers.EyeReading] = {}
+        for eye, of in self.eyes.items():
+            said = answers.EyeReading(self._by_label(of.probabilities), of.gradability)
+            eyes[eye] = LocalEye.from_object(said, image=of.image) if show is local_case else said
+        return ReadAnswer.from_object(
+            self,
+            probabilities=self._by_label(self.probabilities),
+            thresholds=self._by_label(self.thresholds),
+            eyes=eyes,
+            similar=tuple(hit.answer(show) for hit in similar),
+            similar_missing=missing,
+            note=NO_DIAGNOSIS,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON, as `foveola read --json` prints them; with names of files."""
+        return self.answer().to_dict()
+
+    def _by_label(self, values: Iterable[float]) -> dict[str, float]:
+        return {label: float(value) for label, value in zip(self.labels, values, strict=True)}
 
     def to_frame(self) -> "DataFrame":
         """Return a DataFrame with a row for each label: its name, probability and threshold.

@@ -1,10 +1,13 @@
 """A region search in words and as a page with pictures."""
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 
+from foveola import answers
+from foveola.answers import LocalRegion, RegionAnswer, Show, local_case
 from foveola.errors import ImageError
 from foveola.images.decode import decode
 from foveola.images.fundus import Contract, field_to_show, prepare
@@ -43,6 +46,17 @@ def sentences(result: RegionResult) -> list[str]:
             "what most photographs show."
         )
     return said
+
+
+def answer(result: RegionResult, show: Show) -> RegionAnswer:
+    """Return what is answered, each case as `show` makes it of its id and record."""
+    hits = tuple(answers.RegionHit.from_object(hit, case=show(hit.id, hit.case)) for hit in result.hits)
+    return RegionAnswer.from_object(result, hits=hits, sentences=tuple(sentences(result)))
+
+
+def to_dict(result: RegionResult) -> dict[str, Any]:
+    """Return plain values for JSON, as `foveola search --region --json` prints them."""
+    return LocalRegion.from_object(answer(result, local_case), query=result.query).to_dict()
 
 
 def to_page(result: RegionResult, image: Path, title: str = "Cases like one place") -> str:

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from foveola.relevance.curve import Curve, Share, fit_curve
+from foveola.answers import Share
+from foveola.relevance.curve import Curve, fit_curve
 from foveola.relevance.labels import Bools, Ids, LabelTable
 from foveola.relevance.linear import Floats, Link, balanced, sigmoid, softmax
 

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from foveola.answers import Share
+
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Ids = NDArray[np.int64]
@@ -21,15 +23,6 @@ Ids = NDArray[np.int64]
 BIN = 50  # pairs, at least
 BINS = 40  # at most
 Z = 1.959964  # of a 95 % interval
-
-
-@dataclass(frozen=True)
-class Share:
-    """A share with its 95 % interval over people."""
-
-    value: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from foveola.answers import Order, Suggestion
 from foveola.relevance.labels import Ids, LabelTable
 from foveola.relevance.linear import Vectors
 from foveola.relevance.order import Asked, codes_in
-from foveola.relevance.relevance import SHARES, Order, Relevance, targets_of
-from foveola.relevance.suggestion import Suggestion
+from foveola.relevance.relevance import SHARES, Relevance, targets_of
 
 _ROWS = 1 << 14  # cases whose logits are computed at once
 

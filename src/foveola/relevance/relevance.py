@@ -22,17 +22,15 @@ J. Documentation 1977).
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from foveola.answers import LabelShare, Order
 from foveola.relevance.calibrate import Calibrated
 from foveola.relevance.labels import GRADE, LabelTable
 from foveola.relevance.linear import Floats, Linear, Link, Vectors
-from foveola.relevance.suggestion import LabelShare
 
-Order = Literal["learned", "looks", "both"]
 ORDERS: tuple[Order, ...] = ("learned", "looks", "both")
 SHARES: dict[Order, float] = {"learned": 0.9, "both": 0.5, "looks": 0.0}  # of the agreement
 NEIGHBOUR = 0.1  # what the next grade counts for, beside 1 for the same

@@ -5,9 +5,9 @@ Used by the report and by the page of the service alike, with the template sugge
 
 from dataclasses import dataclass
 
+from foveola.answers import LabelShare, Suggestion
 from foveola.labels import label_word
 from foveola.relevance.labels import GRADE
-from foveola.relevance.suggestion import LabelShare, Suggestion
 from foveola.report.shapes import SearchShape
 from foveola.trust.sentences import (
     LEAST,

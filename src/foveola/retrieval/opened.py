@@ -8,6 +8,8 @@ It is a `Retriever`, and so the archive and its own encoder. The class of that n
 encoded, and is what programs write with.
 """
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -38,4 +40,4 @@ class Archive(Retriever):
 
     def info(self) -> ArchiveInfo:
         """Return what the archive holds, in numbers."""
-        return self.archive.info()
+        return replace(self.archive.info(), learned=self.labels())

@@ -6,17 +6,18 @@ have their ids, grades and findings. `hit.case` has the record.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from foveola import answers
+from foveola.answers import LocalSearch, Order, SearchAnswer, Show, local_case
 from foveola.images.thumbnail import thumbnail
 from foveola.labels import record_words
 from foveola.laterality import Side
 from foveola.notebook import HitList, Picture, Rows, to_frame
 from foveola.records import RESERVED, Case
-from foveola.relevance.relevance import Order
 from foveola.trust import HitTrust, Looks, QueryTrust
 from foveola.trust.sentences import of_hit, of_order, of_person, of_quality, of_query
 
@@ -100,6 +101,15 @@ class SearchResult(HitList[Hit]):
         doubt = of_quality(self.trust.looks, self.gradability)
         said = of_query(self.trust, [hit.case for hit in self.hits])
         return [*said, *([] if doubt is None else [doubt]), f"Same person: {left_out}."]
+
+    def answer(self, show: Show) -> SearchAnswer:
+        """Return what is answered, each case as `show` makes it of its id and record."""
+        hits = tuple(answers.Hit.from_object(hit, case=show(hit.id, hit.case)) for hit in self.hits)
+        return SearchAnswer.from_object(self, hits=hits)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON, as `foveola search --json` prints them; with names of files."""
+        return LocalSearch.from_object(self.answer(local_case), query=self.query).to_dict()
 
     def to_frame(self, *, records: bool = False) -> "DataFrame":
         """Return a DataFrame with a row for each hit: rank, id, similarity, score and labels.

@@ -11,6 +11,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from foveola.answers import Order, Suggestion
 from foveola.archive import Archive, Found
 from foveola.archive.state import State
 from foveola.encoders.compiling import WAITED_FOR
@@ -26,8 +27,6 @@ from foveola.people import EYES
 from foveola.people_search import PeopleSearch, PersonResult
 from foveola.records import Case, Eye, known_identifier
 from foveola.relevance.order import Asked
-from foveola.relevance.relevance import Order
-from foveola.relevance.suggestion import Suggestion
 from foveola.resources import AnyPath, Closing
 from foveola.retrieval.feedback import Marks, moved
 from foveola.retrieval.results import Hit, Query, SearchResult

@@ -16,12 +16,13 @@ from foveola.errors import FoveolaError
 from foveola.overview import Overviews
 from foveola.resources import AnyPath
 from foveola.retrieval import Retriever
+from foveola.server.api import VERSION
 from foveola.server.api import cases as cases_api
 from foveola.server.api import jobs as jobs_api
 from foveola.server.api import matching as matching_api
-from foveola.server.api import metrics as metrics_api
 from foveola.server.api import reading as reading_api
 from foveola.server.api import search as search_api
+from foveola.server.api import status as status_api
 from foveola.server.audit.chain import operator
 from foveola.server.auth.middleware import AuthMiddleware
 from foveola.server.auth.policies import Plan
@@ -55,7 +56,7 @@ ROUTED = (
     cases_api,
     jobs_api,
     matching_api,
-    metrics_api,
+    status_api,
     reading_api,
     regions,
     occlusion,
@@ -111,7 +112,7 @@ def create_app(
     app = FastAPI(
         title="Foveola",
         summary="Similar-case search for retinal photographs",
-        version=search_api.VERSION,
+        version=VERSION,
         docs_url=None,
         redoc_url=None,
         openapi_url="/api/openapi.json",

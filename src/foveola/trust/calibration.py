@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveola import files
+from foveola.answers import HitTrust, Label
 from foveola.archive import Archive
 from foveola.errors import ArchiveError
 from foveola.records import Case
 from foveola.relevance.curve import BIN, Curve, percentile, read_curve
-from foveola.trust.judged import HitTrust, Label
 from foveola.trust.sample import REST, Sample, draw
 from foveola.trust.seen import SEEN, Seen
 

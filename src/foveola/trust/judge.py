@@ -5,13 +5,12 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from foveola.answers import HitTrust, Looks, QueryTrust, Suggestion
 from foveola.images.gradability import WARN_BELOW
 from foveola.records import Case
 from foveola.relevance.curve import percentile
-from foveola.relevance.suggestion import Suggestion
 from foveola.trust.calibration import FALSE_REJECT, Calibration, label_values
 from foveola.trust.familiarity import Familiarity
-from foveola.trust.judged import HitTrust, Looks, QueryTrust
 
 POOR = 0.05  # gradability below which likeness says little
 LEAST = 128  # pixels of the shorter side; of less no lesion can be told

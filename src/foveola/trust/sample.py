@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from foveola.answers import Label
 from foveola.archive.state import State
 from foveola.relevance.curve import Bools, Curve, Ids, fit_curve
 from foveola.relevance.labels import codes_of
-from foveola.trust.judged import Label
 
 Vectors = NDArray[np.float32]
 

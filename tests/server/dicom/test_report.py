@@ -13,10 +13,9 @@ import pydicom
 from pydicom.dataset import Dataset
 
 import refused
+from foveola.answers import LabelShare, Share, Suggestion
 from foveola.errors import PacsError
 from foveola.records import Case
-from foveola.relevance.curve import Share
-from foveola.relevance.suggestion import LabelShare, Suggestion
 from foveola.retrieval import Hit, Retriever, SearchResult
 from foveola.server.dicom.report import (
     NO_DIAGNOSIS,

@@ -1,42 +1,121 @@
-"""/api/v1/cases: list them, add one, take one away."""
+"""/api/v1/cases: list them, look at one, add one, take one away."""
 
-from typing import Annotated
+import json
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, File, Query, Request, Response
+from fastapi import APIRouter, Depends, File, Form, HTTPException, Query, Request, Response
 from fastapi import UploadFile as Upload
-from pydantic import BaseModel, Field
+from fastapi.responses import JSONResponse
+from pydantic import BeforeValidator, Field
 
-from foveola.records import Case
-from foveola.server.api.records import record_of
-from foveola.server.api.search import FAULTS, CaseOut
-from foveola.server.auth.context import record_access
+from foveola.answers import Added, CasePage, StoredCase
+from foveola.datasets import cells
+from foveola.datasets.faults import Faults
+from foveola.records import PLAIN, RESERVED, Case, Eye, Scalar, is_missing
+from foveola.server.api import FAULTS, said
+from foveola.server.auth.context import record_access, show_case
 from foveola.server.ids import CaseId
 from foveola.server.services.changes import Changes
 from foveola.server.web.search import OnService
 
 LARGEST = 2**63 - 1  # id that the archive can hold
+LONGEST = 200  # characters of a text
+MOST = 100  # further columns
+JPEG: dict[int | str, dict[str, Any]] = {200: {"content": {"image/jpeg": {}}}}
+HELD = {"model": Added, "description": "the archive held the same photograph and record"}
 router = APIRouter(prefix="/api/v1", responses=FAULTS)
 
 
-class CasesOut(BaseModel):
-    """Some cases, in order of their ids."""
-
-    cases: list[CaseOut]
-    total: int = Field(description="cases that meet the condition, on all pages")
-    next: int | None = Field(description="give it as `after` for the next page; null on the last")
+# A record, as a form sends it
 
 
-class AddedOut(BaseModel):
-    """A case that is in the archive now."""
+def _told(value: Any) -> Any:
+    """Return None for what stands for an unknown value, as in a manifest."""
+    return None if isinstance(value, str) and is_missing(value) else value
 
-    case: CaseOut
-    new: bool = Field(description="false where the archive held the same photograph and record")
-    gradability: float | None = Field(description="of the photograph, from 0 to 1, if it is new")
-    foreign: bool | None = Field(description="whether it does not look like a retina, if it is new")
+
+Told = BeforeValidator(_told)
+
+
+def record_of(
+    subject: Annotated[
+        str | None, Form(max_length=LONGEST, pattern=PLAIN, description="pseudonym of the person")
+    ] = None,
+    collection: Annotated[str, Form(max_length=LONGEST, pattern=PLAIN, description="name space of the pseudonym")] = "",
+    eye: Annotated[Eye | None, Told, Form()] = None,
+    visit: Annotated[
+        str | None, Form(max_length=40, description="months since the first visit, or an ISO date")
+    ] = None,
+    grade: Annotated[Annotated[int, Field(ge=0, le=4)] | None, Told, Form(description="ICDR")] = None,
+    findings: Annotated[
+        str | None,
+        Form(
+            max_length=LONGEST, pattern=PLAIN, description='labels, "D;H"; ";" says that somebody looked and found none'
+        ),
+    ] = None,
+    extra: Annotated[
+        str | None, Form(max_length=10_000, description='further columns, a JSON object: {"age": 61}')
+    ] = None,
+) -> Case:
+    """Return the record that a form describes, by the rules of a manifest; it has no photograph yet."""
+    text = None if not findings else cells.findings([findings])[0]
+    return Case(
+        image="",
+        path="",
+        subject=_subject(subject),
+        collection=collection,
+        eye=eye,
+        visit=cells.visit_of(visit),
+        grade=grade,
+        extra=_extra(extra),
+        findings=None if text is None else cells.split_findings(text),
+    )
+
+
+def _subject(text: str | None) -> str | None:
+    faults = Faults()
+    (subject,) = cells.identifiers("subject", [text or ""], [1], faults)
+    cells.check_broken("subject", [subject or ""], [1], faults)
+    if faults:
+        raise HTTPException(
+            422, "subject: a date, a number that a spreadsheet rounded, or its error; send it as it was given"
+        )
+    return subject
+
+
+def _extra(text: str | None) -> dict[str, Scalar]:
+    if not text:
+        return {}
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError):
+        values = None
+    if not isinstance(values, dict) or len(values) > MOST:
+        raise HTTPException(422, f"extra: expected a JSON object of at most {MOST} columns")
+    return {_name(key): _scalar(value) for key, value in values.items() if _told(value) is not None}
+
+
+def _name(key: str) -> str:
+    if not key or len(key) > LONGEST or not key.isprintable() or key.lower() in RESERVED:
+        raise HTTPException(422, "extra: a column has no name, or one that is taken or too long")
+    return key
+
+
+def _scalar(value: Any) -> Scalar:
+    if isinstance(value, str) and len(value) <= LONGEST and (value.isprintable() or not value):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63:
+        return value
+    if isinstance(value, float) and abs(value) < float("inf"):
+        return value
+    raise HTTPException(422, f"extra: expected texts of up to {LONGEST} characters, and numbers")
+
+
+# What is asked
 
 
 def changes_of(request: Request) -> Changes:
-    """What changes the archive of a request."""
+    """Return what changes the archive of a request."""
     changes: Changes = request.app.state.changes
     return changes
 
@@ -44,46 +123,54 @@ def changes_of(request: Request) -> Changes:
 OnChanges = Annotated[Changes, Depends(changes_of)]
 
 
-@router.get("/cases")
+@router.get("/cases", response_model=CasePage)
 def cases(
     service: OnService,
     where: Annotated[str | None, Query(description="condition, see docs/archive.md")] = None,
     after: Annotated[int, Query(ge=0, le=LARGEST, description="`next` of the page before")] = 0,
     limit: Annotated[int, Query(ge=1, le=1000, description="cases on a page")] = 100,
-) -> CasesOut:
-    """The cases that meet a condition, a page at a time."""
+) -> JSONResponse:
+    """List the cases that meet a condition, a page at a time."""
     found, total = service.retriever.archive.page(where, after=after, limit=limit)
     more = len(found) == limit and bool(service.retriever.archive.page(where, after=found[-1][0], limit=1)[0])
-    return CasesOut(
-        cases=[CaseOut.of(id_, case) for id_, case in found], total=total, next=found[-1][0] if more else None
-    )
+    shown = tuple(show_case(id_, case) for id_, case in found)
+    return said(CasePage(shown, total, found[-1][0] if more else None))
 
 
-HELD = {"model": AddedOut, "description": "the archive held the same photograph and record"}
+@router.get("/cases/{id}", response_model=StoredCase)
+def case(id: CaseId, service: OnService) -> JSONResponse:  # noqa: A002 - the path says id
+    """Describe a case of the archive."""
+    return said(show_case(id, service.case(id)))
 
 
-@router.post("/cases", status_code=201, responses={200: HELD})
+@router.get("/cases/{id}/picture", response_class=Response, responses=JPEG)
+def picture(id: CaseId, service: OnService) -> Response:  # noqa: A002
+    """Send the photograph of a case, at most 2048 pixels a side, without metadata."""
+    return Response(service.picture(id).jpeg, media_type="image/jpeg")
+
+
+@router.get("/cases/{id}/thumbnail", response_class=Response, responses=JPEG)
+def thumbnail(id: CaseId, service: OnService) -> Response:  # noqa: A002
+    """Send the field of view of a photograph, 360 pixels a side."""
+    data = service.thumbnail(id)
+    if data is None:
+        raise HTTPException(404, f"the photograph of case {id} can't be read any more")
+    return Response(data, media_type="image/jpeg")
+
+
+@router.post("/cases", status_code=201, response_model=Added, responses={200: HELD})
 def add(
-    response: Response,
     changes: OnChanges,
     photograph: Annotated[Upload, File(description="JPEG, PNG, TIFF, WebP or BMP")],
     record: Annotated[Case, Depends(record_of)],
-) -> AddedOut:
+) -> JSONResponse:
     """Keep a photograph in the archive and store its case.
 
     On return both are on the disk, and a search finds the case. The same photograph with another
     record is refused (409).
     """
     added = changes.add(photograph.file.read(), record)
-    if not added.new:
-        response.status_code = 200
-    quality = added.gradability
-    return AddedOut(
-        case=CaseOut.of(added.id, added.case),
-        new=added.new,
-        gradability=None if quality is None else round(quality, 4),
-        foreign=added.foreign,
-    )
+    return said(Added.from_object(added, case=show_case(added.id, added.case)), 201 if added.new else 200)
 
 
 @router.delete("/cases/{id}", status_code=204)

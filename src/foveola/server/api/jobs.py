@@ -3,14 +3,15 @@
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Body, HTTPException, Response
+from fastapi import APIRouter, Body, HTTPException
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
+from foveola.answers import Job
 from foveola.records import PLAIN
-from foveola.server.api.cases import LARGEST, OnChanges
-from foveola.server.api.records import LONGEST
-from foveola.server.api.search import FAULTS
-from foveola.server.services.jobs import Job, Kind, State
+from foveola.server.api import FAULTS, said
+from foveola.server.api.cases import LARGEST, LONGEST, OnChanges
+from foveola.server.services import jobs as work
 
 router = APIRouter(prefix="/api/v1", responses=FAULTS)
 Name = Annotated[str, Field(max_length=LONGEST, pattern=PLAIN)]
@@ -49,44 +50,18 @@ class SettleIn(BaseModel):
 JobIn = Annotated[IndexIn | RemoveIn | SettleIn, Body(discriminator="kind", description="what shall be done")]
 
 
-class JobOut(BaseModel):
-    """A job and how far it is."""
-
-    id: str
-    kind: Kind
-    state: State = Field(
-        description='"queued", "running", "done", "failed" or "cancelled"; "interrupted" where '
-        "the service ended before the job did: what was stored by then is stored"
-    )
-    done: int = Field(description="photographs dealt with")
-    total: int | None = Field(description="photographs to deal with; null where that is unknown")
-    sentence: str | None = Field(description="why it failed")
-    result: dict[str, int] = Field(description="numbers that it ended with")
-    created: datetime
-    ended: datetime | None
-
-    @classmethod
-    def of(cls, job: Job) -> "JobOut":
-        """A job of the service."""
-        return cls(
-            id=job.id,
-            kind=job.kind,
-            state=job.state,
-            done=job.done,
-            total=job.total,
-            sentence=job.sentence,
-            result=job.result,
-            created=_when(job.created),
-            ended=None if job.ended is None else _when(job.ended),
-        )
+def answer(job: work.Job) -> Job:
+    """Return what is answered of a job."""
+    ended = None if job.ended is None else _iso(job.ended)
+    return Job.from_object(job, created=_iso(job.created), ended=ended)
 
 
-def _when(seconds: float) -> datetime:
-    return datetime.fromtimestamp(round(seconds, 3), UTC)
+def _iso(seconds: float) -> str:
+    return datetime.fromtimestamp(round(seconds, 3), UTC).isoformat().replace("+00:00", "Z")
 
 
-@router.post("/jobs", status_code=202)
-def submit(response: Response, changes: OnChanges, wanted: JobIn) -> JobOut:
+@router.post("/jobs", status_code=202, response_model=Job)
+def submit(changes: OnChanges, wanted: JobIn) -> JSONResponse:
     """Let work be done when the jobs before it are. Its address is under Location."""
     if isinstance(wanted, IndexIn):
         job = changes.start_import(wanted.source, wanted.collection)
@@ -96,23 +71,22 @@ def submit(response: Response, changes: OnChanges, wanted: JobIn) -> JobOut:
         job = changes.start_removal(wanted.ids, wanted.subject, wanted.collection)
     else:
         job = changes.start_settling()
-    response.headers["Location"] = f"/api/v1/jobs/{job.id}"
-    return JobOut.of(job)
+    return said(answer(job), 202, Location=f"/api/v1/jobs/{job.id}")
 
 
-@router.get("/jobs")
-def jobs(changes: OnChanges) -> list[JobOut]:
-    """The last jobs, the newest first."""
-    return [JobOut.of(job) for job in changes.jobs.all()]
+@router.get("/jobs", response_model=list[Job])
+def jobs(changes: OnChanges) -> JSONResponse:
+    """List the last jobs, the newest first."""
+    return JSONResponse([answer(job).to_dict() for job in changes.jobs.all()])
 
 
-@router.get("/jobs/{id}")
-def job(id: str, changes: OnChanges) -> JobOut:  # noqa: A002 - the path says id
-    """A job and how far it is."""
-    return JobOut.of(changes.jobs.get(id))
+@router.get("/jobs/{id}", response_model=Job)
+def job(id: str, changes: OnChanges) -> JSONResponse:  # noqa: A002 - the path says id
+    """Describe a job and how far it is."""
+    return said(answer(changes.jobs.get(id)))
 
 
-@router.delete("/jobs/{id}")
-def cancel(id: str, changes: OnChanges) -> JobOut:  # noqa: A002
+@router.delete("/jobs/{id}", response_model=Job)
+def cancel(id: str, changes: OnChanges) -> JSONResponse:  # noqa: A002
     """Cancel a job. One at work ends after the photographs it is at; what it stored stays."""
-    return JobOut.of(changes.jobs.cancel(id))
+    return said(answer(changes.jobs.cancel(id)))

@@ -9,6 +9,8 @@ from typing import Any
 
 from markupsafe import Markup
 
+from foveola.answers import StoredCase
+from foveola.records import Case
 from foveola.server.auth import Role, allowed
 
 FIELD, HEADER = "csrf", "x-csrf-token"
@@ -77,6 +79,16 @@ def discreet(found: Any) -> Any:
         return found
     held = () if isinstance(found.in_archive, tuple) else None
     return replace(found, in_archive=held, excluded_same_subject=None, considered=None)
+
+
+def show_case(id_: int, case: Case) -> StoredCase:
+    """Return a case as whoever asks may see it, and record that they do.
+
+    Nobody sees names of files over a network; pseudonyms see those who may match people.
+    """
+    record_access((id_,))
+    shown = StoredCase.from_object(case, id=id_)
+    return shown if may_match() else replace(shown, subject=None)
 
 
 def csrf_token() -> str:

@@ -14,14 +14,13 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from foveola.answers import JobKind, JobState
 from foveola.errors import FoveolaError
 from foveola.files import write_whole
 from foveola.server.errors import EndedError, NoJobError, QueueFullError, nameless
 
-State = Literal["queued", "running", "done", "failed", "cancelled", "interrupted"]
-Kind = Literal["index", "remove", "settle"]
 OPEN = ("queued", "running")
 FILE = "jobs.json"
 WAITING, KEPT = 16, 200  # jobs
@@ -47,8 +46,8 @@ class Job:
     """
 
     id: str
-    kind: Kind
-    state: State = "queued"
+    kind: JobKind
+    state: JobState = "queued"
     done: int = 0
     total: int | None = None
     sentence: str | None = None
@@ -93,7 +92,7 @@ class Jobs:
         if self._jobs:
             self._save()  # that they were interrupted
 
-    def submit(self, kind: Kind, work: Work) -> Job:
+    def submit(self, kind: JobKind, work: Work) -> Job:
         """Let work be done when those before it are.
 
         Raises:
@@ -132,7 +131,7 @@ class Jobs:
         with self._lock:
             return sum(job.state in OPEN for job in self._jobs.values())
 
-    def waits(self, kind: Kind) -> bool:
+    def waits(self, kind: JobKind) -> bool:
         """Whether a job of a kind has yet to begin."""
         with self._lock:
             return any(j.kind == kind and j.state == "queued" for j in self._jobs.values())
@@ -178,7 +177,7 @@ class Jobs:
                     job.sentence = sentence
                     self._end(job, state)
 
-    def _work(self, job: Job, work: Work) -> tuple[State, str | None]:
+    def _work(self, job: Job, work: Work) -> tuple[JobState, str | None]:
         try:
             job.result = work(job)
         except Stopped:
@@ -193,7 +192,7 @@ class Jobs:
             return "failed", f"this should not happen ({type(error).__name__}); please report it"
         return "done", None
 
-    def _end(self, job: Job, state: State) -> None:
+    def _end(self, job: Job, state: JobState) -> None:
         job.state, job.ended = state, time.time()
         self._save()
 

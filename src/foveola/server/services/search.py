@@ -2,12 +2,14 @@
 
 import threading
 from concurrent.futures import Future
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from foveola.answers import Order
 from foveola.archive.info import ArchiveInfo
 from foveola.encoders.parts import Parts
 from foveola.errors import ImageError
@@ -17,7 +19,6 @@ from foveola.images.overlay import shares
 from foveola.images.thumbnail import small
 from foveola.laterality import Sides
 from foveola.records import Case, Eye
-from foveola.relevance.relevance import Order
 from foveola.retrieval import Marks, Query, Retriever, SearchResult
 from foveola.server.auth.context import LARGE, discreet, hidden_columns, may_match, record_access
 from foveola.server.metrics import Metrics
@@ -82,8 +83,8 @@ class SearchService:
         self.retriever.close()
 
     def info(self) -> ArchiveInfo:
-        """What the archive holds."""
-        return self.retriever.archive.info()
+        """Say what the archive holds."""
+        return replace(self.retriever.archive.info(), learned=self.retriever.labels())
 
     def receive(
         self,

@@ -4,9 +4,10 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
+from foveola.answers import Order
 from foveola.archive.info import ArchiveInfo
 from foveola.labels import finding_word, grade_word
-from foveola.relevance.relevance import ORDERS, Order
+from foveola.relevance.relevance import ORDERS
 from foveola.retrieval import Marks, Retriever
 
 MOST = 100  # hits on a page
