@@ -171,7 +171,7 @@ class Looks(Answer):
 
     @property
     def comparable(self) -> bool:
-        """Whether anything can be said of the picture."""
+        """Return whether anything can be said of the picture."""
         return not self.foreign and not self.poor
 
 
@@ -615,5 +615,5 @@ class Job(Answer):
 
     @property
     def open(self) -> bool:
-        """Whether it waits or is at work."""
+        """Return whether it waits or is at work."""
         return self.state in ("queued", "running")

@@ -32,7 +32,7 @@ class Decimals:
 
 
 class Answer:
-    """Be the base of a dataclass that is answered as JSON.
+    """Turn a dataclass into JSON and back: the base of every answer.
 
     Its docstring says under "Attributes:" what each field means; OpenAPI repeats these words.
 

@@ -11,8 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from foveola.archive import Archive
-from foveola.cli.commands import main
-from foveola.cli.startup import LEAST_MEMORY
+from foveola.cli.commands import LEAST_MEMORY, main
 
 MIB = 1 << 20
 COMMANDS = (

@@ -452,7 +452,7 @@ def test_nothing_of_dicom_is_loaded_for_other_photographs(tmp_path):
     program = """
 import sys
 from pathlib import Path
-import foveola.cli.archive, foveola.indexing, foveola.retrieval
+import foveola.cli.index, foveola.indexing, foveola.retrieval
 from foveola.images.decode import decode, stated
 decode(Path(sys.argv[1]))
 stated(Path(sys.argv[1]).read_bytes())

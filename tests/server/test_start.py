@@ -16,7 +16,7 @@ from foveola.server.services.search import SearchService
 STARTED = """
 import json, sys
 from pathlib import Path
-from foveola.cli.startup import prepare_service, service_is_ready
+from foveola.cli.serve import prepare_service, service_is_ready
 opened = prepare_service(Path(sys.argv[1]))
 from foveola.server import create_app
 create_app(Path(sys.argv[1]), retriever=opened).state.service.close()

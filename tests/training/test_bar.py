@@ -11,7 +11,7 @@ import pytest
 TRAIN = """
 import sys, torch
 from pathlib import Path
-from foveola.cli.data import _training
+from foveola.cli.encoder import _training
 with _training():
     import lightning
     from torch.utils.data import DataLoader, TensorDataset

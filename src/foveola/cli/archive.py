@@ -1,125 +1,15 @@
-"""foveola index, remove, info."""
+"""foveola info, remove, forget, backup, regions: what is in an archive, and what goes."""
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from foveola.cli.dicom import DicomFolder, Sources, dicom_folders, index_dicom
-from foveola.cli.learn import say_learned
-from foveola.cli.output import (
-    PARTLY,
-    failed_json,
-    json_option,
-    list_failed,
-    one_line_errors,
-    print_json,
-    progress,
-    read_cases,
-    say_doubtful,
-)
+from foveola.cli.output import PARTLY, failed_json, json_option, list_failed, one_line_errors, print_json, progress, say
 
-
-@click.command(epilog="Example: foveola index archive/ photographs/labels.csv")
-@click.argument("archive", type=click.Path(file_okay=False, path_type=Path))
-@click.argument("sources", nargs=-1, required=True, type=Sources())
-@click.option("--encoder", help="Name or folder of the encoder; only for a new archive.")
-@click.option("--collection", default="", help="Name space of the subjects, e.g. the data set.")
-@click.option(
-    "--folder",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Of dicom://: for the de-identified files; ARCHIVE with .pacs added.",
-)
-@click.option(
-    "--pseudonyms",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Of dicom://: file that knows who is who; by default there, too.",
-)
-@click.option("--regions", is_flag=True, help="Keep places for search --region; once is enough.")
-@json_option
-@click.pass_context
-@one_line_errors
-def index(
-    ctx: click.Context,
-    archive: Path,
-    sources: tuple[Path | DicomFolder, ...],
-    encoder: str | None,
-    collection: str,
-    folder: Path | None,
-    pseudonyms: Path | None,
-    regions: bool,
-    as_json: bool,
-) -> None:
-    """Put photographs into ARCHIVE, making it if it does not exist.
-
-    SOURCES are manifests (CSV, TSV, Parquet), folders of photographs, or photographs, and
-    dicom://FOLDER for a folder of DICOM images, which are de-identified on the way in. Run it
-    again at any time: files that are there already are not encoded twice, changed labels are
-    brought up to date, and an interrupted run goes on where it stopped.
-    """
-    if folders := dicom_folders(sources):
-        index_dicom(
-            ctx, archive, folders, (folder, pseudonyms), encoder=encoder, collection=collection, as_json=as_json
-        )
-        return
-    from foveola.images.folders import PassedOver
-    from foveola.indexing import index_cases, open_archive
-
-    passed = PassedOver()
-    files = [source for source in sources if isinstance(source, Path)]
-    cases = read_cases(files, collection, passed)
-    opened, own = open_archive(archive, encoder)
-    with opened:
-        from foveola.encoders.encoder import Encoder
-
-        with progress("indexing", len(cases)) as advance:
-            done = index_cases(opened, Encoder.load(own), cases, advance)
-        total = len(opened)
-    _keep_places(archive, regions, total)
-    if as_json:
-        print_json(
-            {
-                "archive": str(archive),
-                "cases": total,
-                "added": done.added,
-                "unchanged": done.unchanged,
-                "relabelled": done.relabelled,
-                "learnt": [] if done.learned is None else list(done.learned.labels),
-                "failed": failed_json(done.failed),
-                "passed_over": passed.as_json(),
-                "may_not_be_gradable": [
-                    {"image": item.case.image, "gradability": round(item.gradability, 4)} for item in done.doubtful
-                ],
-                "no_retina": [item.case.image for item in done.doubtful if item.foreign],
-            }
-        )
-    else:
-        click.echo(
-            f"{archive}: {total} cases; {done.added} added, {done.unchanged} there already, "
-            f"{done.relabelled} relabelled, {len(done.failed)} could not be used"
-        )
-        if done.learned is not None:
-            say_learned(done.learned)
-    list_failed(done.failed)
-    foreign = sum(item.foreign for item in done.doubtful)
-    say_doubtful(len(done.doubtful) - foreign, done.added, " (--json names them)")
-    if foreign:
-        click.echo(
-            f"{foreign} of the {done.added} added do not look like colour photographs of the "
-            "retina (--json names them); foveola remove takes them out",
-            err=True,
-        )
-    if done.failed:
-        ctx.exit(PARTLY)
-
-
-def _keep_places(archive: Path, wanted: bool, total: int) -> None:
-    """Describe the places of what was added, where they are wanted or kept already."""
-    from foveola.regions import is_on, switch_on
-
-    if wanted or is_on(archive):
-        with progress("describing places", total) as advance:
-            switch_on(archive, advance)
+if TYPE_CHECKING:
+    from foveola.regions import Kept
 
 
 @click.command(epilog="Example: foveola remove archive/ --subject 1042")
@@ -171,3 +61,119 @@ def info(archive: Path, as_json: bool) -> None:
         click.echo(f"{key.replace('_', ' '):16} {text}")
     for line in advised:
         click.echo(line, err=True)
+
+
+archive_argument = click.argument("archive", type=click.Path(file_okay=False, exists=True, path_type=Path))
+
+
+@click.command(epilog="Example: foveola forget archive/ 1042 > receipt.json")
+@archive_argument
+@click.argument("subject")
+@click.option("--collection", help="Name space of the subject.")
+@click.option("--files", is_flag=True, help="Also delete photographs outside the archive.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+@one_line_errors
+def forget(
+    archive: Path,
+    subject: str,
+    collection: str | None,
+    files: bool,
+    yes: bool,
+    as_json: bool,  # noqa: ARG001 - a receipt is JSON in any case
+) -> None:
+    """Take everything of SUBJECT out of ARCHIVE, and print a receipt, which is always JSON.
+
+    Cases, descriptors, what matching and the audit keep, and files inside the archive's folder.
+    The receipt names nobody. Copies of the archive, back-ups among them, are not reached.
+    """
+    from foveola.server.maintenance.forget import forget as remove
+
+    if not yes:
+        which = "with its photographs, " if files else ""
+        click.confirm(f"Forget this subject, {which}for good?", abort=True, err=True)
+    print_json(remove(archive, subject, collection, files=files))
+
+
+@click.command(epilog="Example: foveola backup archive/ /backups/archive-2026-03-01")
+@archive_argument
+@click.argument("to", type=click.Path(path_type=Path))
+@json_option
+@one_line_errors
+def backup(archive: Path, to: Path, as_json: bool) -> None:
+    """Copy ARCHIVE to the new folder TO, also while it is served or added to.
+
+    Accounts and logs go with it; photographs outside the archive's folder do not.
+    """
+    from foveola.server.maintenance.backup import backup as copy
+
+    cases = copy(archive, to)
+    values = {"archive": str(archive), "backup": str(to), "cases": cases}
+    say(values, f"{to}: {cases:,} cases", as_json=as_json)
+
+
+@click.group(epilog="Example: foveola regions on archive/")
+def regions() -> None:
+    """Let an archive be searched for cases like one place of a photograph, or no longer."""
+
+
+@regions.command(epilog="Example: foveola regions on archive/")
+@archive_argument
+@json_option
+@click.pass_context
+@one_line_errors
+def on(ctx: click.Context, archive: Path, as_json: bool) -> None:
+    """Describe the places of ARCHIVE's photographs, some 13 KB each, for `search --region`."""
+    from foveola.regions import switch_on
+
+    with progress("describing places", _count_cases(archive)) as advance:
+        _say_places(ctx, archive, switch_on(archive, advance), as_json)
+
+
+@regions.command(epilog="Example: foveola regions update archive/")
+@archive_argument
+@json_option
+@click.pass_context
+@one_line_errors
+def update(ctx: click.Context, archive: Path, as_json: bool) -> None:
+    """Describe what was added to ARCHIVE since, and forget what was removed."""
+    from foveola.regions import update as bring
+
+    with progress("describing places", _count_cases(archive)) as advance:
+        _say_places(ctx, archive, bring(archive, advance), as_json)
+
+
+@regions.command(epilog="Example: foveola regions off archive/")
+@archive_argument
+@json_option
+@one_line_errors
+def off(archive: Path, as_json: bool) -> None:
+    """Delete what ARCHIVE keeps of places. The archive and its photographs stay."""
+    from foveola.regions import switch_off
+
+    _count_cases(archive)  # nothing is deleted where there is no archive
+    switch_off(archive)
+    values = {"archive": str(archive), "regions": False}
+    say(values, f"{archive}: regions are off", as_json=as_json)
+
+
+def _count_cases(archive: Path) -> int:
+    from foveola.archive import Archive
+
+    with Archive.open(archive, read_only=True) as opened:
+        return len(opened)
+
+
+def _say_places(ctx: click.Context, archive: Path, kept: "Kept", as_json: bool) -> None:
+    values = {"archive": str(archive), "regions": True, **kept._asdict()}
+    megabytes = kept.cases * kept.bytes_each / 1e6
+    say(
+        {**values, "failed": failed_json(kept.failed)},
+        f"{archive}: places of {kept.cases:,} photographs are kept ({megabytes:,.1f} MB); "
+        f"{kept.added:,} described now, {kept.removed:,} forgotten, {len(kept.failed)} could not "
+        "be used",
+        as_json=as_json,
+    )
+    list_failed(kept.failed)
+    if kept.failed:
+        ctx.exit(PARTLY)

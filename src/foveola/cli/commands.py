@@ -7,46 +7,46 @@ from typing import Any
 
 import click
 
-from foveola.cli.startup import check_memory
-from foveola.errors import FoveolaError
+from foveola.errors import FoveolaError, ResourceError
 from foveola.plain import PlainStream
 
 # OpenVINO's converter reports each conversion to its maker where it finds what sends that. Training
 # at a hospital calls nobody; without it the converter uses a stub of its own.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
+LEAST_MEMORY = 1536 << 20  # bytes: a search of a small archive takes about 1.2 GiB of addresses
 CLOSED = 141  # what a shell says of a program that SIGPIPE, 13, ended
 
 # Command to the module that holds it. Help texts are here so that `foveola --help` is quick.
 COMMANDS = {
     "accounts": ("foveola.cli.accounts", "Say who may use an archive over a network."),
     "adapt": ("foveola.cli.data", "Turn an official data set's folder into a manifest."),
-    "audit": ("foveola.cli.audit", "List what is probably filed wrong in an archive."),
-    "audit-log": ("foveola.cli.audit_log", "See who saw which case, and that it is all there."),
-    "backup": ("foveola.cli.forget", "Copy an archive while it is in use."),
+    "audit": ("foveola.cli.match", "List what is probably filed wrong in an archive."),
+    "audit-log": ("foveola.cli.accounts", "See who saw which case, and that it is all there."),
+    "backup": ("foveola.cli.archive", "Copy an archive while it is in use."),
     "card": ("foveola.cli.data", "Print the card of an encoder, or of a data set."),
-    "compare": ("foveola.cli.data", "Train several configurations and put them in one table."),
-    "demo": ("foveola.cli.demo", "See it work: phantoms, an archive, searches, a report."),
-    "duplicates": ("foveola.cli.duplicates", "Find copies and photographs of one eye."),
+    "compare": ("foveola.cli.encoder", "Train several configurations and put them in one table."),
+    "demo": ("foveola.cli.data", "See it work: phantoms, an archive, searches, a report."),
+    "duplicates": ("foveola.cli.data", "Find copies and photographs of one eye."),
     "encoder": ("foveola.cli.encoder", "Bring in an encoder made elsewhere; write ours as ONNX."),
     "evaluate": ("foveola.cli.evaluate", "Measure how well an archive answers."),
-    "forget": ("foveola.cli.forget", "Take everything of a person out of an archive."),
-    "identify": ("foveola.cli.identify", "Measure how well subjects are found again."),
-    "index": ("foveola.cli.archive", "Put photographs into an archive."),
+    "forget": ("foveola.cli.archive", "Take everything of a person out of an archive."),
+    "identify": ("foveola.cli.match", "Measure how well subjects are found again."),
+    "index": ("foveola.cli.index", "Put photographs into an archive."),
     "info": ("foveola.cli.archive", "Say what an archive holds."),
-    "learn": ("foveola.cli.learn", "Learn from an archive's labels which cases are relevant."),
+    "learn": ("foveola.cli.index", "Learn from an archive's labels which cases are relevant."),
     "match": ("foveola.cli.match", "Find photographs of the same eye, or say that none is."),
     "matching": ("foveola.cli.match", "Allow matching, forbid it, see who used it."),
     "pacs": ("foveola.cli.pacs", "Take photographs from a PACS, and send reports back."),
     "phantom": ("foveola.cli.data", "Draw phantom fundus photographs with known truth."),
     "read": ("foveola.cli.read", "Say which findings both eyes of a person probably show."),
-    "regions": ("foveola.cli.regions", "Let an archive be searched by one place, or no longer."),
+    "regions": ("foveola.cli.archive", "Let an archive be searched by one place, or no longer."),
     "remove": ("foveola.cli.archive", "Take an image or a subject out of an archive."),
-    "risk": ("foveola.cli.identify", "Say how far descriptors tell who someone is."),
+    "risk": ("foveola.cli.match", "Say how far descriptors tell who someone is."),
     "search": ("foveola.cli.search", "Find the cases most like a photograph."),
     "serve": ("foveola.cli.serve", "Open an archive to a browser, and to programs."),
     "study": ("foveola.cli.study", "Ask readers how alike cases are, and export the answers."),
-    "train": ("foveola.cli.data", "Train an encoder."),
+    "train": ("foveola.cli.encoder", "Train an encoder."),
 }
 
 
@@ -133,3 +133,25 @@ def _speak_plainly(ctx: click.Context) -> None:
         sys.stdout, sys.stderr = own
 
     ctx.call_on_close(restore)
+
+
+def check_memory() -> None:
+    """Refuse to start where the system allows too little memory (`ulimit -v`, `ulimit -d`).
+
+    OpenBLAS and OpenVINO make threads and buffers when they are imported, and end the process by a
+    signal where they get none; so this is looked at before.
+
+    Raises:
+        ResourceError: less than LEAST_MEMORY is allowed.
+    """
+    if sys.platform == "win32":
+        return
+    import resource
+
+    for kind, option in ((resource.RLIMIT_AS, "v"), (resource.RLIMIT_DATA, "d")):
+        allowed, _ = resource.getrlimit(kind)
+        if 0 <= allowed < LEAST_MEMORY:
+            raise ResourceError(
+                f"a process may use only {allowed >> 20:,} MiB of memory here, and Foveola needs "
+                f"{LEAST_MEMORY >> 20:,}; allow it more, with 'ulimit -{option} unlimited' say"
+            )

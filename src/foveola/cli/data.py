@@ -1,16 +1,31 @@
-"""foveola adapt, phantom, train, compare: what comes before an archive."""
+"""foveola adapt, card, duplicates, phantom, demo: photographs before an archive."""
 
 import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
-from foveola.cli.output import json_option, one_line_errors, print_json, progress, say
-from foveola.errors import MissingExtraError
+from foveola.cli.output import (
+    PARTLY,
+    failed_json,
+    json_option,
+    list_failed,
+    one_line_errors,
+    print_json,
+    progress,
+    read_cases,
+    say,
+)
+from foveola.encoders.release import DEFAULT
+from foveola.errors import FoveolaError, ImageError
+from foveola.records import Case
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @click.command(epilog='Example: foveola adapt idrid "B. Disease Grading"')
@@ -176,82 +191,149 @@ def phantom(out: Path, subjects: int, visits: int, seed: int, size: int, no_mask
         click.echo(manifest)
 
 
-@click.command(epilog="Example: foveola train recipes/fundus-similarity-5.toml runs/one")
-@click.argument("config", type=click.Path(path_type=Path))
-@click.argument("out", type=click.Path(file_okay=False, path_type=Path))
-@json_option
-@one_line_errors
-def train(config: Path, out: Path, as_json: bool) -> None:
-    """Train an encoder as the TOML file CONFIG says; everything goes into the folder OUT.
-
-    Killed and run again with the same arguments, it goes on from its last epoch. Watch it
-    with: tensorboard --logdir OUT. The encoder is written to OUT/encoder; use it with
-    foveola index ARCHIVE MANIFEST --encoder OUT/encoder.
-
-    A file that says task = "reading" trains a reader of both eyes, written to OUT/reader; use
-    it with foveola read LEFT RIGHT --reader OUT/reader.
-
-    It takes one device. To train on N of them start as many processes:
-    torchrun --nproc-per-node N -m foveola train CONFIG OUT
-    """
-    from foveola.training.chosen import load_any
-
-    asked = load_any(config)
-    with _training():
-        from foveola.training.ranks import first
-        from foveola.training.start import start
-
-        released = start(asked, config.parent, out, lambda line: click.echo(line, err=True))
-    if not first():
-        return
-    if as_json:
-        print_json({released.name: str(released)})
-    else:
-        click.echo(released)
-
-
-@click.command(epilog="Example: foveola compare triplet.toml ada.toml --out runs/ada --seeds 3")
-@click.argument("configs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.command(epilog="Example: foveola duplicates odir/labels.csv idrid/labels.csv --show 5")
+@click.argument("sources", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.option("--encoder", default=DEFAULT, show_default=True, help="Name or folder; or 'none'.")
 @click.option(
-    "--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder for the runs and the table."
+    "--neighbours",
+    default=5,
+    show_default=True,
+    type=click.IntRange(1, 1000),
+    help="Candidates of each photograph, by descriptor and by fingerprint.",
 )
-@click.option("--seeds", default=3, show_default=True, type=click.IntRange(1, 100))
+@click.option(
+    "--inliers",
+    default=16,
+    show_default=True,
+    type=click.IntRange(4),
+    help="Local features that must agree before two photographs show one eye.",
+)
+@click.option(
+    "--light",
+    default=0.09,
+    show_default=True,
+    type=click.FloatRange(0),
+    help="Difference in illumination up to which one eye is one photograph.",
+)
+@click.option("--show", default=20, show_default=True, type=click.IntRange(0), help="Groups to print.")
+@click.option("--expected", is_flag=True, help="Also list photographs of one subject's one eye.")
+@click.option(
+    "--fail-on-duplicates",
+    is_flag=True,
+    help="Exit with 1 if anything is found but photographs of one subject's one eye.",
+)
+@json_option
+@click.pass_context
+@one_line_errors
+def duplicates(
+    ctx: click.Context,
+    sources: tuple[Path, ...],
+    encoder: str,
+    neighbours: int,
+    inliers: int,
+    light: float,
+    show: int,
+    expected: bool,
+    fail_on_duplicates: bool,
+    as_json: bool,
+) -> None:
+    """Find copies of photographs, and photographs of one eye, in and across SOURCES.
+
+    SOURCES are manifests or folders of photographs; each is a data set by the name of its
+    folder. Found are identical files and pixels, copies that were compressed, resized, cropped,
+    turned, mirrored or brightened, and other photographs of the same eye. First come those
+    whose labels contradict or that lie on two sides of a split.
+    """
+    from foveola.duplicates import Settings, find_duplicates, group, to_json, to_text
+
+    cases = _collections(sources)
+    settings = Settings(neighbours=neighbours, inliers=inliers, light=light)
+    descriptors = None if encoder == "none" else _encode(encoder, cases)
+    with progress("comparing", len(cases)) as advance:
+        found = find_duplicates(cases, descriptors, settings, progress=advance)
+    if len(found.failed) == len(cases):
+        first = found.failed[0].reason
+        raise ImageError(f"none of the {len(cases)} photographs can be used; first: {first}")
+    if as_json:
+        print_json({**to_json(cases, found), "failed": failed_json(found.failed)})
+    else:
+        click.echo(to_text(cases, found, show=show, expected=expected))
+    list_failed(found.failed)
+    if fail_on_duplicates and any(not one.expected for one in group(cases, found.pairs)):
+        raise FoveolaError("duplicates were found")
+    if found.failed:
+        ctx.exit(PARTLY)
+
+
+def _collections(sources: Sequence[Path]) -> list[Case]:
+    """Each source is a collection of its own, so that its pseudonyms are."""
+    names = [source.name if source.is_dir() else source.absolute().parent.name for source in sources]
+    often = Counter(names)
+    cases: list[Case] = []
+    for number, (name, source) in enumerate(zip(names, sources, strict=True), start=1):
+        collection = f"{name}/{source.name}" if often[name] > 1 else name
+        if sum(source == other for other in sources) > 1:
+            raise FoveolaError(f"{source} is named twice; name each data set once")
+        cases += read_cases([source], collection or f"set {number}")
+    return cases
+
+
+def _encode(name: str, cases: Sequence[Case]) -> "np.ndarray[tuple[int, int], np.dtype[np.float32]]":
+    """(len(cases), D) descriptors; zeros where a photograph can't be used."""
+    import numpy as np
+
+    from foveola.encoders.encoder import Encoded, Encoder
+
+    loaded = Encoder.load(name)
+    descriptors = np.zeros((len(cases), loaded.dimension), np.float32)
+    with progress("encoding", len(cases)) as advance:
+        for i, result in enumerate(loaded.encode_cases(cases)):
+            if isinstance(result, Encoded):
+                descriptors[i] = result.descriptor
+            advance(1)
+    return descriptors
+
+
+@click.command(epilog="Example: foveola demo --out demo")
+@click.option(
+    "--out",
+    default="demo",
+    show_default=True,
+    help="Folder for everything.",
+    type=click.Path(file_okay=False, path_type=Path),
+)
+@click.option(
+    "--subjects", default=60, show_default=True, type=click.IntRange(4), help="Phantom people, two visits each."
+)
 @json_option
 @one_line_errors
-def compare(configs: tuple[Path, ...], out: Path, seeds: int, as_json: bool) -> None:
-    """Train each of CONFIGS with several seeds on one split, and print one table.
+def demo(out: Path, subjects: int, as_json: bool) -> None:
+    """See it work: draw phantoms, index them, search, evaluate, write a report.
 
-    RankedQueries on the subjects held out, the same for all. Killed and run again with the same
-    arguments, it goes on where it stopped. The table is also written to OUT as comparison.md,
-    .csv and .png.
+    Phantoms are drawn by rule and show no patient. With photographs of your own:
+    foveola index ARCHIVE FOLDER, then foveola search ARCHIVE IMAGE --html report.html
     """
-    with _training():
-        from foveola.training.compare import compare as run
-        from foveola.training.compare import to_markdown
+    from foveola.demo import run_demo
 
-        rows = run(configs, out, seeds=seeds, report=lambda line: click.echo(line, err=True))
+    with ExitStack() as bars:
+
+        def stage(name: str, total: int) -> Callable[[int], None]:
+            bars.close()  # one bar at a time
+            click.echo(f"{name}: {total} images", err=True)
+            return bars.enter_context(progress(name, total))
+
+        done = run_demo(out, subjects=subjects, stage=stage)
     if as_json:
-        print_json(rows)
-    else:
-        click.echo(to_markdown(rows))
-
-
-@contextmanager
-def _training() -> Iterator[None]:
-    """Without what libraries tell their own developers, and what they advertise, meanwhile.
-
-    Raises:
-        MissingExtraError: one of them is not installed.
-    """
-    before = logging.root.manager.disable
-    logging.disable(logging.INFO)
-    try:
-        with warnings.catch_warnings():
-            for kind in (DeprecationWarning, FutureWarning, PendingDeprecationWarning):
-                warnings.simplefilter("ignore", kind)
-            warnings.filterwarnings("ignore", r".*(log_every_n_steps|num_workers)")  # to developers
-            yield
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(f"training needs {error.name}. Run: pip install 'foveola[train]'") from error
-    finally:
-        logging.disable(before)
+        print_json(
+            {
+                "report": str(done.report),
+                "archive": str(done.archive),
+                "manifest": str(done.manifest),
+                "images": done.images,
+                "evaluation": done.evaluation.to_json(),
+            }
+        )
+        return
+    click.echo(done.evaluation.summary())
+    click.echo(f"archive: {done.archive}")
+    click.echo(f"report:  {done.report.absolute()}")

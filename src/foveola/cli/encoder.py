@@ -1,6 +1,9 @@
-"""foveola encoder add, export: networks from elsewhere, and ours for elsewhere."""
+"""foveola train, compare, encoder: networks of ours, and from elsewhere."""
 
-from collections.abc import Callable
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -144,3 +147,84 @@ def export(source: tuple[str, ...], out: Path, as_json: bool) -> None:
         print_json({"file": str(out), "cosine": least})
     else:
         click.echo(f"{out}: the same descriptors, least cosine {least:.6f}")
+
+
+@click.command(epilog="Example: foveola train recipes/fundus-similarity-5.toml runs/one")
+@click.argument("config", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(file_okay=False, path_type=Path))
+@json_option
+@one_line_errors
+def train(config: Path, out: Path, as_json: bool) -> None:
+    """Train an encoder as the TOML file CONFIG says; everything goes into the folder OUT.
+
+    Killed and run again with the same arguments, it goes on from its last epoch. Watch it
+    with: tensorboard --logdir OUT. The encoder is written to OUT/encoder; use it with
+    foveola index ARCHIVE MANIFEST --encoder OUT/encoder.
+
+    A file that says task = "reading" trains a reader of both eyes, written to OUT/reader; use
+    it with foveola read LEFT RIGHT --reader OUT/reader.
+
+    It takes one device. To train on N of them start as many processes:
+    torchrun --nproc-per-node N -m foveola train CONFIG OUT
+    """
+    from foveola.training.chosen import load_any
+
+    asked = load_any(config)
+    with _training():
+        from foveola.training.ranks import first
+        from foveola.training.start import start
+
+        released = start(asked, config.parent, out, lambda line: click.echo(line, err=True))
+    if not first():
+        return
+    if as_json:
+        print_json({released.name: str(released)})
+    else:
+        click.echo(released)
+
+
+@click.command(epilog="Example: foveola compare triplet.toml ada.toml --out runs/ada --seeds 3")
+@click.argument("configs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder for the runs and the table."
+)
+@click.option("--seeds", default=3, show_default=True, type=click.IntRange(1, 100))
+@json_option
+@one_line_errors
+def compare(configs: tuple[Path, ...], out: Path, seeds: int, as_json: bool) -> None:
+    """Train each of CONFIGS with several seeds on one split, and print one table.
+
+    RankedQueries on the subjects held out, the same for all. Killed and run again with the same
+    arguments, it goes on where it stopped. The table is also written to OUT as comparison.md,
+    .csv and .png.
+    """
+    with _training():
+        from foveola.training.compare import compare as run
+        from foveola.training.compare import to_markdown
+
+        rows = run(configs, out, seeds=seeds, report=lambda line: click.echo(line, err=True))
+    if as_json:
+        print_json(rows)
+    else:
+        click.echo(to_markdown(rows))
+
+
+@contextmanager
+def _training() -> Iterator[None]:
+    """Without what libraries tell their own developers, and what they advertise, meanwhile.
+
+    Raises:
+        MissingExtraError: one of them is not installed.
+    """
+    before = logging.root.manager.disable
+    logging.disable(logging.INFO)
+    try:
+        with warnings.catch_warnings():
+            for kind in (DeprecationWarning, FutureWarning, PendingDeprecationWarning):
+                warnings.simplefilter("ignore", kind)
+            warnings.filterwarnings("ignore", r".*(log_every_n_steps|num_workers)")  # to developers
+            yield
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(f"training needs {error.name}. Run: pip install 'foveola[train]'") from error
+    finally:
+        logging.disable(before)

@@ -1,7 +1,7 @@
-"""foveola match, matching."""
+"""foveola match, matching, audit, identify, risk: whose eye a photograph shows."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -15,10 +15,13 @@ from foveola.cli.output import (
     progress,
     read_cases,
     say,
+    show,
 )
 
-if TYPE_CHECKING:  # loaded where it is used: `foveola --help` stays fast
+if TYPE_CHECKING:
+    from foveola.matching.decisions import Verdict
     from foveola.matching.permission import Permission
+    from foveola.matching.protocol import Unit
 
 
 @click.command(epilog="Example: foveola match archive/ follow-up.jpg --html match.html")
@@ -58,17 +61,9 @@ def match(
 
     with Matcher.open(archive) as matcher:
         result = matcher.match(image, candidates=candidates, visit=visit_of(visit), prior=prior)
-    if html is not None:
-        from foveola.report import write_page
-
-        write_page(html, to_page(result))
-    if as_json:
-        with Archive.open(archive, read_only=True) as opened:
-            print_json(answer(result, opened, local_case))
-    else:
-        click.echo(to_text(result))
-    if html is not None:
-        click.echo(f"report: {html}", err=True)
+    with Archive.open(archive, read_only=True) as opened:
+        found = answer(result, opened, local_case)
+    show(found, lambda: click.echo(to_text(result)), lambda: to_page(result), html, as_json=as_json)
 
 
 @click.group(epilog='Example: foveola matching on archive/ --purpose "duplicate check"')
@@ -212,3 +207,160 @@ def _describe(ctx: click.Context, archive: Path, allowed: "Permission", said: st
     list_failed(failed)
     if failed:
         ctx.exit(PARTLY)
+
+
+@click.command(epilog="Example: foveola audit archive/ --html worklist.html")
+@click.argument("archive", type=click.Path(file_okay=False, path_type=Path))
+@click.option(
+    "--html", type=click.Path(dir_okay=False, path_type=Path), help="Write the worklist with pictures to this file."
+)
+@click.option(
+    "--show", "shown", default=20, show_default=True, type=click.IntRange(0), help="Findings of each kind to print."
+)
+@click.option("--no-labels", is_flag=True, help="Leave grades and findings unjudged.")
+@click.option(
+    "--decide",
+    nargs=2,
+    metavar="KEY wrong|right|unsure|open",
+    help="Record a decision on a finding instead; 'open' raises it again.",
+)
+@click.option("--note", default="", help="A sentence for that decision; no names.")
+@json_option
+@click.pass_context
+@one_line_errors
+def audit(
+    ctx: click.Context,
+    archive: Path,
+    html: Path | None,
+    shown: int,
+    no_labels: bool,
+    decide: "tuple[str, Verdict] | None",
+    note: str,
+    as_json: bool,
+) -> None:
+    """List what is probably filed wrong in ARCHIVE, the surest first.
+
+    One eye under two subjects, two eyes under one id, left filed as right, copies, subjects in two
+    splits, labels that the most similar cases speak against. Nothing is changed. Needs
+    `foveola matching on`, and is logged.
+    """
+    if decide is not None:
+        _decide(archive, decide, note, as_json)
+        return
+    from foveola.archive import Archive
+    from foveola.matching.worklist import audit_archive, to_json, to_page, to_text
+
+    with Archive.open(archive, read_only=True) as opened:
+        count = len(opened)
+    with progress("looking", 2 * count) as advance:
+        work = audit_archive(archive, labels=not no_labels, progress=advance)
+    show(to_json(work), lambda: click.echo(to_text(work, shown)), lambda: to_page(work), html, as_json=as_json)
+    list_failed(work.failed)
+    if work.failed:
+        ctx.exit(PARTLY)
+
+
+def _decide(archive: Path, decision: "tuple[str, Verdict]", note: str, as_json: bool) -> None:
+    from foveola.archive import Archive
+    from foveola.matching.decisions import decide
+    from foveola.matching.permission import permission
+
+    Archive.open(archive, read_only=True).close()
+    permission(archive)
+    made = decide(archive, *decision, note)
+    if as_json:
+        print_json(made)
+    else:
+        click.echo(f"{made.key}: {made.verdict}")
+
+
+@click.command(epilog="Example: foveola identify archive/ --identity eye --unit months")
+@click.argument("archive", type=click.Path(file_okay=False, path_type=Path))
+@click.option(
+    "--identity",
+    type=click.Choice(["eye", "subject"]),
+    default="eye",
+    show_default=True,
+    help="What is to be found again.",
+)
+@click.option(
+    "--gallery",
+    type=click.Choice(["first", "others"]),
+    default="first",
+    show_default=True,
+    help="Rank the first visit of each identity, as published, or all other photographs.",
+)
+@click.option("--time", default="visit", show_default=True, help="Column that says when a photograph was taken.")
+@click.option(
+    "--unit",
+    type=click.Choice(["days", "months", "years"]),
+    default="months",
+    show_default=True,
+    help="Of that column's numbers and of --edge.",
+)
+@click.option(
+    "--edge", "edges", multiple=True, type=float, help="End of a time range; may be repeated. Without, whole years."
+)
+@click.option(
+    "--bootstrap",
+    default=1000,
+    show_default=True,
+    type=click.IntRange(0, 100_000),
+    help="Resamples of the subjects for the intervals; 0 for none.",
+)
+@json_option
+@one_line_errors
+def identify(
+    archive: Path,
+    identity: 'Literal["eye", "subject"]',
+    gallery: 'Literal["first", "others"]',
+    time: str,
+    unit: "Unit",
+    edges: tuple[float, ...],
+    bootstrap: int,
+    as_json: bool,
+) -> None:
+    """Measure how well ARCHIVE's descriptors find subjects again after some time.
+
+    The published protocol of forensic matching: mAP, mAP@R, plain rank-1 and the paper's CMC by the
+    time that has passed, verification (AUC, EER), and saying "no match". It names no subject.
+    """
+    from foveola.matching import Protocol, evaluate_matching
+    from foveola.matching.risk import read_archive
+
+    try:
+        protocol = Protocol(identity=identity, gallery=gallery, time=time, unit=unit, edges=edges)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    descriptors, cases, _ = read_archive(archive)
+    found = evaluate_matching(descriptors, cases, protocol, bootstrap=bootstrap)
+    if as_json:
+        print_json(found.to_json())
+    else:
+        click.echo(found.to_text())
+
+
+@click.command(epilog="Example: foveola risk archive/")
+@click.argument("archive", type=click.Path(file_okay=False, path_type=Path))
+@click.option(
+    "--bootstrap",
+    default=1000,
+    show_default=True,
+    type=click.IntRange(0, 100_000),
+    help="Resamples of the subjects for the intervals; 0 for none.",
+)
+@json_option
+@one_line_errors
+def risk(archive: Path, bootstrap: int, as_json: bool) -> None:
+    """Say how far ARCHIVE's descriptors tell who someone is.
+
+    Whoever holds a photograph of a person, and these descriptors without names, would find that
+    person at this rate. Look at it before descriptors leave the house.
+    """
+    from foveola.matching.risk import risk as measure
+
+    found = measure(archive, bootstrap=bootstrap)
+    if as_json:
+        print_json(found.to_json())
+    else:
+        click.echo(found.to_text())

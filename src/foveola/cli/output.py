@@ -14,7 +14,7 @@ import json
 import select
 import sqlite3
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from foveola.images.folders import PassedOver
 
 # Commands that finish themselves what was interrupted, and fail where that can't be done.
-FINISHING = ("foveola.cli.archive.remove", "foveola.cli.forget.forget")
+FINISHING = ("foveola.cli.archive.remove", "foveola.cli.archive.forget")
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -77,7 +77,7 @@ def _check_typed(values: Mapping[str, Any]) -> None:
 
 
 def nobody_reads() -> bool:
-    """Whether who read stdout or stderr has closed it."""
+    """Return whether who read stdout or stderr has closed it."""
     ends = select.poll()
     for stream in (1, 2):
         ends.register(stream, 0)
@@ -90,6 +90,37 @@ def say(values: Any, text: str, *, as_json: bool) -> None:
         print_json(values)
     else:
         click.echo(text)
+
+
+def show(
+    found: Any,
+    text: Callable[[], None],
+    page: Callable[[], str],
+    html: Path | None,
+    *,
+    as_json: bool,
+    notes: Iterable[str | None] = (),
+) -> None:
+    """Write a report, print what was found, and say what must be known of it.
+
+    Args:
+        found: printed as JSON where that was asked for.
+        text: prints the same for people.
+        page: of the report.
+        html: where the report is written; None for no report.
+        as_json: whether JSON was asked for.
+        notes: sentences for stderr.
+    """
+    if html is not None:
+        from foveola.report import write_page
+
+        write_page(html, page())
+    if as_json:
+        print_json(found)
+    else:
+        text()
+    for note in filter(None, (*notes, html and f"report: {html}")):
+        click.echo(note, err=True)
 
 
 def finish_what_was_begun(command: str, archive: object) -> None:
@@ -121,12 +152,12 @@ def print_json(values: Any) -> None:
 
 
 def is_utf8(text: str) -> bool:
-    """Whether a text can be printed; the name of a file need not."""
+    """Return whether a text can be printed; the name of a file need not."""
     return not any("\ud800" <= sign <= "\udfff" for sign in text)
 
 
 def doubtful(sentence: str, ids: Sequence[int]) -> str:
-    """What is told of cases of which it is not sure whose they are."""
+    """Say of which cases it is not sure whose they are."""
     numbers = ", ".join(map(str, ids[:LISTED])) + (" and more" if len(ids) > LISTED else "")
     return f"look at {'case' if len(ids) == 1 else 'cases'} {numbers}: {sentence}"
 
@@ -139,7 +170,7 @@ def record_columns(grade: int | None, findings: frozenset[str] | None) -> tuple[
 
 @contextmanager
 def progress(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    """A bar on stderr; the function it gives takes the number of things just done.
+    """Draw a bar on stderr; the function it gives takes the number of things just done.
 
     Nothing is drawn where there is nothing to do, or where stderr is not a terminal. None is a
     number that nobody knows yet.
@@ -169,12 +200,12 @@ def list_failed(failed: Sequence[Any]) -> None:
 
 
 def failed_json(failed: Sequence[Any]) -> list[dict[str, str]]:
-    """The photographs that could not be used, as plain values."""
+    """Return the photographs that could not be used, as plain values."""
     return [{"image": item.case.image, "reason": item.reason} for item in failed]
 
 
 def read_cases(sources: Sequence[Path], collection: str, passed: "PassedOver | None" = None) -> list[Case]:
-    """The cases of manifests, of folders of photographs, and of single photographs.
+    """Read the cases of manifests, of folders of photographs, and of single photographs.
 
     What was passed over in folders is said on stderr, and counted in `passed`.
     """
@@ -197,3 +228,19 @@ def say_doubtful(count: int, added: int, more: str = "") -> None:
     """Say on stderr how many photographs may not be gradable."""
     if count:
         click.echo(f"{count} of the {added} added may be too dark, blurred or hazy to be graded{more}", err=True)
+
+
+def import_openvino_runtime() -> None:
+    """Import OpenVINO without its model converter, which is half of its import time.
+
+    OpenVINO itself allows for an absent converter. This is for a process of ours only, never
+    for the library: `openvino.convert_model` is missing afterwards.
+    """
+    converter = "openvino.tools.ovc"
+    if "openvino" in sys.modules:
+        return
+    sys.modules[converter] = None  # type: ignore[assignment]  # importing it is an ImportError
+    try:
+        import openvino  # noqa: F401
+    finally:
+        del sys.modules[converter]

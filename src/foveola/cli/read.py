@@ -1,6 +1,7 @@
 """foveola read."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,14 +10,14 @@ import click
 from foveola.cli.output import (
     PARTLY,
     failed_json,
+    import_openvino_runtime,
     json_option,
     list_failed,
     one_line_errors,
-    print_json,
     progress,
     read_cases,
+    show,
 )
-from foveola.cli.startup import import_openvino_runtime
 from foveola.labels import NO_DIAGNOSIS
 
 if TYPE_CHECKING:
@@ -93,16 +94,14 @@ def read(
         return
     reading = read_person(reader, left, right, looker)
     similar = None if archive is None else _similar(archive, left, right, k)
-    if html is not None:
-        _write(html, reading, similar)
-    if as_json:
-        print_json(reading.answer(() if similar is None else similar.hits))
-    else:
-        _print(reading, similar)
-    for warning in reading.warnings:
-        click.echo(f"warning: {warning}", err=True)
-    if html is not None:
-        click.echo(f"report: {html}", err=True)
+    show(
+        reading.answer(() if similar is None else similar.hits),
+        partial(_print, reading, similar),
+        partial(_page, reading, similar),
+        html,
+        as_json=as_json,
+        notes=[f"warning: {warning}" for warning in reading.warnings],
+    )
 
 
 def _check(
@@ -204,13 +203,12 @@ def _print(reading: "Reading", similar: "PersonResult | None") -> None:
     click.echo(NO_DIAGNOSIS, err=True)
 
 
-def _write(html: Path, reading: "Reading", similar: "PersonResult | None") -> None:
+def _page(reading: "Reading", similar: "PersonResult | None") -> str:
     from foveola.images.thumbnail import thumbnail
     from foveola.reading import pictures
-    from foveola.report import reading_page, write_page
+    from foveola.report import reading_page
 
     shown = pictures(reading)
-    page = reading_page(
+    return reading_page(
         reading, shown.photographs, shown.evidence, similar=similar, images=lambda case: thumbnail(Path(case.path))
     )
-    write_page(html, page)

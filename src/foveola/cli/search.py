@@ -1,17 +1,19 @@
-"""foveola search."""
+"""foveola search: cases like a photograph, like one place of it, or people like a pair of eyes."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from foveola.cli.output import json_option, one_line_errors, print_json, record_columns
-from foveola.cli.startup import import_openvino_runtime
+from foveola.cli.output import import_openvino_runtime, json_option, one_line_errors, record_columns, show
 from foveola.plain import plain
 from foveola.records import Case, Eye
 
 if TYPE_CHECKING:
     from foveola.answers import Order
+    from foveola.people_search import PersonHit, PersonResult
+    from foveola.regions import RegionResult
     from foveola.retrieval import SearchResult
     from foveola.trust import HitTrust
 
@@ -82,9 +84,7 @@ def search(
         raise click.UsageError("--region goes with IMAGE: it is a place of one photograph")
     import_openvino_runtime()
     if image is not None and region is not None:
-        from foveola.cli.search_region import search_region
-
-        search_region(
+        _search_region(
             archive,
             image,
             region,
@@ -103,13 +103,13 @@ def search(
     from foveola.trust.sentences import of_quality
 
     if image is None:
-        from foveola.cli.search_people import show_people
-
         with Retriever.open(archive) as retriever:
             people = retriever.search_person(
                 left, right, k, where=where, subject=subject, collection=collection, same_subject=same_subject
             )
-        show_people(people, html, as_json=as_json)
+        text, page = partial(_print_people, people), partial(_page, people)
+        warned = [f"warning: {warning}" for warning in people.warnings]
+        show(people.to_dict(), text, page, html, as_json=as_json, notes=warned)
         return
     with Retriever.open(archive) as retriever:
         result = retriever.search(
@@ -124,19 +124,8 @@ def search(
             label=label,
         )
         advised = unlearnt(retriever.archive)
-    if html is not None:
-        from foveola.report import write_page
-
-        write_page(html, _page(result))
-    if as_json:
-        print_json(result.to_dict())
-    else:
-        _print(result)
-    doubt = of_quality(result.trust.looks, result.gradability)
-    for line in filter(None, [*advised, doubt]):
-        click.echo(line, err=True)
-    if html is not None:
-        click.echo(f"report: {html}", err=True)
+    notes = (*advised, of_quality(result.trust.looks, result.gradability))
+    show(result.to_dict(), partial(_print, result), partial(_page, result), html, as_json=as_json, notes=notes)
 
 
 def _check_query(image: Path | None, left: Path | None, right: Path | None, eye: Eye | None) -> None:
@@ -148,11 +137,14 @@ def _check_query(image: Path | None, left: Path | None, right: Path | None, eye:
         raise click.UsageError("give either IMAGE or --left and --right, not both")
 
 
-def _page(result: "SearchResult") -> str:
+def _page(result: "SearchResult | PersonResult") -> str:
     from foveola.images.thumbnail import thumbnail
-    from foveola.report import search_page
+    from foveola.people_search import PersonResult
+    from foveola.report import people_page, search_page
 
     card = {"name": result.encoder, "fingerprint": result.fingerprint}
+    if isinstance(result, PersonResult):
+        return people_page(result, images=lambda case: thumbnail(Path(case.path)), encoder_card=card)
     return search_page(result, images=lambda case: thumbnail(Path(case.path)), encoder_card=card)
 
 
@@ -164,22 +156,22 @@ def _print(result: "SearchResult") -> None:
     head = f"{'agrees':>6}  {'grade':>5}  {'eye':5}  {'findings':12}  image"
     click.echo(f"{'':>4}  {'similarity':>10}  {head}")
     for hit in result.hits:
-        agrees = _agrees(hit.trust)
-        click.echo(f"{hit.rank:>4}  {hit.similarity:>+10.4f}  {agrees:>6}  {_columns(hit.case)}")
+        click.echo(f"{hit.rank:>4}  {hit.similarity:>+10.4f}  {_agrees(hit.trust):>6}  {_columns(hit.case)}")
     if not result.hits:
         click.echo("no case to compare with")
     left_out = of_person(result.query.subject is not None, result.excluded_same_subject)
-    order = of_order(result.order, result.label)
-    recorded = of_recorded(result.label, result.recorded, len(result.hits))
-    compared = f"{result.considered} cases compared; same person: {left_out}"
-    said = [compared, f"ordered {order}", recorded]
-    click.echo("; ".join(filter(None, said)), err=True)
+    notes = [
+        f"{result.considered} cases compared; same person: {left_out}",
+        f"ordered {of_order(result.order, result.label)}",
+        of_recorded(result.label, result.recorded, len(result.hits)),
+    ]
+    click.echo("; ".join(filter(None, notes)), err=True)
     for line in of_picture(result.trust):
         click.echo(line, err=True)
 
 
 def _agrees(trust: "HitTrust | None") -> str:
-    """The chance that the label is the query's; "far" where it is not sufficiently alike."""
+    """Return the chance that the label is the query's; "far" where it is not sufficiently alike."""
     if trust is not None and not trust.sufficient:
         return "far"
     if trust is None or trust.agreement is None:
@@ -190,3 +182,85 @@ def _agrees(trust: "HitTrust | None") -> str:
 def _columns(case: Case) -> str:
     grade, findings = record_columns(case.grade, case.findings)
     return f"{grade}  {case.eye or '-':5}  {findings}  {plain(case.image)}"
+
+
+def _print_people(result: "PersonResult") -> None:
+    from foveola.trust.sentences import of_person
+
+    click.echo(
+        f"{'':>4}  {'similarity':>10}  {'left':>7}  {'right':>7}  {'eyes':9}  {'grade':>5}  {'findings':12}  images"
+    )
+    for hit in result.hits:
+        click.echo(f"{hit.rank:>4}  {hit.similarity:>+10.4f}  {_people_columns(hit)}")
+    if not result.hits:
+        click.echo("nobody to compare with")
+    notes = [
+        f"{result.considered} people compared",
+        f"same person: {of_person(result.subject_known, result.excluded_same_subject)}",
+    ]
+    if result.unassigned:
+        notes.append(f"{result.unassigned} photographs without subject or eye not compared")
+    if len(result.judged_by) == 1:
+        notes.append(f"judged by the {result.judged_by[0]} eye alone")
+    click.echo("; ".join(notes), err=True)
+
+
+def _people_columns(hit: "PersonHit") -> str:
+    """Say how alike each eye is that there is, how the eyes were paired, and what is known."""
+    from foveola.people import EYES
+
+    alike = []
+    for eye in EYES:
+        found = [pair.similarity for pair in hit.pairs if pair.eye == eye]
+        alike.append(f"{sum(found) / len(found):>+7.3f}" if found else f"{'-':>7}")
+    how = "one eye" if len(hit.cases) == 1 else "crossed" if hit.crossed else "both"
+    grade, findings = record_columns(hit.grade, hit.findings)
+    images = ", ".join(plain(case.image) for case in hit.cases.values())
+    return f"{'  '.join(alike)}  {how:9}  {grade}  {findings}  {images}"
+
+
+def _search_region(
+    archive: Path,
+    image: Path,
+    region: str,
+    k: int,
+    *,
+    where: str | None,
+    subject: str | None,
+    collection: str,
+    eye: Eye | None,
+    same_subject: bool,
+    html: Path | None,
+    as_json: bool,
+) -> None:
+    """Search, and print what was found."""
+    from foveola.images.decode import read_bytes
+    from foveola.regions import Box, RegionSearch
+    from foveola.regions.present import to_dict, to_page
+    from foveola.trust.sentences import of_quality
+
+    box = Box.parse(region)  # a wrong one is said before anything is read
+    with RegionSearch.open(archive) as search:
+        data = read_bytes(image)
+        query = search.retriever.read(
+            data, image.name, path=str(image.absolute()), subject=subject, collection=collection, eye=eye
+        )
+        places = search.look_at(data, query)
+        result = search.search(query, places, box, k, where=where, same_subject=same_subject)
+    notes = [of_quality(result.looks, result.gradability)] if as_json else []  # the text says it, too
+    text, page = partial(_print_region, result), partial(to_page, result, image)
+    show(to_dict(result), text, page, html, as_json=as_json, notes=notes)
+
+
+def _print_region(result: "RegionResult") -> None:
+    from foveola.regions.present import sentences
+
+    head = f"{'box':23}  {'grade':>5}  {'eye':5}  {'findings':12}  image"
+    click.echo(f"{'':>4}  {'similarity':>10}  {head}")
+    for hit in result.hits:
+        box = ",".join(f"{value:.3f}" for value in hit.box)
+        click.echo(f"{hit.rank:>4}  {hit.similarity:>+10.4f}  {box:23}  {_columns(hit.case)}")
+    if not result.hits:
+        click.echo("no case to compare with")
+    for line in sentences(result):
+        click.echo(line, err=True)

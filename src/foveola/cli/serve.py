@@ -1,9 +1,12 @@
 """foveola serve."""
 
 import contextlib
+import gc
 import ipaddress
+import os
 import socket
 import ssl
+import threading
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,14 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from foveola.cli.output import json_option, one_line_errors, say
-from foveola.cli.startup import prepare_service, service_is_ready
+from foveola.cli.output import import_openvino_runtime, json_option, one_line_errors, say
+from foveola.errors import FoveolaError
 from foveola.server.limits import CONNECTIONS, EVERYBODY, Shares
 from foveola.server.startup import StartupApp
 
 if TYPE_CHECKING:
     import uvicorn
     from fastapi import FastAPI
+
+    from foveola.retrieval import Retriever
+
 
 OWN = ("127.0.0.1", "localhost", "::1")
 
@@ -243,7 +249,7 @@ def _refuse_open_doors(archive: Path, host: str) -> None:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address is this computer's alone."""
+    """Return whether an address is this computer's alone."""
     if host == "localhost":
         return True
     try:
@@ -254,3 +260,35 @@ def is_loopback(host: str) -> bool:
 
 def _shown(address: str) -> str:
     return f"[{address}]" if ":" in address else address
+
+
+def prepare_service(archive: Path) -> "Retriever":
+    """Open its archive before a service is imported, and make that import quick.
+
+    What the first search waits for, the encoder and all descriptors, is loaded meanwhile: most of
+    it is done beside Python. Classes are made by the thousand while FastAPI is imported and nothing
+    is thrown away, so the collector of garbage only looks at all of them again and again. And no
+    plugin of pydantic that happens to be installed shall see what is sent.
+
+    Raises:
+        ArchiveError, EncoderError: the archive can't be opened.
+    """
+    gc.disable()
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    import_openvino_runtime()
+    from foveola.retrieval import Retriever
+
+    retriever = Retriever.open(archive.absolute())  # as `foveola.server.create_app` wants it
+    threading.Thread(target=_warm, args=(retriever,), name="warming ahead").start()
+    return retriever
+
+
+def _warm(retriever: "Retriever") -> None:
+    with contextlib.suppress(FoveolaError):  # the service finds the same, and says so when it is asked
+        retriever.warm()
+
+
+def service_is_ready() -> None:
+    """After that: collect garbage again, but never look at what stays for ever."""
+    gc.enable()
+    gc.freeze()

@@ -53,7 +53,7 @@ class JobFailedError(ServiceError):
 
 
 class Client(Closing):
-    """A service, asked over HTTP. A context manager; use one in each thread.
+    """Ask a service over HTTP. A context manager; use one in each thread.
 
     Every method raises a `ServiceError` of this module with the service's own sentence where it
     refuses, and where nobody answers.
@@ -327,7 +327,7 @@ class _Http:
         data: Mapping[str, Any] | None = None,
         **further: Any,
     ) -> "httpx.Response":
-        """An answer that is no refusal.
+        """Return an answer that is no refusal.
 
         Args:
             method: GET, POST or DELETE.
