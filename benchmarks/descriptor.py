@@ -79,7 +79,7 @@ def judge(
 
 
 def figures(found: Metric) -> dict[str, object]:
-    value = found.to_json("per_grade")
+    value = found.to_dict("per_grade")
     return {
         "queries": found.total,
         "macro_map10": value["macro"],

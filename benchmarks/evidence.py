@@ -197,10 +197,10 @@ def as_json(judged: dict[str, RankedQueries]) -> dict[str, object]:
     return {
         name: {
             "title": row.title,
-            "sets": {of: metric(t).to_json("per_grade") for of, t in row.sets.items()},
-            "all": metric(row.every).to_json("per_cell"),
-            "unseen": {of: metric(t).to_json("per_grade") for of, t in row.unseen.items()},
-            "all_unseen": metric(row.every_unseen).to_json("per_cell"),
+            "sets": {of: metric(t).to_dict("per_grade") for of, t in row.sets.items()},
+            "all": metric(row.every).to_dict("per_cell"),
+            "unseen": {of: metric(t).to_dict("per_grade") for of, t in row.unseen.items()},
+            "all_unseen": metric(row.every_unseen).to_dict("per_cell"),
         }
         for name, row in judged.items()
     }

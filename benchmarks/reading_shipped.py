@@ -87,7 +87,7 @@ def write_card(found: Arrays) -> None:
     truth, said_of_both = found["truth"] > 0, found["both"]
     ways = {"official": THRESHOLD, "chosen": np.array(release.thresholds)}
     evaluation = {
-        name: evaluate_reading(truth, said_of_both, labels=release.labels, thresholds=thresholds).to_json()
+        name: evaluate_reading(truth, said_of_both, labels=release.labels, thresholds=thresholds).to_dict()
         for name, thresholds in ways.items()
     }
     made = written(replace(release, card=dict(release.card) | {"evaluation": evaluation}))

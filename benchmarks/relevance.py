@@ -122,7 +122,7 @@ def row(found: RankedQueries, naive: RankedQueries | None) -> dict[str, object]:
 
 
 def figures(metric: object) -> dict[str, float]:
-    value = metric.to_json("per_label")  # type: ignore[attr-defined]
+    value = metric.to_dict("per_label")  # type: ignore[attr-defined]
     low, high = value["interval"]["macro"]
     return {
         "macro": value["macro"],

@@ -330,10 +330,10 @@ def test_assessing_leave_one_out_and_with_other_queries(archive, cases):
     assert inside.evaluation.queries == len(cases)
     assert inside.phantom
     # each of 32 photographs leaves out the three others of its subject
-    assert inside.evaluation.to_json()["excluded_same_subject"]["pairs"] == 32 * 3
+    assert inside.evaluation.to_dict()["excluded_same_subject"]["pairs"] == 32 * 3
     outside = assess(archive, cases[:6], label="sex", bootstrap=0)
     assert outside.evaluation.queries == 6
-    assert outside.evaluation.to_json()["excluded_same_subject"]["pairs"] == 6 * 4
+    assert outside.evaluation.to_dict()["excluded_same_subject"]["pairs"] == 6 * 4
 
 
 def test_assessing_by_split_files_asks_and_ranks_what_they_say(archive, cases, tmp_path):

@@ -14,7 +14,7 @@ from foveola.datasets.manifest import Manifest
 from foveola.indexing import add_missing
 from foveola.matching import gallery, permission
 from foveola.matching.findings import Finding, key
-from foveola.matching.worklist import audit_archive, counts, to_json, to_page, to_text
+from foveola.matching.worklist import audit_archive, counts, to_dict, to_page, to_text
 from foveola.records import Case
 
 
@@ -96,7 +96,7 @@ def test_a_subject_in_two_splits_is_raised(work, planted):
 
 
 def test_each_finding_says_what_it_rests_on(work):
-    said = to_json(work)
+    said = to_dict(work)
     for finding in said["findings"]:
         assert finding["said"].endswith(".")
         assert finding["evidence"]

@@ -117,7 +117,7 @@ def test_time_makes_it_harder():
     got = evaluate_matching(rows, cases, bootstrap=50)
     by_time = got.found.metrics["mAP"].value.per_label
     assert by_time["1 y"] > 0.95 > by_time["8 y"] > 0.2
-    said = json.loads(json.dumps(got.to_json()))
+    said = json.loads(json.dumps(got.to_dict()))
     assert said["metrics"]["rank-1"]["by_time"]["1 y"] == pytest.approx(
         got.found.metrics["rank-1"].value.per_label["1 y"]
     )

@@ -81,7 +81,7 @@ def test_where_nobody_comes_twice_it_says_so(tmp_path):
     found = risk(archive_of(tmp_path / "a", np.eye(5), people), bootstrap=0)
     assert found.found == {"eye": None, "subject": None}
     assert "No eye was photographed twice" in found.to_text()
-    assert json.loads(json.dumps(found.to_json()))["by"]["eye"] is None
+    assert json.loads(json.dumps(found.to_dict()))["by"]["eye"] is None
 
 
 def test_an_empty_archive_is_an_error(tmp_path):

@@ -81,7 +81,7 @@ SAME = {
 def test_labels_of_every_type_give_the_same_numbers(form):
     expected = evaluate_retrieval(RetrievalData(FOUR, np.array([1, 1, 0, 1]), PEOPLE, label="label"), ks=(1, 2))
     found = evaluate(FOUR, SAME[form], groups=PEOPLE, label="label", ks=(1, 2))
-    assert found.to_json() == expected.to_json()
+    assert found.to_dict() == expected.to_dict()
 
 
 @pytest.mark.parametrize("unknown", [None, math.nan, np.float32("nan"), pd.NA, pd.NaT, ""])

@@ -54,7 +54,7 @@ def test_an_encoder_is_no_better_than_itself(pair):
     line = next(row for row in got.to_text().splitlines() if row.startswith("MRR"))
     assert line.split("  ")[-1].strip() == "+0.000 to +0.000"
     assert "| MRR | +0.000 |" in got.to_markdown()
-    assert set(got.to_json()["metrics"]["MRR"]["interval"]) == {"micro", "macro", "per_grade"}
+    assert set(got.to_dict()["metrics"]["MRR"]["interval"]) == {"micro", "macro", "per_grade"}
 
 
 def test_other_queries_or_settings_are_refused(pair):

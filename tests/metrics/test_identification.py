@@ -222,8 +222,8 @@ def test_blocks_change_nothing():
     rows, whose = people(noise=1.0)
     whole, parts = (identify(IdentityData(rows, whose), bootstrap=20, block=b) for b in (None, 7))
     for name in METRICS:
-        assert whole.metrics[name].to_json("group") == parts.metrics[name].to_json("group")
-    assert whole.verification.to_json() == parts.verification.to_json()
+        assert whole.metrics[name].to_dict("group") == parts.metrics[name].to_dict("group")
+    assert whole.verification.to_dict() == parts.verification.to_dict()
 
 
 def test_many_pairs_are_counted_on_a_grid_close_to_the_truth():

@@ -249,7 +249,7 @@ def test_findings_are_relevant_when_they_share_one():
     assert (got.queries, got.unlabelled_queries) == (3, 2)
     assert got.metrics["mHR@2"].value.per_label == pytest.approx({"D": 0.5, "G": 0, "H": 0.5})
     assert got.metrics["mHR@2"].queries == {"D": 1, "G": 1, "H": 2}
-    assert "per_label" in got.to_json()["metrics"]["mHR@1"]
+    assert "per_label" in got.to_dict()["metrics"]["mHR@1"]
 
 
 def test_cases_give_grade_column_and_identity():
@@ -401,11 +401,11 @@ def test_ranks_are_sorted_and_counted_once():
 def test_a_single_labelled_image_is_asked_and_finds_nothing():
     got = evaluate_retrieval(RetrievalData(np.ones((1, 2)), np.zeros(1, int), "a"), ks=(1,))
     assert got.metrics["mHR@1"].value.micro == 0
-    assert got.metrics["mAP@R"].to_json("per_label")["micro"] is None
+    assert got.metrics["mAP@R"].to_dict("per_label")["micro"] is None
 
 
 def test_json_has_every_key_and_no_nan(crowd):
-    got = json.loads(json.dumps(evaluate_retrieval(crowd, bootstrap=50).to_json(), allow_nan=False))
+    got = json.loads(json.dumps(evaluate_retrieval(crowd, bootstrap=50).to_dict(), allow_nan=False))
     assert got["label"] == "grade"
     assert set(got["excluded_same_subject"]) == {"pairs", "queries"}
     at = ("mHR@{}", "hit@{}", "mAP@{}", "mAP@{} per hit", "nDCG@{}")
@@ -421,7 +421,7 @@ def test_json_has_every_key_and_no_nan(crowd):
 
 
 def test_no_interval_is_null_in_json(crowd):
-    got = evaluate_retrieval(crowd, bootstrap=0).to_json()["metrics"]["mHR@5"]["interval"]
+    got = evaluate_retrieval(crowd, bootstrap=0).to_dict()["metrics"]["mHR@5"]["interval"]
     assert got["micro"] is got["macro"] is got["per_grade"]["4"] is None
 
 

@@ -118,7 +118,7 @@ def test_what_is_not_defined_is_nan_and_left_out_of_the_mean():
     assert np.isnan(found.by_label["H"]["AUC"].value)
     known = [found.by_label[label]["AUC"].value for label in ODIR if label != "H"]
     assert found.overall["macro-AUC"].value == pytest.approx(np.mean(known))
-    assert found.to_json()["by_label"]["H"]["AUC"]["value"] is None
+    assert found.to_dict()["by_label"]["H"]["AUC"]["value"] is None
     assert set(found.by_label["N"]) == set(BY_LABEL)
 
 

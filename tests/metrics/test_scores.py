@@ -53,7 +53,7 @@ def rows(n):
 
 
 def same(one, other):
-    assert one.to_json() == other.to_json()
+    assert one.to_dict() == other.to_dict()
     assert np.array_equal(one.per_query.values, other.per_query.values, equal_nan=True)
     assert np.array_equal(one.per_query.chance, other.per_query.chance, equal_nan=True)
 

@@ -244,7 +244,7 @@ def duplicates(
     turned, mirrored or brightened, and other photographs of the same eye. First come those
     whose labels contradict or that lie on two sides of a split.
     """
-    from foveola.duplicates import Settings, find_duplicates, group, to_json, to_text
+    from foveola.duplicates import Settings, find_duplicates, group, to_dict, to_text
 
     cases = _collections(sources)
     settings = Settings(neighbours=neighbours, inliers=inliers, light=light)
@@ -255,7 +255,7 @@ def duplicates(
         first = found.failed[0].reason
         raise ImageError(f"none of the {len(cases)} photographs can be used; first: {first}")
     if as_json:
-        print_json({**to_json(cases, found), "failed": failed_json(found.failed)})
+        print_json({**to_dict(cases, found), "failed": failed_json(found.failed)})
     else:
         click.echo(to_text(cases, found, show=show, expected=expected))
     list_failed(found.failed)
@@ -330,7 +330,7 @@ def demo(out: Path, subjects: int, as_json: bool) -> None:
                 "archive": str(done.archive),
                 "manifest": str(done.manifest),
                 "images": done.images,
-                "evaluation": done.evaluation.to_json(),
+                "evaluation": done.evaluation.to_dict(),
             }
         )
         return

@@ -162,12 +162,12 @@ def evaluate(
     if plots is not None:
         _plot(plots, method, done, archive, other, against)
     if as_json:
-        found = {**done.evaluation.to_json(), "failed": failed_json(done.failed)}
+        found = {**done.evaluation.to_dict(), "failed": failed_json(done.failed)}
         found["trained_on"] = None if done.trained is None else done.trained._asdict()
-        found["learned"] = None if done.learned is None else done.learned.to_json()
-        found["gain"] = None if done.gain is None else done.gain.to_json()
+        found["learned"] = None if done.learned is None else done.learned.to_dict()
+        found["gain"] = None if done.gain is None else done.gain.to_dict()
         found["not_learned"] = done.refused
-        found |= {"difference": beyond.to_json()} if beyond else {}
+        found |= {"difference": beyond.to_dict()} if beyond else {}
         print_json(found | (_split_json(parted, split, done) if parted else {}))
     else:
         click.echo(f"By looks\n\n{done.evaluation.to_text()}")

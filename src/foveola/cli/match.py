@@ -248,13 +248,13 @@ def audit(
         _decide(archive, decide, note, as_json)
         return
     from foveola.archive import Archive
-    from foveola.matching.worklist import audit_archive, to_json, to_page, to_text
+    from foveola.matching.worklist import audit_archive, to_dict, to_page, to_text
 
     with Archive.open(archive, read_only=True) as opened:
         count = len(opened)
     with progress("looking", 2 * count) as advance:
         work = audit_archive(archive, labels=not no_labels, progress=advance)
-    show(to_json(work), lambda: click.echo(to_text(work, shown)), lambda: to_page(work), html, as_json=as_json)
+    show(to_dict(work), lambda: click.echo(to_text(work, shown)), lambda: to_page(work), html, as_json=as_json)
     list_failed(work.failed)
     if work.failed:
         ctx.exit(PARTLY)
@@ -335,7 +335,7 @@ def identify(
     descriptors, cases, _ = read_archive(archive)
     found = evaluate_matching(descriptors, cases, protocol, bootstrap=bootstrap)
     if as_json:
-        print_json(found.to_json())
+        print_json(found.to_dict())
     else:
         click.echo(found.to_text())
 
@@ -361,6 +361,6 @@ def risk(archive: Path, bootstrap: int, as_json: bool) -> None:
 
     found = measure(archive, bootstrap=bootstrap)
     if as_json:
-        print_json(found.to_json())
+        print_json(found.to_dict())
     else:
         click.echo(found.to_text())

@@ -89,7 +89,7 @@ def summary(cases: Sequence[Case], groups: Sequence[Group]) -> list[dict[str, An
     ]
 
 
-def to_json(cases: Sequence[Case], found: Found) -> dict[str, Any]:
+def to_dict(cases: Sequence[Case], found: Found) -> dict[str, Any]:
     """Everything found as plain values. Images by name and collection, never a subject."""
     groups = group(cases, found.pairs)
     return {

@@ -39,7 +39,7 @@ class MatchingEvaluation:
         names = next(iter(self.found.metrics.values())).queries
         return sorted(names, key=_order)
 
-    def to_json(self) -> dict[str, object]:
+    def to_dict(self) -> dict[str, object]:
         """Plain types for json.dumps; what is unknown is None."""
         verification = self.found.verification
         return {
@@ -47,9 +47,9 @@ class MatchingEvaluation:
             "queries": self.found.queries,
             "gallery": self.found.gallery,
             "queries_without_mate": self.found.without_mate,
-            "metrics": {n: m.to_json("by_time") for n, m in self.found.metrics.items()},
-            "verification": None if verification is None else verification.to_json(),
-            "rejection": [each.to_json() for each in self.rejection],
+            "metrics": {n: m.to_dict("by_time") for n, m in self.found.metrics.items()},
+            "verification": None if verification is None else verification.to_dict(),
+            "rejection": [each.to_dict() for each in self.rejection],
             "confidence": self.confidence,
         }
 

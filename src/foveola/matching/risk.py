@@ -51,7 +51,7 @@ class Risk:
     alike: float
     left: float | None
 
-    def to_json(self) -> dict[str, object]:
+    def to_dict(self) -> dict[str, object]:
         """Plain types for json.dumps."""
         return {
             "encoder": self.encoder,
@@ -61,7 +61,7 @@ class Risk:
             "by": {
                 name: None
                 if of is None
-                else {"asked_for": _ASKED[name], "rank_1_by_chance": self.chance[name], **of.to_json()}
+                else {"asked_for": _ASKED[name], "rank_1_by_chance": self.chance[name], **of.to_dict()}
                 for name, of in self.found.items()
             },
         }

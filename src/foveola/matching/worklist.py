@@ -88,7 +88,7 @@ def audit_archive(folder: Path, *, labels: bool = True, progress: Callable[[int]
     return _sorted_out(folder, cases, done, named, allowed.purpose, encoder.name)
 
 
-def to_json(work: Worklist) -> dict[str, object]:
+def to_dict(work: Worklist) -> dict[str, object]:
     """Plain types for json.dumps."""
     return {
         "checked": work.checked,

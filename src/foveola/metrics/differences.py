@@ -36,14 +36,14 @@ class Difference:
     confidence: float
     metrics: Mapping[str, Metric]
 
-    def to_json(self) -> dict[str, object]:
+    def to_dict(self) -> dict[str, object]:
         """Plain types for json.dumps; what is unknown is None."""
         key = "per_grade" if self.label == "grade" else "per_label"
         return {
             "label": self.label,
             "queries": self.queries,
             "confidence": self.confidence,
-            "metrics": {name: metric.to_json(key) for name, metric in self.metrics.items()},
+            "metrics": {name: metric.to_dict(key) for name, metric in self.metrics.items()},
         }
 
     def __getitem__(self, metric: str) -> Metric:

@@ -141,7 +141,7 @@ class Metric:
             return self.low.micro, self.high.micro
         return self.low.per_label[label], self.high.per_label[label]
 
-    def to_json(self, key: str) -> dict[str, object]:
+    def to_dict(self, key: str) -> dict[str, object]:
         """Plain types; key is the name of the entry that is by label value."""
         by_label = {name: ends(*self.interval(name)) for name in self.queries}
         return {

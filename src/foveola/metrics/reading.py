@@ -73,14 +73,14 @@ class ReadingEvaluation:
     baselines: Mapping[str, Mapping[str, float]]
     confidence: float
 
-    def to_json(self) -> dict[str, object]:
+    def to_dict(self) -> dict[str, object]:
         """Plain types for json.dumps."""
         return {
             "rows": self.rows,
             "confidence": self.confidence,
-            "overall": {name: rate.to_json() for name, rate in self.overall.items()},
+            "overall": {name: rate.to_dict() for name, rate in self.overall.items()},
             "by_label": {
-                label: {"positive": self.positive[label]} | {name: rate.to_json() for name, rate in rates.items()}
+                label: {"positive": self.positive[label]} | {name: rate.to_dict() for name, rate in rates.items()}
                 for label, rates in self.by_label.items()
             },
             "baselines": {name: dict(values) for name, values in self.baselines.items()},

@@ -38,12 +38,12 @@ class Rejection:
     tpir: Rate
     thresholds: tuple[float, ...]
 
-    def to_json(self) -> dict[str, object]:
+    def to_dict(self) -> dict[str, object]:
         """Plain types for json.dumps."""
         return {
             "wanted_fpir": self.wanted,
-            "fpir": self.fpir.to_json(),
-            "tpir": self.tpir.to_json(),
+            "fpir": self.fpir.to_dict(),
+            "tpir": self.tpir.to_dict(),
             "thresholds": list(self.thresholds),
         }
 

@@ -53,7 +53,7 @@ class Evaluation:
     retrieved_at: int
     per_query: QueryMetrics = field(compare=False, repr=False)
 
-    def to_json(self) -> dict[str, object]:
+    def to_dict(self) -> dict[str, object]:
         """Plain types for json.dumps; what is unknown is None."""
         key = "per_grade" if self.label == "grade" else "per_label"
         return {
@@ -65,10 +65,10 @@ class Evaluation:
             "excluded_same_subject": {"pairs": self.excluded_pairs, "queries": self.queries_with_exclusions},
             "queries_without_relevant": self.queries_without_relevant,
             "settings": {**asdict(self.settings), "ks": list(self.settings.ks)},
-            "metrics": {name: metric.to_json(key) for name, metric in self.metrics.items()},
+            "metrics": {name: metric.to_dict(key) for name, metric in self.metrics.items()},
             "subgroups": {
                 column: {
-                    value: {name: metric.to_json(key) for name, metric in found.items()}
+                    value: {name: metric.to_dict(key) for name, metric in found.items()}
                     for value, found in groups.items()
                 }
                 for column, groups in self.subgroups.items()

@@ -90,7 +90,7 @@ class Rate:
         """Both ends."""
         return self.low, self.high
 
-    def to_json(self) -> dict[str, object]:
+    def to_dict(self) -> dict[str, object]:
         """Plain types; what is unknown is None."""
         value = None if math.isnan(self.value) else self.value
         return {"value": value, "interval": ends(self.low, self.high)}
@@ -120,15 +120,15 @@ class Verification:
     confidence: float
     roc: tuple[Floats, Floats] = field(compare=False, repr=False)
 
-    def to_json(self) -> dict[str, object]:
+    def to_dict(self) -> dict[str, object]:
         """Plain types for json.dumps."""
         return {
             "genuine_pairs": self.genuine,
             "impostor_pairs": self.impostor,
-            "auc": self.auc.to_json(),
-            "eer": self.eer.to_json(),
+            "auc": self.auc.to_dict(),
+            "eer": self.eer.to_dict(),
             "threshold_at_eer": self.threshold,
-            "fnmr_at_fmr": {f"{fmr:g}": rate.to_json() for fmr, rate in self.fnmr.items()},
+            "fnmr_at_fmr": {f"{fmr:g}": rate.to_dict() for fmr, rate in self.fnmr.items()},
         }
 
 

@@ -167,4 +167,4 @@ def evaluated(said: Readings, run: ReaderRun) -> dict[str, object]:
     told = run.told(said)
     official = evaluate_reading(truth, told, labels=labels, subjects=people)
     chosen = evaluate_reading(truth, told, labels=labels, subjects=people, thresholds=run.thresholds)
-    return {"official": official.to_json(), "chosen": chosen.to_json()}
+    return {"official": official.to_dict(), "chosen": chosen.to_dict()}
