@@ -23,7 +23,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
@@ -259,8 +259,9 @@ def append_line(path: Path, values: Mapping[str, Any]) -> None:
         file.seek(max(size - 1, 0))
         begun = file.read(1) not in (b"", b"\n")
         try:
-            file.write(b"\n" * begun + line_of(values))
-            file.flush()
+            left = memoryview(b"\n" * begun + line_of(values))
+            while left:
+                left = left[file.write(left) :]
             os.fsync(file.fileno())
         except OSError:
             file.truncate(size)
@@ -352,12 +353,12 @@ def _write_end(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[BinaryIO]:
+def _locked(path: Path) -> Iterator[io.FileIO]:
     """The file opened to read and append, by one process at a time; made where it is not there."""
     import fcntl  # POSIX only, as the locks of regions are
 
     while True:
-        with path.open("a+b") as file:
+        with path.open("a+b", buffering=0) as file:  # a buffer would be written after a fault, too
             fcntl.flock(file, fcntl.LOCK_EX)
             with contextlib.suppress(FileNotFoundError):
                 if os.fstat(file.fileno()).st_ino == path.stat().st_ino:
