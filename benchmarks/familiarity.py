@@ -184,7 +184,7 @@ def see(encoder: Encoder, pictures: Iterator[Pixels]) -> list[Seen]:
 
     def one(picture: Pixels) -> Seen | None:
         try:
-            return encoder.describe(picture).pooled, gradability(picture)
+            return encoder.embed_with_quality(picture).pooled, gradability(picture)
         except ImageError:  # two fields of view: refused before anybody judges what it shows
             return None
 

@@ -55,7 +55,7 @@ class Looker:
             eye: which it shows, where that is known.
             camera: that took it, where the archive has no photograph of that one.
         """
-        seen = self.encoder.describe(image, eye)
+        seen = self.encoder.embed_with_quality(image, eye)
         side = min(image.shape[:2])
         return seen, judge_picture(self._known, seen.pooled, seen.gradability, camera, side)
 

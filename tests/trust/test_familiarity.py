@@ -164,7 +164,7 @@ def test_a_rare_disease_is_a_retina(shared_data):
     known = Familiarity.load(encoder.release.folder)
     for name in ("28_right", "32_right", "1547_left"):
         picture = decode(shared_data / f"odir/images/{name}.jpg", min_side=512)
-        seen = encoder.describe(picture)
+        seen = encoder.embed_with_quality(picture)
         assert not judge_picture(known, seen.pooled, seen.gradability).foreign, name
 
 
@@ -182,7 +182,7 @@ def spots(rng, side=512):
 
 
 def is_foreign(encoder, known, picture):
-    seen = encoder.describe(picture)
+    seen = encoder.embed_with_quality(picture)
     looks = judge_picture(known, seen.pooled, seen.gradability)
     return looks.foreign or looks.poor
 

@@ -153,10 +153,10 @@ class Retriever(Closing):
         """
         start = time.perf_counter()
         query = self._ask(image, subject, collection, eye)
-        found = self.answer(query, k, where=where, same_subject=same_subject, by=by, label=label)
+        found = self.search_query(query, k, where=where, same_subject=same_subject, by=by, label=label)
         return replace(found, milliseconds=(time.perf_counter() - start) * 1000)
 
-    def read(
+    def embed(
         self,
         data: bytes,
         name: str,
@@ -225,7 +225,7 @@ class Retriever(Closing):
         known = self.archive.values(CAMERA, most=MOST_CAMERAS)
         return camera if known and camera not in known else None
 
-    def answer(
+    def search_query(
         self,
         query: Query,
         k: int = 10,
@@ -239,7 +239,7 @@ class Retriever(Closing):
         """Find the cases most like a photograph that was read; see `search`.
 
         Args:
-            query: from `read`.
+            query: from `embed`.
             k: number of hits wanted.
             where: condition on the cases, see docs/archive.md.
             same_subject: let the query's own subject be found too.
@@ -367,10 +367,10 @@ class Retriever(Closing):
         given = {eye: image for eye, image in eyes.items() if image is not None}
         sides = shipped_sides() if len(given) == len(EYES) else None
         asked = {eye: self._ask(image, subject, collection, eye, sides) for eye, image in given.items()}
-        found = self.answer_person(asked, k, where=where, same_subject=same_subject)
+        found = self.search_person_query(asked, k, where=where, same_subject=same_subject)
         return replace(found, milliseconds=(time.perf_counter() - start) * 1000)
 
-    def answer_person(
+    def search_person_query(
         self, asked: Mapping[Eye, Query], k: int = 10, *, where: str | None = None, same_subject: bool = False
     ) -> PersonResult:
         """Find the people most like a person whose photographs were read; see `search_person`.
@@ -379,7 +379,7 @@ class Retriever(Closing):
         alone.
 
         Args:
-            asked: the photograph of each eye there is, from `read`.
+            asked: the photograph of each eye there is, from `embed`.
             k: number of hits wanted.
             where: condition that a photograph of either eye must meet.
             same_subject: let other visits of the query's own subject be found too.
@@ -436,7 +436,7 @@ class Retriever(Closing):
         self, image: Photograph, subject: str | None, collection: str, eye: Eye | None, sides: Sides | None = None
     ) -> Query:
         data, name, path = as_file(image)
-        return self.read(data, name, path=path, subject=subject, collection=collection, eye=eye, sides=sides)
+        return self.embed(data, name, path=path, subject=subject, collection=collection, eye=eye, sides=sides)
 
 
 def check_two(one: Query, other: Query) -> None:
