@@ -37,7 +37,7 @@ from foveola.encoders.release import add_parts
 from foveola.errors import FoveolaError, ImageError
 from foveola.images.decode import decode
 from foveola.images.gradability import gradability
-from foveola.metrics.tables import piped
+from foveola.notebook import piped
 from foveola.phantom import generate
 from foveola.records import Case
 from foveola.relevance.curve import wilson

@@ -19,7 +19,7 @@ import numpy as np
 from foveola.config import load_config
 from foveola.encoders.encoder import Encoder
 from foveola.encoders.release import add_parts
-from foveola.metrics.tables import piped
+from foveola.notebook import piped
 from foveola.records import Case
 from foveola.training.config import TrainConfig
 from foveola.training.data import training_labels

@@ -16,7 +16,7 @@ from foveola.archive import Archive
 from foveola.encoders.encoder import Encoded, Encoder, Failed
 from foveola.errors import ArchiveError, FoveolaError, ImageError
 from foveola.metrics import Difference, Evaluation, Exclude, RetrievalData, compare, evaluate_retrieval
-from foveola.metrics.sides import known_columns
+from foveola.metrics.inputs import known_columns
 from foveola.records import Case
 from foveola.relevance.crossfit import LearnedScores, cross_fitted, fitted_to_gallery
 from foveola.relevance.labels import LabelTable, codes_of

@@ -1,9 +1,8 @@
 import numpy as np
 import pytest
 
-from foveola.metrics.estimates import QueryMetrics, summarise
-from foveola.metrics.folds import paired, pooled
-from foveola.metrics.settings import Settings, metric_names
+from foveola.metrics.estimates import QueryMetrics, paired, pooled, summarise
+from foveola.metrics.inputs import Settings, metric_names
 
 SETTINGS = Settings((10,), "subject", False, 200, 0.95, 0)
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from foveola.metrics.estimates import means, subject_bootstrap
 from foveola.metrics.metrics import Bools, Floats
-from foveola.metrics.uncertainty import means, subject_bootstrap
 
 
 @dataclass(frozen=True, eq=False)

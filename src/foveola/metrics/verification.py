@@ -15,9 +15,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from foveola.metrics.estimates import Interval, ends
+from foveola.metrics.estimates import Interval, ends, percentiles, subject_weights
 from foveola.metrics.metrics import Floats
-from foveola.metrics.uncertainty import percentiles, subject_weights
 
 Counts = NDArray[np.int64] | NDArray[np.int32]
 

@@ -61,7 +61,7 @@ def compare(config_files: Sequence[AnyPath], out: AnyPath, *, seeds: int = 3, re
     Each run is judged on the subjects that its configuration holds out, which are the same for
     all: each of their images asked against the others. For diseases by grade, macro, without
     the query's own subject; for subjects and eyes by identity, micro. Readers are judged by the
-    official score of ODIR and the honest figures beside it, see `foveola.metrics.reading`.
+    official score of ODIR and the honest figures beside it, see `foveola.metrics.multilabel`.
 
     Args:
         config_files: TOML, see TrainConfig, or all of readers, see ReadingConfig; differences are

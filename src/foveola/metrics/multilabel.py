@@ -17,9 +17,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from foveola.metrics import binary
+from foveola.metrics import probabilities
+from foveola.metrics.estimates import percentiles, subject_weights
 from foveola.metrics.metrics import Bools, Floats
-from foveola.metrics.uncertainty import percentiles, subject_weights
 from foveola.metrics.verification import Rate
 
 ODIR = ("N", "D", "G", "C", "A", "H", "M", "O")
@@ -28,12 +28,12 @@ _CHUNK = 50  # resamples at a time
 
 _Scored = Callable[[Floats, Bools, Floats], Floats]
 _Answered = Callable[[Bools, Bools, Floats], Floats]
-_SCORED: dict[str, _Scored] = {"AUC": binary.auc, "AP": binary.average_precision}
+_SCORED: dict[str, _Scored] = {"AUC": probabilities.auc, "AP": probabilities.average_precision}
 _ANSWERED: dict[str, _Answered] = {
-    "kappa": binary.kappa,
-    "F1": binary.f1,
-    "sensitivity": binary.sensitivity,
-    "specificity": binary.specificity,
+    "kappa": probabilities.kappa,
+    "F1": probabilities.f1,
+    "sensitivity": probabilities.sensitivity,
+    "specificity": probabilities.specificity,
 }
 BY_LABEL = (*_SCORED, *_ANSWERED)
 OVERALL = (
@@ -216,16 +216,16 @@ def _figures(truth: Bools, chances: Floats, limits: Floats, weights: Floats) -> 
         *_official(truth, chances, limits, weights).values(),
         *(_known_mean(tables[name]) for name in ("AUC", "AP", "kappa", "F1")),
         right,
-        binary.calibration_error(chances.ravel(), truth.ravel(), flat),
+        probabilities.calibration_error(chances.ravel(), truth.ravel(), flat),
     ]
     return np.column_stack([*overall, *tables.values()])
 
 
 def _official(truth: Bools, chances: Floats, limits: Floats, weights: Floats) -> dict[str, Floats]:
     answers, flat = (chances > limits).ravel(), np.repeat(weights, truth.shape[1], axis=1)
-    kappa = binary.kappa(answers, truth.ravel(), flat)
-    right = binary.accuracy(answers, truth.ravel(), flat)
-    auc = binary.auc(chances.ravel(), truth.ravel(), flat)
+    kappa = probabilities.kappa(answers, truth.ravel(), flat)
+    right = probabilities.accuracy(answers, truth.ravel(), flat)
+    auc = probabilities.auc(chances.ravel(), truth.ravel(), flat)
     return {"final": (kappa + right + auc) / 3, "kappa": kappa, "F1 (official)": right, "AUC": auc}
 
 

@@ -1,4 +1,4 @@
-"""The images of an evaluation: what the encoder made of them, and what is true of them.
+"""What an evaluation is given: images with what is true of them, and how it is to be done.
 
 Letters: N images of a side, D width of a descriptor, L label values.
 """
@@ -6,7 +6,7 @@ Letters: N images of a side, D width of a descriptor, L label values.
 import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,8 +15,42 @@ from foveola.errors import FoveolaError
 from foveola.metrics.metrics import Bools
 from foveola.records import Case
 
+Exclude = Literal["subject", "eye", "visit", "none"]
+WHOLE = ("mAP", "mAP@R", "R-precision", "MRR")  # of whole rankings
+AT_K = ("mHR@{}", "hit@{}", "mAP@{}", "mAP@{} per hit", "nDCG@{}")
 _FIELDS = ("eye", "visit", "grade", "collection")
 _MOST_VALUES = 12  # numbers of more values are split in bands
+
+
+def metric_names(ks: tuple[int, ...]) -> list[str]:
+    """Names of the metrics, in the order of their columns."""
+    return [*(name.format(k) for name in AT_K for k in ks), *WHOLE]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How it was evaluated; see `foveola.metrics.evaluate_retrieval`.
+
+    Raises:
+        ValueError: a setting is out of range.
+    """
+
+    ks: tuple[int, ...]
+    exclude: Exclude
+    leave_one_out: bool
+    bootstrap: int
+    confidence: float
+    seed: int
+
+    def __post_init__(self) -> None:
+        if not self.ks or min(self.ks) < 1:
+            raise ValueError(f"ks must be at least 1, got {self.ks}")
+        if self.exclude not in get_args(Exclude):
+            raise ValueError(f"exclude is {self.exclude!r}; expected {', '.join(get_args(Exclude))}")
+        if not 0 < self.confidence < 1:
+            raise ValueError(f"confidence must lie between 0 and 1, got {self.confidence}")
+        if self.bootstrap < 0:
+            raise ValueError(f"bootstrap must not be negative, got {self.bootstrap}")
 
 
 @dataclass(frozen=True, eq=False)

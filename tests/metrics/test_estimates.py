@@ -3,7 +3,7 @@ import time
 import numpy as np
 import pytest
 
-from foveola.metrics.uncertainty import means, subject_bootstrap
+from foveola.metrics.estimates import means, subject_bootstrap
 
 NO_LABELS = np.zeros((0, 0), dtype=bool)
 

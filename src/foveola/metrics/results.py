@@ -1,13 +1,17 @@
-"""What an evaluation found, as a value, as JSON, as Markdown and as text."""
+"""What an evaluation found, and how two of them differ: as a value, as JSON, as Markdown and as text.
+
+Two intervals that overlap say little, as both encoders meet the same easy and hard queries. So a
+difference is taken query by query and its mean resampled over subjects, which asks what is wanted:
+would other people have shown the same difference?
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Literal, get_args
 
-from foveola.metrics.estimates import Metric, QueryMetrics, named
-from foveola.metrics.settings import Settings
-from foveola.metrics.tables import Rows, aligned, metrics_frame, number, piped, ranged
-from foveola.notebook import html_lines, html_table
+from foveola.metrics.estimates import Metric, QueryMetrics, named, paired, summarise
+from foveola.metrics.inputs import Settings
+from foveola.notebook import Rows, aligned, html_lines, html_table, number, piped, ranged, to_frame
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -86,7 +90,7 @@ class Evaluation:
         Raises:
             MissingExtraError: pandas is not installed.
         """
-        return metrics_frame({name: of.to_row() for name, of in self.metrics.items()})
+        return _frame({name: of.to_row() for name, of in self.metrics.items()})
 
     def plot(self, kind: Kind = "precision", *, note: str = "") -> "Figure":
         """Draw a figure, as in `foveola.metrics.plots`, which draws several results together.
@@ -208,3 +212,101 @@ class Evaluation:
                 ]
             )
         return rows
+
+
+@dataclass(frozen=True, repr=False)
+class Difference:
+    """What the second of two evaluations reaches beyond the first.
+
+    Attributes:
+        label: what made an image relevant.
+        queries: asked of both.
+        confidence: of the intervals.
+        metrics: by name; values and intervals are differences, and so is chance, which is 0
+            unless the galleries differ.
+    """
+
+    label: str
+    queries: int
+    confidence: float
+    metrics: Mapping[str, Metric]
+
+    def to_json(self) -> dict[str, object]:
+        """Plain types for json.dumps; what is unknown is None."""
+        key = "per_grade" if self.label == "grade" else "per_label"
+        return {
+            "label": self.label,
+            "queries": self.queries,
+            "confidence": self.confidence,
+            "metrics": {name: metric.to_json(key) for name, metric in self.metrics.items()},
+        }
+
+    def __getitem__(self, metric: str) -> Metric:
+        """Return the difference in one metric, such as "mAP@10"."""
+        return named(self.metrics, metric)
+
+    def to_frame(self) -> "pd.DataFrame":
+        """Return a DataFrame: a row for each metric, with both means and their intervals.
+
+        Raises:
+            MissingExtraError: pandas is not installed.
+        """
+        frame = _frame({name: of.to_row() for name, of in self.metrics.items()})
+        return frame.drop(columns=["macro_chance", "micro_chance"])
+
+    def __repr__(self) -> str:
+        return self.to_text()
+
+    def _repr_html_(self) -> str:
+        return html_lines([self._summary()]) + html_table(self.rows())
+
+    def to_text(self) -> str:
+        """A table for a terminal."""
+        return f"{self._summary()}\n\n{aligned(self.rows())}"
+
+    def to_markdown(self) -> str:
+        """The same table in Markdown."""
+        return f"{self._summary()}\n\n{piped(self.rows())}"
+
+    def rows(self) -> Rows:
+        """Header and rows: metric, differences of micro and macro means with intervals."""
+        level = f"{100 * self.confidence:g} % interval"
+        rows = [["second - first", "micro", level, "macro", level]]
+        for name, m in self.metrics.items():
+            micro, macro = m.interval(), (m.low.macro, m.high.macro)
+            rows.append(
+                [
+                    name,
+                    number(m.value.micro, sign=True),
+                    ranged(micro, sign=True),
+                    number(m.value.macro, sign=True),
+                    ranged(macro, sign=True),
+                ]
+            )
+        return rows
+
+    def _summary(self) -> str:
+        return (
+            f"{self.queries:,} queries by {self.label}, asked of both; where an interval leaves 0 "
+            "out, other people would have shown the same sign."
+        )
+
+
+def compare(first: Evaluation, second: Evaluation) -> Difference:
+    """Compare two evaluations of the same queries: the second's metrics less the first's.
+
+    Intervals are of a paired bootstrap of subjects. A query for which a metric is undefined in
+    either is left out of that metric.
+
+    Raises:
+        ValueError: they were done in other ways, or asked other queries.
+    """
+    if (first.settings, first.label) != (second.settings, second.label):
+        raise ValueError("the evaluations have other settings or labels; evaluate both alike")
+    table = paired(first.per_query, second.per_query)
+    return Difference(first.label, first.queries, first.settings.confidence, summarise(table, first.settings))
+
+
+def _frame(rows: Mapping[str, Mapping[str, float]]) -> "pd.DataFrame":
+    named = [{"metric": name, **row} for name, row in rows.items()]
+    return to_frame(named, list(named[0]), "metric")

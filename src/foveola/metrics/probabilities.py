@@ -1,17 +1,24 @@
-"""Figures of yes-or-no answers that come as probabilities, for many weightings at once.
+"""Answers that come as probabilities: figures of each, for many weightings at once, and temperature.
 
-Every function takes scores or answers (N,), the truth (N,) and weights (B, N), how often each
-example counts, and gives (B,): one number for each weighting. With weights from a bootstrap that is
-an interval for the price of a few matrix operations.
+Every figure takes scores or answers (N,), the truth (N,) and weights (B, N), how often each example
+counts, and gives (B,): one number for each weighting. With weights from a bootstrap that is an
+interval for the price of a few matrix operations. Definitions are scikit-learn's, and tests hold
+them to it.
 
-Definitions are scikit-learn's, and tests hold them to it.
+Temperature scaling divides every logit by one number, so that a model's confidence is honest (Guo
+et al., ICML 2017). The order of what it ranks stays as it is. It is to be fitted on people that the
+model was not trained on.
 """
 
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from foveola.metrics.metrics import Bools, Floats
+
+COLDEST, HOTTEST = 0.05, 20.0
+_HALVINGS = 60
 
 
 def auc(scores: Floats, truth: Bools, weights: Floats) -> Floats:
@@ -115,3 +122,52 @@ def _ratio(above: Floats, below: Floats) -> Floats:
     result = np.full(np.shape(above), np.nan)
     np.divide(above, below, out=result, where=np.abs(below) > 1e-12)
     return result
+
+
+def fit_temperature(truth: ArrayLike, logits: ArrayLike, *, softmax: bool = False) -> float:
+    """The temperature with the least log loss, in [COLDEST, HOTTEST]; 1 where nothing is known.
+
+    The loss is convex in the inverse of the temperature, so halving finds where its slope is 0.
+
+    Args:
+        truth: (N, L), 0 or 1 and NaN where it is not known.
+        logits: (N, L).
+        softmax: of one softmax a row, with the truth spread evenly over a row's labels; else each
+            label by itself.
+
+    Raises:
+        ValueError: shapes differ, or a logit is no number.
+    """
+    known, z = np.asarray(truth, np.float64), np.asarray(logits, np.float64)
+    if known.shape != z.shape or z.ndim != 2:
+        raise ValueError(f"expected truth and logits (N, L), got {known.shape} and {z.shape}")
+    if not np.isfinite(z).all():
+        raise ValueError("a logit is not a finite number")
+    if softmax:
+        rows = np.nan_to_num(known).sum(axis=1) > 0
+        known, z = np.nan_to_num(known)[rows], z[rows]
+        known = known / known.sum(axis=1, keepdims=True)
+    else:
+        told = ~np.isnan(known)
+        known, z = known[told][None], z[told][None]
+    if not z.size:
+        return 1.0
+    low, high = 1 / HOTTEST, 1 / COLDEST
+    for _ in range(_HALVINGS):
+        middle = float(np.sqrt(low * high))
+        if _slope(known, z, middle, softmax) > 0:
+            high = middle
+        else:
+            low = middle
+    return 1 / high
+
+
+def _slope(truth: Floats, z: Floats, scale: float, softmax: bool) -> float:
+    """Of the log loss, by the inverse temperature."""
+    scaled = z * scale
+    if softmax:
+        p = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+        p = p / p.sum(axis=1, keepdims=True)
+    else:
+        p = 1 / (1 + np.exp(-np.clip(scaled, -500, 500)))
+    return float((z * (p - truth)).sum())
