@@ -40,7 +40,7 @@ from foveola.images.gradability import gradability
 from foveola.notebook import piped
 from foveola.phantom import generate
 from foveola.records import Case
-from foveola.relevance.curve import wilson
+from foveola.relevance.calibrate import wilson
 from foveola.training.config import TrainConfig
 from foveola.training.prepared import HELD, TRAINED, parted_cases
 from foveola.trust import FAMILIARITY, Familiarity, judge_picture

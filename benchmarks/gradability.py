@@ -32,7 +32,7 @@ from foveola.metrics.probabilities import auc, sensitivity
 from foveola.metrics.verification import Rate
 from foveola.notebook import piped
 from foveola.records import Case
-from foveola.relevance.logistic import logistic
+from foveola.relevance.linear import logistic
 
 SOUND = ("idrid", "srahim", "chase_db1")  # fitted to as gradable, and spoilt
 OTHERS = ("odir", "tvhl")

@@ -40,8 +40,7 @@ from foveola.metrics import Evaluation, RetrievalData, compare, evaluate_retriev
 from foveola.notebook import piped
 from foveola.records import Case
 from foveola.relevance.labels import LabelTable
-from foveola.relevance.learn import Prior, TooFewError
-from foveola.relevance.prior import load_priors
+from foveola.relevance.learn import Prior, TooFewError, load_priors
 from foveola.training.config import TrainConfig
 from foveola.training.prepared import HELD, JUDGED, TRAINED, parted
 from foveola.trust import Seen, label_values

@@ -3,7 +3,7 @@
     python benchmarks/seen.py RECIPE ... [--write]
 
 `foveola train` keeps marks of the photographs it trained on with the encoder, see
-`foveola.trust.seen`. Encoders that were released before it did are given theirs here, from the
+`foveola.trust.familiarity`. Encoders that were released before it did are given theirs here, from the
 recipes and the same photographs. Prints how many there are by collection, and how many by the card;
 how many files that are; and how many of these are also files of people held back. --write puts the
 marks beside the encoder. Markdown.

@@ -5,7 +5,7 @@ import pytest
 
 from foveola.errors import ArchiveError
 from foveola.retrieval import Marks, Retriever
-from foveola.retrieval.feedback import LESS, MORE, moved
+from foveola.retrieval.results import LESS, MORE, moved
 
 X, Y = np.eye(2, dtype=np.float32)
 

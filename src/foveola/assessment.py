@@ -20,8 +20,7 @@ from foveola.metrics.inputs import known_columns
 from foveola.records import Case
 from foveola.relevance.crossfit import LearnedScores, cross_fitted, fitted_to_gallery
 from foveola.relevance.labels import LabelTable, codes_of
-from foveola.relevance.learn import Prior, TooFewError
-from foveola.relevance.prior import load_priors
+from foveola.relevance.learn import Prior, TooFewError, load_priors
 from foveola.resources import AnyPath
 from foveola.trust import Seen, label_values
 

@@ -20,12 +20,10 @@ from numpy.typing import ArrayLike, NDArray
 from foveola.archive.search import Ordered, top_asked, top_k, units
 from foveola.encoders.encoder import Encoder
 from foveola.notebook import HitList, Rows, to_frame
+from foveola.relevance.calibrate import Suggestion
 from foveola.relevance.labels import Bools, LabelTable, codes_of, people_of_groups
-from foveola.relevance.learn import learn
-from foveola.relevance.part import Part
-from foveola.relevance.prior import load_priors
-from foveola.relevance.relevance import ORDERS, Order
-from foveola.relevance.suggestion import Suggestion
+from foveola.relevance.learn import learn, load_priors
+from foveola.relevance.order import ORDERS, Order, Part
 from foveola.trust.sentences import of_order, of_suggestion
 
 if TYPE_CHECKING:

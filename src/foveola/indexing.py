@@ -19,7 +19,7 @@ from foveola.images.gradability import WARN_BELOW
 from foveola.learned import Learned, refresh
 from foveola.looks import Looker
 from foveola.records import Case
-from foveola.relevance.prior import CLASSIFIER
+from foveola.relevance.learn import CLASSIFIER
 from foveola.resources import AnyPath, beside, locked, sync_folder
 from foveola.trust import FAMILIARITY, SEEN
 

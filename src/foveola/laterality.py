@@ -33,7 +33,7 @@ from foveola.errors import FoveolaError, ImageError, MatchingError, PairError
 from foveola.images.decode import decode, stated
 from foveola.images.fundus import prepare
 from foveola.records import Eye
-from foveola.relevance.logistic import logistic
+from foveola.relevance.linear import logistic
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float64]

@@ -36,7 +36,7 @@ from foveola.matching.probability import CALIBRATION, Calibration
 from foveola.phantom import generate
 from foveola.regions import Box, RegionSearch, search, switch_on
 from foveola.regions.search import Local
-from foveola.relevance.prior import load_priors
+from foveola.relevance.learn import load_priors
 from foveola.retrieval import Query, Retriever
 from foveola.server.audit import Log, read, verify
 from foveola.server.auth import Accounts

@@ -10,7 +10,7 @@ from foveola.archive import Archive
 from foveola.errors import ArchiveError
 from foveola.learned import RELEVANCE, refresh
 from foveola.records import Case
-from foveola.relevance.relevance import ORDERS, SHARES
+from foveola.relevance.order import ORDERS, SHARES
 from foveola.retrieval import Marks, Retriever
 from foveola.retrieval.results import Query
 from foveola.trust import Looks

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.isotonic import IsotonicRegression
 
-from foveola.relevance.curve import BIN, BINS, fit_curve, percentile, share_of, wilson
+from foveola.relevance.calibrate import BIN, BINS, fit_curve, percentile, share_of, wilson
 
 
 def test_wilson_by_hand() -> None:

@@ -9,8 +9,7 @@ from foveola.encoders.encoder import Encoder
 from foveola.encoders.release import DEFAULT
 from foveola.errors import EncoderError
 from foveola.images.decode import decode
-from foveola.relevance.curve import Curve, Share
-from foveola.relevance.suggestion import LabelShare, Suggestion
+from foveola.relevance.calibrate import Curve, LabelShare, Share, Suggestion
 from foveola.trust import FAMILIARITY, Calibration, Familiarity, Looks, judge_answer, judge_picture
 
 C, K = 12, 3

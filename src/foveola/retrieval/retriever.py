@@ -1,4 +1,12 @@
-"""Image in, similar cases out. Every front door uses `Retriever`."""
+"""Image in, similar cases out. Every front door uses `Retriever`; a researcher opens an `Archive`.
+
+    archive = Archive.open("archive/")
+    archive.search("fundus.jpg", k=5, where="grade >= 2")
+
+`Archive` is a `Retriever`, and so the archive and its own encoder. The class of that name in
+`foveola.archive` keeps cases on the disk: it lies on a floor below, where no photograph can be
+encoded, and is what programs write with.
+"""
 
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -11,7 +19,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from foveola.archive import Archive, Found
+from foveola.archive import Archive as StoredArchive
+from foveola.archive import ArchiveInfo, Found
 from foveola.archive.state import State
 from foveola.encoders.compiling import WAITED_FOR
 from foveola.encoders.encoder import Encoder
@@ -25,12 +34,10 @@ from foveola.looks import Looker, refused
 from foveola.people import EYES
 from foveola.people_search import PeopleSearch, PersonResult
 from foveola.records import Case, Eye, known_identifier
-from foveola.relevance.order import Asked
-from foveola.relevance.relevance import Order
-from foveola.relevance.suggestion import Suggestion
+from foveola.relevance.calibrate import Suggestion
+from foveola.relevance.order import Asked, Order
 from foveola.resources import AnyPath, Closing
-from foveola.retrieval.feedback import Marks, moved
-from foveola.retrieval.results import Hit, Query, SearchResult
+from foveola.retrieval.results import Hit, Marks, Query, SearchResult, moved
 from foveola.trust import ALIKE, TRUST, Calibration, QueryTrust, is_far, judge_answer, judge_hit, load
 from foveola.trust.calibration import label_values
 from foveola.trust.sentences import of_doubt
@@ -54,7 +61,7 @@ class Retriever(Closing):
             a name leaves out tells whose it is.
     """
 
-    def __init__(self, archive: Archive, encoder: Encoder) -> None:
+    def __init__(self, archive: StoredArchive, encoder: Encoder) -> None:
         self.archive = archive
         self.encoder = encoder
         self._people = PeopleSearch(archive)
@@ -77,14 +84,14 @@ class Retriever(Closing):
             EncoderError: the encoder can't be used.
         """
         folder = Path(folder)
-        archive = Archive.open(folder, read_only=True)
+        archive = StoredArchive.open(folder, read_only=True)
         try:
             if isinstance(encoder, Encoder):
                 loaded = encoder
             else:
                 loaded = Encoder.load(encoder or archive.encoder_folder, together=WAITED_FOR)
             if loaded.fingerprint != archive.fingerprint:
-                Archive.open(folder, fingerprint=loaded.fingerprint, read_only=True)  # raises
+                StoredArchive.open(folder, fingerprint=loaded.fingerprint, read_only=True)  # raises
         except BaseException:
             archive.close()
             raise
@@ -437,6 +444,31 @@ class Retriever(Closing):
     ) -> Query:
         data, name, path = as_file(image)
         return self.embed(data, name, path=path, subject=subject, collection=collection, eye=eye, sides=sides)
+
+
+class Archive(Retriever):
+    """An archive opened for searching, with its own encoder. A context manager.
+
+    Made by `open`; `foveola.add_missing` makes a new archive and adds to one.
+    """
+
+    def __len__(self) -> int:
+        return len(self.archive)
+
+    def __repr__(self) -> str:
+        return f"Archive of {len(self):,} cases by the encoder {self.encoder.name}"
+
+    def cases(self) -> list[Case]:
+        """Return the N cases, in order of addition."""
+        return [case for _, case in self.archive.cases()]
+
+    def vectors(self) -> NDArray[np.float32]:
+        """Return the descriptors, float32 (N, D) of unit length, row i of case i; read-only."""
+        return self.archive.vectors()[1]
+
+    def info(self) -> ArchiveInfo:
+        """Return what the archive holds, in numbers."""
+        return self.archive.info()
 
 
 def check_two(one: Query, other: Query) -> None:

@@ -20,9 +20,9 @@ from foveola.encoders.reading_model import read_reader
 from foveola.errors import ConfigError, ImageError
 from foveola.files import write_whole
 from foveola.metrics import RetrievalData, evaluate_retrieval
+from foveola.plain import to_csv
 from foveola.records import Case
 from foveola.resources import AnyPath, beside, told_of
-from foveola.spreadsheets import to_csv
 from foveola.training.chosen import Config, load_any
 from foveola.training.config import DataConfig, TrainConfig
 from foveola.training.data import training_labels

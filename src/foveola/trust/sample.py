@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveola.archive.state import State
-from foveola.relevance.curve import Bools, Curve, Ids, fit_curve
-from foveola.relevance.labels import codes_of
-from foveola.trust.judged import Label
+from foveola.relevance.calibrate import Curve, fit_curve
+from foveola.relevance.labels import Bools, Ids, codes_of
 
+Label = str  # "grade", "findings", or the name of a further column
 Vectors = NDArray[np.float32]
 
 NEIGHBOURS = 10  # people a query's agreement is learnt from: what a page of hits shows

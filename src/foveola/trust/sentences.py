@@ -6,13 +6,11 @@ from foveola.images.gradability import warning
 from foveola.labels import label_word
 from foveola.people import NORMAL
 from foveola.records import Case
-from foveola.relevance.curve import Share
+from foveola.relevance.calibrate import Share, Suggestion
 from foveola.relevance.labels import FINDINGS, GRADE
-from foveola.relevance.relevance import EVEN, Order
-from foveola.relevance.suggestion import Suggestion
-from foveola.trust.calibration import label_values
+from foveola.relevance.order import EVEN, Order
+from foveola.trust.calibration import HitTrust, Looks, QueryTrust, label_values
 from foveola.trust.familiarity import UNUSUAL
-from foveola.trust.judged import HitTrust, Looks, QueryTrust
 
 LEAST = 5  # of 100 photographs, below which a label value is not named
 LIKE = "Of 100 photographs like this"

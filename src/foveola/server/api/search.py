@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from foveola.archive.info import ArchiveInfo
 from foveola.errors import FoveolaError
 from foveola.records import Case
-from foveola.relevance.relevance import Order
+from foveola.relevance.order import Order
 from foveola.retrieval import Hit, SearchResult
 from foveola.server.auth.context import may_match, record_access
 from foveola.server.ids import CaseId

@@ -17,7 +17,7 @@ from foveola.images.overlay import shares
 from foveola.images.thumbnail import small
 from foveola.laterality import Sides
 from foveola.records import Case, Eye
-from foveola.relevance.relevance import Order
+from foveola.relevance.order import Order
 from foveola.retrieval import Marks, Query, Retriever, SearchResult
 from foveola.server.auth.context import LARGE, discreet, hidden_columns, may_match, record_access
 from foveola.server.metrics import Metrics
