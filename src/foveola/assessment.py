@@ -214,7 +214,7 @@ def scores_of(
 
 
 def contrast(first: Assessment, second: Assessment) -> Difference:
-    """What the second archive's encoder reaches beyond the first's, query by query.
+    """Compute what the second archive's encoder reaches beyond the first's, query by query.
 
     Raises:
         FoveolaError: they were not asked the same queries in the same way.

@@ -83,12 +83,12 @@ class IndexResult(HitList[IndexHit]):
 
     @property
     def rows(self) -> NDArray[np.int64]:
-        """(k,) rows of the index, best first."""
+        """Return the rows (k,) of the index, best first."""
         return np.array([hit.row for hit in self.hits], np.int64)
 
     @property
     def sentences(self) -> list[str]:
-        """What is to be known of the answer."""
+        """Say what is to be known of the answer."""
         compared = f"{self.considered:,} vectors compared, {self.excluded:,} left out"
         return [*of_suggestion(self.suggestion), f"{compared}; ordered {of_order(self.order, self.label)}."]
 

@@ -233,7 +233,7 @@ def _stamp(case: Case) -> tuple[int, int] | None:
 
 
 def entry_of(result: Encoded) -> Entry:
-    """As the archive stores it."""
+    """Return what the archive stores of an encoded photograph."""
     return Entry(
         case=result.case, descriptor=result.descriptor, digest=result.digest, size=result.size, mtime_ns=result.mtime_ns
     )

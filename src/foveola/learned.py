@@ -62,7 +62,7 @@ class Learned:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Further columns that were learnt or tried."""
+        """Return the further columns that were learnt or tried."""
         return tuple(n for n in (*self.labels, *self.refused) if n not in (GRADE, FINDINGS))
 
 

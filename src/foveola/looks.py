@@ -48,7 +48,7 @@ class Looker:
     def look(
         self, image: NDArray[np.uint8], eye: Eye | None = None, camera: str | None = None
     ) -> tuple[Description, Looks]:
-        """(H, W, 3) uint8 RGB as decoded -> its description, and whether it can be compared.
+        """Embed a picture, and say whether it can be compared.
 
         Args:
             image: the picture.
@@ -96,5 +96,5 @@ def refused(looks: Mapping[Eye, Looks]) -> dict[Eye, str]:
 
 
 def left_out(why: Mapping[Eye, str]) -> list[str]:
-    """What a user is told of the eyes of which nothing is said."""
+    """Say which eyes were left out, and why."""
     return [f"the photograph of the {eye} eye {words} and was left out" for eye, words in why.items()]

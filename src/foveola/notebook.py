@@ -55,7 +55,7 @@ class HitList(Sequence[T]):
     @property
     @abstractmethod
     def sentences(self) -> list[str]:
-        """What a user must know of the answer."""
+        """Say what a user must know of the answer."""
 
     @abstractmethod
     def _rows(self) -> Rows:

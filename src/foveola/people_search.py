@@ -86,17 +86,17 @@ class PersonHit:
 
     @property
     def subject(self) -> str | None:
-        """Pseudonym of the person."""
+        """Return the pseudonym of the person."""
         return next(iter(self.cases.values())).subject
 
     @property
     def visit(self) -> float | str | None:
-        """When the photographs were taken."""
+        """Return when the photographs were taken."""
         return next(iter(self.cases.values())).visit
 
     @property
     def crossed(self) -> bool:
-        """Whether both eyes were compared crosswise, left with right."""
+        """Return whether both eyes were compared crosswise, left with right."""
         return len(self.pairs) == 2 and all(pair.query != pair.eye for pair in self.pairs)
 
 
@@ -161,29 +161,29 @@ class PersonResult(HitList[PersonHit]):
 
     @property
     def judged_by(self) -> tuple[Eye, ...]:
-        """The eyes of the query: both, or the one it has that shows a retina."""
+        """Return the eyes of the query: both, or the one it has that shows a retina."""
         return tuple(eye for eye in self.query if eye not in self.refused)
 
     @property
     def subject_known(self) -> bool:
-        """Whether it is known whose photographs were asked about."""
+        """Return whether it is known whose photographs were asked about."""
         return any(case.subject is not None for case in self.query.values())
 
     def doubt(self, eye: Eye) -> str | None:
-        """What is to be known of an eye of the query, to follow its name; None if all is well."""
+        """Say what is to be known of an eye of the query, to follow its name; None if all is well."""
         why = self.refused.get(eye)
         return self.doubts.get(eye) if why is None else f"{why} and was left out"
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What a user must know before trusting it; empty where there is nothing."""
+        """Say what a user must know before trusting it; empty where there is nothing."""
         doubts = ((eye, self.doubt(eye)) for eye in self.query)
         of_eyes = (f"the photograph of the {eye} eye {words}" for eye, words in doubts if words)
         return (*self.sides, *of_eyes)
 
     @property
     def sentences(self) -> list[str]:
-        """What a user must know of the answer."""
+        """Say what a user must know of the answer."""
         said = [f"{each[:1].upper()}{each[1:]}." for each in self.warnings]
         if self.considered is not None:
             said.append(f"{self.considered:,} people compared.")
@@ -228,7 +228,7 @@ def _row(hit: PersonHit) -> dict[str, object]:
 
 
 def person_similarity(cosines: Cosines) -> NDArray[np.float64]:
-    """How alike one person and P others are, (2, 2, P) -> (P,); at least one cosine is known."""
+    """Return how alike one person and P others are, (2, 2, P) -> (P,); at least one cosine is known."""
     straight, crossed = (np.mean([cosines[i, j] for i, j in way], axis=0) for way in (_STRAIGHT, _CROSSED))
     similarity: Cosines = np.maximum(straight, crossed)  # NaN where either is
     lacking = np.isnan(similarity)

@@ -19,12 +19,12 @@ FORMULA = "=+-@\N{MINUS SIGN}"  # what begins a formula, once full-width signs a
 
 
 def plain(text: str) -> str:
-    """The text on one line: a sign that would steer where it is shown is spelt out."""
+    """Return the text on one line: a sign that would steer where it is shown is spelt out."""
     return text if text.isprintable() else "".join(map(_spelt, text))
 
 
 def plain_lines(text: str) -> str:
-    """The same for a text of ours with lines and columns in it."""
+    """Return the same for a text of ours with lines and columns in it."""
     return "".join(part if _OURS.fullmatch(part) else plain(part) for part in _OURS.split(text))
 
 
@@ -69,7 +69,7 @@ class PlainStream:
 
 
 def to_csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Rows as CSV with a header; None and NaN are empty cells."""
+    """Return rows as CSV with a header; None and NaN are empty cells."""
     out = io.StringIO()
     table = csv.writer(out, lineterminator="\n")
     table.writerow(columns)
@@ -78,7 +78,7 @@ def to_csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def cell(value: object) -> object:
-    """As a cell that no spreadsheet takes for a formula: a text that begins as one is quoted."""
+    """Return a cell that no spreadsheet takes for a formula: a text that begins as one is quoted."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if not isinstance(value, str):

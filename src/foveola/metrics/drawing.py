@@ -45,7 +45,7 @@ def check_matplotlib() -> None:
 def panels(
     rows: int, columns: int, height: float, *, sharex: bool = False, sharey: bool = False
 ) -> tuple["Figure", list["Axes"]]:
-    """A figure 10 inches wide with a grid of axes, row by row; height in inches."""
+    """Make a figure 10 inches wide with a grid of axes, row by row; height in inches."""
     check_matplotlib()
     from matplotlib.figure import Figure
 
@@ -60,7 +60,7 @@ def panels(
 
 
 def ordinal_colours(count: int) -> list[str]:
-    """Colours from light to dark for values with an order, such as grades."""
+    """Return colours from light to dark for values with an order, such as grades."""
     check_matplotlib()
     from matplotlib import colormaps
     from matplotlib.colors import to_hex
@@ -70,7 +70,7 @@ def ordinal_colours(count: int) -> list[str]:
 
 
 def one_legend(figure: "Figure", axes: "Axes") -> None:
-    """The legend of one of the axes, for the whole figure, below it."""
+    """Put the legend of one of the axes below the whole figure."""
     handles, names = axes.get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=4, frameon=False)
 
@@ -89,7 +89,7 @@ def save(figure: "Figure", path: Path) -> Path:
 
 
 def counted(count: int, one: str, many: str | None = None) -> str:
-    """Number and word, as in "1,031 queries"; many is one with an s unless given."""
+    """Return number and word, as in "1,031 queries"; many is one with an s unless given."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 

@@ -40,7 +40,7 @@ class Means:
 
 
 def means(values: Floats, members: Bools) -> Means:
-    """Means of (Q, M) values; NaN values are left out. members: bool (Q, L)."""
+    """Compute the means of (Q, M) values; NaN values are left out. members: bool (Q, L)."""
     sums, counts = _subject_sums(values, members, np.zeros(len(values), dtype=np.int64))
     table = _divide(sums[0], counts[0])
     return Means(table[:, 0], _mean_of_known(table[:, 1:]), table[:, 1:])
@@ -55,7 +55,7 @@ def subject_bootstrap(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> Means:
-    """Percentile intervals of the means, resampling subjects with replacement.
+    """Compute percentile intervals of the means, resampling subjects with replacement.
 
     A resample without any query of a label value has no mean for it, and its macro mean is
     over the others. One subject alone says nothing about others: its interval is NaN.
@@ -106,7 +106,7 @@ def _resampled_means(sums: Floats, counts: Floats, resamples: int, generator: np
 
 
 def subject_weights(generator: np.random.Generator, size: int, subjects: int) -> Floats:
-    """(size, S): how often each subject was drawn; rows sum to S."""
+    """Draw (size, S): how often each subject was drawn; rows sum to S."""
     drawn = generator.integers(subjects, size=(size, subjects))
     drawn += subjects * np.arange(size)[:, None]
     counted = np.bincount(drawn.ravel(), minlength=size * subjects)
@@ -126,7 +126,7 @@ def _mean_of_known(table: Floats) -> Floats:
 
 
 def percentiles(draws: Floats, confidence: float) -> Floats:
-    """(resamples, ...) -> (..., 2): the middle `confidence` of the known draws."""
+    """Return the middle `confidence` of the known draws, (resamples, ...) -> (..., 2)."""
     tail = 100 * (1 - confidence) / 2
     shape = draws.shape[1:]
     size = int(np.prod(shape))
@@ -157,7 +157,7 @@ class QueryMetrics:
     names: tuple[str, ...]
 
     def of(self, rows: Bools) -> "QueryMetrics":
-        """The queries that rows (Q,) chooses."""
+        """Return the queries that rows (Q,) chooses."""
         return QueryMetrics(self.values[rows], self.chance[rows], self.subjects[rows], self.members[rows], self.names)
 
 
@@ -197,7 +197,7 @@ class Metric:
     def from_means(
         cls, m: int, names: tuple[str, ...], value: Means, chance: Means, interval: Means, queries: NDArray[np.int64]
     ) -> "Metric":
-        """The m-th metric of tables of means; names and queries are those of the L values."""
+        """Take the m-th metric of tables of means; names and queries are those of the L values."""
         asked = dict(zip(names, (int(n) for n in queries), strict=True))
 
         def estimate(table: Means, end: int | None = None) -> Estimate:
@@ -217,32 +217,32 @@ class Metric:
 
     @property
     def total(self) -> int:
-        """Number of queries behind the micro mean, where each has one label value."""
+        """Return the number of queries behind the micro mean, where each has one label value."""
         return sum(self.queries.values())
 
     @property
     def macro(self) -> float:
-        """The unweighted mean over label values, see `Estimate`."""
+        """Return the unweighted mean over label values, see `Estimate`."""
         return self.value.macro
 
     @property
     def micro(self) -> float:
-        """The mean over queries."""
+        """Return the mean over queries."""
         return self.value.micro
 
     @property
     def per_label(self) -> Mapping[str, float]:
-        """The mean over the queries of each label value."""
+        """Return the mean over the queries of each label value."""
         return self.value.per_label
 
     @property
     def macro_interval(self) -> Interval:
-        """Ends of the macro mean's interval; NaN where there is none."""
+        """Return the ends of the macro mean's interval; NaN where there is none."""
         return self.low.macro, self.high.macro
 
     @property
     def micro_interval(self) -> Interval:
-        """Ends of the micro mean's interval; NaN where there is none."""
+        """Return the ends of the micro mean's interval; NaN where there is none."""
         return self.interval()
 
     def __repr__(self) -> str:
@@ -258,13 +258,13 @@ class Metric:
         return {mean + end: getattr(of, mean) for mean in MEANS for end, of in ends.items()}
 
     def interval(self, label: str | None = None) -> Interval:
-        """Interval of one label value, or of the micro mean."""
+        """Return the interval of one label value, or of the micro mean."""
         if label is None:
             return self.low.micro, self.high.micro
         return self.low.per_label[label], self.high.per_label[label]
 
     def to_json(self, key: str) -> dict[str, object]:
-        """Plain types; key is the name of the entry that is by label value."""
+        """Return plain types; key is the name of the entry that is by label value."""
         by_label = {name: ends(*self.interval(name)) for name in self.queries}
         return {
             **_estimate_json(self.value, key),
@@ -290,7 +290,7 @@ def named(metrics: Mapping[str, Metric], name: str) -> Metric:
 
 
 def summarise(table: QueryMetrics, settings: Settings) -> dict[str, Metric]:
-    """Means with intervals of every metric, by its name."""
+    """Compute means with intervals of every metric, by its name."""
     return summarise_named(
         metric_names(settings.ks),
         table,
@@ -303,7 +303,7 @@ def summarise(table: QueryMetrics, settings: Settings) -> dict[str, Metric]:
 def summarise_named(
     metric_names: Sequence[str], table: QueryMetrics, *, resamples: int, confidence: float, seed: int
 ) -> dict[str, Metric]:
-    """The same for metrics of other names, the M columns of the table."""
+    """Compute the same for metrics of other names, the M columns of the table."""
     value, chance = means(table.values, table.members), means(table.chance, table.members)
     interval = subject_bootstrap(
         table.values, table.members, table.subjects, resamples=resamples, confidence=confidence, seed=seed
@@ -317,7 +317,7 @@ def summarise_named(
 
 
 def pooled(tables: Sequence[QueryMetrics]) -> QueryMetrics:
-    """The queries of all folds in one table; means and intervals are then over all of them.
+    """Put the queries of all folds in one table; means and intervals are then over all of them.
 
     Args:
         tables: one a fold, of different people, judged by the same metrics.
@@ -338,7 +338,7 @@ def pooled(tables: Sequence[QueryMetrics]) -> QueryMetrics:
 
 
 def paired(first: QueryMetrics, second: QueryMetrics) -> QueryMetrics:
-    """The second's values less the first's, query by query.
+    """Subtract the first's values from the second's, query by query.
 
     Raises:
         ValueError: they asked other queries.
@@ -361,7 +361,7 @@ def _estimate_json(estimate: Estimate, key: str) -> dict[str, object]:
 
 
 def ends(low: float, high: float) -> list[float] | None:
-    """An interval as JSON has it; None where there is none."""
+    """Return an interval as JSON has it; None where there is none."""
     return None if math.isnan(low) else [low, high]
 
 

@@ -335,7 +335,7 @@ class Rejection:
     thresholds: tuple[float, ...]
 
     def to_json(self) -> dict[str, object]:
-        """Plain types for json.dumps."""
+        """Return plain types for json.dumps."""
         return {
             "wanted_fpir": self.wanted,
             "fpir": self.fpir.to_json(),
@@ -395,7 +395,7 @@ def reject(
 
 
 def threshold_for(impostor: Floats, rate: float) -> float:
-    """The least similarity that at most this share of searches without a mate reaches.
+    """Return the least similarity that at most this share of searches without a mate reaches.
 
     Args:
         impostor: (Q,) best similarity to another identity, NaN where there is none.

@@ -23,7 +23,7 @@ _MOST_VALUES = 12  # numbers of more values are split in bands
 
 
 def metric_names(ks: tuple[int, ...]) -> list[str]:
-    """Names of the metrics, in the order of their columns."""
+    """Return the names of the metrics, in the order of their columns."""
     return [*(name.format(k) for name in AT_K for k in ks), *WHOLE]
 
 
@@ -104,7 +104,7 @@ class RetrievalData:
     def from_cases(
         cls, descriptors: ArrayLike, cases: Iterable[Case], label: str, by: Sequence[str] = ()
     ) -> "RetrievalData":
-        """Labels and identities from cases, row i of the descriptors being case i.
+        """Take labels and identities from cases, row i of the descriptors being case i.
 
         Args:
             descriptors: float32 (N, D).
@@ -136,11 +136,11 @@ class RetrievalData:
         )
 
     def labelled_rows(self) -> NDArray[np.int64]:
-        """Positions of the images that have at least one label value, rising."""
+        """Return the positions of the images that have at least one label value, rising."""
         return np.flatnonzero(self.labels.any(axis=1))
 
     def labelled(self) -> "RetrievalData":
-        """The images that have at least one label value."""
+        """Return the images that have at least one label value."""
         keep = self.labelled_rows().tolist()
         further: dict[str, Any] = {
             name: [values[i] for i in keep] for name, values in self._further(columns=False).items()
@@ -160,7 +160,7 @@ class RetrievalData:
 
 
 def known_columns(cases: Sequence[Case], names: Iterable[str]) -> list[str]:
-    """Those of the names for which some case has a value, as `RetrievalData.from_cases` asks for."""
+    """Return the names for which some case has a value, as `RetrievalData.from_cases` needs."""
     return [name for name in names if any(v not in (None, "") for v in _values(cases, name))]
 
 
@@ -178,7 +178,7 @@ def _indicator(labels: NDArray[np.generic], width: int) -> Bools:
 
 
 def check_directions(descriptors: NDArray[np.float32]) -> None:
-    """ValueError where a row (N, D) is not finite or all zero."""
+    """Raise a ValueError where a row (N, D) is not finite or all zero."""
     bad = np.flatnonzero(~np.isfinite(descriptors).all(axis=1))
     if len(bad):
         raise ValueError(f"{len(bad)} descriptors hold NaN or infinity, the first in row {bad[0]}")

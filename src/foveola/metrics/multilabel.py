@@ -74,7 +74,7 @@ class ReadingEvaluation:
     confidence: float
 
     def to_json(self) -> dict[str, object]:
-        """Plain types for json.dumps."""
+        """Return plain types for json.dumps."""
         return {
             "rows": self.rows,
             "confidence": self.confidence,
@@ -88,7 +88,7 @@ class ReadingEvaluation:
 
 
 def official_score(truth: ArrayLike, probabilities: ArrayLike) -> dict[str, float]:
-    """The score of ODIR-2019: "kappa", "F1 (official)", "AUC" and "final", their mean.
+    """Compute the score of ODIR-2019: "kappa", "F1 (official)", "AUC" and "final", their mean.
 
     Args:
         truth: bool (N, L).
@@ -157,7 +157,7 @@ def evaluate_reading(
 
 
 def choose_thresholds(truth: ArrayLike, probabilities: ArrayLike) -> Floats:
-    """(L,) of each label, that with the best F1 of the positive class; 0.5 where none is positive.
+    """Choose (L,) for each label the threshold with the best F1 of the positive class; 0.5 where none is positive.
 
     To be chosen on validation people. Halfway between two probabilities, so that it does not hang
     on one person's last digit.

@@ -65,7 +65,7 @@ class Projection(NamedTuple):
 
 
 def project(descriptors: NDArray[np.float32], method: Method = "pca", seed: int = 0) -> Projection:
-    """Two dimensions for descriptors, their lengths divided out.
+    """Project descriptors, their lengths divided out, to two dimensions.
 
     Args:
         descriptors: float32 (N, D).
@@ -103,7 +103,7 @@ def check_tsne() -> None:
 
 
 def plot_map(side: RetrievalData, *, method: Method = "pca", seed: int = 0, note: str = "") -> "Figure":
-    """The images of a side on a map, by label and, beside it, by each of its columns.
+    """Draw the images of a side on a map, by label and, beside it, by each of its columns.
 
     Grades and other numbers run from light to dark; other values have colours without order, the
     seven commonest of more than eight. Up to eight values have marks of their own too. An image
@@ -220,7 +220,7 @@ def _name_axes(axes: "Axes", projection: Projection) -> None:
 
 
 def plot_precision(evaluations: Evaluations, *, note: str = "") -> "Figure":
-    """Precision at K (mHR@K) against K: macro, then for each label value.
+    """Draw precision at K (mHR@K) against K: macro, then for each label value.
 
     Bands are the intervals over subjects, dashed lines what chance reaches. Of more than eight
     label values the eight with most queries are shown.
@@ -257,7 +257,7 @@ def plot_precision(evaluations: Evaluations, *, note: str = "") -> "Figure":
 
 
 def plot_retrieved(evaluations: Evaluations, *, note: str = "") -> "Figure":
-    """What is found: of the first ranks, the mean share that carries each label value.
+    """Draw what is found: of the first ranks, the mean share that carries each label value.
 
     A row for the queries of each label value. Arguments and errors as for `plot_precision`.
     """
@@ -279,7 +279,7 @@ def plot_retrieved(evaluations: Evaluations, *, note: str = "") -> "Figure":
 
 
 def plot_subjects(evaluations: Evaluations, metric: str | None = None, *, note: str = "") -> "Figure":
-    """How a metric is spread over people: histogram of the means over each one's queries.
+    """Draw how a metric is spread over people: a histogram of the means over each one's queries.
 
     Args:
         evaluations: by name.
@@ -310,7 +310,7 @@ def plot_subjects(evaluations: Evaluations, metric: str | None = None, *, note: 
 
 
 def subject_means(evaluation: Evaluation, metric: str) -> tuple[Floats, Floats]:
-    """Mean of a metric over each subject's queries, and of its chance level; float64 (S,) each.
+    """Return the mean of a metric over each subject's queries, and of its chance level; float64 (S,) each.
 
     Queries and subjects for whom it is not defined are left out.
 

@@ -22,7 +22,7 @@ _HALVINGS = 60
 
 
 def auc(scores: Floats, truth: Bools, weights: Floats) -> Floats:
-    """Area under the ROC; ties count half. NaN without an example of a kind."""
+    """Compute the area under the ROC; ties count half. NaN without an example of a kind."""
     hits, alarms = _cumulated(scores, truth, weights)
     total = hits[:, -1] * alarms[:, -1]
     steps = np.diff(alarms, prepend=0.0)
@@ -31,7 +31,7 @@ def auc(scores: Floats, truth: Bools, weights: Floats) -> Floats:
 
 
 def average_precision(scores: Floats, truth: Bools, weights: Floats) -> Floats:
-    """Precision summed over the steps of recall, not interpolated. NaN without a positive one."""
+    """Sum precision over the steps of recall, not interpolated. NaN without a positive one."""
     hits, alarms = _cumulated(scores, truth, weights)
     asked = hits + alarms
     precision = np.divide(hits, asked, out=np.zeros_like(hits), where=asked > 0)
@@ -39,7 +39,7 @@ def average_precision(scores: Floats, truth: Bools, weights: Floats) -> Floats:
 
 
 def kappa(answers: Bools, truth: Bools, weights: Floats) -> Floats:
-    """Cohen's kappa. NaN where answers and truth leave no room for chance."""
+    """Compute Cohen's kappa. NaN where answers and truth leave no room for chance."""
     tp, fp, fn, tn = _counts(answers, truth, weights)
     total = tp + fp + fn + tn
     agreed = (tp + tn) / total
@@ -48,25 +48,25 @@ def kappa(answers: Bools, truth: Bools, weights: Floats) -> Floats:
 
 
 def f1(answers: Bools, truth: Bools, weights: Floats) -> Floats:
-    """F1 of the positive class; 0 where it is neither said nor true, as scikit-learn has it."""
+    """Compute F1 of the positive class; 0 where it is neither said nor true, as scikit-learn has it."""
     tp, fp, fn, _ = _counts(answers, truth, weights)
     return np.nan_to_num(_ratio(2 * tp, 2 * tp + fp + fn))
 
 
 def accuracy(answers: Bools, truth: Bools, weights: Floats) -> Floats:
-    """Share that is right; the micro-averaged F1 over both classes is the same number."""
+    """Return the share that is right; the micro-averaged F1 over both classes is the same number."""
     tp, fp, fn, tn = _counts(answers, truth, weights)
     return _ratio(tp + tn, tp + fp + fn + tn)
 
 
 def sensitivity(answers: Bools, truth: Bools, weights: Floats) -> Floats:
-    """Share of the positive that is found."""
+    """Return the share of the positive that is found."""
     tp, _, fn, _ = _counts(answers, truth, weights)
     return _ratio(tp, tp + fn)
 
 
 def specificity(answers: Bools, truth: Bools, weights: Floats) -> Floats:
-    """Share of the negative that is left alone."""
+    """Return the share of the negative that is left alone."""
     _, fp, _, tn = _counts(answers, truth, weights)
     return _ratio(tn, tn + fp)
 
@@ -86,14 +86,14 @@ class Bin(NamedTuple):
 
 
 def reliability(scores: Floats, truth: Bools, bins: int = 10) -> list[Bin]:
-    """Beside what was said, how often it was true: (N,) probabilities, in bins that have any."""
+    """Compare (N,) probabilities with how often they were true, in bins that have any."""
     place = np.minimum((scores * bins).astype(np.int64), bins - 1)
     members = (place == i for i in range(bins))
     return [Bin(float(scores[m].mean()), float(truth[m].mean()), int(m.sum())) for m in members if m.any()]
 
 
 def calibration_error(scores: Floats, truth: Bools, weights: Floats, bins: int = 15) -> Floats:
-    """Expected calibration error: |mean probability - share that is true| over equal bins.
+    """Compute the expected calibration error: |mean probability - share that is true| over equal bins.
 
     Source: Naeini, Cooper and Hauskrecht, AAAI 2015; of the positive class.
     """
@@ -125,7 +125,7 @@ def _ratio(above: Floats, below: Floats) -> Floats:
 
 
 def fit_temperature(truth: ArrayLike, logits: ArrayLike, *, softmax: bool = False) -> float:
-    """The temperature with the least log loss, in [COLDEST, HOTTEST]; 1 where nothing is known.
+    """Fit the temperature with the least log loss, in [COLDEST, HOTTEST]; 1 where nothing is known.
 
     The loss is convex in the inverse of the temperature, so halving finds where its slope is 0.
 

@@ -36,14 +36,14 @@ class Ranking(NamedTuple):
 
 
 def query_blocks(queries: int, gallery: int, block: int | None = None) -> Iterator[slice]:
-    """Slices of the queries, each small enough that its work takes about 64 MB."""
+    """Cut the queries into slices, each small enough that its work takes about 64 MB."""
     size = block or max(1, _BLOCK_BYTES // (_BYTES_PER_PAIR * max(gallery, 1)))
     for start in range(0, queries, size):
         yield slice(start, min(start + size, queries))
 
 
 def unit_rows(descriptors: NDArray[np.float32]) -> Floats:
-    """(N, D) -> (N, D): rows of length 1 in double precision."""
+    """Return rows (N, D) of length 1 in double precision."""
     rows = descriptors.astype(np.float64)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     return rows
@@ -61,7 +61,7 @@ class Gallery:
         self._unit = unit_rows(descriptors) if 8 * descriptors.size <= 4 * _BLOCK_BYTES else None
 
     def cosines(self, queries: NDArray[np.float32]) -> Floats:
-        """Cosine of each pair in double precision, (B, D) -> (B, N)."""
+        """Compute the cosine of each pair in double precision, (B, D) -> (B, N)."""
         unit = unit_rows(queries)
         if self._unit is not None:
             return np.asarray(unit @ self._unit.T)
@@ -75,7 +75,7 @@ class Gallery:
 
 
 def rank(similarity: Floats, relevance: Bools, excluded: Bools, first: int = 0) -> Ranking:
-    """Most similar first.
+    """Rank the most similar first.
 
     Similarities are compared in steps of 2^-30, and equal ones keep the order of the
     gallery. Without steps the last bit would break ties, and that bit of a matrix product
@@ -131,7 +131,7 @@ class BlockGains(NamedTuple):
 
 
 def gain_table(queries: Bools, gallery: Bools, names: tuple[str, ...], label: str) -> Floats:
-    """Gain of each gallery label set for each of the queries' sets, (U, L), (V, L) -> (U, V).
+    """Compute the gain of each gallery label set for each of the queries' sets, (U, L), (V, L) -> (U, V).
 
     Grades: 1 - |difference| / 4, so that a neighbouring grade is worth 3/4. Findings and all
     other labels: the Jaccard index, shared values / values of either.
@@ -164,7 +164,7 @@ class Gains:
         self._falling = np.argsort(-self._table, axis=1, kind="stable")
 
     def of_block(self, part: slice, first: NDArray[np.int64], excluded: Bools) -> BlockGains:
-        """Gains of a slice of the queries.
+        """Compute the gains of a slice of the queries.
 
         Args:
             part: the B queries.
@@ -203,7 +203,7 @@ class Scores(Protocol):
     """
 
     def restricted(self, queries: NDArray[np.int64], gallery: NDArray[np.int64]) -> "Scores":
-        """The same for some rows of both sides, which are then counted from 0.
+        """Return the same for some rows of both sides, which are then counted from 0.
 
         Args:
             queries: int64, positions of the queries that remain, rising.
@@ -212,7 +212,7 @@ class Scores(Protocol):
         ...
 
     def of_block(self, part: slice, cosines: Floats, excluded: Bools) -> Floats:
-        """Scores of some queries, float64 (B, N) from -1 to 1, the greatest first.
+        """Return the scores of some queries, float64 (B, N) from -1 to 1, the greatest first.
 
         They are compared in steps of 2^-30, as cosines are, and equal ones keep the order of the
         gallery. A row must not depend on which others are in its block.
@@ -227,7 +227,7 @@ class Scores(Protocol):
 
 
 def checked(scores: Scores, part: slice, cosines: Floats, excluded: Bools) -> Floats:
-    """Scores of a block that can be ranked.
+    """Return the scores of a block, checked to be such as can be ranked.
 
     Raises:
         ValueError: they are of another shape, or some are NaN or beyond -1 to 1.

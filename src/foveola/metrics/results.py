@@ -58,7 +58,7 @@ class Evaluation:
     per_query: QueryMetrics = field(compare=False, repr=False)
 
     def to_json(self) -> dict[str, object]:
-        """Plain types for json.dumps; what is unknown is None."""
+        """Return plain types for json.dumps; what is unknown is None."""
         key = "per_grade" if self.label == "grade" else "per_label"
         return {
             "label": self.label,
@@ -124,11 +124,11 @@ class Evaluation:
         )
 
     def to_text(self) -> str:
-        """Tables for a terminal: means with interval and chance, by label value, by subgroup."""
+        """Return tables for a terminal: means with interval and chance, by label value, by subgroup."""
         return "\n\n".join(self._parts(aligned))
 
     def to_markdown(self) -> str:
-        """The same tables in Markdown."""
+        """Return the same tables in Markdown."""
         return "\n\n".join(self._parts(piped))
 
     def _parts(self, table: Callable[[Rows], str]) -> list[str]:
@@ -142,11 +142,11 @@ class Evaluation:
         return parts
 
     def headline(self) -> str:
-        """mAP@10, or the deepest mAP@K if 10 is not among the K."""
+        """Return "mAP@10", or the deepest mAP@K if 10 is not among the K."""
         return "mAP@10" if 10 in self.settings.ks else f"mAP@{max(self.settings.ks)}"
 
     def summary(self) -> str:
-        """One paragraph: what was asked, what was ranked, what was left out."""
+        """Say in one paragraph what was asked, what was ranked and what was left out."""
         out = [f"{self.queries:,} queries against {self.gallery:,} images by {self.label}"]
         if self.settings.leave_one_out:
             out[0] += ", each against all others"
@@ -165,7 +165,7 @@ class Evaluation:
         return "; ".join(out) + "."
 
     def mean_rows(self) -> Rows:
-        """Header and rows: metric, micro and macro with interval and chance."""
+        """Return header and rows: metric, micro and macro with interval and chance."""
         level = f"{100 * self.settings.confidence:g} % interval"
         rows = [["metric", "micro", level, "chance", "macro", level, "chance"]]
         for name, m in self.metrics.items():
@@ -175,7 +175,7 @@ class Evaluation:
         return rows
 
     def label_rows(self) -> Rows:
-        """Header and rows: for each label value its queries and each metric (chance)."""
+        """Return header and rows: for each label value its queries and each metric (chance)."""
         counts = next(iter(self.metrics.values())).queries
         rows = [[self.label, *counts], ["queries", *(f"{count:,}" for count in counts.values())]]
         for metric, m in self.metrics.items():
@@ -186,7 +186,7 @@ class Evaluation:
         return rows
 
     def retrieved_rows(self) -> Rows:
-        """Header and rows: for queries of each label value, what stands in their first ranks."""
+        """Return header and rows: for queries of each label value, what stands in their first ranks."""
         names = sorted({name for row in self.retrieved.values() for name in row})
         rows = [["query \\ found", *names]]
         for label, shares in self.retrieved.items():
@@ -194,7 +194,7 @@ class Evaluation:
         return rows
 
     def subgroup_rows(self, column: str) -> Rows:
-        """Header and rows: for each value of a column its queries and the headline metric."""
+        """Return header and rows: for each value of a column its queries and the headline metric."""
         level = f"{100 * self.settings.confidence:g} % interval"
         rows = [[column, "queries", "micro", level, "chance", "macro", level, "chance"]]
         for value, found in self.subgroups[column].items():
@@ -232,7 +232,7 @@ class Difference:
     metrics: Mapping[str, Metric]
 
     def to_json(self) -> dict[str, object]:
-        """Plain types for json.dumps; what is unknown is None."""
+        """Return plain types for json.dumps; what is unknown is None."""
         key = "per_grade" if self.label == "grade" else "per_label"
         return {
             "label": self.label,
@@ -261,15 +261,15 @@ class Difference:
         return html_lines([self._summary()]) + html_table(self.rows())
 
     def to_text(self) -> str:
-        """A table for a terminal."""
+        """Return a table for a terminal."""
         return f"{self._summary()}\n\n{aligned(self.rows())}"
 
     def to_markdown(self) -> str:
-        """The same table in Markdown."""
+        """Return the same table in Markdown."""
         return f"{self._summary()}\n\n{piped(self.rows())}"
 
     def rows(self) -> Rows:
-        """Header and rows: metric, differences of micro and macro means with intervals."""
+        """Return header and rows: metric, differences of micro and macro means with intervals."""
         level = f"{100 * self.confidence:g} % interval"
         rows = [["second - first", "micro", level, "macro", level]]
         for name, m in self.metrics.items():

@@ -337,14 +337,14 @@ def _expect(R: NDArray[np.int64], N: NDArray[np.int64], ndcg: Floats, ks: tuple[
 
 
 def retrieved_at(ks: tuple[int, ...]) -> int:
-    """The K at which it is told what was found: 10, or else the deepest."""
+    """Return the K at which it is told what was found: 10, or else the deepest."""
     return 10 if 10 in ks else max(ks)
 
 
 def shared_codes(
     queries: Sequence[Hashable], gallery: Sequence[Hashable]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Integers that are equal where identities are; -1 for None."""
+    """Return integers that are equal where identities are; -1 for None."""
     codes: dict[Hashable, int] = {None: -1}
     sides = [[codes.setdefault(i, len(codes) - 1) for i in side] for side in (queries, gallery)]
     return np.array(sides[0], dtype=np.int64), np.array(sides[1], dtype=np.int64)

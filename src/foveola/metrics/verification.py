@@ -48,7 +48,7 @@ class Pairs:
         genuine_subjects: ArrayLike | None = None,
         impostor_subjects: ArrayLike | None = None,
     ) -> "Pairs":
-        """Pairs whose similarities are at hand, each value a step of its own.
+        """Make pairs of similarities, each value a step of its own.
 
         Args:
             genuine: (G,) similarities, finite.
@@ -86,11 +86,11 @@ class Rate:
 
     @property
     def interval(self) -> Interval:
-        """Both ends."""
+        """Return both ends."""
         return self.low, self.high
 
     def to_json(self) -> dict[str, object]:
-        """Plain types; what is unknown is None."""
+        """Return plain types; what is unknown is None."""
         value = None if math.isnan(self.value) else self.value
         return {"value": value, "interval": ends(self.low, self.high)}
 
@@ -120,7 +120,7 @@ class Verification:
     roc: tuple[Floats, Floats] = field(compare=False, repr=False)
 
     def to_json(self) -> dict[str, object]:
-        """Plain types for json.dumps."""
+        """Return plain types for json.dumps."""
         return {
             "genuine_pairs": self.genuine,
             "impostor_pairs": self.impostor,

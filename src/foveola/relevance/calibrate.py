@@ -63,7 +63,7 @@ class Curve:
     people: int
 
     def at(self, similarity: float) -> Share:
-        """The chance at a similarity; beyond the ends it is that of the end."""
+        """Return the chance at a similarity; beyond the ends it is that of the end."""
         value, low, high = (
             float(np.interp(similarity, self.similarity, line)) for line in (self.chance, self.low, self.high)
         )
@@ -114,7 +114,7 @@ def _risen(agree: Bools, bins: list[Ids]) -> list[Ids]:
 
 
 def share_of(agree: Bools, people: Ids) -> Share:
-    """The share that agrees, with an interval over people."""
+    """Return the share that agrees, with an interval over people."""
     p = float(agree.mean())
     _, own = np.unique(people, return_inverse=True)
     sums = np.bincount(own, weights=agree - p)
@@ -127,7 +127,7 @@ def share_of(agree: Bools, people: Ids) -> Share:
 
 
 def wilson(positive: float, count: float) -> Share:
-    """A share of `count` independent cases with Wilson's 95 % interval.
+    """Return a share of `count` independent cases with Wilson's 95 % interval.
 
     Source: Wilson, J. Am. Stat. Assoc. 1927.
     """
@@ -138,7 +138,7 @@ def wilson(positive: float, count: float) -> Share:
 
 
 def percentile(value: float, quantiles: ArrayLike) -> float:
-    """Share, from 0 to 1, of what the quantiles describe that is less than a value."""
+    """Return the share, from 0 to 1, of what the quantiles describe that is less than a value."""
     line = np.asarray(quantiles, np.float64)
     return float(np.interp(value, line, np.linspace(0, 1, len(line)), left=0.0, right=1.0))
 

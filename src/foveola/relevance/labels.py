@@ -39,7 +39,7 @@ class LabelTable:
 
     @property
     def link(self) -> Link:
-        """Whether a case has one value (softmax), or any number of them (sigmoid)."""
+        """Return whether a case has one value (softmax), or any number of them (sigmoid)."""
         return "sigmoid" if self.label == FINDINGS else "softmax"
 
     @classmethod

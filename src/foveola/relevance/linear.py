@@ -206,7 +206,7 @@ def _sigmoid_loss(z: _Any, wanted: _Any) -> tuple[_Any, _Any]:
 
 
 def logistic(x: Floats, y: Floats, share: ArrayLike, penalty: ArrayLike) -> Floats:
-    """Weights (D,) with the least share . log loss + penalty . weights^2 / 2.
+    """Fit weights (D,) with the least share . log loss + penalty . weights^2 / 2.
 
     No constant is added: give x a column of ones, with no penalty, where one is wanted.
 

@@ -106,7 +106,7 @@ class SearchResult(HitList[Hit]):
 
     @property
     def sentences(self) -> list[str]:
-        """All that a user must know of the answer, the most important first."""
+        """Say all that a user must know of the answer, the most important first."""
         left_out = of_person(self.query.subject is not None, self.excluded_same_subject)
         doubt = of_quality(self.trust.looks, self.gradability)
         said = of_query(self.trust, [hit.case for hit in self.hits])
@@ -213,18 +213,18 @@ class Marks(NamedTuple):
 
     @property
     def all(self) -> frozenset[int]:
-        """Every id."""
+        """Return every id."""
         return frozenset(self.more) | frozenset(self.less)
 
     @property
     def plain(self) -> "Marks":
-        """Without those that are in both, each once and in order."""
+        """Return the marks without those that are in both, each once and in order."""
         more, less = set(self.more), set(self.less)
         return Marks(tuple(sorted(more - less)), tuple(sorted(less - more)))
 
 
 def moved(query: Vectors, more: Vectors, less: Vectors, *, towards: float = MORE, away: float = LESS) -> Vectors:
-    """The descriptor to search with.
+    """Move a query to more of some cases and less of others.
 
     Args:
         query: (D,) unit vector.

@@ -113,7 +113,7 @@ class Retriever(Closing):
         self.archive.close()
 
     def labels(self) -> tuple[str, ...]:
-        """Labels that the archive learnt and can be asked by; what most cases have comes first."""
+        """Return the labels that the archive learnt and can be searched by; what most cases have comes first."""
         learned = self._ranker.learned()
         return () if learned is None else tuple(learned.labels)
 
@@ -315,7 +315,7 @@ class Retriever(Closing):
         )
 
     def too_alike(self, asked: Collection[Query], *, same_subject: bool) -> float | None:
-        """Cosine from which on a case is left out, as it may show the same eye as one of these.
+        """Return the cosine from which on a case is left out, as it may show the same eye as one of these.
 
         None leaves nobody out: it is known whose photographs they are, or the same subject shall
         be found.

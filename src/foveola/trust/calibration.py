@@ -81,7 +81,7 @@ class Looks:
 
     @property
     def comparable(self) -> bool:
-        """Whether anything can be said of the picture."""
+        """Return whether anything can be said of the picture."""
         return not self.foreign and not self.poor
 
 
@@ -147,7 +147,7 @@ class Calibration:
 
     @property
     def alike(self) -> float:
-        """Similarity from which on a photograph may well be another of the same eye.
+        """Return the similarity from which on a photograph may well be another of the same eye.
 
         Where the archive holds eyes twice: as many of these pairs are less alike as there are
         photographs with somebody else's that is more alike. Without, and at the least: see OTHERS.
@@ -161,7 +161,7 @@ class Calibration:
 
     @property
     def threshold(self) -> float:
-        """Similarity below which a case is not sufficiently alike."""
+        """Return the similarity below which a case is not sufficiently alike."""
         return float(np.interp(FALSE_REJECT, np.linspace(0, 1, len(self.nearest)), self.nearest))
 
     def hit(self, similarity: float, case: Case) -> HitTrust:
@@ -246,7 +246,7 @@ def refresh(archive: Archive, *, changed: bool = True) -> None:
 
 
 def is_missing(archive: Archive) -> bool:
-    """Whether nothing is kept of an archive that has people enough, as its file was lost, say."""
+    """Return whether nothing is kept of an archive that has people enough, as its file was lost, say."""
     if len(archive) < LEAST or (archive.folder / TRUST).exists():
         return False
     with archive.state() as state:
@@ -254,7 +254,7 @@ def is_missing(archive: Archive) -> bool:
 
 
 def load(archive: Archive) -> Calibration | None:
-    """What was kept of an archive; None where nothing was, or not of this encoder.
+    """Read what was kept of an archive; None where nothing was, or not of this encoder.
 
     Raises:
         ArchiveError: it is damaged.
@@ -310,7 +310,7 @@ def judge_picture(
     camera: str | None = None,
     side: int = LEAST_PIXELS,
 ) -> Looks:
-    """Whether a picture is a photograph of the retina, and good enough to be compared.
+    """Judge whether a picture is a photograph of the retina, and good enough to be compared.
 
     Args:
         known: of the encoder, where it has one.
@@ -327,7 +327,7 @@ def judge_picture(
 
 
 def is_far(known: Calibration | None, nearest: float | None) -> bool:
-    """Whether a nearest case is not sufficiently similar; None is no case at all."""
+    """Return whether a nearest case is not sufficiently similar; None is no case at all."""
     return nearest is None or (known is not None and nearest < known.threshold)
 
 

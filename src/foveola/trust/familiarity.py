@@ -85,18 +85,18 @@ class Familiarity:
         return cls(mean, deviation, right[:axes], np.quantile(distances, steps))
 
     def distance(self, pooled: ArrayLike) -> Floats:
-        """(..., C) -> (...): mean square of what the plane leaves over, in deviations."""
+        """Return (..., C) -> (...): mean square of what the plane leaves over, in deviations."""
         features = _of_unit_length(pooled) if self.unit else np.asarray(pooled, np.float64)
         x = (features - self.mean) / self.deviation
         rest = x - (x @ self.axes.T) @ self.axes
         return np.asarray((rest * rest).mean(axis=-1))
 
     def unlike(self, pooled: ArrayLike) -> float:
-        """(C,) -> share, from 0 to 1, of fundus photographs that are less unlike what it knows."""
+        """Return the share, from 0 to 1, of fundus photographs that are less unlike what it knows; pooled is (C,)."""
         return percentile(float(self.distance(pooled)), self.quantiles)
 
     def foreign(self, pooled: ArrayLike, off: float, *, doubtful: bool) -> bool:
-        """(C,) -> whether a picture is taken for no fundus photograph.
+        """Return whether a picture is taken for no fundus photograph; pooled is (C,).
 
         Args:
             pooled: features of the picture.
@@ -169,20 +169,20 @@ class Seen:
 
     @classmethod
     def of(cls, digests: Iterable[bytes]) -> Self:
-        """From BLAKE2b digests of files with 16 bytes, as an archive keeps them."""
+        """Make it from BLAKE2b digests of files with 16 bytes, as an archive keeps them."""
         return cls(np.unique(_marks(digests)))
 
     @classmethod
     def of_files(cls, paths: Iterable[Path]) -> Self:
-        """From the files; those that can't be read any more are left out."""
+        """Make it from the files; those that can't be read any more are left out."""
         return cls.of(digest for path in paths if (digest := _digest(path)) is not None)
 
     def among(self, digests: Iterable[bytes]) -> NDArray[np.bool_]:
-        """Which photographs are among them, bool (M,) in the order given."""
+        """Return which photographs are among them, bool (M,) in the order given."""
         return np.isin(_marks(digests), self.marks)
 
     def without(self, digests: Iterable[bytes]) -> Self:
-        """The others."""
+        """Return the others."""
         return type(self)(np.setdiff1d(self.marks, _marks(digests)))
 
     def save(self, folder: Path) -> None:
