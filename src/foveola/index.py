@@ -196,6 +196,10 @@ class Index:
         Raises:
             ValueError: the query has no direction or another shape, k is less than 1, or an order
                 is asked for that the index has not learnt.
+
+        >>> index = Index([[1.0, 0.0], [0.0, 1.0], [0.8, 0.6]], labels=["a", "b", "a"])
+        >>> index.search([1.0, 0.1], k=2).rows
+        array([0, 2])
         """
         rows = np.asarray(query)
         order = self._order(by)

@@ -31,7 +31,11 @@ def grade_word(grade: int | None) -> str:
 
 
 def label_word(label: str, value: str) -> str:
-    """Return a label value in words: "2" of "grade" is "moderate NPDR", "G" of "findings" glaucoma."""
+    """Return a label value in words: "2" of "grade" is "moderate NPDR", "G" of "findings" glaucoma.
+
+    >>> label_word("grade", "2"), label_word("findings", "G")
+    ('moderate NPDR', 'glaucoma')
+    """
     if label == "grade":
         return GRADES.get(int(value), value) if value.isdecimal() else value
     return finding_word(value) if label == "findings" else value

@@ -82,6 +82,9 @@ def pair_eyes(shown: Iterable[tuple[Hashable, Eye | None]]) -> NDArray[np.int64]
 
     Args:
         shown: of each photograph what those of one person at one visit share, and the eye.
+
+    >>> pair_eyes([("ann", "left"), ("ben", "right"), ("ann", "right")]).tolist()
+    [[0, 2], [-1, 1]]
     """
     people: dict[Hashable, list[int]] = {}
     for i, (key, eye) in enumerate(shown):

@@ -19,7 +19,11 @@ FORMULA = "=+-@\N{MINUS SIGN}"  # what begins a formula, once full-width signs a
 
 
 def plain(text: str) -> str:
-    """Return the text on one line: a sign that would steer where it is shown is spelt out."""
+    r"""Return the text on one line: a sign that would steer where it is shown is spelt out.
+
+    >>> print(plain("left\neye.png"))
+    left\u000aeye.png
+    """
     return text if text.isprintable() else "".join(map(_spelt, text))
 
 
@@ -78,7 +82,11 @@ def to_csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def cell(value: object) -> object:
-    """Return a cell that no spreadsheet takes for a formula: a text that begins as one is quoted."""
+    """Return a cell that no spreadsheet takes for a formula: a text that begins as one is quoted.
+
+    >>> cell("=1+1"), cell(2.5), cell(None)
+    ("'=1+1", 2.5, '')
+    """
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if not isinstance(value, str):

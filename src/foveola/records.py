@@ -30,6 +30,9 @@ def identifier(text: str) -> str:
 
     Characters that are not seen go, letters are composed (NFC), white space around them goes, the
     no-break and the em space too. Nothing else: `a` is not `A`, and `007` not `7`.
+
+    >>> identifier(" P007 ")
+    'P007'
     """
     if not text.isascii():
         text = unicodedata.normalize("NFC", _INVISIBLE.sub("", text))

@@ -19,6 +19,9 @@ def expected_hit_ratio(relevant: ArrayLike, ranked: ArrayLike, k: int) -> Floats
         relevant: int (Q,), R.
         ranked: int (Q,), N; where it is 0 the result is 0.
         k: ranks looked at, at least 1.
+
+    >>> expected_hit_ratio(relevant=[3], ranked=[10], k=5)
+    array([0.3])
     """
     R, N = _counts(relevant, ranked)
     return R / np.maximum(N, 1) * np.minimum(k, N) / k

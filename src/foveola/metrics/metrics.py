@@ -56,6 +56,9 @@ def hit_ratio(relevance: ArrayLike, k: int) -> Floats:
     Args:
         relevance: bool (Q, any), best first.
         k: ranks looked at, at least 1.
+
+    >>> hit_ratio([[True, False, True, True]], k=2)
+    array([0.5])
     """
     head = _head(relevance, k)
     return np.asarray(head.sum(axis=1) / k, dtype=np.float64)
@@ -89,6 +92,9 @@ def average_precision_author(relevance: ArrayLike, k: int) -> Floats:
     Args:
         relevance: bool (Q, any), best first.
         k: ranks looked at, at least 1.
+
+    >>> average_precision_author([[True, False, True, False]], k=4).round(4)
+    array([0.4167])
     """
     sums = _precision_sums(_head(relevance, k))
     return sums[:, -1] / k if sums.shape[1] else np.zeros(len(sums))
@@ -220,6 +226,9 @@ def ndcg(gains: ArrayLike, ideal: ArrayLike, k: int) -> Floats:
         ideal: float (Q, any), the greatest gains that the gallery has for a query, falling.
             Where all are 0 the result is NaN.
         k: ranks looked at, at least 1.
+
+    >>> ndcg([[0.75, 1.0]], ideal=[[1.0, 0.75]], k=2).round(4)
+    array([0.9374])
     """
     if k < 1:
         raise ValueError(f"k must be at least 1, got {k}")

@@ -72,6 +72,11 @@ def evaluate(
     Raises:
         FoveolaError: nothing is labelled.
         ValueError: shapes do not fit, an argument is out of range, or only one side has groups.
+
+    >>> vectors = [[1, 0], [0.9, 0.1], [0, 1], [0.1, 0.9]]
+    >>> result = evaluate(vectors, ["healthy", "healthy", "sick", "sick"], ks=(1,), bootstrap=0)
+    >>> result["mAP@1"].macro
+    1.0
     """
     if (gallery is None) != (gallery_labels is None):
         raise ValueError("give a gallery and gallery_labels together, or neither")

@@ -130,6 +130,10 @@ def wilson(positive: float, count: float) -> Share:
     """Return a share of `count` independent cases with Wilson's 95 % interval.
 
     Source: Wilson, J. Am. Stat. Assoc. 1927.
+
+    >>> share = wilson(45, 50)
+    >>> share.value, round(share.low, 3), round(share.high, 3)
+    (0.9, 0.786, 0.957)
     """
     p = positive / count
     centre = (p + Z * Z / (2 * count)) / (1 + Z * Z / count)

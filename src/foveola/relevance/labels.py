@@ -67,6 +67,10 @@ class LabelTable:
         Raises:
             ValueError: an array is of another shape, grades are no numbers, or a label is given
                 several values that has one.
+
+        >>> table = LabelTable.of_any([2, "2", None, 0.0])
+        >>> table.values, table.known.tolist()
+        (('0', '2'), [True, True, False, True])
         """
         several, recorded = _value_sets(labels)
         name = label or (FINDINGS if several else "label")

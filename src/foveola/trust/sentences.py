@@ -185,7 +185,11 @@ def of_suggestion(suggestion: Suggestion | None, cases: Sequence[Case] = ()) -> 
 
 
 def of_hundred(share: Share) -> str:
-    """Return a share and its interval as counts: 55 (46 to 63)."""
+    """Return a share and its interval as counts: 55 (46 to 63).
+
+    >>> of_hundred(Share(0.55, 0.46, 0.63))
+    '55 (46 to 63)'
+    """
     return f"{100 * share.value:.0f} ({100 * share.low:.0f} to {100 * share.high:.0f})"
 
 
