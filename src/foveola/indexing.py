@@ -246,6 +246,3 @@ def add_missing(folder: AnyPath, cases: Sequence[Case], encoder: str | Path | Fu
     with archive:
         ready = encoder if isinstance(encoder, FunctionEncoder) else Encoder.load(own)
         return index_cases(archive, ready, cases)
-
-
-__all__ = ["BATCH", "Doubtful", "Indexed", "add_missing", "entry_of", "index_cases", "open_archive"]

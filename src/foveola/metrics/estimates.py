@@ -9,7 +9,7 @@ label value), S subjects.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,12 +97,17 @@ def _resampled_means(sums: Floats, counts: Floats, resamples: int, generator: np
     """(resamples, M, G): the means of each resample."""
     S, shape = len(sums), sums.shape[1:]
     flat_sums, flat_counts = sums.reshape(S, -1), counts.reshape(S, -1)
-    parts = [np.empty((0, *shape))]
-    for start in range(0, resamples, _RESAMPLES):
-        size = min(_RESAMPLES, resamples - start)
-        weights = subject_weights(generator, size, S)
-        parts.append(_divide(weights @ flat_sums, weights @ flat_counts).reshape(size, *shape))
-    return np.concatenate(parts)
+    draws = (
+        _divide(weights @ flat_sums, weights @ flat_counts)
+        for weights in resampled(generator, resamples, S, _RESAMPLES)
+    )
+    return np.concatenate([np.empty((0, flat_sums.shape[1])), *draws]).reshape(resamples, *shape)
+
+
+def resampled(generator: np.random.Generator, resamples: int, subjects: int, chunk: int) -> Iterator[Floats]:
+    """Draw resamples of subjects, at most `chunk` at a time; each as from `subject_weights`."""
+    for start in range(0, resamples, chunk):
+        yield subject_weights(generator, min(chunk, resamples - start), subjects)
 
 
 def subject_weights(generator: np.random.Generator, size: int, subjects: int) -> Floats:

@@ -15,10 +15,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from foveola.metrics import probabilities
-from foveola.metrics.estimates import percentiles, subject_weights
+from foveola.metrics.estimates import percentiles, resampled
 from foveola.metrics.metrics import Bools, Floats
 from foveola.metrics.verification import Rate
 
@@ -135,10 +135,11 @@ def evaluate_reading(
     limits = np.broadcast_to(np.asarray(thresholds, dtype=np.float64), (len(labels),))
     if np.isnan(limits).any():
         raise ValueError("a threshold is not a number; nothing would lie above it")
-    people = np.arange(len(known)) if subjects is None else np.asarray(subjects)
-    of = np.unique(people, return_inverse=True)[1]
+    of = np.unique(np.arange(len(known)) if subjects is None else np.asarray(subjects), return_inverse=True)[1]
     point = _figures(known, chances, limits, np.ones((1, len(known))))[0]
-    draws = _resampled(known, chances, limits, of, bootstrap, seed)
+    people, generator = int(of.max()) + 1, np.random.default_rng(seed)
+    weights = resampled(generator, bootstrap if people > 1 else 0, people, _CHUNK)
+    draws = np.concatenate([point[None][:0], *(_figures(known, chances, limits, each[:, of]) for each in weights)])
     low, high = percentiles(draws, confidence).T if len(draws) else (np.full(len(point), np.nan),) * 2
     rates = [Rate(*each) for each in zip(point.tolist(), low.tolist(), high.tolist(), strict=True)]
     start = len(OVERALL)
@@ -186,18 +187,6 @@ def _checked(truth: ArrayLike, probabilities: ArrayLike) -> tuple[Bools, Floats]
     if not ((chances >= 0) & (chances <= 1)).all():  # NaN is neither
         raise ValueError("a probability is not a number from 0 to 1")
     return known, chances
-
-
-def _resampled(
-    truth: Bools, chances: Floats, limits: Floats, of: NDArray[np.int64], bootstrap: int, seed: int
-) -> Floats:
-    """(B, F) figures of resampled people."""
-    generator, people = np.random.default_rng(seed), int(of.max()) + 1
-    parts = [np.empty((0, len(OVERALL) + len(BY_LABEL) * truth.shape[1]))]
-    for start in range(0, bootstrap if people > 1 else 0, _CHUNK):
-        weights = subject_weights(generator, min(_CHUNK, bootstrap - start), people)
-        parts.append(_figures(truth, chances, limits, weights[:, of]))
-    return np.concatenate(parts)
 
 
 def _figures(truth: Bools, chances: Floats, limits: Floats, weights: Floats) -> Floats:

@@ -34,7 +34,7 @@ from foveola.metrics.drawing import (
     save,
 )
 from foveola.metrics.inputs import RetrievalData, metric_names
-from foveola.metrics.metrics import Floats
+from foveola.metrics.metrics import Bools, Floats
 from foveola.metrics.ranking import unit_rows
 from foveola.metrics.results import Evaluation
 
@@ -270,7 +270,7 @@ def plot_retrieved(evaluations: Evaluations, *, note: str = "") -> "Figure":
         shares = np.array([list(row.values()) for row in evaluation.retrieved.values()])
         _shares(one, shares)
         one.set_xticks(range(len(found)), found)
-        one.set_yticks(range(len(asked)), [_asked(evaluation, value) for value in asked])
+        one.set_yticks(range(len(asked)), [f"{value}  (n = {_rows_of(evaluation, value).sum():,})" for value in asked])
         one.set_title(f"{name}: {counted(evaluation.queries, 'query', 'queries')}", fontsize=10)
         several = ", an image may have several" if (shares.sum(axis=1) > 1 + 1e-9).any() else ""
         one.set_xlabel(f"{first.label} found{several}")
@@ -403,7 +403,7 @@ def _group_title(evaluation: Evaluation, label: str | None) -> str:
         name, rows = f"macro: mean of the means by {evaluation.label}", table.members.any(axis=1)
     else:
         name = f"{evaluation.label} {label}"
-        rows = table.members[:, table.names.index(label)]
+        rows = _rows_of(evaluation, label)
     people = counted(len(np.unique(table.subjects[rows])), "subject")
     return f"{name}\n{counted(int(rows.sum()), 'query', 'queries')} of {people}"
 
@@ -416,9 +416,9 @@ def _ranks(axes: "Axes", ks: tuple[int, ...]) -> None:
     axes.set_ylim(0, 1)
 
 
-def _asked(evaluation: Evaluation, label: str) -> str:
+def _rows_of(evaluation: Evaluation, label: str) -> Bools:
     table = evaluation.per_query
-    return f"{label}  (n = {int(table.members[:, table.names.index(label)].sum()):,})"
+    return table.members[:, table.names.index(label)]
 
 
 def _shares(axes: "Axes", shares: Floats) -> None:

@@ -113,15 +113,9 @@ class Evaluation:
         return f"{self.summary()}\n\n{aligned(self.mean_rows())}"
 
     def _repr_html_(self) -> str:
-        by_label = f"By {self.label}, chance in brackets:"
-        return "".join(
-            [
-                html_lines([self.summary()]),
-                html_table(self.mean_rows()),
-                html_lines([by_label]),
-                html_table(self.label_rows()),
-            ]
-        )
+        means, by_label = html_table(self.mean_rows()), html_table(self.label_rows())
+        heading = html_lines([f"By {self.label}, chance in brackets:"])
+        return html_lines([self.summary()]) + means + heading + by_label
 
     def to_text(self) -> str:
         """Return tables for a terminal: means with interval and chance, by label value, by subgroup."""
@@ -133,12 +127,10 @@ class Evaluation:
 
     def _parts(self, table: Callable[[Rows], str]) -> list[str]:
         parts = [self.summary(), table(self.mean_rows()), f"By {self.label}, chance in brackets:"]
-        parts.append(table(self.label_rows()))
-        parts.append(f"Share of the first {self.retrieved_at} by {self.label}:")
+        parts += [table(self.label_rows()), f"Share of the first {self.retrieved_at} by {self.label}:"]
         parts.append(table(self.retrieved_rows()))
         for column in self.subgroups:
-            parts += [f"{self.headline()} of the queries by {column}:"]
-            parts.append(table(self.subgroup_rows(column)))
+            parts += [f"{self.headline()} of the queries by {column}:", table(self.subgroup_rows(column))]
         return parts
 
     def headline(self) -> str:
@@ -168,10 +160,7 @@ class Evaluation:
         """Return header and rows: metric, micro and macro with interval and chance."""
         level = f"{100 * self.settings.confidence:g} % interval"
         rows = [["metric", "micro", level, "chance", "macro", level, "chance"]]
-        for name, m in self.metrics.items():
-            micro = [number(m.value.micro), ranged(m.interval()), number(m.chance.micro)]
-            ends = (m.low.macro, m.high.macro)
-            rows.append([name, *micro, number(m.value.macro), ranged(ends), number(m.chance.macro)])
+        rows += [[name, *_means(m)] for name, m in self.metrics.items()]
         return rows
 
     def label_rows(self) -> Rows:
@@ -199,18 +188,7 @@ class Evaluation:
         rows = [[column, "queries", "micro", level, "chance", "macro", level, "chance"]]
         for value, found in self.subgroups[column].items():
             m = found[self.headline()]
-            rows.append(
-                [
-                    value,
-                    f"{found[self.headline()].total:,}",
-                    number(m.value.micro),
-                    ranged(m.interval()),
-                    number(m.chance.micro),
-                    number(m.value.macro),
-                    ranged((m.low.macro, m.high.macro)),
-                    number(m.chance.macro),
-                ]
-            )
+            rows.append([value, f"{m.total:,}", *_means(m)])
         return rows
 
 
@@ -273,16 +251,8 @@ class Difference:
         level = f"{100 * self.confidence:g} % interval"
         rows = [["second - first", "micro", level, "macro", level]]
         for name, m in self.metrics.items():
-            micro, macro = m.interval(), (m.low.macro, m.high.macro)
-            rows.append(
-                [
-                    name,
-                    number(m.value.micro, sign=True),
-                    ranged(micro, sign=True),
-                    number(m.value.macro, sign=True),
-                    ranged(macro, sign=True),
-                ]
-            )
+            micro = [number(m.micro, sign=True), ranged(m.micro_interval, sign=True)]
+            rows.append([name, *micro, number(m.macro, sign=True), ranged(m.macro_interval, sign=True)])
         return rows
 
     def _summary(self) -> str:
@@ -305,6 +275,12 @@ def compare(first: Evaluation, second: Evaluation) -> Difference:
         raise ValueError("the evaluations have other settings or labels; evaluate both alike")
     table = paired(first.per_query, second.per_query)
     return Difference(first.label, first.queries, first.settings.confidence, summarise(table, first.settings))
+
+
+def _means(m: Metric) -> list[str]:
+    """Cells of both means, each with interval and chance."""
+    micro = [number(m.micro), ranged(m.micro_interval), number(m.chance.micro)]
+    return [*micro, number(m.macro), ranged(m.macro_interval), number(m.chance.macro)]
 
 
 def _frame(rows: Mapping[str, Mapping[str, float]]) -> "pd.DataFrame":

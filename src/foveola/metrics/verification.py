@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from foveola.metrics.estimates import Interval, ends, percentiles, subject_weights
+from foveola.metrics.estimates import Interval, ends, percentiles, resampled
 from foveola.metrics.metrics import Floats
 
 Counts = NDArray[np.int64] | NDArray[np.int32]
@@ -182,12 +182,9 @@ def _points(pairs: Pairs, known: Sequence[float], bootstrap: int, seed: int) -> 
     """AUC, EER and FNMR of all subjects, (2 + F,), and of each resample, (B, 2 + F)."""
     generator = np.random.default_rng(seed)
     S = len(pairs.genuine)
-    point = _judge(pairs, np.ones((1, S)), known)[0]
-    parts = [np.empty((0, len(point)))]
-    for start in range(0, bootstrap if S > 1 else 0, _CHUNK):
-        weights = subject_weights(generator, min(_CHUNK, bootstrap - start), S)
-        parts.append(_judge(pairs, weights, known))
-    return point, np.concatenate(parts)
+    point = _judge(pairs, np.ones((1, S)), known)
+    draws = (_judge(pairs, weights, known) for weights in resampled(generator, bootstrap if S > 1 else 0, S, _CHUNK))
+    return point[0], np.concatenate([point[:0], *draws])
 
 
 def _judge(pairs: Pairs, weights: Floats, known: Sequence[float]) -> Floats:

@@ -141,14 +141,14 @@ def _value_sets(labels: Any) -> tuple[bool, list[frozenset[str] | None]]:
     values = list(labels)
     several = [isinstance(v, set | frozenset | list | tuple | np.ndarray) for v in values]
     sets = [
-        _words(value) if many else None if (word := word_of(value)) is None else frozenset({word})
+        frozenset(word for each in value if (word := word_of(each)) is not None)
+        if many
+        else None
+        if (word := word_of(value)) is None
+        else frozenset({word})
         for value, many in zip(values, several, strict=True)
     ]
     return any(several), sets
-
-
-def _words(values: Iterable[Any]) -> frozenset[str]:
-    return frozenset(word for value in values if (word := word_of(value)) is not None)
 
 
 def _of_columns(members: NDArray[Any], names: Iterable[Any] | None) -> list[frozenset[str] | None]:

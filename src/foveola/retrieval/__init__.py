@@ -1,6 +1,6 @@
 """Image in, similar cases out."""
 
-from foveola.retrieval.results import Hit, Marks, Query, SearchResult
-from foveola.retrieval.retriever import Archive, Retriever, check_two
+from foveola.retrieval.results import Hit, Marks, Query, SearchResult, check_two
+from foveola.retrieval.retriever import Archive, Retriever
 
 __all__ = ["Archive", "Hit", "Marks", "Query", "Retriever", "SearchResult", "check_two"]

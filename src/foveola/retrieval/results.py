@@ -12,6 +12,7 @@ unit descriptors. The weights are our proposal, by what benchmarks/feedback.py m
 for texts, hardly moves a descriptor whose neighbours are all near (docs/feedback.md).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -19,11 +20,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from foveola.errors import PairError
+from foveola.images.fingerprint import same_picture
 from foveola.images.thumbnail import thumbnail
 from foveola.labels import record_words
-from foveola.laterality import Side
+from foveola.laterality import TWICE, Side
 from foveola.notebook import HitList, Picture, Rows, to_frame
-from foveola.records import RESERVED, Case
+from foveola.records import RESERVED, Case, Eye
 from foveola.relevance.order import Order
 from foveola.trust import HitTrust, Looks, QueryTrust
 from foveola.trust.sentences import of_hit, of_order, of_person, of_quality, of_query
@@ -124,7 +127,10 @@ class SearchResult(HitList[Hit]):
         rows = [_row(hit) for hit in self.hits]
         further: list[str] = []
         if records:
-            rows = [{**_record(hit.case), **row} for hit, row in zip(self.hits, rows, strict=True)]
+            rows = [
+                {**hit.case.extra, **{name: getattr(hit.case, name) for name in RESERVED}, **row}
+                for hit, row in zip(self.hits, rows, strict=True)
+            ]
             every = dict.fromkeys([*RESERVED, *sorted({name for row in rows for name in row})])
             further = [name for name in every if name not in COLUMNS]
         return to_frame(rows, [*COLUMNS, *further])
@@ -169,10 +175,6 @@ def _row(hit: Hit) -> dict[str, object]:
         "grade": hit.case.grade,
         "findings": None if found is None else ";".join(sorted(found)),
     }
-
-
-def _record(case: Case) -> dict[str, object]:
-    return {**case.extra, **{name: getattr(case, name) for name in RESERVED}}
 
 
 class Query(NamedTuple):
@@ -245,3 +247,29 @@ def moved(query: Vectors, more: Vectors, less: Vectors, *, towards: float = MORE
         summed = summed - away * less.mean(axis=0, dtype=np.float64)
     length = float(np.linalg.norm(summed))
     return query if length < 1e-6 else (summed / length).astype(np.float32)
+
+
+def check_two(one: Query, other: Query) -> None:
+    """Refuse one picture twice, in one file or two, and two photographs of one known eye.
+
+    Raises:
+        PairError: they can't be the two eyes of one person.
+    """
+    if one.digest == other.digest or same_picture(one.mark, other.mark):
+        raise PairError(TWICE)
+    if one.case.eye is not None and one.case.eye == other.case.eye:
+        raise PairError(f"both photographs are of a {one.case.eye} eye; give one of each eye")
+
+
+def check_person(asked: Mapping[Eye, Query]) -> None:
+    """Refuse two photographs that the archive knows to be no left and right eye of one person."""
+    for eye, one in asked.items():
+        if one.id is not None and one.case.eye not in (None, eye):
+            raise PairError(
+                f"the photograph given as the {eye} eye is case {one.id} of the archive, which "
+                f"knows it as the {one.case.eye} one; exchange the two, or correct the archive"
+            )
+    known = [one.case for one in asked.values() if one.id is not None and one.case.subject]
+    subjects = {case.identity for case in known}
+    if len(subjects) > 1:
+        raise PairError("the archive knows the two photographs as those of two subjects; give the eyes of one")

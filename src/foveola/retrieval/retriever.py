@@ -20,15 +20,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveola.archive import Archive as StoredArchive
-from foveola.archive import ArchiveInfo, Found
+from foveola.archive import ArchiveInfo
 from foveola.archive.state import State
 from foveola.encoders.compiling import WAITED_FOR
 from foveola.encoders.encoder import Encoder
-from foveola.errors import NoCaseError, PairError
+from foveola.errors import NoCaseError
 from foveola.images.decode import decode, naming, stated
-from foveola.images.fingerprint import mark, same_picture
+from foveola.images.fingerprint import mark
 from foveola.images.given import Photograph, as_file
-from foveola.laterality import TWICE, Side, Sides, check_eye, check_sides, shipped_sides
+from foveola.laterality import Side, Sides, check_eye, check_sides, shipped_sides
 from foveola.learned import Ranker
 from foveola.looks import Looker, refused
 from foveola.people import EYES
@@ -37,8 +37,8 @@ from foveola.records import Case, Eye, known_identifier
 from foveola.relevance.calibrate import Suggestion
 from foveola.relevance.order import Asked, Order
 from foveola.resources import AnyPath, Closing
-from foveola.retrieval.results import Hit, Marks, Query, SearchResult, moved
-from foveola.trust import ALIKE, TRUST, Calibration, QueryTrust, is_far, judge_answer, judge_hit, load
+from foveola.retrieval.results import Hit, Marks, Query, SearchResult, check_person, check_two, moved
+from foveola.trust import ALIKE, TRUST, Calibration, is_far, judge_answer, judge_hit, load
 from foveola.trust.calibration import label_values
 from foveola.trust.sentences import of_doubt
 
@@ -297,10 +297,14 @@ class Retriever(Closing):
             order, found = "looks", find()  # what was learnt of others says nothing of it
         trust = judge_answer(known, query.looks, found.nearest, suggested, anywhere)
         on = None if relevance is None else relevance.label
+        columns = (found.ids.tolist(), found.similarities.tolist(), found.scores.tolist(), found.cases)
         return SearchResult(
             query=query.case,
             in_archive=query.id is not None,
-            hits=_hits(found, known, trust),
+            hits=tuple(
+                Hit(rank, similarity, score, case, id_, judge_hit(known, trust, similarity, case))
+                for rank, (id_, similarity, score, case) in enumerate(zip(*columns, strict=True), start=1)
+            ),
             excluded_same_subject=found.excluded_same_subject,
             considered=found.considered,
             order=order,
@@ -397,7 +401,7 @@ class Retriever(Closing):
         if len(asked) == len(EYES):
             check_two(*asked.values())  # first, as exchanging these two would not mend it
         if not self.doubts_subjects():
-            _check_person(asked)
+            check_person(asked)
         why = refused({eye: one.looks for eye, one in asked.items()})
         exchanged = check_sides({eye: one.side for eye, one in asked.items() if eye not in why})
         ids = [one.id for one in asked.values() if one.id is not None]
@@ -471,32 +475,6 @@ class Archive(Retriever):
         return self.archive.info()
 
 
-def check_two(one: Query, other: Query) -> None:
-    """Refuse one picture twice, in one file or two, and two photographs of one known eye.
-
-    Raises:
-        PairError: they can't be the two eyes of one person.
-    """
-    if one.digest == other.digest or same_picture(one.mark, other.mark):
-        raise PairError(TWICE)
-    if one.case.eye is not None and one.case.eye == other.case.eye:
-        raise PairError(f"both photographs are of a {one.case.eye} eye; give one of each eye")
-
-
-def _check_person(asked: Mapping[Eye, Query]) -> None:
-    """Refuse two photographs that the archive knows to be no left and right eye of one person."""
-    for eye, one in asked.items():
-        if one.id is not None and one.case.eye not in (None, eye):
-            raise PairError(
-                f"the photograph given as the {eye} eye is case {one.id} of the archive, which "
-                f"knows it as the {one.case.eye} one; exchange the two, or correct the archive"
-            )
-    known = [one.case for one in asked.values() if one.id is not None and one.case.subject]
-    subjects = {case.identity for case in known}
-    if len(subjects) > 1:
-        raise PairError("the archive knows the two photographs as those of two subjects; give the eyes of one")
-
-
 def _merge(given: Case, known: Case | None, *, doubted: bool) -> Case:
     """The archive's record of the query if there is one, unless a subject was named.
 
@@ -516,11 +494,3 @@ def _nearest(state: State, query: Query, least: float | None, *, same_subject: b
     if not same_subject:
         own |= state.of_identity(query.case.identity)
     return None if own.all() else float(state.cosines(query.descriptor)[~own].max())
-
-
-def _hits(found: Found, known: Calibration | None, trust: QueryTrust) -> tuple[Hit, ...]:
-    columns = (found.ids.tolist(), found.similarities.tolist(), found.scores.tolist(), found.cases)
-    return tuple(
-        Hit(rank, similarity, score, case, id_, judge_hit(known, trust, similarity, case))
-        for rank, (id_, similarity, score, case) in enumerate(zip(*columns, strict=True), start=1)
-    )
