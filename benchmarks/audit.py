@@ -34,7 +34,7 @@ from foveola.matching import gallery, permission
 from foveola.matching.findings import KINDS
 from foveola.matching.hard import harden
 from foveola.matching.worklist import Worklist, audit_archive, to_page
-from foveola.metrics.tables import piped
+from foveola.notebook import piped
 from foveola.records import Case
 
 PHOTOGRAPHS = 2000

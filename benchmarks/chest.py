@@ -30,8 +30,8 @@ from foveola.images.decode import decode
 from foveola.images.fundus import Contract, prepare
 from foveola.matching.pair import FEATURES
 from foveola.matching.probability import Evidence, fit
-from foveola.metrics.tables import piped
 from foveola.metrics.verification import Pairs, verify
+from foveola.notebook import piped
 from foveola.records import Case
 from foveola.training.evidence import read_descriptors, read_entries
 

@@ -24,9 +24,8 @@ from sides import held_and_rest
 
 from foveola.datasets.manifest import Manifest
 from foveola.metrics import evaluate_retrieval
-from foveola.metrics.estimates import Metric, QueryMetrics, summarise
-from foveola.metrics.folds import paired, pooled
-from foveola.metrics.settings import Settings
+from foveola.metrics.estimates import Metric, QueryMetrics, paired, pooled, summarise
+from foveola.metrics.inputs import Settings
 from foveola.records import Case
 from foveola.training.evidence import Row, folder_of, read_descriptors, read_entries, read_rows, train_rows
 

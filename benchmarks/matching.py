@@ -34,7 +34,7 @@ from foveola.matching.calibrate import Views, look
 from foveola.matching.pair import compared
 from foveola.matching.probability import Evidence, fit
 from foveola.metrics.identification import Identification, IdentityData, identify
-from foveola.metrics.tables import piped
+from foveola.notebook import piped
 
 CAPTION = (
     "Same eye on TVHL, never trained on (`python benchmarks/matching.py DATA`; 95 % intervals over "

@@ -12,7 +12,7 @@ from foveola.encoders.reader_card import render_reader_card
 from foveola.encoders.reading_model import DEFAULT_READER, ReaderRelease, ReadingModel, read_reader, write_reader
 from foveola.errors import ImageError
 from foveola.images.decode import decode
-from foveola.metrics.reading import ODIR, THRESHOLD, evaluate_reading
+from foveola.metrics.multilabel import ODIR, THRESHOLD, evaluate_reading
 from foveola.people import EYES, people_of
 from foveola.records import Case
 from foveola.training.prepared import HELD, JUDGED, parted_cases

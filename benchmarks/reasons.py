@@ -34,7 +34,7 @@ from foveola.explain import occlusion_map, removal_map
 from foveola.images.decode import decode
 from foveola.images.fundus import prepare
 from foveola.metrics.pointing import point_many, summary
-from foveola.metrics.tables import piped
+from foveola.notebook import piped
 
 DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data"
 Floats = NDArray[np.float64]

@@ -32,7 +32,7 @@ from foveola.encoders.local import Local
 from foveola.encoders.release import DEFAULT, read_release
 from foveola.images.decode import decode
 from foveola.images.fundus import Contract, FieldOfView, find_field_of_view, prepare
-from foveola.metrics.tables import piped
+from foveola.notebook import piped
 from foveola.phantom import generate, read_masks
 from foveola.regions.basis import Basis, D, packed
 from foveola.regions.box import Box, Cells, Field

@@ -18,7 +18,7 @@ import numpy as np
 from foveola.datasets.manifest import Manifest
 from foveola.matching import MatchingEvaluation, Protocol, evaluate_matching
 from foveola.matching.evaluation import published_table
-from foveola.metrics.tables import piped
+from foveola.notebook import piped
 from foveola.records import Case
 from foveola.training.config import TrainConfig
 from foveola.training.evidence import Row, read_descriptors, read_entries, read_rows, train_row

@@ -33,12 +33,11 @@ if TYPE_CHECKING:
     from foveola.people_search import PersonHit, PersonResult
     from foveola.reading import Reading, read
     from foveola.records import Case
-    from foveola.retrieval import Hit, Retriever, SearchResult
-    from foveola.retrieval.opened import Archive
+    from foveola.retrieval import Archive, Hit, Retriever, SearchResult
 
 # Where each public name lives. Resolved on first use: `import foveola` must stay quick.
 _HOME = {
-    "Archive": "retrieval.opened",
+    "Archive": "retrieval",
     "Case": "records",
     "Contract": "images.fundus",
     "Difference": "metrics",

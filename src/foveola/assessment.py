@@ -16,12 +16,11 @@ from foveola.archive import Archive
 from foveola.encoders.encoder import Encoded, Encoder, Failed
 from foveola.errors import ArchiveError, FoveolaError, ImageError
 from foveola.metrics import Difference, Evaluation, Exclude, RetrievalData, compare, evaluate_retrieval
-from foveola.metrics.sides import known_columns
+from foveola.metrics.inputs import known_columns
 from foveola.records import Case
 from foveola.relevance.crossfit import LearnedScores, cross_fitted, fitted_to_gallery
 from foveola.relevance.labels import LabelTable, codes_of
-from foveola.relevance.learn import Prior, TooFewError
-from foveola.relevance.prior import load_priors
+from foveola.relevance.learn import Prior, TooFewError, load_priors
 from foveola.resources import AnyPath
 from foveola.trust import Seen, label_values
 
@@ -215,7 +214,7 @@ def scores_of(
 
 
 def contrast(first: Assessment, second: Assessment) -> Difference:
-    """What the second archive's encoder reaches beyond the first's, query by query.
+    """Compute what the second archive's encoder reaches beyond the first's, query by query.
 
     Raises:
         FoveolaError: they were not asked the same queries in the same way.

@@ -36,7 +36,7 @@ from foveola.matching.probability import CALIBRATION, Calibration
 from foveola.phantom import generate
 from foveola.regions import Box, RegionSearch, search, switch_on
 from foveola.regions.search import Local
-from foveola.relevance.prior import load_priors
+from foveola.relevance.learn import load_priors
 from foveola.retrieval import Query, Retriever
 from foveola.server.audit import Log, read, verify
 from foveola.server.auth import Accounts
@@ -89,12 +89,12 @@ def _asker(archive: Path, photograph: Path) -> Asker:
     encoder = Encoder.load(archive / "encoder")
     matching = Encoder.load(archive / gallery.FOLDER / "encoder")
     pixels = decode(data, min_side=encoder.contract.min_side)
-    seen = encoder.describe(pixels)
-    encoder.describe = lambda *_: seen  # type: ignore[method-assign]
+    seen = encoder.embed_with_quality(pixels)
+    encoder.embed_with_quality = lambda *_: seen  # type: ignore[method-assign]
     local = Local(encoder.release)
     search.Local = lambda *_: local  # type: ignore[misc, assignment]
     with Retriever.open(archive, encoder) as retriever, RegionSearch(retriever) as regions:
-        places = regions.look(pixels, retriever.read(data, "query", pixels=pixels))
+        places = regions.look(pixels, retriever.embed(data, "query", pixels=pixels))
     return Asker(encoder, matching, local, data, pixels, places, matching.encode_photograph(pixels))
 
 
@@ -103,7 +103,7 @@ def ask(archive: Path, by: Asker) -> dict[str, str]:
     own = copy.copy(by.encoder)
     own.release = read_release(archive / "encoder")
     with Retriever.open(archive, own) as retriever:
-        query = retriever.read(by.data, "query", pixels=by.pixels)
+        query = retriever.embed(by.data, "query", pixels=by.pixels)
         opened = retriever.archive
         found: dict[str, Callable[[], Any]] = {
             "encoder": lambda: replace(own.release, folder=Path()),
@@ -111,10 +111,12 @@ def ask(archive: Path, by: Asker) -> dict[str, str]:
             "cases": lambda: list(opened.cases()),
             "case": lambda: opened.case(3),
             "page": lambda: opened.page("grade >= 1", limit=5),
-            "looks": lambda: _plain(retriever.answer(query, 5, by="looks")),
-            "learned": lambda: _plain(retriever.answer(query, 5)),
-            "where": lambda: _plain(retriever.answer(query, 5, where="eye = 'left'")),
-            "people": lambda: replace(retriever.answer_person({query.case.eye or "left": query}, 3), milliseconds=0),
+            "looks": lambda: _plain(retriever.search_query(query, 5, by="looks")),
+            "learned": lambda: _plain(retriever.search_query(query, 5)),
+            "where": lambda: _plain(retriever.search_query(query, 5, where="eye = 'left'")),
+            "people": lambda: replace(
+                retriever.search_person_query({query.case.eye or "left": query}, 3), milliseconds=0
+            ),
             "learnt": lambda: _labels(opened),
             "advice": lambda: advice(opened),
             "prior": lambda: sorted(load_priors(archive / "encoder")),

@@ -122,7 +122,7 @@ def test_what_needs_a_map_says_so_and_covering_up_works_without(tmp_path):
         Local(release)
     encoder = Encoder(release, threads=1)
     image, other = trial_images(64)[:2]
-    seen = encoder.describe(image)
+    seen = encoder.embed_with_quality(image)
     assert seen.pooled.shape == (16,)
     assert 0 <= seen.gradability <= 1
     found = occlusion_map(image, encoder.encode(other[None])[0], encoder.encode, cells=4)

@@ -10,7 +10,7 @@ from commands import foveola
 from foveola.config import load_config
 from foveola.encoders.reading_model import DEFAULT_READER, ReadingModel, read_reader
 from foveola.images.decode import peek
-from foveola.metrics.reading import ODIR
+from foveola.metrics.multilabel import ODIR
 from foveola.people import people_of
 from foveola.reading import read_people
 from foveola.training.prepared import HELD, parted_cases

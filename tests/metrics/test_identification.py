@@ -6,8 +6,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from foveola.errors import FoveolaError
 from foveola.metrics import metrics
-from foveola.metrics.identification import METRICS, Best, IdentityData, identify
-from foveola.metrics.rejection import reject, threshold_for
+from foveola.metrics.identification import METRICS, Best, IdentityData, identify, reject, threshold_for
 from foveola.metrics.verification import Pairs, verify
 
 

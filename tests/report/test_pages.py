@@ -8,8 +8,7 @@ import pytest
 
 from foveola.metrics import RetrievalData, evaluate_retrieval
 from foveola.records import Case
-from foveola.relevance.curve import Share
-from foveola.relevance.suggestion import LabelShare, Suggestion
+from foveola.relevance.calibrate import LabelShare, Share, Suggestion
 from foveola.report import demo_page, evaluation_page, search_page
 from foveola.trust import Looks, QueryTrust
 

@@ -12,7 +12,7 @@ from foveola.encoders.reading_model import ReadingModel
 from foveola.errors import ArchiveError
 from foveola.reading import read_person
 from foveola.records import Case
-from foveola.relevance.curve import Share
+from foveola.relevance.calibrate import Share
 from foveola.retrieval import Hit, Retriever
 from foveola.server.services.exports import COLUMNS, anonymous, hits_csv
 from foveola.server.services.reading import Both

@@ -10,8 +10,8 @@ from PIL import Image
 
 from foveola.datasets.manifest import Manifest
 from foveola.errors import ConfigError, ManifestError
-from foveola.metrics.reading import choose_thresholds
-from foveola.metrics.temperature import fit_temperature
+from foveola.metrics.multilabel import choose_thresholds
+from foveola.metrics.probabilities import fit_temperature
 from foveola.people import people_of
 from foveola.training.people_data import Feed, PeopleImages, prepare_people
 from foveola.training.reading import ReadingTraining, train_reader

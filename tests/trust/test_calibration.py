@@ -10,8 +10,7 @@ from foveola import files
 from foveola.archive import Archive, Entry
 from foveola.errors import ArchiveError
 from foveola.records import Case
-from foveola.relevance.curve import Share
-from foveola.relevance.suggestion import LabelShare, Suggestion
+from foveola.relevance.calibrate import LabelShare, Share, Suggestion
 from foveola.trust import TRUST, Looks, calibrate, is_missing, judge_answer, judge_hit, load, refresh
 from foveola.trust.calibration import FALSE_REJECT, LEAST, label_of
 from foveola.trust.sample import NEIGHBOURS, REST

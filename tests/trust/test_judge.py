@@ -5,8 +5,7 @@ from dataclasses import replace
 import pytest
 
 from foveola.records import Case
-from foveola.relevance.curve import Share
-from foveola.relevance.suggestion import LabelShare, Suggestion
+from foveola.relevance.calibrate import LabelShare, Share, Suggestion
 from foveola.trust import Calibration, Looks, judge_answer, judge_hit
 
 RETINA = Looks(unlike=0.5, foreign=False)

@@ -5,9 +5,8 @@ from dataclasses import replace
 import pytest
 
 from foveola.records import Case
-from foveola.relevance.curve import Share
-from foveola.relevance.suggestion import LabelShare, Suggestion
-from foveola.trust.judged import HitTrust, Looks, QueryTrust
+from foveola.relevance.calibrate import LabelShare, Share, Suggestion
+from foveola.trust.calibration import HitTrust, Looks, QueryTrust
 from foveola.trust.sentences import (
     of_doubt,
     of_hit,

@@ -11,7 +11,7 @@ from foveola.plain import plain
 from foveola.records import Case, Eye
 
 if TYPE_CHECKING:
-    from foveola.relevance.relevance import Order
+    from foveola.relevance.order import Order
     from foveola.retrieval import SearchResult
     from foveola.trust import HitTrust
 

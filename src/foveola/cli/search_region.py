@@ -35,7 +35,7 @@ def search_region(
     box = Box.parse(region)  # a wrong one is said before anything is read
     with RegionSearch.open(archive) as search:
         data = read_bytes(image)
-        query = search.retriever.read(
+        query = search.retriever.embed(
             data, image.name, path=str(image.absolute()), subject=subject, collection=collection, eye=eye
         )
         places = search.look_at(data, query)

@@ -252,7 +252,7 @@ class Encoder:
         """(H, W, 3) uint8 RGB as decoded -> (D,) float32 unit descriptor."""
         return self._run(prepare(image, self.contract, eye))[0]
 
-    def describe(self, image: Pixels, eye: Eye | None = None) -> Description:
+    def embed_with_quality(self, image: Pixels, eye: Eye | None = None) -> Description:
         """(H, W, 3) uint8 RGB as decoded -> its descriptor, and what `foveola.trust` asks for."""
         view = find_field_of_view(image)
         prepared = prepare(image, self.contract, eye, view)
@@ -278,7 +278,7 @@ class Encoder:
                 digest = blake2b(data, digest_size=16).digest()
                 image = decode(data, min_side=self.contract.min_side, name=path.name)
                 with naming(path.name):
-                    seen = self.describe(image, case.eye)
+                    seen = self.embed_with_quality(image, case.eye)
         except UNUSABLE as error:
             return Failed.of(case, error)
         return Encoded(case, seen.descriptor, digest, size, mtime_ns, seen.gradability, seen.pooled)

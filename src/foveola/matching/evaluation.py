@@ -7,10 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveola.matching.protocol import SAME, Parted, Protocol, part
-from foveola.metrics.identification import METRICS, Identification, IdentityData, identify
-from foveola.metrics.rejection import Rejection, reject
-from foveola.metrics.tables import Rows, aligned, number, piped, ranged
+from foveola.metrics.identification import METRICS, Identification, IdentityData, Rejection, identify, reject
 from foveola.metrics.verification import Rate
+from foveola.notebook import Rows, aligned, number, piped, ranged
 from foveola.records import Case
 
 Vectors = NDArray[np.float32]

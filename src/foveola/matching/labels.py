@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from foveola.metrics.ranking import query_blocks, unit_rows
 from foveola.records import Case
-from foveola.relevance.logistic import logistic
+from foveola.relevance.linear import logistic
 
 Vectors = NDArray[np.float32]
 Unit = NDArray[np.float64]

@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from foveola import files
 from foveola.errors import MatchingError
-from foveola.relevance.logistic import logistic
+from foveola.relevance.linear import logistic
 
 Floats = NDArray[np.float64]
 

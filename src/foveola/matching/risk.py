@@ -17,8 +17,8 @@ from foveola.archive import Archive
 from foveola.errors import ArchiveError, FoveolaError
 from foveola.matching.evaluation import MatchingEvaluation, evaluate_matching
 from foveola.matching.protocol import Protocol
-from foveola.metrics.tables import Rows, aligned, number, ranged
 from foveola.metrics.verification import Rate
+from foveola.notebook import Rows, aligned, number, ranged
 from foveola.records import Case
 from foveola.trust import ALIKE, load
 

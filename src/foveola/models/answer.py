@@ -1,6 +1,6 @@
 """What a reader says, as probabilities: of each eye, and of the person.
 
-The temperatures are fitted after training (`foveola.metrics.temperature`) and belong to what
+The temperatures are fitted after training (`foveola.metrics.probabilities`) and belong to what
 is released.
 """
 

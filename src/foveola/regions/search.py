@@ -75,7 +75,7 @@ class RegionSearch(Closing):
         return Places(self._store.basis.reduced(maps, field.inside(self._local.grid)), field)
 
     def look_at(self, data: bytes, query: Query) -> Places:
-        """The same of a file that `Retriever.read` has read."""
+        """The same of a file that `Retriever.embed` has read."""
         size = self._local.contract.min_side
         return self.look(decode(data, min_side=size, name=query.case.image), query)
 
@@ -96,7 +96,7 @@ class RegionSearch(Closing):
         by its best box. Exact; nothing depends on the order of addition but what is equal.
 
         Args:
-            query: from `Retriever.read`.
+            query: from `Retriever.embed`.
             places: of the same photograph, from `look`.
             region: in shares of the picture; a point stands for a small square around it.
             k: number of hits wanted, at least 1.

@@ -1,6 +1,6 @@
-"""From logits to probabilities that keep what they say.
+"""From logits and similarities to shares that hold, and what is suggested of a photograph by them.
 
-Two kinds, both learnt from people whom the fit did not see:
+Logits become probabilities of two kinds, both learnt from people whom the fit did not see:
 
     even      as if every label value were as common as any other: what is ranked by, so that a rare
               grade is found as well as a common one
@@ -9,18 +9,142 @@ Two kinds, both learnt from people whom the fit did not see:
 
 Each is softmax(slope z + shift), with one slope (temperature scaling with a shift for each value:
 Guo et al., ICML 2017), or for findings sigmoid(slope z + shift), each with its own (Platt, 1999).
+
+A curve gives the chance that two photographs agree, as a rising function of their similarity. Pairs
+are sorted into bins of similarity; the share that agrees in each is made to rise by pooling
+neighbouring bins that fall (isotonic regression: Ayer et al., Ann. Math. Statist. 1955). Pairs of
+one person hang together, so an interval counts people: its width is that of a share of as many
+independent pairs as would vary like the people do (Wilson's interval of an effective number).
 """
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from foveola.relevance.curve import Curve, Share, fit_curve
 from foveola.relevance.labels import Bools, Ids, LabelTable
 from foveola.relevance.linear import Floats, Link, balanced, sigmoid, softmax
 
+BIN = 50  # pairs, at least
+BINS = 40  # at most
+Z = 1.959964  # of a 95 % interval
 _RIDGE = 1e-3  # of shifts and of the slope's logarithm, so that few cases can't make them boundless
+
+
+@dataclass(frozen=True)
+class Share:
+    """A share with its 95 % interval over people."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Similarity to chance, with a 95 % interval, linear between the knots.
+
+    Attributes:
+        similarity: ascending, mean of each bin.
+        chance: rising.
+        low, high: of the interval.
+        pairs: it rests on.
+        people: that these are of.
+    """
+
+    similarity: tuple[float, ...]
+    chance: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    pairs: int
+    people: int
+
+    def at(self, similarity: float) -> Share:
+        """Return the chance at a similarity; beyond the ends it is that of the end."""
+        value, low, high = (
+            float(np.interp(similarity, self.similarity, line)) for line in (self.chance, self.low, self.high)
+        )
+        return Share(value, low, high)
+
+
+def read_curve(values: Mapping[str, Any] | None) -> Curve | None:
+    """Read a curve as JSON kept it; None stays None."""
+    if values is None:
+        return None
+    made: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+    return Curve(**made)
+
+
+def fit_curve(similarity: Floats, agree: Bools, people: Ids) -> Curve | None:
+    """Fit a curve; None for fewer than BIN pairs.
+
+    Args:
+        similarity: (P,) of each pair.
+        agree: (P,) whether the two agree.
+        people: (P,) who asked; pairs of one person count as one observation.
+    """
+    if len(similarity) < BIN:
+        return None
+    order = np.argsort(similarity, kind="stable")
+    bins = np.array_split(order, min(BINS, len(order) // BIN))
+    bins = _risen(agree, bins)
+    shares = [share_of(agree[b], people[b]) for b in bins]
+    return Curve(
+        similarity=tuple(float(similarity[b].mean()) for b in bins),
+        chance=tuple(share.value for share in shares),
+        low=tuple(np.maximum.accumulate([share.low for share in shares]).tolist()),
+        high=tuple(np.minimum.accumulate([share.high for share in shares][::-1])[::-1].tolist()),
+        pairs=len(similarity),
+        people=len(np.unique(people)),
+    )
+
+
+def _risen(agree: Bools, bins: list[Ids]) -> list[Ids]:
+    """Pool neighbouring bins until their shares rise."""
+    risen: list[Ids] = []
+    for each in bins:
+        risen.append(each)
+        while len(risen) > 1 and agree[risen[-2]].mean() >= agree[risen[-1]].mean():
+            last = risen.pop()
+            risen[-1] = np.concatenate([risen[-1], last])
+    return risen
+
+
+def share_of(agree: Bools, people: Ids) -> Share:
+    """Return the share that agrees, with an interval over people."""
+    p = float(agree.mean())
+    _, own = np.unique(people, return_inverse=True)
+    sums = np.bincount(own, weights=agree - p)
+    variance = float((sums * sums).sum()) / len(agree) ** 2
+    independent = float(own.max() + 1)
+    if 0 < p < 1 and variance > 0:
+        # as many independent pairs as vary like this; never more than there are pairs
+        independent = min(float(len(agree)), p * (1 - p) / variance)
+    return wilson(p * independent, independent)
+
+
+def wilson(positive: float, count: float) -> Share:
+    """Return a share of `count` independent cases with Wilson's 95 % interval.
+
+    Source: Wilson, J. Am. Stat. Assoc. 1927.
+
+    >>> share = wilson(45, 50)
+    >>> share.value, round(share.low, 3), round(share.high, 3)
+    (0.9, 0.786, 0.957)
+    """
+    p = positive / count
+    centre = (p + Z * Z / (2 * count)) / (1 + Z * Z / count)
+    half = Z / (1 + Z * Z / count) * math.sqrt(p * (1 - p) / count + Z * Z / (4 * count * count))
+    return Share(p, max(0.0, centre - half), min(1.0, centre + half))
+
+
+def percentile(value: float, quantiles: ArrayLike) -> float:
+    """Return the share, from 0 to 1, of what the quantiles describe that is less than a value."""
+    line = np.asarray(quantiles, np.float64)
+    return float(np.interp(value, line, np.linspace(0, 1, len(line)), left=0.0, right=1.0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,3 +259,49 @@ def as_common(even: Scaling, labels: LabelTable) -> Scaling:
     share = (members.sum(axis=0) + 0.5) / (len(members) + 1)  # never 0 nor 1
     odds = np.log(share) if labels.link == "softmax" else np.log(share / (1 - share))
     return Scaling(even.slope, even.shift + odds)
+
+
+@dataclass(frozen=True)
+class LabelShare:
+    """How many of 100 photographs like the query have a label value.
+
+    Attributes:
+        value: of the label.
+        share: from 0 to 1, with its 95 % interval.
+    """
+
+    value: str
+    share: Share
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """What an archive suggests of a photograph: how many of 100 like it have a label value.
+
+    Attributes:
+        label: "grade", "findings", or the name of a further column.
+        shares: of every value that was learnt, most first.
+        several: whether a photograph may have several of them, as findings, so that the shares
+            need not sum to 1.
+        people: it was calibrated on; none of them was in the fit that judged them.
+        new: whether the encoder was trained on no photograph of theirs, as far as is known.
+        unlearnt: values that too few people have to be learnt; the shares leave them out.
+    """
+
+    label: str
+    shares: tuple[LabelShare, ...]
+    several: bool
+    people: int
+    new: bool
+    unlearnt: tuple[str, ...] = ()
+
+    def of(self, values: frozenset[str]) -> Share | None:
+        """Return the share of photographs like the query that have one of these values or more.
+
+        Findings are taken as independent of each other. None where no value is among those learnt.
+        """
+        found = [each.share for each in self.shares if each.value in values]
+        if not found or not values <= {each.value for each in self.shares}:
+            return None
+        lines = zip(*((s.value, s.low, s.high) for s in found), strict=True)
+        return Share(*(1 - math.prod(1 - p for p in line) for line in lines))

@@ -6,8 +6,8 @@ Used by the report and by the page of the service alike, with the template sugge
 from dataclasses import dataclass
 
 from foveola.labels import label_word
+from foveola.relevance.calibrate import LabelShare, Suggestion
 from foveola.relevance.labels import GRADE
-from foveola.relevance.suggestion import LabelShare, Suggestion
 from foveola.report.shapes import SearchShape
 from foveola.trust.sentences import (
     LEAST,

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol, TypeAlias
 
 from foveola.records import Case
-from foveola.relevance.relevance import Order
+from foveola.relevance.order import Order
 from foveola.trust import HitTrust, QueryTrust
 
 # The picture of a case as JPEG or PNG bytes, or None where there is none to show.

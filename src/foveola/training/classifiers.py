@@ -10,9 +10,8 @@ from foveola.encoders.encoder import Encoded, Encoder
 from foveola.encoders.release import add_parts
 from foveola.records import Case
 from foveola.relevance.labels import FINDINGS, GRADE, LabelTable, codes_of
-from foveola.relevance.learn import Prior, TooFewError, learnable
+from foveola.relevance.learn import CLASSIFIER, Prior, TooFewError, fit_prior, learnable, save_priors
 from foveola.relevance.linear import Vectors
-from foveola.relevance.prior import CLASSIFIER, fit_prior, save_priors
 from foveola.training.prepared import Prepared, Report
 
 

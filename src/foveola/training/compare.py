@@ -20,9 +20,9 @@ from foveola.encoders.reading_model import read_reader
 from foveola.errors import ConfigError, ImageError
 from foveola.files import write_whole
 from foveola.metrics import RetrievalData, evaluate_retrieval
+from foveola.plain import to_csv
 from foveola.records import Case
 from foveola.resources import AnyPath, beside, told_of
-from foveola.spreadsheets import to_csv
 from foveola.training.chosen import Config, load_any
 from foveola.training.config import DataConfig, TrainConfig
 from foveola.training.data import training_labels
@@ -61,7 +61,7 @@ def compare(config_files: Sequence[AnyPath], out: AnyPath, *, seeds: int = 3, re
     Each run is judged on the subjects that its configuration holds out, which are the same for
     all: each of their images asked against the others. For diseases by grade, macro, without
     the query's own subject; for subjects and eyes by identity, micro. Readers are judged by the
-    official score of ODIR and the honest figures beside it, see `foveola.metrics.reading`.
+    official score of ODIR and the honest figures beside it, see `foveola.metrics.multilabel`.
 
     Args:
         config_files: TOML, see TrainConfig, or all of readers, see ReadingConfig; differences are

@@ -22,8 +22,8 @@ from torch import Tensor
 from foveola.errors import ManifestError
 from foveola.losses.findings import FINDINGS_LOSSES, class_balanced
 from foveola.losses.gather import gather
-from foveola.metrics.reading import choose_thresholds, evaluate_reading
-from foveola.metrics.temperature import fit_temperature
+from foveola.metrics.multilabel import choose_thresholds, evaluate_reading
+from foveola.metrics.probabilities import fit_temperature
 from foveola.models.answer import Answer
 from foveola.models.binocular import BinocularModel, Read
 from foveola.models.descriptor import normalise

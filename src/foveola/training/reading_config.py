@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from foveola.metrics.reading import ODIR
+from foveola.metrics.multilabel import ODIR
 from foveola.training.settings import PhotographsConfig, RunConfig
 
 

@@ -14,7 +14,7 @@ from foveola.encoders.reader_card import render_reader_card
 from foveola.encoders.reading_model import ReadingModel, write_reader
 from foveola.errors import EncoderError
 from foveola.images.fundus import Contract
-from foveola.metrics.reading import evaluate_reading
+from foveola.metrics.multilabel import evaluate_reading
 from foveola.models.answer import Answer
 from foveola.models.binocular import BinocularModel
 from foveola.models.descriptor import normalise

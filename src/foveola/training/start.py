@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from foveola.metrics.reliability import save_reliability
+from foveola.metrics.drawing import save_reliability
 from foveola.resources import AnyPath
 from foveola.training.chosen import Config, load_any
 from foveola.training.config import TrainConfig

@@ -5,11 +5,24 @@ judges hits, `judge_picture` whether a query is a fundus photograph at all, and 
 whether anything in the archive is sufficiently like it.
 """
 
-from foveola.trust.calibration import ALIKE, TRUST, Calibration, calibrate, is_missing, label_values, load, refresh
-from foveola.trust.familiarity import FAMILIARITY, Familiarity
-from foveola.trust.judge import is_far, judge_answer, judge_hit, judge_picture
-from foveola.trust.judged import HitTrust, Looks, QueryTrust
-from foveola.trust.seen import SEEN, Seen
+from foveola.trust.calibration import (
+    ALIKE,
+    TRUST,
+    Calibration,
+    HitTrust,
+    Looks,
+    QueryTrust,
+    calibrate,
+    is_far,
+    is_missing,
+    judge_answer,
+    judge_hit,
+    judge_picture,
+    label_values,
+    load,
+    refresh,
+)
+from foveola.trust.familiarity import FAMILIARITY, SEEN, Familiarity, Seen
 
 __all__ = [
     "ALIKE",

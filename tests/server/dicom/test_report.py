@@ -15,8 +15,7 @@ from pydicom.dataset import Dataset
 import refused
 from foveola.errors import PacsError
 from foveola.records import Case
-from foveola.relevance.curve import Share
-from foveola.relevance.suggestion import LabelShare, Suggestion
+from foveola.relevance.calibrate import LabelShare, Share, Suggestion
 from foveola.retrieval import Hit, Retriever, SearchResult
 from foveola.server.dicom.report import (
     NO_DIAGNOSIS,

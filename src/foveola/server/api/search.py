@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from foveola.archive.info import ArchiveInfo
 from foveola.errors import FoveolaError
 from foveola.records import Case
-from foveola.relevance.relevance import Order
+from foveola.relevance.order import Order
 from foveola.retrieval import Hit, SearchResult
 from foveola.server.auth.context import may_match, record_access
 from foveola.server.ids import CaseId
@@ -138,8 +138,8 @@ def search(
     label: Annotated[str | None, Form(description="of the order; the one most cases have")] = None,
 ) -> SearchOut:
     """Find the cases most like a photograph. The photograph is not kept."""
-    query = service.read(photograph.file.read(), eye, *whose)
-    return SearchOut.of(service.answer(query, k, where, by=by, label=label or None))
+    query = service.embed(photograph.file.read(), eye, *whose)
+    return SearchOut.of(service.search_query(query, k, where, by=by, label=label or None))
 
 
 @router.get("/cases/{id}")

@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveola.people_search import PersonResult
+from foveola.plain import to_csv
 from foveola.reading import Reading, pictures
 from foveola.records import Case, Eye
 from foveola.report import people_page, reading_page, search_page
 from foveola.retrieval import Hit, SearchResult
 from foveola.server.web.texts import texts
-from foveola.spreadsheets import to_csv
 from foveola.trust.sentences import of_order
 
 COLUMNS = (

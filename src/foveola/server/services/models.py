@@ -75,10 +75,10 @@ class Models:
         Raises:
             ArchiveError: the archive does not know whose photographs it has.
             FilterError: the condition can't be understood.
-            ImageError: as from `read`.
+            ImageError: as from `Retriever.embed`.
         """
-        asked = {eye: self._retriever.read(data, name(eye), eye=eye, **person) for eye, data in photographs.items()}
-        found: PersonResult = discreet(self._retriever.answer_person(asked, k, where=where))
+        asked = {eye: self._retriever.embed(data, name(eye), eye=eye, **person) for eye, data in photographs.items()}
+        found: PersonResult = discreet(self._retriever.search_person_query(asked, k, where=where))
         return found
 
     def match(self, data: bytes, candidates: int, visit: float | str | None, prior: float, **facts: str) -> MatchResult:

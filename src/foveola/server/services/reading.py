@@ -105,7 +105,7 @@ class ReadingService:
             ArchiveError, FilterError, ImageError: as `Retriever.search_person` does.
         """
         asked = {eye: of.query for eye, of in sent.items()}
-        result: PersonResult = discreet(self.service.retriever.answer_person(asked, k, where=where))
+        result: PersonResult = discreet(self.service.retriever.search_person_query(asked, k, where=where))
         record_access(id_ for hit in result.hits for id_ in hit.ids.values())
         return result
 

@@ -17,7 +17,7 @@ from foveola.images.overlay import shares
 from foveola.images.thumbnail import small
 from foveola.laterality import Sides
 from foveola.records import Case, Eye
-from foveola.relevance.relevance import Order
+from foveola.relevance.order import Order
 from foveola.retrieval import Marks, Query, Retriever, SearchResult
 from foveola.server.auth.context import LARGE, discreet, hidden_columns, may_match, record_access
 from foveola.server.metrics import Metrics
@@ -107,10 +107,10 @@ class SearchService:
         """
         pixels = decode(data, min_side=MOST, name=NAME)
         once = same_scale(data, MOST, self.retriever.encoder.contract.min_side)
-        query = self.read(data, eye, subject, collection, pixels if once else None, sides)
+        query = self.embed(data, eye, subject, collection, pixels if once else None, sides)
         return self.queries.put(query, pixels)
 
-    def read(
+    def embed(
         self,
         data: bytes,
         eye: Eye | None = None,
@@ -121,7 +121,7 @@ class SearchService:
     ) -> Query:
         """The same without keeping it; `pixels` are given where they were decoded already."""
         with self.metrics.reading():
-            return self.retriever.read(
+            return self.retriever.embed(
                 data, NAME, subject=subject, collection=collection, eye=eye, pixels=pixels, sides=sides
             )
 
@@ -147,11 +147,11 @@ class SearchService:
             FilterError: the condition can't be understood.
             ArchiveError: the archive has not learnt what it is to be ordered by.
         """
-        return self.answer(
+        return self.search_query(
             sent.query, chosen.count, chosen.condition(), chosen.marks, by=chosen.order, label=chosen.label or None
         )
 
-    def answer(
+    def search_query(
         self,
         query: Query,
         k: int,
@@ -169,7 +169,7 @@ class SearchService:
         """
         with self.metrics.searching():
             result: SearchResult = discreet(
-                self.retriever.answer(query, k, where=where, marks=marks or Marks(), by=by, label=label)
+                self.retriever.search_query(query, k, where=where, marks=marks or Marks(), by=by, label=label)
             )
         record_access(hit.id for hit in result.hits)
         return result

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from foveola import spreadsheets
+from foveola import plain
 from foveola.server.study.answers import Answers
 from foveola.server.study.plan import Study
 
@@ -31,7 +31,7 @@ def to_csv(study: Study) -> str:
     `case` is the case asked about, `condition` the modality (hit or control), `score` how alike the
     reader found the two, `truth` 1 where their labels agree.
     """
-    return spreadsheets.to_csv(COLUMNS, _rows(study))
+    return plain.to_csv(COLUMNS, _rows(study))
 
 
 def _rows(study: Study) -> Iterator[tuple[object, ...]]:

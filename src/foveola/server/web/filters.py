@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 
 from foveola.archive.info import ArchiveInfo
 from foveola.labels import finding_word, grade_word
-from foveola.relevance.relevance import ORDERS, Order
+from foveola.relevance.order import ORDERS, Order
 from foveola.retrieval import Marks, Retriever
 
 MOST = 100  # hits on a page

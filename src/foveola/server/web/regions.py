@@ -119,7 +119,7 @@ def search_region(
     box = Box.parse(region)
     search = marker.search
     data = photograph.file.read()
-    query = service.read(data, eye, *whose)
+    query = service.embed(data, eye, *whose)
     result: RegionResult = discreet(search.search(query, search.look_at(data, query), box, k, where=where))
     return RegionOut(
         region=result.region,

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from foveola.metrics import binary
-from foveola.metrics.reading import BY_LABEL, ODIR, OVERALL, choose_thresholds, evaluate_reading, official_score
-from foveola.metrics.reliability import save_reliability
+from foveola.metrics import probabilities
+from foveola.metrics.drawing import save_reliability
+from foveola.metrics.multilabel import BY_LABEL, ODIR, OVERALL, choose_thresholds, evaluate_reading, official_score
 
 TRUTH = np.array([[c == "1" for c in row] for row in ("10000000", "01000001", "00100000", "01000100")])
 SAID = np.array(
@@ -69,12 +69,12 @@ def test_a_weight_is_a_person_who_comes_as_often():
     truth, said = people(60)
     often = np.random.default_rng(1).integers(0, 4, 60)
     for name in ("auc", "average_precision", "calibration_error"):
-        of = getattr(binary, name)
+        of = getattr(probabilities, name)
         weighed = of(said[:, 0], truth[:, 0], often[None].astype(float))
         repeated = of(*(np.repeat(x[:, 0], often) for x in (said, truth)), np.ones((1, often.sum())))
         assert weighed == pytest.approx(repeated), name
     for name in ("kappa", "f1", "accuracy", "sensitivity", "specificity"):
-        of = getattr(binary, name)
+        of = getattr(probabilities, name)
         weighed = of(said[:, 0] > 0.3, truth[:, 0], often[None].astype(float))
         repeated = of(*(np.repeat(x, often) for x in (said[:, 0] > 0.3, truth[:, 0])), np.ones((1, often.sum())))
         assert weighed == pytest.approx(repeated), name
@@ -83,7 +83,7 @@ def test_a_weight_is_a_person_who_comes_as_often():
 def test_calibration_error_by_hand():
     # Bins of 0.5: (.2, .4 | one of two true), (.9 | true): gaps |.6 - 1| and |.9 - 1| of 3.
     scores, truth = np.array([0.2, 0.4, 0.9]), np.array([True, False, True])
-    assert binary.calibration_error(scores, truth, np.ones((1, 3)), bins=2) == pytest.approx(0.5 / 3)
+    assert probabilities.calibration_error(scores, truth, np.ones((1, 3)), bins=2) == pytest.approx(0.5 / 3)
 
 
 def test_readers_that_look_at_nothing_stand_beside():
@@ -155,10 +155,10 @@ def test_a_threshold_that_is_no_number_is_refused():
 def test_reliability_by_hand():
     scores = np.array([0.1, 0.3, 0.9, 1.0])
     truth = np.array([False, True, True, True])
-    low, high = binary.reliability(scores, truth, bins=2)
+    low, high = probabilities.reliability(scores, truth, bins=2)
     assert low == (pytest.approx(0.2), 0.5, 2)
     assert high == (pytest.approx(0.95), 1.0, 2)
-    assert len(binary.reliability(scores, truth, bins=10)) == 3  # 0.9 and 1.0 share the last
+    assert len(probabilities.reliability(scores, truth, bins=10)) == 3  # 0.9 and 1.0 share the last
 
 
 def test_the_reliability_plot_is_written(tmp_path):

@@ -1,13 +1,17 @@
-"""What an evaluation found, as a value, as JSON, as Markdown and as text."""
+"""What an evaluation found, and how two of them differ: as a value, as JSON, as Markdown and as text.
+
+Two intervals that overlap say little, as both encoders meet the same easy and hard queries. So a
+difference is taken query by query and its mean resampled over subjects, which asks what is wanted:
+would other people have shown the same difference?
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Literal, get_args
 
-from foveola.metrics.estimates import Metric, QueryMetrics, named
-from foveola.metrics.settings import Settings
-from foveola.metrics.tables import Rows, aligned, metrics_frame, number, piped, ranged
-from foveola.notebook import html_lines, html_table
+from foveola.metrics.estimates import Metric, QueryMetrics, named, paired, summarise
+from foveola.metrics.inputs import Settings
+from foveola.notebook import Rows, aligned, html_lines, html_table, number, piped, ranged, to_frame
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,7 +58,7 @@ class Evaluation:
     per_query: QueryMetrics = field(compare=False, repr=False)
 
     def to_json(self) -> dict[str, object]:
-        """Plain types for json.dumps; what is unknown is None."""
+        """Return plain types for json.dumps; what is unknown is None."""
         key = "per_grade" if self.label == "grade" else "per_label"
         return {
             "label": self.label,
@@ -86,7 +90,7 @@ class Evaluation:
         Raises:
             MissingExtraError: pandas is not installed.
         """
-        return metrics_frame({name: of.to_row() for name, of in self.metrics.items()})
+        return _frame({name: of.to_row() for name, of in self.metrics.items()})
 
     def plot(self, kind: Kind = "precision", *, note: str = "") -> "Figure":
         """Draw a figure, as in `foveola.metrics.plots`, which draws several results together.
@@ -109,40 +113,32 @@ class Evaluation:
         return f"{self.summary()}\n\n{aligned(self.mean_rows())}"
 
     def _repr_html_(self) -> str:
-        by_label = f"By {self.label}, chance in brackets:"
-        return "".join(
-            [
-                html_lines([self.summary()]),
-                html_table(self.mean_rows()),
-                html_lines([by_label]),
-                html_table(self.label_rows()),
-            ]
-        )
+        means, by_label = html_table(self.mean_rows()), html_table(self.label_rows())
+        heading = html_lines([f"By {self.label}, chance in brackets:"])
+        return html_lines([self.summary()]) + means + heading + by_label
 
     def to_text(self) -> str:
-        """Tables for a terminal: means with interval and chance, by label value, by subgroup."""
+        """Return tables for a terminal: means with interval and chance, by label value, by subgroup."""
         return "\n\n".join(self._parts(aligned))
 
     def to_markdown(self) -> str:
-        """The same tables in Markdown."""
+        """Return the same tables in Markdown."""
         return "\n\n".join(self._parts(piped))
 
     def _parts(self, table: Callable[[Rows], str]) -> list[str]:
         parts = [self.summary(), table(self.mean_rows()), f"By {self.label}, chance in brackets:"]
-        parts.append(table(self.label_rows()))
-        parts.append(f"Share of the first {self.retrieved_at} by {self.label}:")
+        parts += [table(self.label_rows()), f"Share of the first {self.retrieved_at} by {self.label}:"]
         parts.append(table(self.retrieved_rows()))
         for column in self.subgroups:
-            parts += [f"{self.headline()} of the queries by {column}:"]
-            parts.append(table(self.subgroup_rows(column)))
+            parts += [f"{self.headline()} of the queries by {column}:", table(self.subgroup_rows(column))]
         return parts
 
     def headline(self) -> str:
-        """mAP@10, or the deepest mAP@K if 10 is not among the K."""
+        """Return "mAP@10", or the deepest mAP@K if 10 is not among the K."""
         return "mAP@10" if 10 in self.settings.ks else f"mAP@{max(self.settings.ks)}"
 
     def summary(self) -> str:
-        """One paragraph: what was asked, what was ranked, what was left out."""
+        """Say in one paragraph what was asked, what was ranked and what was left out."""
         out = [f"{self.queries:,} queries against {self.gallery:,} images by {self.label}"]
         if self.settings.leave_one_out:
             out[0] += ", each against all others"
@@ -161,17 +157,14 @@ class Evaluation:
         return "; ".join(out) + "."
 
     def mean_rows(self) -> Rows:
-        """Header and rows: metric, micro and macro with interval and chance."""
+        """Return header and rows: metric, micro and macro with interval and chance."""
         level = f"{100 * self.settings.confidence:g} % interval"
         rows = [["metric", "micro", level, "chance", "macro", level, "chance"]]
-        for name, m in self.metrics.items():
-            micro = [number(m.value.micro), ranged(m.interval()), number(m.chance.micro)]
-            ends = (m.low.macro, m.high.macro)
-            rows.append([name, *micro, number(m.value.macro), ranged(ends), number(m.chance.macro)])
+        rows += [[name, *_means(m)] for name, m in self.metrics.items()]
         return rows
 
     def label_rows(self) -> Rows:
-        """Header and rows: for each label value its queries and each metric (chance)."""
+        """Return header and rows: for each label value its queries and each metric (chance)."""
         counts = next(iter(self.metrics.values())).queries
         rows = [[self.label, *counts], ["queries", *(f"{count:,}" for count in counts.values())]]
         for metric, m in self.metrics.items():
@@ -182,7 +175,7 @@ class Evaluation:
         return rows
 
     def retrieved_rows(self) -> Rows:
-        """Header and rows: for queries of each label value, what stands in their first ranks."""
+        """Return header and rows: for queries of each label value, what stands in their first ranks."""
         names = sorted({name for row in self.retrieved.values() for name in row})
         rows = [["query \\ found", *names]]
         for label, shares in self.retrieved.items():
@@ -190,21 +183,106 @@ class Evaluation:
         return rows
 
     def subgroup_rows(self, column: str) -> Rows:
-        """Header and rows: for each value of a column its queries and the headline metric."""
+        """Return header and rows: for each value of a column its queries and the headline metric."""
         level = f"{100 * self.settings.confidence:g} % interval"
         rows = [[column, "queries", "micro", level, "chance", "macro", level, "chance"]]
         for value, found in self.subgroups[column].items():
             m = found[self.headline()]
-            rows.append(
-                [
-                    value,
-                    f"{found[self.headline()].total:,}",
-                    number(m.value.micro),
-                    ranged(m.interval()),
-                    number(m.chance.micro),
-                    number(m.value.macro),
-                    ranged((m.low.macro, m.high.macro)),
-                    number(m.chance.macro),
-                ]
-            )
+            rows.append([value, f"{m.total:,}", *_means(m)])
         return rows
+
+
+@dataclass(frozen=True, repr=False)
+class Difference:
+    """What the second of two evaluations reaches beyond the first.
+
+    Attributes:
+        label: what made an image relevant.
+        queries: asked of both.
+        confidence: of the intervals.
+        metrics: by name; values and intervals are differences, and so is chance, which is 0
+            unless the galleries differ.
+    """
+
+    label: str
+    queries: int
+    confidence: float
+    metrics: Mapping[str, Metric]
+
+    def to_json(self) -> dict[str, object]:
+        """Return plain types for json.dumps; what is unknown is None."""
+        key = "per_grade" if self.label == "grade" else "per_label"
+        return {
+            "label": self.label,
+            "queries": self.queries,
+            "confidence": self.confidence,
+            "metrics": {name: metric.to_json(key) for name, metric in self.metrics.items()},
+        }
+
+    def __getitem__(self, metric: str) -> Metric:
+        """Return the difference in one metric, such as "mAP@10"."""
+        return named(self.metrics, metric)
+
+    def to_frame(self) -> "pd.DataFrame":
+        """Return a DataFrame: a row for each metric, with both means and their intervals.
+
+        Raises:
+            MissingExtraError: pandas is not installed.
+        """
+        frame = _frame({name: of.to_row() for name, of in self.metrics.items()})
+        return frame.drop(columns=["macro_chance", "micro_chance"])
+
+    def __repr__(self) -> str:
+        return self.to_text()
+
+    def _repr_html_(self) -> str:
+        return html_lines([self._summary()]) + html_table(self.rows())
+
+    def to_text(self) -> str:
+        """Return a table for a terminal."""
+        return f"{self._summary()}\n\n{aligned(self.rows())}"
+
+    def to_markdown(self) -> str:
+        """Return the same table in Markdown."""
+        return f"{self._summary()}\n\n{piped(self.rows())}"
+
+    def rows(self) -> Rows:
+        """Return header and rows: metric, differences of micro and macro means with intervals."""
+        level = f"{100 * self.confidence:g} % interval"
+        rows = [["second - first", "micro", level, "macro", level]]
+        for name, m in self.metrics.items():
+            micro = [number(m.micro, sign=True), ranged(m.micro_interval, sign=True)]
+            rows.append([name, *micro, number(m.macro, sign=True), ranged(m.macro_interval, sign=True)])
+        return rows
+
+    def _summary(self) -> str:
+        return (
+            f"{self.queries:,} queries by {self.label}, asked of both; where an interval leaves 0 "
+            "out, other people would have shown the same sign."
+        )
+
+
+def compare(first: Evaluation, second: Evaluation) -> Difference:
+    """Compare two evaluations of the same queries: the second's metrics less the first's.
+
+    Intervals are of a paired bootstrap of subjects. A query for which a metric is undefined in
+    either is left out of that metric.
+
+    Raises:
+        ValueError: they were done in other ways, or asked other queries.
+    """
+    if (first.settings, first.label) != (second.settings, second.label):
+        raise ValueError("the evaluations have other settings or labels; evaluate both alike")
+    table = paired(first.per_query, second.per_query)
+    return Difference(first.label, first.queries, first.settings.confidence, summarise(table, first.settings))
+
+
+def _means(m: Metric) -> list[str]:
+    """Cells of both means, each with interval and chance."""
+    micro = [number(m.micro), ranged(m.micro_interval), number(m.chance.micro)]
+    return [*micro, number(m.macro), ranged(m.macro_interval), number(m.chance.macro)]
+
+
+def _frame(rows: Mapping[str, Mapping[str, float]]) -> "pd.DataFrame":
+    named = [{"metric": name, **row} for name, row in rows.items()]
+    return to_frame(named, list(named[0]), "metric")

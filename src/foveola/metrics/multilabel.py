@@ -15,11 +15,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from foveola.metrics import binary
+from foveola.metrics import probabilities
+from foveola.metrics.estimates import percentiles, resampled
 from foveola.metrics.metrics import Bools, Floats
-from foveola.metrics.uncertainty import percentiles, subject_weights
 from foveola.metrics.verification import Rate
 
 ODIR = ("N", "D", "G", "C", "A", "H", "M", "O")
@@ -28,12 +28,12 @@ _CHUNK = 50  # resamples at a time
 
 _Scored = Callable[[Floats, Bools, Floats], Floats]
 _Answered = Callable[[Bools, Bools, Floats], Floats]
-_SCORED: dict[str, _Scored] = {"AUC": binary.auc, "AP": binary.average_precision}
+_SCORED: dict[str, _Scored] = {"AUC": probabilities.auc, "AP": probabilities.average_precision}
 _ANSWERED: dict[str, _Answered] = {
-    "kappa": binary.kappa,
-    "F1": binary.f1,
-    "sensitivity": binary.sensitivity,
-    "specificity": binary.specificity,
+    "kappa": probabilities.kappa,
+    "F1": probabilities.f1,
+    "sensitivity": probabilities.sensitivity,
+    "specificity": probabilities.specificity,
 }
 BY_LABEL = (*_SCORED, *_ANSWERED)
 OVERALL = (
@@ -74,7 +74,7 @@ class ReadingEvaluation:
     confidence: float
 
     def to_json(self) -> dict[str, object]:
-        """Plain types for json.dumps."""
+        """Return plain types for json.dumps."""
         return {
             "rows": self.rows,
             "confidence": self.confidence,
@@ -88,7 +88,7 @@ class ReadingEvaluation:
 
 
 def official_score(truth: ArrayLike, probabilities: ArrayLike) -> dict[str, float]:
-    """The score of ODIR-2019: "kappa", "F1 (official)", "AUC" and "final", their mean.
+    """Compute the score of ODIR-2019: "kappa", "F1 (official)", "AUC" and "final", their mean.
 
     Args:
         truth: bool (N, L).
@@ -135,10 +135,11 @@ def evaluate_reading(
     limits = np.broadcast_to(np.asarray(thresholds, dtype=np.float64), (len(labels),))
     if np.isnan(limits).any():
         raise ValueError("a threshold is not a number; nothing would lie above it")
-    people = np.arange(len(known)) if subjects is None else np.asarray(subjects)
-    of = np.unique(people, return_inverse=True)[1]
+    of = np.unique(np.arange(len(known)) if subjects is None else np.asarray(subjects), return_inverse=True)[1]
     point = _figures(known, chances, limits, np.ones((1, len(known))))[0]
-    draws = _resampled(known, chances, limits, of, bootstrap, seed)
+    people, generator = int(of.max()) + 1, np.random.default_rng(seed)
+    weights = resampled(generator, bootstrap if people > 1 else 0, people, _CHUNK)
+    draws = np.concatenate([point[None][:0], *(_figures(known, chances, limits, each[:, of]) for each in weights)])
     low, high = percentiles(draws, confidence).T if len(draws) else (np.full(len(point), np.nan),) * 2
     rates = [Rate(*each) for each in zip(point.tolist(), low.tolist(), high.tolist(), strict=True)]
     start = len(OVERALL)
@@ -157,7 +158,7 @@ def evaluate_reading(
 
 
 def choose_thresholds(truth: ArrayLike, probabilities: ArrayLike) -> Floats:
-    """(L,) of each label, that with the best F1 of the positive class; 0.5 where none is positive.
+    """Choose (L,) for each label the threshold with the best F1 of the positive class; 0.5 where none is positive.
 
     To be chosen on validation people. Halfway between two probabilities, so that it does not hang
     on one person's last digit.
@@ -188,18 +189,6 @@ def _checked(truth: ArrayLike, probabilities: ArrayLike) -> tuple[Bools, Floats]
     return known, chances
 
 
-def _resampled(
-    truth: Bools, chances: Floats, limits: Floats, of: NDArray[np.int64], bootstrap: int, seed: int
-) -> Floats:
-    """(B, F) figures of resampled people."""
-    generator, people = np.random.default_rng(seed), int(of.max()) + 1
-    parts = [np.empty((0, len(OVERALL) + len(BY_LABEL) * truth.shape[1]))]
-    for start in range(0, bootstrap if people > 1 else 0, _CHUNK):
-        weights = subject_weights(generator, min(_CHUNK, bootstrap - start), people)
-        parts.append(_figures(truth, chances, limits, weights[:, of]))
-    return np.concatenate(parts)
-
-
 def _figures(truth: Bools, chances: Floats, limits: Floats, weights: Floats) -> Floats:
     """(B, F): those of OVERALL, then each of BY_LABEL for all labels."""
     answers = chances > limits
@@ -216,16 +205,16 @@ def _figures(truth: Bools, chances: Floats, limits: Floats, weights: Floats) -> 
         *_official(truth, chances, limits, weights).values(),
         *(_known_mean(tables[name]) for name in ("AUC", "AP", "kappa", "F1")),
         right,
-        binary.calibration_error(chances.ravel(), truth.ravel(), flat),
+        probabilities.calibration_error(chances.ravel(), truth.ravel(), flat),
     ]
     return np.column_stack([*overall, *tables.values()])
 
 
 def _official(truth: Bools, chances: Floats, limits: Floats, weights: Floats) -> dict[str, Floats]:
     answers, flat = (chances > limits).ravel(), np.repeat(weights, truth.shape[1], axis=1)
-    kappa = binary.kappa(answers, truth.ravel(), flat)
-    right = binary.accuracy(answers, truth.ravel(), flat)
-    auc = binary.auc(chances.ravel(), truth.ravel(), flat)
+    kappa = probabilities.kappa(answers, truth.ravel(), flat)
+    right = probabilities.accuracy(answers, truth.ravel(), flat)
+    auc = probabilities.auc(chances.ravel(), truth.ravel(), flat)
     return {"final": (kappa + right + auc) / 3, "kappa": kappa, "F1 (official)": right, "AUC": auc}
 
 

@@ -1,4 +1,4 @@
-"""The images of an evaluation: what the encoder made of them, and what is true of them.
+"""What an evaluation is given: images with what is true of them, and how it is to be done.
 
 Letters: N images of a side, D width of a descriptor, L label values.
 """
@@ -6,7 +6,7 @@ Letters: N images of a side, D width of a descriptor, L label values.
 import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,8 +15,42 @@ from foveola.errors import FoveolaError
 from foveola.metrics.metrics import Bools
 from foveola.records import Case
 
+Exclude = Literal["subject", "eye", "visit", "none"]
+WHOLE = ("mAP", "mAP@R", "R-precision", "MRR")  # of whole rankings
+AT_K = ("mHR@{}", "hit@{}", "mAP@{}", "mAP@{} per hit", "nDCG@{}")
 _FIELDS = ("eye", "visit", "grade", "collection")
 _MOST_VALUES = 12  # numbers of more values are split in bands
+
+
+def metric_names(ks: tuple[int, ...]) -> list[str]:
+    """Return the names of the metrics, in the order of their columns."""
+    return [*(name.format(k) for name in AT_K for k in ks), *WHOLE]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How it was evaluated; see `foveola.metrics.evaluate_retrieval`.
+
+    Raises:
+        ValueError: a setting is out of range.
+    """
+
+    ks: tuple[int, ...]
+    exclude: Exclude
+    leave_one_out: bool
+    bootstrap: int
+    confidence: float
+    seed: int
+
+    def __post_init__(self) -> None:
+        if not self.ks or min(self.ks) < 1:
+            raise ValueError(f"ks must be at least 1, got {self.ks}")
+        if self.exclude not in get_args(Exclude):
+            raise ValueError(f"exclude is {self.exclude!r}; expected {', '.join(get_args(Exclude))}")
+        if not 0 < self.confidence < 1:
+            raise ValueError(f"confidence must lie between 0 and 1, got {self.confidence}")
+        if self.bootstrap < 0:
+            raise ValueError(f"bootstrap must not be negative, got {self.bootstrap}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +104,7 @@ class RetrievalData:
     def from_cases(
         cls, descriptors: ArrayLike, cases: Iterable[Case], label: str, by: Sequence[str] = ()
     ) -> "RetrievalData":
-        """Labels and identities from cases, row i of the descriptors being case i.
+        """Take labels and identities from cases, row i of the descriptors being case i.
 
         Args:
             descriptors: float32 (N, D).
@@ -102,11 +136,11 @@ class RetrievalData:
         )
 
     def labelled_rows(self) -> NDArray[np.int64]:
-        """Positions of the images that have at least one label value, rising."""
+        """Return the positions of the images that have at least one label value, rising."""
         return np.flatnonzero(self.labels.any(axis=1))
 
     def labelled(self) -> "RetrievalData":
-        """The images that have at least one label value."""
+        """Return the images that have at least one label value."""
         keep = self.labelled_rows().tolist()
         further: dict[str, Any] = {
             name: [values[i] for i in keep] for name, values in self._further(columns=False).items()
@@ -126,7 +160,7 @@ class RetrievalData:
 
 
 def known_columns(cases: Sequence[Case], names: Iterable[str]) -> list[str]:
-    """Those of the names for which some case has a value, as `RetrievalData.from_cases` asks for."""
+    """Return the names for which some case has a value, as `RetrievalData.from_cases` needs."""
     return [name for name in names if any(v not in (None, "") for v in _values(cases, name))]
 
 
@@ -144,7 +178,7 @@ def _indicator(labels: NDArray[np.generic], width: int) -> Bools:
 
 
 def check_directions(descriptors: NDArray[np.float32]) -> None:
-    """ValueError where a row (N, D) is not finite or all zero."""
+    """Raise a ValueError where a row (N, D) is not finite or all zero."""
     bad = np.flatnonzero(~np.isfinite(descriptors).all(axis=1))
     if len(bad):
         raise ValueError(f"{len(bad)} descriptors hold NaN or infinity, the first in row {bad[0]}")

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from foveola.metrics.temperature import COLDEST, HOTTEST, fit_temperature
+from foveola.metrics.probabilities import COLDEST, HOTTEST, fit_temperature
 
 
 def test_right_three_times_of_four_is_a_probability_of_three_quarters():
