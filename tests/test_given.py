@@ -18,8 +18,7 @@ from foveola import Manifest, Retriever, add_missing, decode
 from foveola.archive import Archive
 from foveola.client.client import Client
 from foveola.errors import FoveolaError, ImageError
-from foveola.images.decode import peek
-from foveola.images.given import as_file
+from foveola.images.decode import as_file, peek
 from foveola.matching.match import Matcher
 from foveola.reading import person, read_person
 

@@ -29,9 +29,8 @@ from foveola.encoders.compiling import Cores, begun, compiled
 from foveola.encoders.release import DEFAULT, Release, read_release
 from foveola.errors import EncoderError, FoveolaError, ImageError
 from foveola.files import stamp_of
-from foveola.images.decode import at_hand, decode, naming
+from foveola.images.decode import Photograph, as_file, at_hand, decode, is_one, naming
 from foveola.images.fundus import Contract, FieldOfView, find_field_of_view, prepare
-from foveola.images.given import Photograph, as_file, is_one
 from foveola.images.gradability import gradability
 from foveola.records import Case, Eye
 

@@ -27,8 +27,7 @@ from foveola import files
 from foveola.encoders.compiling import Cores, begun, compiled
 from foveola.encoders.release import RELEASED, fingerprint, locate, read_json
 from foveola.errors import EncoderError
-from foveola.images.enhance import enhance
-from foveola.images.fundus import Contract, prepare
+from foveola.images.fundus import Contract, enhance, prepare
 
 FORMAT = 1
 DEFAULT_READER = "fundus-reading-1"

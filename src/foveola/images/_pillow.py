@@ -25,8 +25,8 @@ from PIL import (
 
 from foveola.errors import ImageError
 from foveola.images import _tiff
-from foveola.images._headers import NO_MEMORY, Header
 from foveola.images.color import Rows, eight_bits, strips, through_alpha, to_rgb, to_srgb, top_of
+from foveola.images.headers import NO_MEMORY, Header
 
 Pixels = NDArray[np.uint8]
 

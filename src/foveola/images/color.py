@@ -1,4 +1,4 @@
-"""From the colours a file holds to 8-bit sRGB: profiles, transparency, bit depth."""
+"""From the colours a file holds to 8-bit sRGB: profiles, transparency, bit depth, and what got lost."""
 
 import io
 import logging
@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from foveola.errors import ImageError
-from foveola.images._shown import is_lost
 
 Pixels = NDArray[np.uint8]
 
@@ -196,3 +195,29 @@ def _colours(mode: str) -> Image.Image:
     steps = np.linspace(0, 255, 9).astype(np.uint8)
     cube = np.stack(np.meshgrid(steps, steps, steps), axis=-1)
     return Image.fromarray(cube.reshape(1, -1, 3))
+
+
+# --- What was lost on the way ---
+
+
+_LOOKED_AT = 1 << 18  # pixels, at most; enough to know how many levels there are
+_BLACK, _ALIKE = 20, 4  # of 255: below the one nothing can be seen, nor within the other
+_FEWER = 4  # times: so many levels in one of what is shown are a loss
+
+
+def is_lost(data: NDArray[Any], shown: NDArray[np.uint8]) -> bool:
+    """Whether a picture is nearly black, or of one shade, though its data is not.
+
+    Nearly black is what reaches 20 of 255 in less than half a percent of its pixels. Data that is
+    as poor as what is shown of it (a photograph taken in the dark) has lost nothing.
+
+    Args:
+        data: (H, W) or (H, W, C), as stored.
+        shown: of the same height and width.
+    """
+    step = max(1, int(np.sqrt(shown.shape[0] * shown.shape[1] / _LOOKED_AT)))
+    seen = shown[::step, ::step]
+    low, high = np.percentile(seen, (0.5, 99.5))
+    if high >= _BLACK and high - low >= _ALIKE:
+        return False
+    return len(np.unique(data[::step, ::step])) >= _FEWER * (len(np.unique(seen)) + 1)

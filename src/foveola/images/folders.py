@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from foveola.images._sniff import PICTURES, describe, is_dicom, readable_format
+from foveola.images.headers import PICTURES, describe, is_dicom, readable_format
 
 # of photographs that `decode` reads
 SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".webp", ".bmp"})

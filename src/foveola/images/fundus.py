@@ -37,6 +37,7 @@ _SECOND = 0.2  # of the largest part's area: less is an inset or a label and no 
 _HALF_OF_TWO, _MOST_OF_ONE = 0.3, 0.6  # of an outline's points, that lie on one circle
 _MOST_SIDE = 4800  # pixels of a square that is cut at once
 _TRIALS = 64  # circles tried; three of five edge points being good, all fail with p < 1e-6
+_CLIP, _TILES = 2.0, 8  # of the equalisation of lightness: its limit, and tiles a side
 _rng = random.Random(0)  # noqa: S311, as numpy's takes 7 ms to import and nothing is secret here
 _DRAWS = np.array([[_rng.random() for _ in range(3)] for _ in range(_TRIALS)])
 
@@ -431,3 +432,20 @@ def _disc(size: int) -> Pixels:
     axis = np.arange(size) - (size - 1) / 2
     inside = axis[:, None] ** 2 + axis**2 <= (size / 2) ** 2
     return inside.astype(np.uint8) * 255
+
+
+def enhance(image: Pixels) -> Pixels:
+    """Contrast-limited adaptive equalisation of the lightness (3.1): clip 2.0, 8 x 8 tiles.
+
+    Colours keep their hue; what is black, such as the surround, stays so.
+
+    Args:
+        image: (S, S, 3) uint8 RGB, the field of view.
+
+    Returns:
+        (S, S, 3) uint8.
+    """
+    lab = cv2.cvtColor(image, cv2.COLOR_RGB2LAB)
+    equalised = cv2.createCLAHE(_CLIP, (_TILES, _TILES)).apply(np.ascontiguousarray(lab[..., 0]))
+    lab[..., 0] = np.where(lab[..., 0] > 0, equalised, 0)
+    return cv2.cvtColor(lab, cv2.COLOR_LAB2RGB).astype(np.uint8)

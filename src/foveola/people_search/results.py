@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from foveola.images.thumbnail import thumbnail
+from foveola.images.pictures import thumbnail
 from foveola.labels import record_words
 from foveola.notebook import HitList, Picture, Rows, to_frame
 from foveola.people import EYES

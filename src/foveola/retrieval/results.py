@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from foveola.images.thumbnail import thumbnail
+from foveola.images.pictures import thumbnail
 from foveola.labels import record_words
 from foveola.laterality import Side
 from foveola.notebook import HitList, Picture, Rows, to_frame
