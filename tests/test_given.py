@@ -154,7 +154,7 @@ PARTS = (
 NAMED = {
     "foveola.datasets.adapters": ("adapt", "read_dataset"),
     "foveola.datasets.manifest": ("read_sources",),
-    "foveola.datasets.split_files": ("SplitFiles",),
+    "foveola.datasets.splits": ("SplitFiles",),
     "foveola.matching.match": ("Matcher",),
     "foveola.server.study": ("new_study", "open_study"),
     "foveola.training.start": ("train",),

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from foveola.datasets.faults import Faults, quoted
+from foveola.datasets.tables import Faults, quoted
 from foveola.errors import ManifestError
 from foveola.records import Eye, is_missing, known_identifier
 

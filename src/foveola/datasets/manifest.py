@@ -15,8 +15,16 @@ from typing import Any, Self
 import pandas as pd
 
 from foveola.datasets import cells
-from foveola.datasets.faults import Faults, quoted
-from foveola.datasets.tables import DELIMITERS, PARQUET, TextTable, read_table, table_of_frame, write_table
+from foveola.datasets.tables import (
+    DELIMITERS,
+    PARQUET,
+    Faults,
+    TextTable,
+    quoted,
+    read_table,
+    table_of_frame,
+    write_table,
+)
 from foveola.errors import ManifestError
 from foveola.images.folders import SUFFIXES, PassedOver, kind_of, photographs_in
 from foveola.records import RESERVED, Case, known_identifier

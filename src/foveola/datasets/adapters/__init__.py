@@ -2,7 +2,7 @@
 
     adapt("idrid", Path("B. Disease Grading"))  # writes B. Disease Grading/manifest.csv
 
-One short file declares each data set; `base` holds what they share.
+A data set is declared among its like; `base` holds what they share.
 """
 
 import difflib
@@ -14,55 +14,39 @@ from typing import Literal
 
 import pandas as pd
 
-from foveola.datasets.adapters import (
-    aptos,
-    brset,
-    chase,
-    chestxray14,
-    ddr,
-    deepdrid,
-    drive,
-    eyepacs,
-    eyeq,
-    folders,
-    huggingface,
-    idrid,
-    jsiec,
-    messidor2,
-    oai,
-    odir,
-    papila,
-    rfmid,
-    stare,
-)
 from foveola.datasets.adapters.base import Adapter, Layout, Record, find_duplicates
+from foveola.datasets.adapters.findings import BRSET, JSIEC, ODIR, PAPILA, RFMID
+from foveola.datasets.adapters.general import FOLDERS, HUGGINGFACE
+from foveola.datasets.adapters.grading import APTOS, DDR, DEEPDRID, EYEPACS, EYEQ, IDRID, MESSIDOR2
+from foveola.datasets.adapters.radiographs import CHESTXRAY14, OAI
+from foveola.datasets.adapters.vessels import CHASE, DRIVE, STARE
 from foveola.datasets.manifest import Manifest
 from foveola.datasets.tables import table_of_frame
 from foveola.errors import ManifestError
 from foveola.resources import AnyPath
 
 ADAPTERS: dict[str, Adapter] = {
-    module.ADAPTER.name: module.ADAPTER
-    for module in (
-        aptos,
-        brset,
-        chase,
-        chestxray14,
-        ddr,
-        deepdrid,
-        drive,
-        eyepacs,
-        eyeq,
-        folders,
-        huggingface,
-        idrid,
-        jsiec,
-        messidor2,
-        oai,
-        odir,
-        papila,
-        rfmid,
-        stare,
+    adapter.name: adapter
+    for adapter in (
+        APTOS,
+        BRSET,
+        CHASE,
+        CHESTXRAY14,
+        DDR,
+        DEEPDRID,
+        DRIVE,
+        EYEPACS,
+        EYEQ,
+        FOLDERS,
+        HUGGINGFACE,
+        IDRID,
+        JSIEC,
+        MESSIDOR2,
+        OAI,
+        ODIR,
+        PAPILA,
+        RFMID,
+        STARE,
     )
 }
 
@@ -123,7 +107,7 @@ def read_dataset(
         raise ManifestError(f"the columns of {name} are known; name columns for {asking} only")
     target = None if manifest is None else Path(manifest)
     layout = Layout(folder, columns=columns or {}, manifest=target)
-    records = adapter.read(layout)
+    records = list(adapter.read(layout))
     if layout.missing and missing == "error":
         raise ManifestError(
             f"{folder}: {len(layout.missing)} of {len(records)} listed photographs are missing, "

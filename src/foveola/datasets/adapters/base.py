@@ -48,7 +48,7 @@ class Adapter:
     label_meaning: str
     known_duplicates: str
     unverified: str
-    read: Callable[["Layout"], list[Record]]
+    read: Callable[["Layout"], Iterable[Record]]
     asks_columns: bool = False
 
 
@@ -98,6 +98,13 @@ class Layout:
         if path is None:
             return None
         return path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+
+    def needed_lines(self, name: str) -> list[str]:
+        """Like `lines`, but a file that is not there is a ManifestError."""
+        found = self.lines(name)
+        if found is None:
+            raise self.without(name)
+        return found
 
     def sheet(self, name: str) -> list[list[str]]:
         """The filled rows of an Excel file whose header is no single row, every cell as text.
