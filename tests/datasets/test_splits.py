@@ -172,7 +172,7 @@ def test_the_shared_photographs_split_as_asked(shared_data):
         assert share == pytest.approx(0.2, abs=0.06)
 
 
-# --- splits by subject, held against what they promise for any table ---
+# --- split files ---
 
 
 def line(image, grade, separator=" "):

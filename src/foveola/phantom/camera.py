@@ -12,9 +12,8 @@ from typing import Final
 import cv2
 import numpy as np
 
-from foveola.phantom.anatomy import CAMERA, PIXELS, EyeModel, stream
+from foveola.phantom.anatomy import CAMERA, PIXELS, EyeModel, Floats, stream
 from foveola.phantom.drawing import Bytes, View, soften
-from foveola.phantom.vessels import Floats
 
 RIM: Final = 0.975  # field of view's radius in half image sides
 _STRAY: Final = (0.55, 0.85, 0.80)  # colour of stray light

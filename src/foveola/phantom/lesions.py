@@ -9,7 +9,7 @@ Ophthalmology 110 (2003) 1677):
        beading in 2 or more, intraretinal microvascular abnormalities (IRMA) in 1 or more
     4  new vessels or preretinal haemorrhage
 
-A quadrant here is a quarter of the eye's frame (see vessels.py). Every eye has an endless
+A quadrant here is a quarter of the eye's frame (see anatomy.py). Every eye has an endless
 list of lesions of each kind in a fixed order; a visit shows as many as its grade asks
 for. Old ones stay until their time is up, and the next in the list follow.
 """
@@ -21,8 +21,7 @@ from typing import Final
 
 import numpy as np
 
-from foveola.phantom.anatomy import COURSE, LESIONS, EyeModel
-from foveola.phantom.vessels import Point
+from foveola.phantom.anatomy import COURSE, LESIONS, EyeModel, Point
 
 ANYWHERE: Final = -1
 # Kind -> chance to last from one visit to the next.
