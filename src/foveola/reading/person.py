@@ -17,8 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from foveola.encoders.ahead import in_order
-from foveola.encoders.compiling import WAITED_FOR
+from foveola.encoders.compiling import WAITED_FOR, in_order
 from foveola.encoders.encoder import UNUSABLE, Failed
 from foveola.encoders.reading_model import ReadingModel
 from foveola.errors import ImageError, ManifestError, PairError
