@@ -62,7 +62,7 @@ def from_mapping(cls: type[T], values: Mapping[str, Any], *, where: str) -> T:
 
 
 def to_mapping(config: Any) -> dict[str, Any]:
-    """The dataclass as plain values that TOML and JSON can hold; what is None is left out."""
+    """Turn the dataclass into plain values that TOML and JSON can hold; what is None is left out."""
     return {key: _plain(value) for key, value in asdict(config).items() if value is not None}
 
 

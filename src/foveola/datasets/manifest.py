@@ -100,7 +100,7 @@ class Manifest:
 
     @classmethod
     def from_folder(cls, folder: AnyPath, *, collection: str = "", passed: PassedOver | None = None) -> Self:
-        """Every photograph in folder and below, whatever its name, in order of path, all unknown.
+        """List every photograph in folder and below, whatever its name, in order of path, all unknown.
 
         Args:
             folder: where to look; hidden files and folders, and linked folders, are passed over.
@@ -131,7 +131,7 @@ class Manifest:
         return f"Manifest({len(self)} images, root={str(self.root)!r})"
 
     def cases(self) -> Iterator[Case]:
-        """One Case a row, in the order of the table; an empty cell is left out of `extra`.
+        """Yield one Case a row, in the order of the table; an empty cell is left out of `extra`.
 
         5,000 rows with nine columns take 0.05 s.
         """
@@ -174,7 +174,7 @@ class Manifest:
 
 
 def read_sources(sources: Sequence[AnyPath], collection: str = "", passed: PassedOver | None = None) -> list[Case]:
-    """The cases of manifests, of folders of photographs, and of single photographs.
+    """Read the cases of manifests, of folders of photographs, and of single photographs.
 
     Args:
         sources: what to read.

@@ -191,7 +191,7 @@ class Entry:
 
     @property
     def subject(self) -> str | None:
-        """What stands before _left or _right; None where neither ends the name."""
+        """Return what stands before _left or _right; None where neither ends the name."""
         found = _EYE.fullmatch(self.image)
         return identifier(found["subject"]) if found else None
 
@@ -224,21 +224,21 @@ class SplitFiles:
         return cls(tuple(seen.values()))
 
     def of(self, parts: Sequence[str]) -> list[Entry]:
-        """The entries of some parts."""
+        """Return the entries of some parts."""
         return [entry for entry in self.entries if entry.part in parts]
 
     def counts(self, parts: Sequence[str]) -> list[int]:
-        """How many images of some parts have grade 0, 1, 2, 3 and 4."""
+        """Count the images of some parts that have grade 0, 1, 2, 3 and 4."""
         grades = [entry.grade for entry in self.of(parts)]
         return [grades.count(grade) for grade in range(_GRADES)]
 
     def on_both_sides(self) -> int:
-        """How many queries have another image of their subject in the gallery."""
+        """Count the queries that have another image of their subject in the gallery."""
         gallery = {entry.subject for entry in self.of(GALLERY)} - {None}
         return sum(entry.subject in gallery for entry in self.of(QUERIES))
 
     def by_subject(self, *, seed: int = 0) -> Self:
-        """The same images, regrouped so that every subject is in one part only.
+        """Regroup the same images so that every subject is in one part only.
 
         The parts keep their shares and follow the subjects' worst grade, see `split_by_subject`;
         which subjects go where is new, for four of five were in two parts. An encoder that was
@@ -274,7 +274,7 @@ class SplitFiles:
             write_whole(folder / f"{part}.txt", ("\n".join(lines) + "\n").encode())
 
     def find(self, cases: Sequence[Case]) -> dict[str, list[tuple[int, Case]]]:
-        """The cases that the files name, by part and in the order of the files.
+        """Find the cases that the files name, by part and in the order of the files.
 
         Names are compared without folder and ending.
 

@@ -11,7 +11,7 @@ MOST_FINDINGS = 12  # in a card; the rest are counted together
 
 
 def summarise(cases: Sequence[Case]) -> dict[str, Any]:
-    """What a set of photographs holds, in plain types.
+    """Summarise what a set of photographs holds, in plain types.
 
     Args:
         cases: of one data set, or of a part of it.
@@ -38,13 +38,13 @@ def summarise(cases: Sequence[Case]) -> dict[str, Any]:
 
 
 def mark(cases: Iterable[Case]) -> str:
-    """Hash of the names of the images, with which a split can be checked without being shown."""
+    """Hash the names of the images, with which a split can be checked without being shown."""
     names = sorted(case.image for case in cases)
     return hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
 
 
 def render_data_card(title: str, summary: Mapping[str, Any], terms: str = "") -> str:
-    """The data card in Markdown.
+    """Write the data card in Markdown.
 
     Args:
         title: of the data set.

@@ -58,7 +58,7 @@ def read_table(path: Path) -> TextTable:
 
 
 def table_of_frame(frame: "pd.DataFrame", where: Path | str) -> TextTable:
-    """A DataFrame as text cells; the types of its columns decide what stays text."""
+    """Turn a DataFrame into text cells; the types of its columns decide what stays text."""
     names = [identifier(str(name)) for name in frame.columns]
     _check_header(names, where)
     values = {name: frame.iloc[:, i].tolist() for i, name in enumerate(names)}
@@ -260,7 +260,7 @@ class Faults:
 
 
 def quoted(value: str) -> str:
-    """A cell's text for a message, shortened to 40 characters."""
+    """Quote a cell's text for a message, shortened to 40 characters."""
     return repr(value if len(value) <= 40 else value[:37] + "...")
 
 

@@ -25,7 +25,7 @@ _STRIP = 1 << 18  # pixels converted at once, to bound what a conversion takes b
 
 
 def to_srgb(values: Values, found: Dataset, form: Form, factor: int = 1) -> Pixels:
-    """(H, W, C) stored values -> (H // factor, W // factor, 3) uint8 sRGB.
+    """Convert (H, W, C) stored values -> (H // factor, W // factor, 3) uint8 sRGB.
 
     Args:
         values: uint8, uint16 or int16.
@@ -119,7 +119,7 @@ def _table(found: Dataset, form: Form) -> Pixels:
 
 
 def shade(stored: NDArray[np.int64], found: Dataset) -> Pixels:
-    """(N,) every value that can be stored, ascending -> uint8, 0 is black.
+    """Shade (N,) every value that can be stored, ascending -> uint8, 0 is black.
 
     The first VOI window or table is applied after the modality's rescale; without one the full
     range of what can be stored becomes 0 to 255.
@@ -151,7 +151,7 @@ def _rounded(shares: Floats) -> Pixels:
 
 
 def rescaled(stored: NDArray[np.int64], found: Dataset) -> Floats:
-    """(N,) stored values after the modality's table, or its slope and intercept.
+    """Return the (N,) stored values after the modality's table, or its slope and intercept.
 
     Raises:
         ImageError: the table is damaged.
@@ -165,7 +165,7 @@ def rescaled(stored: NDArray[np.int64], found: Dataset) -> Floats:
 
 
 def by_voi_table(values: Floats, found: Dataset) -> Floats:
-    """(N,) from 0 to 1, by the first table of values of interest.
+    """Map (N,) values to 0 to 1, by the first table of values of interest.
 
     Raises:
         ImageError: it is damaged.
@@ -190,7 +190,7 @@ def _by_table(keyword: str, apply: Any, *arguments: Any) -> Floats:
 
 
 def ybr_to_rgb(values: Values) -> Pixels:
-    """(H, W, 3) uint8 YBR_FULL -> RGB, the inverse of PS3.3 C.7.6.3.1.2 as ITU-T T.871 has it.
+    """Convert (H, W, 3) uint8 YBR_FULL -> RGB, the inverse of PS3.3 C.7.6.3.1.2 as ITU-T T.871 has it.
 
         R = Y + 1.402 (Cr - 128)
         G = Y - (0.114 x 1.772 (Cb - 128) + 0.299 x 1.402 (Cr - 128)) / 0.587
@@ -228,12 +228,12 @@ class Palette(NamedTuple):
     entries: NDArray[np.uint8]
 
     def colours(self, stored: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """(N,) stored values -> (N, 3) uint8."""
+        """Look up (N,) stored values -> (N, 3) uint8."""
         return self.entries[np.clip(stored - self.first, 0, len(self.entries) - 1)]
 
 
 def palette_of(found: Dataset) -> Palette:
-    """The palette of an object.
+    """Read the palette of an object.
 
     Of entries with 16 bits the upper 8 are taken, unless no entry of any colour reaches 256: then
     they hold 8 bits each, in words, as some cameras write them whatever the descriptor says.

@@ -44,7 +44,7 @@ _BROKEN = "the {} of frame {} is damaged or cut off; copy or send it again"
 
 
 def decode_frame(found: Dataset, form: Form, frame: int, min_side: int | None = None) -> Pixels:
-    """(H, W, 3) uint8 sRGB of one frame, counted from 0; contiguous.
+    """Decode one frame, counted from 0, to (H, W, 3) uint8 sRGB; contiguous.
 
     Raises:
         ImageError: no such frame, a transfer syntax that is not read, or damage.
@@ -66,7 +66,7 @@ def decode_frame(found: Dataset, form: Form, frame: int, min_side: int | None = 
 
 
 def as_stored(found: Dataset, form: Form, frame: int) -> Form:
-    """The form of one frame as its stream has it, which is believed before the header.
+    """Return the form of one frame as its stream has it, which is believed before the header.
 
     Its photometric interpretation is that of what the codec gives.
 
@@ -90,7 +90,7 @@ def _widened(form: Form, values: Values) -> Form:
 
 
 def stored_values(found: Dataset, form: Form, frame: int) -> Values:
-    """(H, W, C) as stored, for all transfer syntaxes but JPEG Baseline and Extended."""
+    """Decode (H, W, C) values as stored, for all transfer syntaxes but JPEG Baseline and Extended."""
     if form.syntax in JPEG_2000:
         values = _jpeg_2000(stream_of(found, form, frame), frame)
     elif form.syntax in _PLUGINS or form.syntax in _PLAIN:
@@ -117,7 +117,7 @@ def _only_bits(values: Values, form: Form) -> Values:
 
 
 def stream_of(found: Dataset, form: Form, frame: int) -> bytes:
-    """The compressed stream of one frame, its fragments joined.
+    """Return the compressed stream of one frame, its fragments joined.
 
     Raises:
         ImageError: it is not there.
@@ -228,7 +228,7 @@ class Stream:
 
 
 def stated_by(stream: bytes, form: Form) -> Stream | None:
-    """What the stream of a frame says of itself; None for RLE, which says nothing.
+    """Read what the stream of a frame says of itself; None for RLE, which says nothing.
 
     Raises:
         ImageError: it is damaged.
@@ -244,7 +244,7 @@ def stated_by(stream: bytes, form: Form) -> Stream | None:
 
 
 def believed(form: Form, said: Stream) -> Form:
-    """The form with what the stream says in place of what the header says.
+    """Return the form with what the stream says in place of what the header says.
 
     A stream of more bits than are stored may hold the stored ones in its lower bits, so that
     it is believed against the header only where it says that there are fewer.
@@ -276,7 +276,7 @@ def believed(form: Form, said: Stream) -> Form:
 
 
 def bare_colours(stream: bytes, form: Form) -> str:
-    """Photometric Interpretation of a frame once the boxes around its JPEG 2000 are gone."""
+    """Return the Photometric Interpretation of a frame once the boxes around its JPEG 2000 are gone."""
     if form.syntax not in JPEG_2000 or form.samples != 3:
         return form.photometric
     said = _jpeg_2000_stated(stream)
@@ -397,7 +397,7 @@ def _box(boxes: bytes) -> int | None:
 
 
 def facts(data: bytes, *, limits: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
-    """The fields of `DicomFacts`."""
+    """Return the fields of `DicomFacts`."""
     found = read_object(data, Limits(**limits))
     form = form_of(found, Limits(**limits))
     return {
@@ -410,7 +410,7 @@ def facts(data: bytes, *, limits: dict[str, Any]) -> tuple[dict[str, Any], bytes
 
 
 def decode(data: bytes, *, limits: dict[str, Any], min_side: int | None, frame: int) -> tuple[dict[str, Any], bytes]:
-    """The shape and the bytes of one frame's pixels."""
+    """Return the shape and the bytes of one frame's pixels."""
     found = read_object(data, Limits(**limits))
     form = form_of(found, Limits(**limits))
     pixels = decode_frame(found, form, frame, min_side)

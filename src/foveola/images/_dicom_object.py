@@ -87,7 +87,7 @@ class Form:
 
 
 def read_object(data: bytes, limits: Limits) -> Dataset:
-    """The dataset of a DICOM file, with its file meta information.
+    """Read the dataset of a DICOM file, with its file meta information.
 
     Raises:
         ImageError: no DICOM file, or it unpacks to more than limits.max_bytes.
@@ -127,7 +127,7 @@ def _inflate(data: bytes, limits: Limits) -> bytes:
 
 
 def form_of(found: Dataset, limits: Limits) -> Form:
-    """How the pixels are stored, checked.
+    """Find out how the pixels are stored, and check it.
 
     Raises:
         ImageError: another SOP class or kind of pixels, or beyond the limits.
@@ -300,7 +300,7 @@ _MOST = 99_999
 
 
 def named(keyword: str) -> str:
-    """A tag as a sentence names it: "Rows (0028,0010)"."""
+    """Name a tag as a sentence does: "Rows (0028,0010)"."""
     tag = tag_for_keyword(keyword) or 0
     return f"{keyword} ({tag >> 16:04X},{tag & 0xFFFF:04X})"
 
@@ -324,7 +324,7 @@ def check_numbers(found: Dataset, photometric: str) -> None:
 
 
 def first_number(found: Dataset, keyword: str) -> float | None:
-    """The first value of an attribute; None where it is missing or empty.
+    """Return the first value of an attribute; None where it is missing or empty.
 
     Raises:
         ImageError: it is no number, not finite, or absurdly large.
@@ -373,7 +373,7 @@ _MAKERS: tuple[tuple[str, str, str], ...] = (
 
 
 def known_camera(manufacturer: str, model: str) -> tuple[str, str] | None:
-    """(maker, model) in our words; the model is "" where it has no known shape.
+    """Return (maker, model) in our words; the model is "" where it has no known shape.
 
     None for a maker that is not in the table.
     """
@@ -385,6 +385,6 @@ def known_camera(manufacturer: str, model: str) -> tuple[str, str] | None:
 
 
 def camera_of(found: Any) -> tuple[str, str] | None:
-    """The same of a pydicom dataset."""
+    """Return the same for a pydicom dataset."""
     texts = (str(found.get(k) or "") for k in ("Manufacturer", "ManufacturerModelName"))
     return known_camera(*texts)

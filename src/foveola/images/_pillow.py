@@ -43,7 +43,7 @@ _FLOAT, _SIGNED = 3, 2  # TIFF's SampleFormat
 
 
 def decode(data: bytes, header: Header, factor: int = 1) -> Pixels:
-    """(H // factor, W // factor, 3) uint8 sRGB, as stored (not yet upright).
+    """Decode to (H // factor, W // factor, 3) uint8 sRGB, as stored (not yet upright).
 
     Args:
         data: the file.

@@ -118,7 +118,7 @@ def naming(name: str) -> Iterator[None]:
 
 
 def same_scale(data: bytes, one: int, other: int) -> bool:
-    """Whether `decode` gives the same pixels for two values of min_side.
+    """Return whether `decode` gives the same pixels for two values of min_side.
 
     So that what is needed in two sizes is decoded once: PNG, TIFF and the like up to 16 million
     pixels, and what is reduced by the same factor for both.
@@ -133,7 +133,7 @@ def same_scale(data: bytes, one: int, other: int) -> bool:
 
 
 def peek(source: AnyPath | bytes, *, limits: Limits = DEFAULT_LIMITS) -> Size:
-    """Size and format from the header alone; the pixels may still turn out damaged.
+    """Read size and format from the header alone; the pixels may still turn out damaged.
 
     Raises:
         ImageError: as from `decode`, as far as the header shows it.
@@ -155,7 +155,7 @@ def _opened(source: AnyPath | bytes, limits: Limits, name: str | None = None) ->
 
 
 def read_bytes(path: AnyPath, limits: Limits = DEFAULT_LIMITS) -> bytes:
-    """The bytes of a file, at most `limits.max_bytes` of them.
+    """Read a file, at most `limits.max_bytes` of them.
 
     Raises:
         ImageError: missing, not to be read, not a file (a folder, a pipe), or too large.
@@ -187,7 +187,7 @@ def read_bytes(path: AnyPath, limits: Limits = DEFAULT_LIMITS) -> bytes:
 
 @contextmanager
 def at_hand(path: Path, min_side: int) -> Iterator[bytes]:
-    """The bytes of a file, for a block that decodes it and works on its pixels.
+    """Give the bytes of a file to a block that decodes it and works on its pixels.
 
     Waits until what other threads do so with leaves enough memory (`limits.BUDGET`).
 
@@ -237,7 +237,7 @@ def _jpeg(data: bytes, header: Header, factor: int) -> Pixels | None:
 
 
 def dicom_facts(data: bytes, limits: Limits = DEFAULT_LIMITS) -> "DicomFacts | None":
-    """What a DICOM image says of itself: its size, its frames, its eye; None for other files.
+    """Read what a DICOM image says of itself: its size, its frames, its eye; None for other files.
 
     Raises:
         ImageError, MissingExtraError: as from `decode`, as far as the header shows it.
@@ -257,7 +257,7 @@ class Stated(NamedTuple):
 
 
 def stated(data: bytes) -> Stated:
-    """What a DICOM image says of itself, see `DicomFacts`; other files say nothing."""
+    """Read what a DICOM image says of itself, see `DicomFacts`; other files say nothing."""
     try:
         facts = dicom_facts(data)
     except FoveolaError:  # told by `decode`
@@ -289,7 +289,7 @@ def _to_srgb(pixels: Pixels, icc: bytes) -> Pixels:
 
 
 def reduction(header: Header, min_side: int | None) -> int:
-    """How far a photograph may be scaled down: 1, 2, 4 or 8; only a JPEG where it is not large.
+    """Return how far a photograph may be scaled down: 1, 2, 4 or 8; only a JPEG where it is not large.
 
     Other scales of libjpeg (3/4, 3/8) cost more time than they save.
     """
@@ -363,7 +363,7 @@ def as_file(photograph: Photograph) -> File:
 
 
 def is_one(photographs: Photograph | Iterable[Photograph]) -> TypeGuard[Photograph]:
-    """Whether this is one photograph, good or bad, and no list of them."""
+    """Return whether this is one photograph, good or bad, and no list of them."""
     if not isinstance(photographs, Iterable):
         return True  # of which `as_file` says what it is not
     if isinstance(photographs, np.ndarray):

@@ -59,7 +59,7 @@ def decode_dicom(data: bytes, limits: Limits, *, min_side: int | None = None, fr
 
 
 def read_facts(data: bytes, limits: Limits) -> DicomFacts:
-    """What the header says; the pixels may still turn out damaged.
+    """Read what the header says; the pixels may still turn out damaged.
 
     Raises:
         ImageError, MissingExtraError: as for `decode_dicom`.

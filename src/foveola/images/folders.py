@@ -37,19 +37,19 @@ class PassedOver:
         self.counts[kind] += 1
 
     def said(self) -> str | None:
-        """A sentence; None where nothing was passed over."""
+        """Return a sentence; None where nothing was passed over."""
         if not self.counts:
             return None
         parts = [f"{count} {kind[count > 1]}" for kind, count in sorted(self.counts.items())]
         return f"passed over: {', '.join(parts)}"
 
     def as_json(self) -> dict[str, int]:
-        """Counts by kind, as plain values."""
+        """Return counts by kind, as plain values."""
         return {kind[1]: count for kind, count in sorted(self.counts.items())}
 
 
 def files_in(folder: Path, passed: PassedOver) -> Iterator[Path]:
-    """Every file in a folder and below, in order of path, but hidden ones.
+    """Yield every file in a folder and below, in order of path, but hidden ones.
 
     Raises:
         OSError: the folder itself can't be read.
@@ -70,7 +70,7 @@ def files_in(folder: Path, passed: PassedOver) -> Iterator[Path]:
 
 
 def photographs_in(folder: Path, passed: PassedOver) -> Iterator[Path]:
-    """Every file that has the suffix or the content of a photograph; as `files_in`."""
+    """Yield every file that has the suffix or the content of a photograph; as `files_in`."""
     for path in files_in(folder, passed):
         if path.suffix.lower() in SUFFIXES or (kind := kind_of(path)) is None:
             yield path
@@ -79,7 +79,7 @@ def photographs_in(folder: Path, passed: PassedOver) -> Iterator[Path]:
 
 
 def kind_of(path: Path) -> tuple[str, str] | None:
-    """What a file is by its content; None for a photograph that can be decoded, but DICOM."""
+    """Tell what a file is by its content; None for a photograph that can be decoded, but DICOM."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
             return ODD

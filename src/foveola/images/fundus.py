@@ -70,13 +70,13 @@ class Contract:
 
     @property
     def hash(self) -> str:
-        """16 hexadecimal digits that change with every setting and with the algorithm."""
+        """Return 16 hexadecimal digits that change with every setting and with the algorithm."""
         text = json.dumps({"algorithm": ALGORITHM, **asdict(self)}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @property
     def min_side(self) -> int:
-        """What `decode` is asked to leave of the shorter side before `prepare`: 1.5 times size.
+        """Return what `decode` must leave of the shorter side before `prepare`: 1.5 times size.
 
         libjpeg's smaller copies are not the means of pixels that other formats are brought down
         by, and half a pixel of the cut is more in them. Both are hidden by the means that follow
@@ -85,7 +85,7 @@ class Contract:
         return -(-3 * self.size // 2)
 
     def to_mapping(self) -> dict[str, Any]:
-        """As JSON can hold it; `Contract.from_mapping` reads it back."""
+        """Return plain values for JSON; `Contract.from_mapping` reads it back."""
         return {"algorithm": ALGORITHM, **asdict(self)}
 
     @classmethod
@@ -435,7 +435,7 @@ def _disc(size: int) -> Pixels:
 
 
 def enhance(image: Pixels) -> Pixels:
-    """Contrast-limited adaptive equalisation of the lightness (3.1): clip 2.0, 8 x 8 tiles.
+    """Equalise the lightness with limited contrast (3.1), the first step of paper 3: clip 2.0, 8 x 8 tiles.
 
     Colours keep their hue; what is black, such as the surround, stays so.
 

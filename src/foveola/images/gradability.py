@@ -81,7 +81,7 @@ class Rule:
     command: str
 
     def chance(self, measures: Floats) -> Floats:
-        """(..., 6) -> (...), from 0 to 1."""
+        """Return the chance, (..., 6) -> (...), from 0 to 1."""
         scaled = (np.clip(measures, self.low, self.high) - self.mean) / np.array(self.deviation)
         return np.asarray(1 / (1 + np.exp(-self.constant - scaled @ np.array(self.weights))))
 
@@ -100,7 +100,7 @@ class Rule:
 
 
 def gradability(pixels: Pixels, view: FieldOfView | None = None) -> float:
-    """The chance that a fundus photograph is of sufficient quality to be graded.
+    """Estimate the chance that a fundus photograph is of sufficient quality to be graded.
 
     0 for what shows no field in colour: a black frame, a grey picture, noise. Below 0.05 for a
     plain disc, and for a photograph that is blurred till it is one.
@@ -121,14 +121,14 @@ def gradability(pixels: Pixels, view: FieldOfView | None = None) -> float:
 
 
 def warning(value: float) -> str | None:
-    """What a user should be told of a photograph, to follow its name; None where all is well."""
+    """Return what to tell a user of a photograph, to follow its name; None where all is well."""
     if value >= WARN_BELOW:
         return None
     return f"may be too dark, blurred or hazy to be graded (gradability {value:.2f}); look at it, or take it again"
 
 
 def measure(pixels: Pixels, view: FieldOfView | None = None) -> Floats | None:
-    """(6,) MEASURES of a photograph; None where there is no field in colour."""
+    """Compute the (6,) MEASURES of a photograph; None where there is no field in colour."""
     image = _halved(prepare(pixels, _CONTRACT, view=view))
     red, green, blue = (np.asarray(channel, np.uint8) for channel in cv2.split(image))
     brightest = cv2.blur(cv2.max(cv2.max(red, green), blue), (5, 5))

@@ -48,7 +48,7 @@ class Header:
 
 
 def read_header(data: bytes) -> Header:
-    """The header of a photograph.
+    """Read the header of a photograph.
 
     Raises:
         ImageError: another kind of file, an animation, a damaged or an unfinished header.
@@ -106,7 +106,7 @@ def _jpeg(data: bytes) -> Header:
 
 
 def segments(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """(marker, start, end) of every segment up to and with the first scan's header."""
+    """Yield (marker, start, end) of every segment up to and with the first scan's header."""
     at = 2
     while at + 4 <= len(data):
         if data[at] != 0xFF:
@@ -285,12 +285,12 @@ _DICOM = "a DICOM dataset without the preamble of a file (export it as a DICOM f
 
 
 def is_dicom(data: bytes) -> bool:
-    """Whether this is a DICOM file, which is read by other means than photographs are."""
+    """Return whether this is a DICOM file, which is read by other means than photographs are."""
     return data[128:132] == b"DICM"
 
 
 def readable_format(data: bytes) -> str | None:
-    """JPEG, PNG, TIFF, WebP or BMP; None for anything else."""
+    """Return JPEG, PNG, TIFF, WebP or BMP; None for anything else."""
     if data[:3] == b"\xff\xd8\xff":
         return "JPEG"
     if data[:8] == b"\x89PNG\r\n\x1a\n":
@@ -309,7 +309,7 @@ _BMP_HEADERS = tuple(size.to_bytes(4, "little") for size in (12, 40, 52, 56, 64,
 
 
 def describe(data: bytes) -> str:
-    """What an unreadable file is, as the end of the sentence "this is ..."."""
+    """Say what an unreadable file is, as the end of the sentence "this is ..."."""
     if not data:
         return "an empty file"
     for start, words in _OTHERS:

@@ -88,7 +88,7 @@ MEMORY = Budget()
 
 
 def bytes_needed(header: Header, size: int, factor: int, *, quick: bool) -> int:
-    """Bytes that file, decoder and result take together at most.
+    """Estimate the bytes that file, decoder and result take together at most.
 
     Args:
         header: of the photograph.

@@ -47,7 +47,7 @@ def overlay(image: Pixels, weights: ArrayLike) -> Pixels:
 
 
 def shares(contributions: ArrayLike, most: float | None = None) -> NDArray[np.float32]:
-    """Contributions (..., h, w) as weights: what speaks for it, up to the greatest of all.
+    """Turn contributions (..., h, w) into weights: what speaks for it, up to the greatest of all.
 
     Args:
         contributions: of any sign; what speaks against it gets 0.
@@ -59,7 +59,7 @@ def shares(contributions: ArrayLike, most: float | None = None) -> NDArray[np.fl
 
 
 def jpeg(image: Pixels) -> bytes:
-    """As a JPEG file."""
+    """Encode (H, W, 3) uint8 RGB as a JPEG file."""
     data: bytes = simplejpeg.encode_jpeg(np.ascontiguousarray(image), quality=85, colorsubsampling="420")
     return data
 
@@ -68,7 +68,7 @@ def jpeg(image: Pixels) -> bytes:
 
 
 def thumbnail(path: Path, size: int = 360, quality: int = 85, *, mask: bool = False) -> bytes | None:
-    """The field of view as a JPEG of size x size pixels; None where the file can't be read.
+    """Make a JPEG of the field of view, size x size pixels; None where the file can't be read.
 
     The surround is left as it is: a reader may want to see what the camera printed there. With
     `mask` it is black: a name may be printed there, too.
@@ -80,7 +80,7 @@ def thumbnail(path: Path, size: int = 360, quality: int = 85, *, mask: bool = Fa
 
 
 def small(pixels: NDArray[np.uint8], size: int = 360, quality: int = 85, *, mask: bool = False) -> bytes:
-    """The same of (H, W, 3) uint8 RGB as decoded."""
+    """Make the same of (H, W, 3) uint8 RGB as decoded."""
     square = prepare(pixels, Contract(size=size, mask=mask), view=field_to_show(pixels))
     data: bytes = simplejpeg.encode_jpeg(square, quality=quality, colorsubsampling="420")
     return data

@@ -31,7 +31,7 @@ _SIDE: Final[dict[str, int]] = {"both": 0, "right": 1, "left": 2}
 
 
 def stream(seed: int, subject: int, eye: str, visit: int, purpose: int) -> np.random.Generator:
-    """Random numbers that depend on these five values and on nothing else."""
+    """Return random numbers that depend on these five values and on nothing else."""
     return np.random.default_rng([seed, subject, _SIDE[eye], visit, purpose])
 
 
@@ -86,17 +86,17 @@ class EyeModel:
     vessels: tuple[Vessel, ...]
 
     def stream(self, visit: int, purpose: int) -> np.random.Generator:
-        """Random numbers of this eye's own."""
+        """Return random numbers of this eye's own."""
         return stream(self.subject.seed, self.subject.number, self.eye, visit, purpose)
 
     @property
     def disc_diameter(self) -> float:
-        """Mean diameter of the disc; the usual yardstick on the retina."""
+        """Return the mean diameter of the disc, the usual yardstick on the retina."""
         return self.disc_axes[0] + self.disc_axes[1]
 
 
 def make_subject(seed: int, number: int) -> Subject:
-    """The subject of that number; the same for every call with the same two numbers."""
+    """Make the subject of that number; the same for every call with the same two numbers."""
     rng = stream(seed, number, "both", 0, TRAITS)
     age = int(np.clip(rng.normal(57, 13), 21, 88))
     pigment = float(rng.beta(2.2, 2.2))
@@ -117,7 +117,7 @@ def make_subject(seed: int, number: int) -> Subject:
 
 
 def make_eye(subject: Subject, eye: Eye) -> EyeModel:
-    """One of the subject's eyes, vessels grown. Takes about 30 ms."""
+    """Make one of the subject's eyes, vessels grown. Takes about 30 ms."""
     rng = stream(subject.seed, subject.number, eye, 0, EYE)
     radius = float(rng.normal(0.132, 0.006))
     fovea = (float(rng.normal(-0.10, 0.02)), float(rng.normal(0.04, 0.02)))

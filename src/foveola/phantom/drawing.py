@@ -36,7 +36,7 @@ class View:
     size: int
 
     def pixels(self, points: Floats) -> NDArray[np.float64]:
-        """(P, 2) on the retina -> (P, 2) pixel coordinates."""
+        """Project (P, 2) on the retina -> (P, 2) pixel coordinates."""
         return np.asarray(points @ self.matrix[:, :2].T + self.matrix[:, 2])
 
 
@@ -58,7 +58,7 @@ def fill(view: View, shapes: Sequence[Shape]) -> Floats:
 
 
 def ribbon(points: Floats, widths: Floats) -> Floats:
-    """Outline (2 P, 2) of a line (P, 2) of changing width (P,); P is at least 2."""
+    """Return the outline (2 P, 2) of a line (P, 2) of changing width (P,); P is at least 2."""
     step = points[1:] - points[:-1]
     along = np.concatenate([step[:1], step[1:] + step[:-1], step[-1:]])
     along /= np.maximum(np.sqrt((along**2).sum(1, keepdims=True)), 1e-9)
@@ -67,7 +67,7 @@ def ribbon(points: Floats, widths: Floats) -> Floats:
 
 
 def soften(density: Floats, sigma: float) -> Floats:
-    """Gaussian blur, sigma in pixels; the kernel ends at 2.5 sigma."""
+    """Blur by a Gaussian, sigma in pixels; the kernel ends at 2.5 sigma."""
     if sigma <= 0.05:
         return density
     side = 2 * max(1, round(2.5 * sigma)) + 1
@@ -84,7 +84,7 @@ _WAVE_SIZE = _WAVES**-0.7
 
 
 def vessel_shapes(tree: Sequence[Vessel], beading: Sequence[int]) -> dict[str, list[Shape]]:
-    """Shapes of the layers vein, artery and reflex, the light that wide vessels throw back."""
+    """Return shapes of the layers vein, artery and reflex, the light that wide vessels throw back."""
     layers: dict[str, list[Shape]] = {"vein": [], "artery": [], "reflex": []}
     for vessel in sorted(tree, key=lambda v: float(v.widths[0])):  # the widest come last
         width = float(vessel.widths[0])
@@ -112,7 +112,7 @@ def _beaded(points: Floats, widths: Floats, beading: Sequence[int]) -> tuple[Flo
 
 
 def lesion_shapes(spot: Lesion, eye: EyeModel) -> list[Shape]:
-    """Shapes of one lesion; they depend on its key only, so they are the same at each visit."""
+    """Return the shapes of one lesion; they depend on its key only, so they are the same at each visit."""
     rng = np.random.default_rng([spot.key, 2])
     form = spot.form
     if form in {"MA", "dot"}:

@@ -78,22 +78,22 @@ class Disease:
     beading: tuple[int, ...] = ()
 
     def count(self, kind: str) -> int:
-        """Number of lesions of a kind; exudates are counted in groups."""
+        """Count the lesions of a kind; exudates are counted in groups."""
         return sum(lesion.kind == kind for lesion in self.lesions)
 
     def findings(self) -> str:
-        """ODIR letters: D diabetic retinopathy, A drusen, N neither."""
+        """Return ODIR letters: D diabetic retinopathy, A drusen, N neither."""
         letters = ["D"] * (self.grade > 0) + ["A"] * (self.count("drusen") > 0)
         return ";".join(letters or ["N"])
 
 
 def quadrant(at: Point) -> int:
-    """0 upper temporal, 1 upper nasal, 2 lower temporal, 3 lower nasal."""
+    """Return 0 upper temporal, 1 upper nasal, 2 lower temporal, 3 lower nasal."""
     return int(at[0] >= 0) + 2 * int(at[1] >= 0)
 
 
 def progress(eye: EyeModel, history: Sequence[int], months: Sequence[int] | None = None) -> Disease:
-    """The disease at the last of these visits.
+    """Return the disease at the last of these visits.
 
     Args:
         eye: whose lesions.
@@ -154,7 +154,7 @@ class _Course:
         self.draw = {kind: float(rng.random()) for kind in _LASTS}
 
     def numbers(self, grade: int, stay: int, age: float) -> dict[tuple[str, int], int]:
-        """Lesions wanted of each kind and quadrant, `stay` visits after the grade began."""
+        """Count the lesions wanted of each kind and quadrant, `stay` visits after the grade began."""
         u, wanted = self.draw, {}
         more = min(1 + 0.12 * stay, 1.4)
         if grade >= 1:

@@ -80,7 +80,7 @@ def render(
 
 
 def paint_ground(eye: EyeModel, size: int = _DEFAULT_SIZE) -> Floats:
-    """The eye's fundus without vessels and lesions, in the resolution that `size` needs."""
+    """Paint the eye's fundus without vessels and lesions, in the resolution that `size` needs."""
     return _fundus(eye, int(0.9 * size))
 
 
