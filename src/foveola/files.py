@@ -96,7 +96,11 @@ def write_whole(path: Path, data: bytes) -> None:
 
 
 def checksum(data: bytes) -> str:
-    """Return 32 hexadecimal digits of bytes, by BLAKE2b."""
+    """Return 32 hexadecimal digits of bytes, by BLAKE2b.
+
+    >>> checksum(b"")
+    'cae66941d9efbd404e4d88758ea67670'
+    """
     return blake2b(data, digest_size=16).hexdigest()
 
 

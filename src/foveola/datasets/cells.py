@@ -109,6 +109,9 @@ def visit_of(text: str | None) -> float | str | None:
 
     Raises:
         ManifestError: it is neither.
+
+    >>> visit_of("6"), visit_of("2026-03-31"), visit_of("")
+    (6.0, '2026-03-31', None)
     """
     faults = Faults()
     (visit,) = visits([(text or "").strip()], [1], faults)
@@ -118,7 +121,11 @@ def visit_of(text: str | None) -> float | str | None:
 
 
 def findings(cells: Sequence[str]) -> list[str | None]:
-    """Return sets as sorted text, "C;D"; ";" alone is the empty set: looked at, nothing found."""
+    """Return sets as sorted text, "C;D"; ";" alone is the empty set: looked at, nothing found.
+
+    >>> findings(["H; D", ";", ""])
+    ['D;H', ';', None]
+    """
     return [_findings(cell) for cell in cells]
 
 

@@ -168,7 +168,8 @@ class Manifest:
         if folder == self.root:
             return self.table
         moved = [
-            name if Path(name).is_absolute() else _relative(self.root / name, folder) for name in self.table["image"]
+            name if Path(name).is_absolute() else Path(os.path.relpath(self.root / name, folder)).as_posix()
+            for name in self.table["image"]
         ]
         return self.table.assign(image=pd.Series(moved, self.table.index, dtype=object))
 
@@ -188,17 +189,14 @@ def read_sources(sources: Sequence[AnyPath], collection: str = "", passed: Passe
     for source in map(Path, sources):
         if source.is_dir():
             cases += Manifest.from_folder(source, collection=collection, passed=passed).cases()
-        elif source.suffix.lower() in SUFFIXES or _is_photograph(source):
+        elif (suffix := source.suffix.lower()) in SUFFIXES or (
+            suffix not in (*DELIMITERS, PARQUET) and kind_of(source) is None  # called like neither
+        ):
             path = str(source.absolute())
             cases.append(Case(image=source.name, path=path, collection=collection))
         else:
             cases += Manifest.read(source, collection=collection).cases()
     return cases
-
-
-def _is_photograph(source: Path) -> bool:
-    """Whether a file that is called like no photograph and like no table is a photograph."""
-    return source.suffix.lower() not in (*DELIMITERS, PARQUET) and kind_of(source) is None
 
 
 def _values(raw: TextTable, faults: Faults) -> dict[str, Any]:
@@ -296,7 +294,3 @@ def _check_splits(subjects: list[str | None], splits: list[str | None], rows: li
             before, other = first.setdefault(subject, (split, row))
             if before != split:
                 faults.add(row, f"one subject in two splits, {quoted(before)} in row {other} and {quoted(split)} here")
-
-
-def _relative(path: Path, folder: Path) -> str:
-    return Path(os.path.relpath(path, folder)).as_posix()

@@ -59,6 +59,10 @@ def split_by_subject(
 
     Raises:
         ValueError: the fractions are not what they should be.
+
+    >>> table = pd.DataFrame({"image": ["a", "b", "c", "d"], "subject": ["1", "1", "2", "2"]})
+    >>> sorted(split_by_subject(table, {"train": 0.5, "test": 0.5}).tolist())
+    ['test', 'test', 'train', 'train']
     """
     if not fractions or any(not share > 0 for share in fractions.values()):
         raise ValueError(f"fractions are above 0, got {dict(fractions)}")
@@ -137,7 +141,8 @@ def _deal(strata: Mapping[str, list[Unit]], shares: Sequence[float], seed: int) 
         counts = _apportion(quotas, len(units), owed)
         owed = [o + q - c for o, q, c in zip(owed, quotas, counts, strict=True)]
         splits = [i for i, count in enumerate(counts) for _ in range(count)]
-        ordered = sorted(units, key=lambda unit: _rank(unit, seed))
+        # by a hash, not a generator: a subject's place depends on its name alone
+        ordered = sorted(units, key=lambda u: hashlib.sha256(f"{seed}\0{u[0]}\0{u[1]}".encode()).hexdigest())
         dealt.update(zip(ordered, splits, strict=True))
     return dealt
 
@@ -155,11 +160,6 @@ def _apportion(quotas: Sequence[float], total: int, owed: Sequence[float]) -> li
     for i in by_need[: total - sum(counts)]:
         counts[i] += 1
     return counts
-
-
-def _rank(unit: Unit, seed: int) -> str:
-    # a hash, not a generator: a subject's place depends on its name alone
-    return hashlib.sha256(f"{seed}\0{unit[0]}\0{unit[1]}".encode()).hexdigest()
 
 
 # --- split files ---

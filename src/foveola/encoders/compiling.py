@@ -91,6 +91,9 @@ def in_order(work: Callable[[T], R], items: Iterable[T], threads: int, ahead: in
         items: taken as they are needed.
         threads: processor cores to use.
         ahead: items a core may be ahead of whoever takes the results.
+
+    >>> list(in_order(str.upper, ["a", "b", "c"], threads=1, ahead=2))
+    ['A', 'B', 'C']
     """
     waiting: deque[Future[R]] = deque()
     with ThreadPoolExecutor(WORKERS_PER_CORE * threads) as pool:

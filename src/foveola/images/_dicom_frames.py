@@ -299,7 +299,10 @@ def _jpeg_stated(stream: bytes) -> Stream:
     bits, rows, columns, samples = struct.unpack_from(">BHHB", frame)
     colours = None
     if samples == 3:
-        colours = _colours(said, frame) if process in _DCT else _colours_lossless(said)
+        transform = said.get(0xE8, b"")
+        # CharLS undoes the transform that its segment names; others keep what they were given.
+        undone = "RGB" if transform[:4] == b"mrfx" and transform[4:5] > b"\0" else None
+        colours = _colours(said, frame) if process in _DCT else undone
     return Stream(
         rows=rows,
         columns=columns,
@@ -324,12 +327,6 @@ def _colours(said: dict[int, bytes], frame: bytes) -> str | None:
     if b"".join(part[:1] for part in parts) == b"RGB":
         return "RGB"
     return "YBR_FULL" if parts[0][1] != parts[1][1] else None
-
-
-def _colours_lossless(said: dict[int, bytes]) -> str | None:
-    """CharLS undoes the transform that its segment names; others keep what they were given."""
-    transform = said.get(0xE8, b"")
-    return "RGB" if transform[:4] == b"mrfx" and transform[4:5] > b"\0" else None
 
 
 # --- JPEG 2000: ITU-T T.800, annexes A and I ---

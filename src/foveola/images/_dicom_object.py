@@ -376,6 +376,9 @@ def known_camera(manufacturer: str, model: str) -> tuple[str, str] | None:
     """Return (maker, model) in our words; the model is "" where it has no known shape.
 
     None for a maker that is not in the table.
+
+    >>> known_camera("TOPCON Corp.", "TRC-NW8 of room 3")
+    ('Topcon', 'TRC-NW8')
     """
     for word, maker, shapes in _MAKERS:
         if re.search(rf"\b{word}\b", manufacturer, re.IGNORECASE):

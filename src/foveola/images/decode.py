@@ -16,7 +16,6 @@ from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard, Union
 
-import cv2
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
@@ -105,7 +104,12 @@ def decode(
         factor = reduction(header, min_side)
         with MEMORY.hold(checked_memory(data, header, factor, limits)):
             pixels = _jpeg(data, header, factor) if header.format == "JPEG" else None
-            return _upright(_by_pillow(data, header, factor) if pixels is None else pixels, header)
+            if pixels is None:
+                # Most photographs are JPEGs, and a command that reads one should not wait for Pillow.
+                from foveola.images import _pillow
+
+                pixels = _pillow.decode(data, header, factor)
+            return _upright(pixels, header)
 
 
 @contextmanager
@@ -179,7 +183,8 @@ def read_bytes(path: AnyPath, limits: Limits = DEFAULT_LIMITS) -> bytes:
     except PermissionError as error:
         raise ImageError(f"{path.name}: no permission to read it; ask its owner") from error
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
-        raise ImageError(f"{path.name!r}: can't be read ({_reason(error)})") from error
+        reason = (isinstance(error, OSError) and error.strerror) or error
+        raise ImageError(f"{path.name!r}: can't be read ({reason})") from error
     if len(data) > limits.max_bytes:
         raise ImageError(f"{path.name}: {too_many_bytes(status.st_size, limits)}")
     return data
@@ -210,10 +215,6 @@ def at_hand(path: Path, min_side: int) -> Iterator[bytes]:
             yield data
 
 
-def _reason(error: OSError | ValueError) -> str:
-    return (isinstance(error, OSError) and error.strerror) or str(error)
-
-
 def _jpeg(data: bytes, header: Header, factor: int) -> Pixels | None:
     """A grey or colour JPEG in sRGB; None where Pillow has to do it."""
     if header.bits != 8:
@@ -222,7 +223,7 @@ def _jpeg(data: bytes, header: Header, factor: int) -> Pixels | None:
         return None
     height, width = -(-header.height // factor), -(-header.width // factor)
     try:
-        pixels = simplejpeg.decode_jpeg(data, min_height=height, min_width=width)
+        pixels: Pixels = simplejpeg.decode_jpeg(data, min_height=height, min_width=width)
     except ValueError as error:
         if any(words in str(error) for words in _HARMLESS):
             return None
@@ -233,7 +234,11 @@ def _jpeg(data: bytes, header: Header, factor: int) -> Pixels | None:
         raise ImageError(NO_MEMORY) from error
     if pixels.shape != (height, width, 3):
         raise ImageError("the JPEG states two sizes; export it again")
-    return pixels if header.icc is None else _to_srgb(pixels, header.icc)
+    if header.icc is None:
+        return pixels
+    from foveola.images.color import to_srgb
+
+    return to_srgb(pixels, header.icc)
 
 
 def dicom_facts(data: bytes, limits: Limits = DEFAULT_LIMITS) -> "DicomFacts | None":
@@ -272,20 +277,6 @@ def _dicom(data: bytes, limits: Limits, min_side: int | None, frame: int) -> Pix
         raise ImageError(too_many_bytes(len(data), limits))
     with MEMORY.hold(2 * len(data)):  # what it unpacks to is the child's
         return dicom.decode_dicom(data, limits, min_side=min_side, frame=frame)
-
-
-# Most photographs are JPEGs without a profile, and a command that reads one such should not
-# wait for Pillow to be imported.
-def _by_pillow(data: bytes, header: Header, factor: int) -> Pixels:
-    from foveola.images import _pillow
-
-    return _pillow.decode(data, header, factor)
-
-
-def _to_srgb(pixels: Pixels, icc: bytes) -> Pixels:
-    from foveola.images.color import to_srgb
-
-    return to_srgb(pixels, icc)
 
 
 def reduction(header: Header, min_side: int | None) -> int:
@@ -383,4 +374,6 @@ def _bitmap(pixels: NDArray[np.uint8]) -> bytes:
         raise ValueError(
             f"the photograph is an array {pixels.shape} {pixels.dtype}; expected (H, W, 3) uint8, RGB from 0 to 255"
         )
+    import cv2  # not above: a JPEG is decoded without
+
     return cv2.imencode(".bmp", np.ascontiguousarray(pixels[..., ::-1]))[1].tobytes()

@@ -91,12 +91,7 @@ def kind_of(path: Path) -> tuple[str, str] | None:
         return DICOM
     if readable_format(head) is not None:
         return None
-    words = describe(head)
-    return _picture(words.partition(" ")[2]) if words in PICTURES else OTHER
-
-
-def _picture(name: str) -> tuple[str, str]:
-    """Of one that is none for us."""
-    how = "to be converted to PNG or JPEG"
-    one = name if name.endswith("file") else f"{name} file"
-    return f"{one}, {how}", f"{one}s, {how}"
+    if (words := describe(head)) not in PICTURES:
+        return OTHER
+    name = words.partition(" ")[2].removesuffix(" file")  # of a picture that is none for us
+    return f"{name} file, to be converted to PNG or JPEG", f"{name} files, to be converted to PNG or JPEG"

@@ -16,7 +16,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any
 
 import cv2
 import numpy as np
@@ -135,6 +135,11 @@ def find_field_of_view(image: Pixels) -> FieldOfView:
 
     Raises:
         ImageError: there are two discs or more: the eyes of a person, or two visits, in one frame.
+
+    >>> image = np.zeros((200, 240, 3), np.uint8)
+    >>> view = find_field_of_view(cv2.circle(image, (120, 100), 80, (180, 90, 40), -1))
+    >>> view.round, round(view.x), round(view.y), round(view.radius)
+    (True, 120, 100, 81)
     """
     height, width = image.shape[:2]
     circle = None
@@ -177,7 +182,10 @@ def prepare(image: Pixels, contract: Contract, eye: Eye | None = None, view: Fie
         ImageError: as from `find_field_of_view`, where the view is not given.
     """
     view = (view or find_field_of_view(image)) if contract.crop else _whole(image)
-    square = _resize(_cut(image, view), contract.size)
+    square = _cut(image, view)
+    if square.shape[0] != contract.size:
+        how = cv2.INTER_AREA if square.shape[0] > contract.size else cv2.INTER_CUBIC
+        square = cv2.resize(square, (contract.size,) * 2, interpolation=how).astype(np.uint8, copy=False)
     if contract.mask and view.round:
         square = cv2.bitwise_and(square, square, mask=_disc(contract.size))  # type: ignore[assignment]
     if contract.orient and eye == "left":
@@ -233,7 +241,9 @@ def _is_of_two(inside: NDArray[np.bool_]) -> bool:
         points = points[~_near(points, x, y, radius, 2 * _within(*inside.shape))[:, 0]]
     (a, b, r), (c, d, q) = circles
     apart = math.hypot(a - c, b - d) > 0.7 * (r + q) and min(r, q) > 0.4 * max(r, q)
-    return apart and _plausible(circles, inside) and all(_is_full(one, inside) for one in circles)
+    discs = [_filled(circle, *inside.shape) for circle in circles]
+    full = all(float((inside & disc).sum()) > 0.85 * float(disc.sum()) for disc in discs)
+    return apart and full and _plausible(circles, inside)
 
 
 def _foreground(small: Pixels) -> NDArray[np.bool_] | None:
@@ -389,11 +399,6 @@ def _plausible(circles: Sequence[Circle], inside: NDArray[np.bool_]) -> bool:
     return both > 0.93 * float(inside.sum()) and both > 0.5 * float(discs.sum())
 
 
-def _is_full(circle: Circle, inside: NDArray[np.bool_]) -> bool:
-    disc = _filled(circle, *inside.shape)
-    return float((inside & disc).sum()) > 0.85 * float(disc.sum())
-
-
 def _filled(circle: Circle, height: int, width: int) -> NDArray[np.bool_]:
     """(height, width), true inside."""
     x, y, radius = circle
@@ -417,13 +422,6 @@ def _cut(image: Pixels, view: FieldOfView) -> Pixels:
     square = np.zeros((side, side, 3), np.uint8)
     square[y0 - top : y1 - top, x0 - left : x1 - left] = image[y0:y1, x0:x1]
     return square
-
-
-def _resize(square: Pixels, size: int) -> Pixels:
-    if square.shape[0] == size:
-        return square
-    how: Literal[3, 2] = cv2.INTER_AREA if square.shape[0] > size else cv2.INTER_CUBIC  # type: ignore[assignment]
-    return cv2.resize(square, (size, size), interpolation=how).astype(np.uint8, copy=False)
 
 
 @lru_cache(maxsize=8)

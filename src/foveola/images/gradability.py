@@ -129,28 +129,19 @@ def warning(value: float) -> str | None:
 
 def measure(pixels: Pixels, view: FieldOfView | None = None) -> Floats | None:
     """Compute the (6,) MEASURES of a photograph; None where there is no field in colour."""
-    image = _halved(prepare(pixels, _CONTRACT, view=view))
+    square = prepare(pixels, _CONTRACT, view=view)
+    image = cv2.resize(square, (_SIZE, _SIZE), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
     red, green, blue = (np.asarray(channel, np.uint8) for channel in cv2.split(image))
     brightest = cv2.blur(cv2.max(cv2.max(red, green), blue), (5, 5))
     inside = _inside() & (brightest > _BLACK)
     if inside.sum() < _LEAST_SEEN * _inside().sum():
         return None
     colours = _block_means(image, inside)
-    if not _like_retina(colours):
+    reds, _, blues = np.log(colours + 5).T
+    if not np.median(reds - blues) > _REDDER:  # a retina has more red than blue; a grey picture as much
         return None
     lines = _lines(green, inside)
     return None if lines is None else np.array([*lines, *_light(colours)])
-
-
-def _halved(square: Pixels) -> Pixels:
-    halved = cv2.resize(square, (_SIZE, _SIZE), interpolation=cv2.INTER_AREA)
-    return halved.astype(np.uint8, copy=False)
-
-
-def _like_retina(colours: Floats) -> bool:
-    """Whether there is more red than blue, as in any retina; grey pictures have as much."""
-    red, _, blue = np.log(colours + 5).T
-    return bool(np.median(red - blue) > _REDDER)
 
 
 def _lines(green: Pixels, inside: NDArray[np.bool_]) -> tuple[float, float, float] | None:

@@ -309,7 +309,11 @@ _BMP_HEADERS = tuple(size.to_bytes(4, "little") for size in (12, 40, 52, 56, 64,
 
 
 def describe(data: bytes) -> str:
-    """Say what an unreadable file is, as the end of the sentence "this is ..."."""
+    """Say what an unreadable file is, as the end of the sentence "this is ...".
+
+    >>> describe(b"%PDF-1.7")
+    'a PDF'
+    """
     if not data:
         return "an empty file"
     for start, words in _OTHERS:

@@ -197,7 +197,8 @@ def serve() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     while line := source.readline():
         request = json.loads(line)
-        function = _function(request["function"])
+        module, _, name = request["function"].partition(":")
+        function = getattr(importlib.import_module(module), name)  # with the libraries that it needs
         _limit_memory()
         data = source.read(request["size"])
         if not _answer(function, request, data, answers):
@@ -211,13 +212,6 @@ def _limit_memory() -> None:
     pages = int(statm.read_text().split()[0]) if statm.exists() else 2**18
     used = pages * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))
-
-
-def _function(said: str) -> Callable[..., Any]:
-    """A function of ours by its name, with the libraries that it needs."""
-    module, _, name = said.partition(":")
-    function: Callable[..., Any] = getattr(importlib.import_module(module), name)
-    return function
 
 
 def _answer(function: Callable[..., Any], request: dict[str, Any], data: bytes, answers: BinaryIO) -> bool:

@@ -52,6 +52,9 @@ def shares(contributions: ArrayLike, most: float | None = None) -> NDArray[np.fl
     Args:
         contributions: of any sign; what speaks against it gets 0.
         most: the contribution that counts as 1; None takes the greatest there is.
+
+    >>> shares([[-1.0, 2.0], [4.0, 0.0]]).tolist()
+    [[0.0, 0.5], [1.0, 0.0]]
     """
     positive = np.maximum(np.asarray(contributions, np.float32), 0)
     top = float(positive.max(initial=0.0)) if most is None else most

@@ -31,26 +31,8 @@ from foveola.resources import AnyPath, told_of
 
 COMMENT: Final = "Foveola phantom - not a patient"
 COLUMNS: Final = (
-    "image",
-    "subject",
-    "eye",
-    "visit",
-    "grade",
-    "findings",
-    "age",
-    "sex",
-    "camera",
-    "masks",
-    "ma",
-    "he",
-    "ex",
-    "se",
-    "nv",
-    "irma",
-    "beading",
-    "preretinal",
-    "drusen",
-    "phantom",
+    *("image", "subject", "eye", "visit", "grade", "findings", "age", "sex", "camera", "masks"),
+    *("ma", "he", "ex", "se", "nv", "irma", "beading", "preretinal", "drusen", "phantom"),
 )
 MONTHS: Final = 12  # from visit to visit
 _EYES: Final[tuple[Eye, Eye]] = ("right", "left")

@@ -15,7 +15,7 @@ for. Old ones stay until their time is up, and the next in the list follow.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Final
 
@@ -115,15 +115,11 @@ def progress(eye: EyeModel, history: Sequence[int], months: Sequence[int] | None
         stay = visit - history.index(grade)
         wanted = course.numbers(grade, stay, eye.subject.age + months[visit] / 12)
         for pool, number in wanted.items():
-            kept = [_older(x) for x in alive.get(pool, []) if _lasts(x)]
+            kept = [replace(x, age=x.age + 1) for x in alive.get(pool, []) if _lasts(x)]
             source = pools.setdefault(pool, _pool(eye, *pool))
             alive[pool] = kept + [next(source) for _ in range(number - len(kept))]
     lesions = tuple(x for group in alive.values() for x in group)
     return Disease(history[-1], lesions, course.beading if history[-1] >= 3 else ())
-
-
-def _older(lesion: Lesion) -> Lesion:
-    return Lesion(lesion.kind, lesion.form, lesion.at, lesion.radius, lesion.key, age=lesion.age + 1)
 
 
 def _lasts(lesion: Lesion) -> bool:

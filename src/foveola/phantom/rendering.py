@@ -63,6 +63,11 @@ def render(
 
     Raises:
         ValueError: size or history is out of range.
+
+    >>> eye = make_eye(make_subject(seed=0, number=1), "left")
+    >>> phantom = render(eye, [0, 2], size=256)
+    >>> phantom.image.shape, phantom.disease.grade, bool(phantom.masks["disc"].any())
+    ((256, 256, 3), 2, True)
     """
     if not 128 <= size <= 2048:
         raise ValueError(f"expected a size of 128 to 2048 pixels, got {size}")

@@ -164,7 +164,7 @@ class Layout:
         """
         exact = Path(name).name.lower()
         stem = Path(exact).stem if Path(exact).suffix in SUFFIXES else exact
-        candidates = [path for path in self._photographs[stem] if _is_within(path, within)]
+        candidates = [path for path in self._photographs[stem] if within.lower() in path.lower().rpartition("/")[0]]
         named = [path for path in candidates if Path(path).name.lower() == exact] or candidates
         if len(named) > 1:
             raise ManifestError(
@@ -220,7 +220,11 @@ def column(row: Mapping[str, str], name: str) -> str:
 
 
 def are_grades(classes: Iterable[str]) -> bool:
-    """Return whether names of classes are grades 0 to 4; 0 and 1 alone mean no and yes."""
+    """Return whether names of classes are grades 0 to 4; 0 and 1 alone mean no and yes.
+
+    >>> are_grades(["0", "2"]), are_grades(["0", "1"]), are_grades(["mild", "severe"])
+    (True, False, False)
+    """
     names = set(classes)
     return names <= {"0", "1", "2", "3", "4"} and not names <= {"0", "1"}
 
@@ -245,25 +249,21 @@ def find_duplicates(paths: Sequence[Path]) -> dict[int, int]:
 
 
 def text_set(items: Iterable[str]) -> str:
-    """Write the cell of a set; an empty one is ";": looked at, nothing found."""
+    """Write the cell of a set; an empty one is ";": looked at, nothing found.
+
+    >>> text_set(["H", "D"]), text_set([])
+    ('D;H', ';')
+    """
     return ";".join(sorted(set(items))) or ";"
-
-
-def _is_within(path: str, word: str) -> bool:
-    return word.lower() in path.lower().rpartition("/")[0]
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
     if path.suffix.lower() == ".xlsx":
-        return _excel_rows(path)
+        header, *body = _excel_lines(path) or [[]]
+        return [dict(zip(header, line, strict=False)) for line in body]
     table = read_table(path)
     columns = list(table.columns.values())
     return [dict(zip(table.columns, cells, strict=True)) for cells in zip(*columns, strict=True)]
-
-
-def _excel_rows(path: Path) -> list[dict[str, str]]:
-    header, *body = _excel_lines(path) or [[]]
-    return [dict(zip(header, line, strict=False)) for line in body]
 
 
 def _excel_lines(path: Path) -> list[list[str]]:

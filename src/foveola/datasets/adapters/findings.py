@@ -287,3 +287,5 @@ RFMID = Adapter(
     unverified="the folder names, which differ between releases; the words train, valid and test on the path decide",
     read=_read_rfmid,
 )
+
+ADAPTERS = (BRSET, JSIEC, ODIR, PAPILA, RFMID)

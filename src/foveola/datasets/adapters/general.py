@@ -341,3 +341,5 @@ HUGGINGFACE = Adapter(
     read=_read_huggingface,
     asks_columns=True,
 )
+
+ADAPTERS = (FOLDERS, HUGGINGFACE)

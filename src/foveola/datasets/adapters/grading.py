@@ -326,3 +326,5 @@ MESSIDOR2 = Adapter(
     "whether the pairs put the left eye first as their header says",
     read=_read_messidor2,
 )
+
+ADAPTERS = (APTOS, DDR, DEEPDRID, EYEPACS, EYEQ, IDRID, MESSIDOR2)

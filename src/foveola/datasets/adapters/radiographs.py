@@ -235,3 +235,5 @@ OAI = Adapter(
     "of both knees in one picture",
     read=_read_oai,
 )
+
+ADAPTERS = (CHESTXRAY14, OAI)

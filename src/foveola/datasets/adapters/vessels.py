@@ -119,3 +119,5 @@ STARE = Adapter(
     "names we know from code that reads them",
     read=_read_stare,
 )
+
+ADAPTERS = (CHASE, DRIVE, STARE)
