@@ -31,7 +31,7 @@ from sklearn.linear_model import LogisticRegression
 
 from foveola.config import load_config
 from foveola.datasets.manifest import Manifest
-from foveola.encoders.ahead import in_order
+from foveola.encoders.compiling import in_order
 from foveola.encoders.encoder import Encoder
 from foveola.encoders.release import add_parts
 from foveola.errors import FoveolaError, ImageError

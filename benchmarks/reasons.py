@@ -27,9 +27,7 @@ from numpy.typing import NDArray
 
 from foveola.datasets.manifest import Manifest
 from foveola.encoders.encoder import Encoded, Encoder
-from foveola.encoders.parts import Parts
-from foveola.encoders.pooling import Pooling
-from foveola.encoders.randomised import randomised
+from foveola.encoders.parts import Parts, Pooling, randomised
 from foveola.explain import occlusion_map, removal_map
 from foveola.images.decode import decode
 from foveola.images.fundus import prepare

@@ -28,7 +28,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from foveola.encoders.encoder import Encoder
-from foveola.encoders.local import Local
+from foveola.encoders.parts import Local
 from foveola.encoders.release import DEFAULT, read_release
 from foveola.images.decode import decode
 from foveola.images.fundus import Contract, FieldOfView, find_field_of_view, prepare

@@ -17,7 +17,7 @@ from commands import foveola
 from foveola.archive import Archive, Entry
 from foveola.client.client import _json
 from foveola.datasets.manifest import Manifest
-from foveola.datasets.split_files import Entry as Line
+from foveola.datasets.splits import Entry as Line
 from foveola.datasets.splits import split_by_subject
 from foveola.errors import NoCaseError
 from foveola.indexing import add_missing

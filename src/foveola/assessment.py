@@ -27,7 +27,7 @@ from foveola.trust import Seen, label_values
 Digests = Sequence[bytes]
 
 if TYPE_CHECKING:  # pandas, which a search can do without
-    from foveola.datasets.split_files import SplitFiles
+    from foveola.datasets.splits import SplitFiles
 
 
 @dataclass(frozen=True)
@@ -248,7 +248,7 @@ def _trained(encoder: Path, sides: _Sides) -> Trained | None:
 
 
 def _split_sides(stored: _Stored, split: "SplitFiles", label: str, by: Sequence[str]) -> _Sides:
-    from foveola.datasets.split_files import GALLERY, QUERIES
+    from foveola.datasets.splits import GALLERY, QUERIES
 
     found = split.find(stored.cases)
 

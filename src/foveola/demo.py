@@ -8,7 +8,7 @@ from foveola.assessment import assess
 from foveola.datasets.manifest import Manifest
 from foveola.encoders.encoder import Encoder
 from foveola.errors import ConfigError
-from foveola.images.thumbnail import thumbnail
+from foveola.images.pictures import thumbnail
 from foveola.indexing import index_cases, open_archive
 from foveola.metrics import Evaluation
 from foveola.phantom import generate

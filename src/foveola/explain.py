@@ -17,7 +17,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from foveola.encoders.pooling import Pooling
+from foveola.encoders.parts import Pooling
 
 Floats = NDArray[np.float64]
 Pixels = NDArray[np.uint8]

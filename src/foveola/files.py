@@ -73,7 +73,7 @@ class Lines(NamedTuple):
 
     @property
     def sound(self) -> bool:
-        """Whether all that was written is there."""
+        """Return whether all that was written is there."""
         return not self.damaged and not self.cut
 
 
@@ -96,12 +96,16 @@ def write_whole(path: Path, data: bytes) -> None:
 
 
 def checksum(data: bytes) -> str:
-    """32 hexadecimal digits of bytes."""
+    """Return 32 hexadecimal digits of bytes, by BLAKE2b.
+
+    >>> checksum(b"")
+    'cae66941d9efbd404e4d88758ea67670'
+    """
     return blake2b(data, digest_size=16).hexdigest()
 
 
 def stamp_of(path: Path) -> tuple[int, int]:
-    """Size in bytes and time of change in ns since 1970, by which a file is known to be the same.
+    """Return size in bytes and time of change in ns since 1970, by which a file is known again.
 
     A time beyond 64 bits, before 1677 or after 2262, is the last that these hold.
 
@@ -270,7 +274,7 @@ def append_line(path: Path, values: Mapping[str, Any]) -> None:
 
 
 def line_of(values: Mapping[str, Any]) -> bytes:
-    """Values as a line, with its checksum in place of another."""
+    """Write values as a line, with its checksum in place of another."""
     return _marked({key: value for key, value in values.items() if key != _KEY}).encode() + b"\n"
 
 

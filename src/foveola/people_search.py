@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from foveola.archive import Archive, Photographed, State
 from foveola.archive.search import candidates, check_count, unit
 from foveola.errors import ArchiveError
-from foveola.images.thumbnail import thumbnail
+from foveola.images.pictures import thumbnail
 from foveola.labels import record_words
 from foveola.notebook import HitList, Picture, Rows, to_frame
 from foveola.people import EYES, findings_of, grade_of, pair_eyes

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from foveola.encoders.encoder import Encoder
-from foveola.encoders.parts import Parts
-from foveola.encoders.pooling import Pooling
+from foveola.encoders.parts import Parts, Pooling
 from foveola.encoders.release import read_release
 from foveola.errors import EncoderError
 from foveola.explain import removal_map

@@ -29,7 +29,7 @@ from dicoms import colours, compressed, encapsulated, to_bytes, with_pixels
 from foveola.errors import ImageError
 from foveola.images._dicom_frames import decode_frame
 from foveola.images._dicom_object import form_of, read_object
-from foveola.images.decode import Limits
+from foveola.images.limits import Limits
 from foveola.server.dicom.deidentify import rewrite
 
 H = W = 64

@@ -8,8 +8,8 @@ import openvino as ov
 import pytest
 import torch
 
+from foveola.encoders.parts import convolutions
 from foveola.encoders.release import DEFAULT, read_release
-from foveola.encoders.weights import convolutions
 from foveola.errors import ConfigError, EncoderError
 from foveola.models.binocular import trunk
 from foveola.models.descriptor import normalise

@@ -19,7 +19,7 @@ from foveola.cli.output import (
 
 if TYPE_CHECKING:
     from foveola.assessment import Assessment
-    from foveola.datasets.split_files import SplitFiles
+    from foveola.datasets.splits import SplitFiles
     from foveola.metrics import Exclude
     from foveola.metrics.plots import Method
 
@@ -224,7 +224,7 @@ def _check_drawing(method: "Method") -> None:
 
 def _parted(folder: Path, split: str) -> "SplitFiles":
     """The split, with a warning where people are on both sides."""
-    from foveola.datasets.split_files import QUERIES, SplitFiles
+    from foveola.datasets.splits import QUERIES, SplitFiles
 
     files = SplitFiles.read(folder)
     if split == "subject":

@@ -239,7 +239,7 @@ def _print(reading: "Reading", similar: "PersonResult | None") -> None:
 
 
 def _write(html: Path, reading: "Reading", similar: "PersonResult | None") -> None:
-    from foveola.images.thumbnail import thumbnail
+    from foveola.images.pictures import thumbnail
     from foveola.reading import pictures
     from foveola.report import reading_page, write_page
 

@@ -149,7 +149,7 @@ def _check_query(image: Path | None, left: Path | None, right: Path | None, eye:
 
 
 def _page(result: "SearchResult") -> str:
-    from foveola.images.thumbnail import thumbnail
+    from foveola.images.pictures import thumbnail
     from foveola.report import search_page
 
     card = {"name": result.encoder, "fingerprint": result.fingerprint}

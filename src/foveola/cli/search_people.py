@@ -71,7 +71,7 @@ def _hit_json(hit: PersonHit) -> dict[str, Any]:
 
 
 def _page(result: PersonResult) -> str:
-    from foveola.images.thumbnail import thumbnail
+    from foveola.images.pictures import thumbnail
     from foveola.report import people_page
 
     card = {"name": result.encoder, "fingerprint": result.fingerprint}

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveola.images.fundus import Contract, find_field_of_view, prepare
-from foveola.phantom.overlay import paint_lesions
+from foveola.phantom.rendering import paint_lesions
 
 Pixels = NDArray[np.uint8]
 

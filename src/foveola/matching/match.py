@@ -26,8 +26,7 @@ from foveola.duplicates import registration
 from foveola.duplicates.agreement import agree
 from foveola.duplicates.registration import Features
 from foveola.encoders.encoder import Encoder
-from foveola.images.decode import decode
-from foveola.images.given import Photograph, as_file
+from foveola.images.decode import Photograph, as_file, decode
 from foveola.images.gradability import gradability
 from foveola.looks import Looker, check_retina, shipped_looker
 from foveola.matching import gallery, permission

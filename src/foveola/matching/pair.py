@@ -19,10 +19,9 @@ from foveola.duplicates.registration import Features
 from foveola.encoders.encoder import Encoder
 from foveola.encoders.release import MATCHER
 from foveola.errors import ImageError
-from foveola.images.decode import decode, naming
+from foveola.images.decode import Photograph, as_file, decode, naming
 from foveola.images.fingerprint import mark, same_picture
-from foveola.images.given import Photograph, as_file
-from foveola.images.overlay import jpeg
+from foveola.images.pictures import jpeg
 from foveola.labels import percent
 from foveola.looks import check_retina, shipped_looker
 from foveola.matching.pictures import chessboard

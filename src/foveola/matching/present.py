@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from foveola.images.overlay import jpeg
-from foveola.images.thumbnail import thumbnail
+from foveola.images.pictures import jpeg, thumbnail
 from foveola.labels import is_phantom
 from foveola.matching.match import ACCEPTED, Candidate, MatchResult
 from foveola.matching.pictures import chessboard, read_square

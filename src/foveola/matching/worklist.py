@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from foveola.archive import Archive
 from foveola.duplicates.agreement import agree
 from foveola.encoders.encoder import Encoder, Failed
-from foveola.images.overlay import jpeg
-from foveola.images.thumbnail import thumbnail
+from foveola.images.pictures import jpeg, thumbnail
 from foveola.labels import is_phantom
 from foveola.laterality import LATERALITY, Laterality
 from foveola.matching import gallery, permission

@@ -10,10 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveola.errors import FoveolaError
-from foveola.images.decode import decode
+from foveola.images.decode import Photograph, as_file, decode
 from foveola.images.fundus import Contract, prepare
-from foveola.images.given import Photograph, as_file
-from foveola.images.overlay import jpeg, overlay, shares
+from foveola.images.pictures import jpeg, overlay, shares
 from foveola.labels import NO_DIAGNOSIS, finding_word
 from foveola.looks import left_out
 from foveola.notebook import Picture, Rows, aligned, html_lines, html_table, to_frame

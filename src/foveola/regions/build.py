@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveola.archive import Archive
-from foveola.encoders.ahead import in_order
+from foveola.encoders.compiling import in_order
 from foveola.encoders.encoder import AHEAD, UNUSABLE, Failed
-from foveola.encoders.local import Local
+from foveola.encoders.parts import Local
 from foveola.encoders.release import read_release
 from foveola.errors import ImageError, RegionError
 from foveola.files import stamp_of

@@ -8,7 +8,7 @@ import numpy as np
 from foveola.errors import ImageError
 from foveola.images.decode import decode
 from foveola.images.fundus import Contract, field_to_show, prepare
-from foveola.images.overlay import COLOUR, jpeg
+from foveola.images.pictures import COLOUR, jpeg
 from foveola.labels import is_phantom
 from foveola.regions.box import Box
 from foveola.regions.results import RegionResult

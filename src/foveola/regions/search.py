@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from foveola.archive.search import check_count
 from foveola.archive.state import State
-from foveola.encoders.local import Local
+from foveola.encoders.parts import Local
 from foveola.errors import ArchiveError, RegionError
 from foveola.images.decode import decode
 from foveola.images.fundus import find_field_of_view

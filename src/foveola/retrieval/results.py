@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from foveola.errors import PairError
 from foveola.images.fingerprint import same_picture
-from foveola.images.thumbnail import thumbnail
+from foveola.images.pictures import thumbnail
 from foveola.labels import record_words
 from foveola.laterality import TWICE, Side
 from foveola.notebook import HitList, Picture, Rows, to_frame

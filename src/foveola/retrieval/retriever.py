@@ -25,9 +25,8 @@ from foveola.archive.state import State
 from foveola.encoders.compiling import WAITED_FOR
 from foveola.encoders.encoder import Encoder
 from foveola.errors import NoCaseError
-from foveola.images.decode import decode, naming, stated
+from foveola.images.decode import Photograph, as_file, decode, naming, stated
 from foveola.images.fingerprint import mark
-from foveola.images.given import Photograph, as_file
 from foveola.laterality import Side, Sides, check_eye, check_sides, shipped_sides
 from foveola.learned import Ranker
 from foveola.looks import Looker, refused

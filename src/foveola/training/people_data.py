@@ -12,8 +12,7 @@ from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler
 
 from foveola.datasets.summary import summarise
-from foveola.images.enhance import enhance
-from foveola.images.fundus import Contract
+from foveola.images.fundus import Contract, enhance
 from foveola.models.binocular import BinocularModel
 from foveola.models.trunk import ReaderTrunk
 from foveola.people import People, people_of

@@ -10,7 +10,7 @@ import openvino as ov
 import torch
 from torch import Tensor, nn
 
-from foveola.encoders.reader_card import render_reader_card
+from foveola.encoders.card import render_reader_card
 from foveola.encoders.reading_model import ReadingModel, write_reader
 from foveola.errors import EncoderError
 from foveola.images.fundus import Contract

@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from foveola.encoders.parts import convolutions
 from foveola.encoders.release import RELEASED
-from foveola.encoders.weights import convolutions
 from foveola.errors import ConfigError
 from foveola.models.answer import Answer
 from foveola.models.binocular import GLUON, BinocularModel

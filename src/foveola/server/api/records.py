@@ -7,7 +7,7 @@ from fastapi import Form, HTTPException
 from pydantic import BeforeValidator, Field
 
 from foveola.datasets import cells
-from foveola.datasets.faults import Faults
+from foveola.datasets.tables import Faults
 from foveola.records import PLAIN, RESERVED, Case, Scalar, is_missing
 
 LONGEST = 200  # characters of a text

@@ -21,13 +21,10 @@ from pydicom.sequence import Sequence
 from pydicom.uid import UID, ExplicitVRLittleEndian, JPEGTransferSyntaxes
 
 from foveola.errors import ImageError
-from foveola.images._dicom_frames import stored_values, stream_of
-from foveola.images._dicom_numbers import SHADES
-from foveola.images._dicom_object import JPEG_2000, Form, eye_of, form_of, read_object
-from foveola.images._dicom_palette import COLOURS, Palette, palette_of
-from foveola.images._dicom_streams import bare_colours
-from foveola.images.cameras import camera_of
-from foveola.images.decode import Limits
+from foveola.images._dicom_colors import COLOURS, Palette, palette_of
+from foveola.images._dicom_frames import bare_colours, stored_values, stream_of
+from foveola.images._dicom_object import JPEG_2000, SHADES, Form, camera_of, eye_of, form_of, read_object
+from foveola.images.limits import Limits
 from foveola.server.dicom.attribute_allowlist import KEPT, KEPT_GREY, kept_of, meanings
 from foveola.server.dicom.dates import moved, read_date
 from foveola.server.dicom.persons import marks_of

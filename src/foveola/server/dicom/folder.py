@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from foveola.errors import PacsError
-from foveola.images.decode import DEFAULT_LIMITS
 from foveola.images.folders import ODD, PassedOver, files_in
+from foveola.images.limits import DEFAULT_LIMITS
 from foveola.server.dicom.intake import TOGETHER, Intake, Refused
 
 _UNREADABLE = "the file can't be read; look at its rights and the disk"

@@ -19,9 +19,9 @@ from foveola.archive import Archive
 from foveola.encoders.encoder import Encoder, Failed
 from foveola.errors import ArchiveError, ImageError, PacsError
 from foveola.files import write_whole
-from foveola.images.decode import DEFAULT_LIMITS, Limits
 from foveola.images.dicom import decode_dicom, require_pydicom
 from foveola.images.limited import POOL
+from foveola.images.limits import DEFAULT_LIMITS, Limits
 from foveola.indexing import index_cases, open_archive
 from foveola.learned import refresh
 from foveola.records import Case, Eye

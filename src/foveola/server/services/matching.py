@@ -7,8 +7,7 @@ from pathlib import Path
 from foveola.duplicates import registration
 from foveola.errors import FoveolaError
 from foveola.images.decode import decode
-from foveola.images.overlay import jpeg
-from foveola.images.thumbnail import small
+from foveola.images.pictures import jpeg, small
 from foveola.matching import permission
 from foveola.matching.decisions import Decision, Verdict, decide, decisions
 from foveola.matching.kept import KeptAudit, KeptFinding, kept

@@ -11,7 +11,7 @@ import simplejpeg
 from numpy.typing import ArrayLike, NDArray
 
 from foveola.images.fundus import field_to_show
-from foveola.images.overlay import COLOUR, STRONGEST
+from foveola.images.pictures import COLOUR, STRONGEST
 
 Pixels = NDArray[np.uint8]
 T = TypeVar("T")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from foveola.images.thumbnail import small
+from foveola.images.pictures import small
 from foveola.reading import Prepared
 from foveola.retrieval import Query
 from foveola.server.services.pictures import LRUCache, Picture, Pixels, picture

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveola.images.decode import decode
-from foveola.images.overlay import shares
+from foveola.images.pictures import shares
 from foveola.laterality import SURE, Side, Sides, check_sides, shipped_sides
 from foveola.people import EYES
 from foveola.people_search import PersonResult

@@ -13,8 +13,7 @@ from foveola.encoders.parts import Parts
 from foveola.errors import ImageError
 from foveola.explain import removal_map
 from foveola.images.decode import decode, read_bytes, same_scale
-from foveola.images.overlay import shares
-from foveola.images.thumbnail import small
+from foveola.images.pictures import shares, small
 from foveola.laterality import Sides
 from foveola.records import Case, Eye
 from foveola.relevance.order import Order

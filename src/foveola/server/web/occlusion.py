@@ -8,7 +8,7 @@ from foveola.errors import ImageError
 from foveola.explain import occlusion_map
 from foveola.images.decode import decode
 from foveola.images.fundus import prepare
-from foveola.images.overlay import shares
+from foveola.images.pictures import shares
 from foveola.server.auth.context import LARGE, record_access
 from foveola.server.ids import CaseId
 from foveola.server.services.pictures import LRUCache, Pixels, heat

@@ -1,9 +1,15 @@
-"""A map of weights laid over a photograph, for people to see where something was found."""
+"""Pictures of photographs for people: small ones, and ones that show where something was found."""
+
+from pathlib import Path
 
 import cv2
 import numpy as np
 import simplejpeg
 from numpy.typing import ArrayLike, NDArray
+
+from foveola.errors import FoveolaError
+from foveola.images.decode import decode
+from foveola.images.fundus import Contract, field_to_show, prepare
 
 Pixels = NDArray[np.uint8]
 
@@ -41,11 +47,14 @@ def overlay(image: Pixels, weights: ArrayLike) -> Pixels:
 
 
 def shares(contributions: ArrayLike, most: float | None = None) -> NDArray[np.float32]:
-    """Contributions (..., h, w) as weights: what speaks for it, up to the greatest of all.
+    """Turn contributions (..., h, w) into weights: what speaks for it, up to the greatest of all.
 
     Args:
         contributions: of any sign; what speaks against it gets 0.
         most: the contribution that counts as 1; None takes the greatest there is.
+
+    >>> shares([[-1.0, 2.0], [4.0, 0.0]]).tolist()
+    [[0.0, 0.5], [1.0, 0.0]]
     """
     positive = np.maximum(np.asarray(contributions, np.float32), 0)
     top = float(positive.max(initial=0.0)) if most is None else most
@@ -53,6 +62,28 @@ def shares(contributions: ArrayLike, most: float | None = None) -> NDArray[np.fl
 
 
 def jpeg(image: Pixels) -> bytes:
-    """As a JPEG file."""
+    """Encode (H, W, 3) uint8 RGB as a JPEG file."""
     data: bytes = simplejpeg.encode_jpeg(np.ascontiguousarray(image), quality=85, colorsubsampling="420")
+    return data
+
+
+# --- small pictures ---
+
+
+def thumbnail(path: Path, size: int = 360, quality: int = 85, *, mask: bool = False) -> bytes | None:
+    """Make a JPEG of the field of view, size x size pixels; None where the file can't be read.
+
+    The surround is left as it is: a reader may want to see what the camera printed there. With
+    `mask` it is black: a name may be printed there, too.
+    """
+    try:
+        return small(decode(path, min_side=size), size, quality, mask=mask)
+    except (FoveolaError, OSError):
+        return None
+
+
+def small(pixels: NDArray[np.uint8], size: int = 360, quality: int = 85, *, mask: bool = False) -> bytes:
+    """Make the same of (H, W, 3) uint8 RGB as decoded."""
+    square = prepare(pixels, Contract(size=size, mask=mask), view=field_to_show(pixels))
+    data: bytes = simplejpeg.encode_jpeg(square, quality=quality, colorsubsampling="420")
     return data

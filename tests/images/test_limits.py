@@ -20,10 +20,10 @@ from dicoms import SECONDARY_CAPTURE, encapsulated, to_bytes, with_pixels
 from foveola.errors import ImageError
 from foveola.images import _dicom_frames
 from foveola.images._dicom_object import form_of, read_object
-from foveola.images._headers import read_header
-from foveola.images._memory import BUDGET, Budget, bytes_needed
-from foveola.images.decode import Limits, decode, peek
+from foveola.images.decode import decode, peek
 from foveola.images.fundus import Contract, prepare
+from foveola.images.headers import read_header
+from foveola.images.limits import BUDGET, Budget, Limits, bytes_needed
 
 MOST = 512  # MiB, of any process
 

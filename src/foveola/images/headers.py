@@ -1,9 +1,11 @@
-"""What a photograph's header says, read before anything is allocated for its pixels.
+"""What a photograph's file says of itself, read before anything is allocated for its pixels.
 
-One short reader for each format. It trusts nothing: every offset is checked, and whatever
-does not fit is an ImageError that names the damage.
+The kind of a file is told by what it begins with, never by its name; then one short reader for each
+format. It trusts nothing: every offset is checked, and whatever does not fit is an ImageError that
+names the damage.
 """
 
+import codecs
 import struct
 import zlib
 from collections.abc import Iterator
@@ -11,7 +13,6 @@ from dataclasses import dataclass, field
 
 from foveola.errors import ImageError
 from foveola.images import _tiff
-from foveola.images._sniff import describe, readable_format
 from foveola.images._tiff import Page
 
 NO_MEMORY = "there is not enough memory to decode it; close other programs or export it smaller"
@@ -47,7 +48,7 @@ class Header:
 
 
 def read_header(data: bytes) -> Header:
-    """The header of a photograph.
+    """Read the header of a photograph.
 
     Raises:
         ImageError: another kind of file, an animation, a damaged or an unfinished header.
@@ -105,7 +106,7 @@ def _jpeg(data: bytes) -> Header:
 
 
 def segments(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """(marker, start, end) of every segment up to and with the first scan's header."""
+    """Yield (marker, start, end) of every segment up to and with the first scan's header."""
     at = 2
     while at + 4 <= len(data):
         if data[at] != 0xFF:
@@ -245,3 +246,107 @@ def _bmp(data: bytes) -> Header:
 
 
 _READERS = {"JPEG": _jpeg, "PNG": _png, "TIFF": _read_tiff, "WebP": _webp, "BMP": _bmp}
+
+
+# --- Which kind of file it is ---
+
+
+# Every pair: what the file begins with, and its name in a sentence.
+_OTHERS: tuple[tuple[bytes, str], ...] = (
+    (b"GIF8", "a GIF"),
+    (b"%PDF", "a PDF"),
+    (b"%!PS", "a PostScript file"),
+    (b"PK\x03\x04", "a ZIP archive (also the form of .docx, .xlsx and .pptx)"),
+    (b"\x1f\x8b", "a gzip archive"),
+    (b"Rar!", "a RAR archive"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive"),
+    (b"\x00\x00\x00\x0cjP", "a JPEG 2000"),
+    (b"\xff\x4f\xff\x51", "a JPEG 2000"),
+    (b"\x00\x00\x00\x0cJXL", "a JPEG XL"),
+    (b"\xff\x0a", "a JPEG XL"),
+    (b"8BPS", "a Photoshop file"),
+    (b"\x00\x00\x01\x00", "an icon"),
+    (b"\x89HDF", "an HDF5 file"),
+    (b"\x93NUMPY", "a NumPy array"),
+    (b"SQLite format 3", "an SQLite database"),
+    (b"\xd0\xcf\x11\xe0", "an old Microsoft Office file"),
+    (b"{\\rtf", "an RTF document"),
+    (b"MZ", "a Windows program"),
+    (b"\x7fELF", "a Linux program"),
+    (b"version https://git-lfs", "a Git LFS pointer (run `git lfs pull`)"),
+)
+_BRANDS = {b"avif": "an AVIF", b"avis": "an AVIF", b"crx ": "a Canon camera raw file"}
+_HEIC = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
+# Of these, pictures of which a camera's owner may not know that they are not read.
+PICTURES = frozenset(
+    {"a GIF", "a JPEG 2000", "a JPEG XL", "a Photoshop file", "an AVIF", "a HEIC", "a Canon camera raw file"}
+)
+_DICOM = "a DICOM dataset without the preamble of a file (export it as a DICOM file)"
+
+
+def is_dicom(data: bytes) -> bool:
+    """Return whether this is a DICOM file, which is read by other means than photographs are."""
+    return data[128:132] == b"DICM"
+
+
+def readable_format(data: bytes) -> str | None:
+    """Return JPEG, PNG, TIFF, WebP or BMP; None for anything else."""
+    if data[:3] == b"\xff\xd8\xff":
+        return "JPEG"
+    if data[:8] == b"\x89PNG\r\n\x1a\n":
+        return "PNG"
+    if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return "TIFF"
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "WebP"
+    # Two letters are little to go by: a text may begin with BM, too.
+    if data[:2] == b"BM" and data[14:18] in _BMP_HEADERS:
+        return "BMP"
+    return None
+
+
+_BMP_HEADERS = tuple(size.to_bytes(4, "little") for size in (12, 40, 52, 56, 64, 108, 124))
+
+
+def describe(data: bytes) -> str:
+    """Say what an unreadable file is, as the end of the sentence "this is ...".
+
+    >>> describe(b"%PDF-1.7")
+    'a PDF'
+    """
+    if not data:
+        return "an empty file"
+    for start, words in _OTHERS:
+        if data.startswith(start):
+            return words
+    if data[:4] in (b"\x08\0\x05\0", b"\x08\0\x08\0", b"\x08\0\0\0"):
+        return _DICOM
+    if data[4:8] == b"ftyp":
+        brand = data[8:12]
+        return "a HEIC" if brand in _HEIC else _BRANDS.get(brand, "a video (MP4 or MOV)")
+    return _describe_text(data)
+
+
+def _describe_text(data: bytes) -> str:
+    head = data[:4096]
+    if not any(head):
+        return "a file of zeros (an unfinished copy?)"
+    start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if start.startswith((b"<!doctype html", b"<html", b"<head")):
+        return "an HTML page (a login or error page saved as an image?)"
+    if start.startswith((b"<svg", b"<?xml")):
+        return "an SVG drawing" if b"<svg" in start else "an XML file"
+    if start.startswith((b"{", b"[")) and _is_text(head):
+        return "a JSON file"
+    return "a text file" if _is_text(head) else "a file of an unknown kind"
+
+
+def _is_text(head: bytes) -> bool:
+    """Whether there is nothing but UTF-8 without control characters."""
+    if any(byte < 9 or 13 < byte < 32 for byte in head):
+        return False
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head)  # the cut may split a character
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from foveola.encoders.local import Local
+from foveola.encoders.parts import Local
 from foveola.encoders.release import read_release
 from foveola.errors import EncoderError
 

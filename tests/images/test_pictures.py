@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from foveola.images.overlay import COLOUR, STRONGEST, overlay, shares
+from foveola.images.pictures import COLOUR, STRONGEST, overlay, shares
 
 GREY = np.full((64, 64, 3), 100, np.uint8)
 

@@ -10,7 +10,7 @@ import tifffile
 from PIL import Image
 
 from foveola.errors import ImageError
-from foveola.images._shown import is_lost
+from foveola.images.color import is_lost
 from foveola.images.decode import decode
 
 PICTURE = files.smooth(80, 80)

@@ -1,6 +1,6 @@
 """A contact sheet for the documentation.
 
-Made by `python -m foveola.phantom.sheet OUT.jpg`.
+Made by `python benchmarks/phantom_sheet.py OUT.jpg`.
 
 Five rows for grades 0 to 4; in each, the right and the left eye at three visits.
 """
@@ -58,7 +58,7 @@ def _heading(left: str, right: str, tile: int) -> Bytes:
 def main(arguments: list[str]) -> int:
     """Write the sheet to the one path given."""
     if len(arguments) != 1:
-        sys.stderr.write("usage: python -m foveola.phantom.sheet OUT.jpg\n")
+        sys.stderr.write("usage: python benchmarks/phantom_sheet.py OUT.jpg\n")
         return 2
     Path(arguments[0]).write_bytes(encode_jpeg(sheet(), quality=84))
     return 0

@@ -1,12 +1,4 @@
-"""A data set of the library Hugging Face datasets that lies on disk; nothing is ever fetched.
-
-    x/state.json                       saved by Dataset.save_to_disk("x")
-    x/train/state.json, x/test/...     saved by DatasetDict.save_to_disk("x"): a folder a split
-    train-00000-of-00002.parquet       files, .parquet or .arrow; a word in the path tells the split
-
-Photographs that are embedded are written to images/ beside the manifest, byte by byte as they
-are; those given by their path stay where they are.
-"""
+"""Photographs of no particular set: one folder a class, or a set of Hugging Face datasets."""
 
 import hashlib
 import io
@@ -16,15 +8,85 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from PIL import Image
 
 from foveola.datasets.adapters.base import Adapter, Layout, Record, are_grades
-from foveola.datasets.adapters.folders import SPLITS
 from foveola.datasets.manifest import COLUMNS
 from foveola.errors import ManifestError, MissingExtraError
+
+_log = logging.getLogger(__name__)
+
+
+# --- one folder per class, below train, val and test or not ---
+
+
+SPLITS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
+
+
+def _read_folders(layout: Layout) -> list[Record]:
+    paths = layout.photographs()
+    if said := layout.passed.said():
+        _log.warning("%s", said)
+    if not paths:
+        raise layout.without("photograph in the folder of its class, such as normal/a.jpg")
+    classes = [_folder_class(layout, path) for path in paths]
+    label = "grade" if are_grades(classes) else "findings"
+    split = dict(zip(paths, map(_folder_split, paths), strict=True))
+    return [
+        {"image": path, label: name, **({"split": split[path]} if any(split.values()) else {})}
+        for path, name in zip(paths, classes, strict=True)
+    ]
+
+
+def _folder_class(layout: Layout, path: str) -> str:
+    name = PurePosixPath(path).parent.name
+    if not name or name.lower() in SPLITS:
+        raise ManifestError(
+            f"{layout.folder}: {path} is in no folder of a class; expected such as normal/a.jpg or train/normal/a.jpg"
+        )
+    return name
+
+
+def _folder_split(path: str) -> str | None:
+    return SPLITS.get(PurePosixPath(path).parent.parent.name.lower())
+
+
+FOLDERS = Adapter(
+    name="folders",
+    title="any photographs, one folder per class",
+    licence="that of your photographs",
+    source="your own photographs",
+    citation="none",
+    subject_rule="unknown: every image counts as its own subject",
+    eye_rule="unknown",
+    label_meaning="grade where all folders are called 0 to 4 and some not 0 or 1, else findings: "
+    "the name of the folder; split: the folder above, if it is called train, val or test",
+    known_duplicates="the check by content names byte-identical ones",
+    unverified="nothing: there is no official layout",
+    read=_read_folders,
+)
+
+
+# --- a data set of the library Hugging Face datasets that lies on disk; nothing is ever fetched ---
+#
+#     x/state.json                       saved by Dataset.save_to_disk("x")
+#     x/train/state.json, x/test/...     saved by DatasetDict.save_to_disk("x"): a folder a split
+#     train-00000-of-00002.parquet       files, .parquet or .arrow; a word in the path tells the split
+#
+# Photographs that are embedded are written to images/ beside the manifest, byte by byte as they are; those
+# given by their path stay where they are.
+
 
 SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "TIFF": ".tif", "WEBP": ".webp", "BMP": ".bmp"}
 OWN = (*COLUMNS, "split", "group")  # what the manifest gives a meaning, in small letters
@@ -33,7 +95,6 @@ AT_ONCE = 16  # rows in memory, each with its photograph
 LISTED = 20  # rows that can't be used, written out before the rest is only counted
 
 _SPLIT = re.compile(rf"(?:^|[-_./])({'|'.join(sorted(SPLITS, key=len, reverse=True))})(?=[-_./])")
-_log = logging.getLogger(__name__)
 
 Features = Mapping[str, Any]  # the library's description of each column
 
@@ -46,7 +107,7 @@ class _Part(NamedTuple):
     rows: Iterator[Mapping[str, Any]]
 
 
-def _read(layout: Layout) -> list[Record]:
+def _read_huggingface(layout: Layout) -> list[Record]:
     paths = [path.parent for path in _files(layout, "state.json")] or [
         path for kind in ("*.parquet", "*.arrow") for path in _files(layout, kind)
     ]
@@ -110,7 +171,7 @@ def _parts(layout: Layout, paths: list[Path]) -> Iterator[_Part]:
                 table = load(str(path))
                 features = table.features
                 batches = table.with_format("arrow").iter(batch_size=AT_ONCE)
-        yield _Part(_split(path, layout.folder), features, _rows(path, batches))
+        yield _Part(_part_split(path, layout.folder), features, _rows(path, batches))
 
 
 def _rows(path: Path, batches: Iterator[Any]) -> Iterator[Mapping[str, Any]]:
@@ -138,7 +199,7 @@ def _library() -> Any:
     return datasets
 
 
-def _split(path: Path, folder: Path) -> str:
+def _part_split(path: Path, folder: Path) -> str:
     """The folder's name in a saved DatasetDict, or the last word on the path that names a split."""
     if (path.parent / "dataset_dict.json").is_file():
         return path.name
@@ -263,7 +324,7 @@ def _suffix(data: bytes) -> str:
         raise ValueError("the bytes are no JPEG, PNG, TIFF, WebP or BMP") from None
 
 
-ADAPTER = Adapter(
+HUGGINGFACE = Adapter(
     name="huggingface",
     title="any data set of Hugging Face datasets that lies on disk",
     licence="that of the data set; see its card",
@@ -277,6 +338,8 @@ ADAPTER = Adapter(
     "split by the set's own; original_name: the name embedded with a photograph",
     known_duplicates="the check by content names byte-identical ones",
     unverified="nothing: there is no official layout. What the classes mean is the set's affair",
-    read=_read,
+    read=_read_huggingface,
     asks_columns=True,
 )
+
+ADAPTERS = (FOLDERS, HUGGINGFACE)
