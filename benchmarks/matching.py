@@ -6,7 +6,7 @@ DATA is a folder with tvhl/labels.csv (docs/matching.md). Two protocols:
 
     easy   each photograph whose eye was photographed twice asks all others; the eye's other
            photographs were taken minutes apart
-    hard   a hard second visit (foveola.matching.hard) of each of these asks all photographs but the
+    hard   a hard second visit (foveola.matching.calibrate) of each of these asks all photographs but the
            one it was made of
 
 Rows: each encoder alone, local features alone, and both by a calibration that is fitted on one

@@ -24,11 +24,10 @@ from foveola.duplicates.agreement import agree
 from foveola.duplicates.find import Pair
 from foveola.encoders.encoder import Encoder
 from foveola.laterality import Laterality, Side, read_views
-from foveola.matching.findings import KINDS, Audit, Finding
-from foveola.matching.labels import doubts
-from foveola.matching.pair import compared, local_features
-from foveola.matching.pictures import read_square
+from foveola.matching.label_errors import doubts
+from foveola.matching.pair import compared, local_features, read_square
 from foveola.matching.probability import Calibration, Evidence
+from foveola.matching.saved_audit import KINDS, Audit, Finding
 from foveola.records import Case
 
 Vectors = NDArray[np.float32]

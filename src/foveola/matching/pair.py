@@ -9,14 +9,16 @@ as it is for the command line and the service.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from foveola.duplicates import registration
 from foveola.duplicates.agreement import Agreement, agree
 from foveola.duplicates.registration import Features
-from foveola.encoders.encoder import Encoder
+from foveola.encoders.encoder import UNUSABLE, Encoder
 from foveola.encoders.release import MATCHER
 from foveola.errors import ImageError
 from foveola.images.decode import decode, naming
@@ -25,7 +27,6 @@ from foveola.images.given import Photograph, as_file
 from foveola.images.overlay import jpeg
 from foveola.labels import percent
 from foveola.looks import check_retina, shipped_looker
-from foveola.matching.pictures import chessboard
 from foveola.matching.probability import CALIBRATION, PRIOR, Calibration, Evidence, posterior
 from foveola.notebook import Picture, html_lines, html_table
 
@@ -34,6 +35,8 @@ Pixels = NDArray[np.uint8]
 FEATURES = 1500  # of each photograph: duplicates need fewer, hard second visits find more here
 _SEEN = 4  # features that agree, from which the pixels are compared too
 _PLACES = ("the first photograph", "the second photograph")
+FIELDS = 8  # of the chessboard, along each side
+_GREY = 128
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -137,3 +140,33 @@ def compared(cosine: float, agreed: Agreement, squares: Callable[[], tuple[Pixel
         return Evidence(cosine, agreed.inliers)
     seen = registration.compare(*squares(), agreed.affine, light=False)
     return Evidence(cosine, agreed.inliers, seen.correlation, seen.overlap)
+
+
+def read_square(path: Path) -> Pixels | None:
+    """(384, 384, 3) uint8, the prepared field of view; None where the file can't be read."""
+    try:
+        return registration.square(decode(path, min_side=registration.SIDE))
+    except UNUSABLE:
+        return None
+
+
+def chessboard(first: Pixels, second: Pixels, affine: NDArray[np.float32]) -> Pixels:
+    """Fields of the one and of the other in turn: vessels go on across them where the map is right.
+
+    Args:
+        first: (S, S, 3) uint8.
+        second: likewise.
+        affine: (2, 3), from the second to the first.
+
+    Returns:
+        (S, S, 3) uint8; grey where the second shows nothing.
+    """
+    size = first.shape[0]
+    border = (_GREY, _GREY, _GREY)
+    moved = cv2.warpAffine(second, affine, (size, size), borderValue=border)
+    return np.where(_fields(size)[..., None], first, moved).astype(np.uint8)
+
+
+def _fields(size: int) -> NDArray[np.bool_]:
+    row = np.arange(size) * FIELDS // size
+    return np.asarray((row[:, None] + row[None]) % 2 == 0)

@@ -7,7 +7,9 @@ The log names no subject and no file: a digest of the query tells the same query
 """
 
 import getpass
+import json
 import os
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +25,8 @@ LOG = "matching-log.jsonl"
 UNREADABLE = "a line that can't be read: cut short by a crash, or changed"
 MISSING = "lines are missing from here on: the end of the log was cut off"
 LONGEST = 500  # characters of a purpose
+FORGOTTEN = "forgotten"  # in the place of the digest of a photograph that was removed
+Line = dict[str, object]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,6 +140,50 @@ def read_log(folder: Path) -> list[dict[str, object]]:
 
 def _told(action: str, **facts: int) -> dict[str, object]:
     return {"time": None, "account": None, "action": action, **facts}
+
+
+def forget_uses(folder: Path, digests: Collection[bytes], *, count_only: bool = False) -> int:
+    """Take the digests of photographs out of the log of matching; how many lines have one."""
+    short = {digest.hex()[:16] for digest in digests}
+
+    def without(values: Line) -> Line:
+        return values | {"query": FORGOTTEN} if values.get("query") in short else values
+
+    return rewrite_values(folder / LOG, without, count_only)
+
+
+def rewrite_values(path: Path, change: Callable[[Line], Line | None], count_only: bool) -> int:
+    """Change a file of JSON lines, wholly or not at all, and return how many lines changed.
+
+    Args:
+        path: the file; 0 lines change where there is none.
+        change: gives what takes the place of a line's values; None drops the line.
+        count_only: change nothing.
+    """
+    if not path.exists():
+        return 0
+    changed = 0
+
+    def rewritten(lines: list[bytes]) -> list[bytes]:
+        nonlocal changed
+        kept = []
+        for line in lines:
+            try:
+                before = json.loads(line)
+                after = change(dict(before))
+            except (ValueError, TypeError):  # a line that a crash cut short
+                kept.append(line)
+                continue
+            changed += after != before
+            if after is not None:
+                kept.append(line if after == before else files.line_of(after))
+        return kept
+
+    if count_only:
+        rewritten(path.read_bytes().splitlines(keepends=True))
+    else:
+        files.rewrite_lines(path, rewritten)
+    return changed
 
 
 def now() -> str:

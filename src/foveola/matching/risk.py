@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from foveola.archive import Archive
 from foveola.errors import ArchiveError, FoveolaError
-from foveola.matching.evaluation import MatchingEvaluation, evaluate_matching
-from foveola.matching.protocol import Protocol
+from foveola.matching.evaluation import MatchingEvaluation, Protocol, evaluate_matching
 from foveola.metrics.tables import Rows, aligned, number, ranged
 from foveola.metrics.verification import Rate
 from foveola.records import Case

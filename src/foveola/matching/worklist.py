@@ -17,12 +17,9 @@ from foveola.labels import is_phantom
 from foveola.laterality import LATERALITY, Laterality
 from foveola.matching import gallery, permission
 from foveola.matching.audit import audit
-from foveola.matching.decisions import Decision, decisions
-from foveola.matching.findings import KINDS, Audit, Finding, Kind, involved, key
-from foveola.matching.kept import keep
-from foveola.matching.pair import local_features
-from foveola.matching.pictures import chessboard, read_square
+from foveola.matching.pair import chessboard, local_features, read_square
 from foveola.matching.probability import CALIBRATION, Calibration
+from foveola.matching.saved_audit import KINDS, Audit, Decision, Finding, Kind, decisions, involved, key, save_audit
 from foveola.plain import plain
 from foveola.records import Case
 from foveola.report import Pair, Photograph, pairs_page
@@ -84,7 +81,7 @@ def audit_archive(folder: Path, *, labels: bool = True, progress: Callable[[int]
         progress=progress,
     )
     named = [(key(finding, cases), finding) for finding in done.findings]
-    keep(folder, named, [id_ for id_, _ in known], done.checked)
+    save_audit(folder, named, [id_ for id_, _ in known], done.checked)
     return _sorted_out(folder, cases, done, named, allowed.purpose, encoder.name)
 
 
