@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
-from foveola.archive import checks, formats, schema
+from foveola.archive import checks, schema
 from foveola.errors import ArchiveError, BusyError
 from foveola.resources import sync_folder
 
@@ -109,7 +109,7 @@ def connect(folder: Path, *, read_only: bool) -> sqlite3.Connection:
             _prepare(db, read_only)
             _check(db, folder)
             if not read_only:
-                formats.bring_up_to_date(db)
+                schema.bring_up_to_date(db)
         except BaseException:
             db.close()
             raise
@@ -190,7 +190,7 @@ def _prepare(db: sqlite3.Connection, read_only: bool) -> None:
 def _check(db: sqlite3.Connection, folder: Path) -> None:
     if db.execute("PRAGMA application_id").fetchone()[0] != schema.APPLICATION_ID:
         raise ArchiveError(f"{folder} is not an archive: {FILE} is another kind of file, or empty")
-    version = formats.format_of(db)
+    version = schema.format_of(db)
     if version > schema.VERSION:
         raise ArchiveError(
             f"{folder} was made by a newer Foveola (format {version}, this one reads {schema.VERSION}); update Foveola"

@@ -15,8 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from foveola.archive import queries, schema
-from foveola.archive.formats import format_of
+from foveola.archive import schema, state
 from foveola.records import Case
 
 FIRST = 2  # the first format that has removals
@@ -61,7 +60,7 @@ class Removal:
 
 def take(db: sqlite3.Connection, ids: Sequence[int]) -> list[tuple[Sequence[Any], str]]:
     """Take cases from their tables; their records and digests."""
-    digests = queries.digests(db)
+    digests = state.digests(db)
     rows = [
         (db.execute(f"{schema.SELECT_RECORD} WHERE c.id = ?", (id_,)).fetchone(), digests[id_].hex()) for id_ in ids
     ]
@@ -83,7 +82,7 @@ def drop(db: sqlite3.Connection, number: str) -> None:
 
 def pending(db: sqlite3.Connection) -> list[Removal]:
     """All removals of an archive, in the order of their ids."""
-    if format_of(db) < FIRST:
+    if schema.format_of(db) < FIRST:
         return []
     told = [json.loads(row[0]) for row in db.execute("SELECT told FROM removals")]
     found = [

@@ -18,20 +18,31 @@ from typing import Any, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from foveola.archive import checks, database, info, queries, removals, schema
-from foveola.archive.info import ArchiveInfo, describe
-from foveola.archive.queries import LITTLE, Vectors
-from foveola.archive.records import DIGEST_BYTES, Entry, Found
+from foveola.archive import checks, database, removals, schema
 from foveola.archive.removals import Removal
+from foveola.archive.schema import DIGEST_BYTES, Entry, Found
 from foveola.archive.search import Ordered, check_count, top_asked, top_k, unit
-from foveola.archive.state import State
+from foveola.archive.state import (
+    LITTLE,
+    TOO_LARGE,
+    ArchiveInfo,
+    State,
+    Vectors,
+    cases_of,
+    chosen,
+    describe,
+    digests,
+    id_of,
+    load,
+    page,
+    values,
+)
 from foveola.errors import ArchiveError, BusyError
 from foveola.records import Case
 from foveola.relevance.order import Asked
 from foveola.resources import AnyPath, Closing, transaction
 
 T = TypeVar("T")
-FILTERS = 32  # conditions whose rows are kept: whoever filters a page asks for the same again
 
 
 class Archive(Closing):
@@ -152,7 +163,7 @@ class Archive(Closing):
         with self._writing() as db:
             replaced = False
             for record, blob, entry in rows:
-                known = queries.id_of(db, entry.case.path)
+                known = id_of(db, entry.case.path)
                 replaced |= known is not None
                 id_ = schema.put_record(db, record, known)
                 db.execute(
@@ -234,7 +245,7 @@ class Archive(Closing):
                 removed, but `compact` failed.
         """
         with self._writing() as db:
-            gone = _chosen(db, image, subject, collection, ids)
+            gone = chosen(db, image, subject, collection, ids)
             removals.take(db, gone)
         try:
             self.compact()
@@ -264,7 +275,7 @@ class Archive(Closing):
             ids: likewise, or none.
         """
         with self._writing() as db:
-            gone = _chosen(db, image, subject, collection, ids)
+            gone = chosen(db, image, subject, collection, ids)
             removal = replace(removal, ids=tuple(gone), rows=removals.take(db, gone))
             removals.put(db, removal)
         return removal
@@ -327,7 +338,7 @@ class Archive(Closing):
         """
         with self._reading() as db:
             self._check(db, id_)
-            return queries.cases_of(db, [id_])[0]
+            return cases_of(db, [id_])[0]
 
     def find(self, *, path: str | None = None, digest: bytes | None = None) -> tuple[int, Case] | None:
         """The case with this path, or the first with this digest; None where there is none."""
@@ -345,7 +356,7 @@ class Archive(Closing):
         """Digest of every stored file, by the id of its case."""
         with self._reading() as db:
             self._check(db)
-            return queries.digests(db)
+            return digests(db)
 
     def cases(self) -> Iterator[tuple[int, Case]]:
         """Every id and case of one state of the archive, in order of addition."""
@@ -367,7 +378,7 @@ class Archive(Closing):
         """
         with self._reading() as db:
             self._check(db)
-            return queries.page(db, where, after, limit, self.hidden())
+            return page(db, where, after, limit, self.hidden())
 
     def vectors(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Ids (N,) ascending and descriptors (N, D); shared with the cache, so not writable."""
@@ -382,7 +393,7 @@ class Archive(Closing):
 
     def values(self, column: str, most: int = 100) -> dict[str, int]:
         """Photographs by their value in a further column, the commonest `most`; {} if none has."""
-        return dict(self._counted((column, most), lambda db: info.values(db, column, most)))
+        return dict(self._counted((column, most), lambda db: values(db, column, most)))
 
     def _counted(self, key: object, count: Callable[[sqlite3.Connection], T]) -> T:
         """What was counted under a key, counted again only when the archive has changed."""
@@ -429,7 +440,7 @@ class Archive(Closing):
         with self._reading() as db:
             vectors = self._vectors(db)
             hidden = self.hidden()
-            rows = _filtered(db, vectors, where, hidden)
+            rows = vectors.filtered(db, where, hidden)
             state = State(db, vectors, hidden)
             same, cosines = state.of_identity(exclude_identity), None
             if exclude_alike is not None:
@@ -450,7 +461,7 @@ class Archive(Closing):
                 similarities=found.cosines,
                 scores=found.scores,
                 nearest=found.nearest,
-                cases=tuple(queries.cases_of(db, ids.tolist())),
+                cases=tuple(cases_of(db, ids.tolist())),
                 excluded_same_subject=left_out,
                 considered=len(vectors.ids) if rows is None else len(rows),
             )
@@ -503,7 +514,7 @@ class Archive(Closing):
         version = _version(db)
         if self._cache is None or self._cache.version != version:
             self._cache = None  # let go of the old matrix before the new one is made
-            self._cache = queries.load(db, version, self.dimension, self.folder)
+            self._cache = load(db, version, self.dimension, self.folder)
             self._check(db)
         return self._cache
 
@@ -514,7 +525,7 @@ class Archive(Closing):
             ArchiveError: one is another.
         """
         version = _version(db)
-        if self._sound == version or not (id_ is None or 0 < id_ < queries.TOO_LARGE):
+        if self._sound == version or not (id_ is None or 0 < id_ < TOO_LARGE):
             return
         checks.check_records(db, self.folder, id_)
         if id_ is not None:
@@ -522,20 +533,6 @@ class Archive(Closing):
         if not self._indexed:
             checks.check_indexes(db, self.folder)
         self._sound, self._indexed = version, True
-
-
-def _chosen(
-    db: sqlite3.Connection, image: str | None, subject: str | None, collection: str | None, ids: Collection[int] | None
-) -> list[int]:
-    """Ids of the cases that are meant; see `Archive.remove`."""
-    if (image is None) + (subject is None) + (ids is None) != 2:
-        raise ValueError("give either an image, or a subject, or ids")
-    if ids is not None:
-        queries.cases_of(db, sorted(set(ids)))  # all of them are there
-        return sorted(set(ids))
-    if image is not None:
-        return [queries.one_image(db, image, collection)]
-    return queries.images_of(db, str(subject), collection)
 
 
 def _version(db: sqlite3.Connection) -> int:
@@ -553,17 +550,3 @@ def _without(
     if rows is None:
         return np.flatnonzero(~away), int(np.count_nonzero(same & ~own))
     return rows[~away[rows]], int(np.count_nonzero((same & ~own)[rows]))
-
-
-def _filtered(
-    db: sqlite3.Connection, vectors: Vectors, where: str | None, hidden: frozenset[str]
-) -> NDArray[np.int64] | None:
-    """Rows that meet a condition; those of the last conditions are kept while nothing changes."""
-    key = (where, hidden)
-    if where is None or (rows := vectors.filtered.get(key)) is None:
-        rows = queries.filtered(db, vectors.ids, where, hidden)
-        if where is not None and rows is not None:
-            while len(vectors.filtered) >= FILTERS:
-                del vectors.filtered[next(iter(vectors.filtered))]
-            vectors.filtered[key] = rows
-    return rows
