@@ -20,9 +20,8 @@ from foveola.images.decode import decode
 from foveola.images.fundus import find_field_of_view
 from foveola.records import Case
 from foveola.regions import store
-from foveola.regions.basis import Basis, packed
 from foveola.regions.box import Field
-from foveola.regions.store import Described, Store, is_on
+from foveola.regions.store import Basis, Described, Store, is_on, packed
 from foveola.resources import AnyPath
 
 BATCH = 128  # photographs that a crash can lose

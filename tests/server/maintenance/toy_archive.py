@@ -14,9 +14,8 @@ from foveola.archive import Archive, Entry
 from foveola.matching import gallery, permission, saved_audit
 from foveola.matching.saved_audit import key_of
 from foveola.records import Case
-from foveola.regions.basis import Basis, D
 from foveola.regions.box import Field
-from foveola.regions.store import FREE, Described, Store
+from foveola.regions.store import FREE, Basis, D, Described, Store
 from foveola.trust import Seen
 
 SUBJECTS = ("P1", "P1", "P2", "P1", "P3", "P1", "P2", "P1", "P3")
