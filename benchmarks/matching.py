@@ -26,7 +26,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from foveola.datasets.manifest import Manifest
-from foveola.duplicates.agreement import agree
+from foveola.duplicates.registration import agree
 from foveola.encoders.card import render_card
 from foveola.encoders.encoder import Encoder
 from foveola.encoders.release import DEFAULT, MATCHER, Release, write_release

@@ -22,8 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveola.duplicates import registration
-from foveola.duplicates.agreement import Agreement, agree
-from foveola.duplicates.registration import FEATURES, Features
+from foveola.duplicates.registration import FEATURES, Agreement, Features, agree
 from foveola.encoders.encoder import UNUSABLE, Failed
 from foveola.images import fingerprint
 from foveola.images.decode import decode, read_bytes

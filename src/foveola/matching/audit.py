@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveola.duplicates import find_duplicates
-from foveola.duplicates.agreement import agree
 from foveola.duplicates.find import Pair
+from foveola.duplicates.registration import agree
 from foveola.encoders.encoder import Encoder
 from foveola.laterality import Laterality, Side, read_views
 from foveola.matching.label_errors import doubts

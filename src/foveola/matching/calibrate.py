@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveola.duplicates import registration
-from foveola.duplicates.agreement import agree
 from foveola.duplicates.find import FeatureStore
+from foveola.duplicates.registration import agree
 from foveola.encoders.encoder import UNUSABLE, Encoder
 from foveola.errors import MatchingError
 from foveola.images.decode import decode

@@ -24,8 +24,7 @@ from numpy.typing import NDArray
 from foveola import report
 from foveola.archive import Archive
 from foveola.duplicates import registration
-from foveola.duplicates.agreement import agree
-from foveola.duplicates.registration import Features
+from foveola.duplicates.registration import Features, agree
 from foveola.encoders.encoder import Encoder
 from foveola.images.decode import decode
 from foveola.images.given import Photograph, as_file

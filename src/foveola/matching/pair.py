@@ -16,8 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveola.duplicates import registration
-from foveola.duplicates.agreement import Agreement, agree
-from foveola.duplicates.registration import Features
+from foveola.duplicates.registration import Agreement, Features, agree
 from foveola.encoders.encoder import UNUSABLE, Encoder
 from foveola.encoders.release import MATCHER
 from foveola.errors import ImageError

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveola.archive import Archive
-from foveola.duplicates.agreement import agree
+from foveola.duplicates.registration import agree
 from foveola.encoders.encoder import Encoder, Failed
 from foveola.images.overlay import jpeg
 from foveola.images.thumbnail import thumbnail
