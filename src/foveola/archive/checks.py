@@ -62,7 +62,7 @@ def seal(db: sqlite3.Connection) -> None:
 
 
 def is_checked(db: sqlite3.Connection) -> bool:
-    """Whether an archive has checksums."""
+    """Return whether an archive has checksums."""
     query = "SELECT count(*) FROM main.sqlite_master WHERE name = 'checks'"
     return bool(db.execute(query).fetchone()[0])
 
@@ -96,7 +96,7 @@ def check_indexes(db: sqlite3.Connection, folder: Path) -> None:
 
 
 def of_vectors(db: sqlite3.Connection) -> list[tuple[int, int]] | None:
-    """Ids and checksums of the descriptors, in order of the ids; None of an older archive."""
+    """Return ids and checksums of the descriptors, in order of the ids; None of an older archive."""
     if not is_checked(db):
         return None
     query = "SELECT case_id, vector FROM checks WHERE vector IS NOT NULL ORDER BY case_id"

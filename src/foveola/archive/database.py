@@ -49,7 +49,7 @@ def create(folder: Path, meta: dict[str, str | int]) -> None:
 
 
 def is_foreign(name: str) -> bool:
-    """Whether a file of this name keeps a folder from becoming an archive.
+    """Return whether a file of this name keeps a folder from becoming an archive.
 
     What a killed attempt left behind does not: it can be made again.
     """
@@ -123,7 +123,7 @@ class _Still(sqlite3.Connection):
 
 
 def has_changed(folder: Path, db: sqlite3.Connection) -> bool:
-    """Whether a connection that SQLite keeps no watch of has to be made anew."""
+    """Return whether a connection that SQLite keeps no watch of has to be made anew."""
     return isinstance(db, _Still) and db.stamp != _stamp(folder)
 
 

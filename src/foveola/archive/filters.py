@@ -58,7 +58,7 @@ class Condition:
     depth: int
 
     def sql(self, columns: Columns, hidden: Collection[str] = (), odd: Spellings = dict) -> Sql:
-        """An SQL expression over `cases AS c` and the values to bind, in order.
+        """Return an SQL expression over `cases AS c` and the values to bind, in order.
 
         Args:
             columns: the further columns of the archive and the kinds of value each holds.

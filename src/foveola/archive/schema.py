@@ -138,7 +138,7 @@ class Found:
 
 
 def record_of(case: Case) -> tuple[Any, ...]:
-    """The values of RECORD followed by the findings as a JSON list.
+    """Return the values of RECORD followed by the findings as a JSON list.
 
     Raises:
         ValueError: a value that is no text, number or None, is not finite, or can't be UTF-8.
@@ -162,7 +162,7 @@ def record_of(case: Case) -> tuple[Any, ...]:
 
 
 def fault_of(case: Case) -> str | None:
-    """Why an archive can't hold a case, as the end of a sentence; None where it can."""
+    """Say why an archive can't hold a case, as the end of a sentence; None where it can."""
     try:
         record_of(case)
     except (ValueError, OverflowError, TypeError) as error:
@@ -171,7 +171,7 @@ def fault_of(case: Case) -> str | None:
 
 
 def case_of(row: tuple[Any, ...]) -> Case:
-    """The case in a row of SELECT_RECORD."""
+    """Return the case in a row of SELECT_RECORD."""
     path, image, subject, eye, visit, grade, collection, looked, extra, findings = row[:10]
     return Case(
         path=path,
@@ -187,7 +187,7 @@ def case_of(row: tuple[Any, ...]) -> Case:
 
 
 def put_record(db: sqlite3.Connection, record: tuple[Any, ...], id_: int | None) -> int:
-    """Write a record, over the one of id_ where it is given; returns its id.
+    """Write a record, over the one of id_ where it is given, and return its id.
 
     A plain INSERT or UPDATE: an upsert would use up an id even where it replaces.
     """

@@ -265,7 +265,7 @@ os.register_at_fork(after_in_child=_pool.cache_clear)  # threads stay behind
 
 
 def candidates(scores: NDArray[np.float32], k: int, dimension: int) -> NDArray[np.int64]:
-    """Every position, ascending, whose true score may be among the k best: (n,) -> (m >= k,).
+    """Find every position, ascending, whose true score may be among the k best: (n,) -> (m >= k,).
 
     The error of a float32 dot product of unit vectors is at most D * 2^-24 in any order of
     summation (Higham, Accuracy and Stability, 3.1). It may lower the k-th score and raise a

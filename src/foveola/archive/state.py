@@ -102,13 +102,13 @@ def one_of(column: str, texts: Sequence[str]) -> str:
 
 
 def id_of(db: sqlite3.Connection, path: str) -> int | None:
-    """The id of the case with this path; None where there is none."""
+    """Return the id of the case with this path; None where there is none."""
     row = db.execute("SELECT id FROM cases WHERE path = ?", (path,)).fetchone()
     return None if row is None else int(row[0])
 
 
 def cases_of(db: sqlite3.Connection, ids: Iterable[int]) -> list[Case]:
-    """The cases with these ids, in their order.
+    """Return the cases with these ids, in their order.
 
     Raises:
         ArchiveError: there is none with one of them.
@@ -124,12 +124,12 @@ def cases_of(db: sqlite3.Connection, ids: Iterable[int]) -> list[Case]:
 
 
 def digests(db: sqlite3.Connection) -> dict[int, bytes]:
-    """Of the files, by their ids, in the order of these."""
+    """Return the digests of the files by the ids of their cases, in the order of these."""
     return dict(db.execute("SELECT id, digest FROM cases ORDER BY id").fetchall())
 
 
 def condition(db: sqlite3.Connection, where: str | None, hidden: Collection[str] = ()) -> tuple[str, list[Any]]:
-    """A condition as SQL on `c`, and its values; of None it is true for all.
+    """Return a condition as SQL on `c`, and its values; None is true for all.
 
     Raises:
         FilterError: it can't be understood, or names a column that is hidden.
@@ -148,7 +148,7 @@ def condition(db: sqlite3.Connection, where: str | None, hidden: Collection[str]
 def page(
     db: sqlite3.Connection, where: str | None, after: int, limit: int, hidden: Collection[str]
 ) -> tuple[list[tuple[int, Case]], int]:
-    """The first `limit` cases that meet a condition with ids above `after`, and how many do."""
+    """Return the first `limit` cases that meet a condition with ids above `after`, and how many do."""
     sql, values = condition(db, where, hidden)
     query = f"{schema.SELECT_RECORD} WHERE ({sql}) AND c.id > ? ORDER BY c.id LIMIT ?"
     rows = db.execute(query, [*values, after, limit]).fetchall()
@@ -160,7 +160,7 @@ def page(
 def filtered(
     db: sqlite3.Connection, ids: NDArray[np.int64], where: str | None, hidden: Collection[str] = ()
 ) -> NDArray[np.int64] | None:
-    """Rows of the matrix whose cases meet the condition, ascending; None means all."""
+    """Return the rows of the matrix whose cases meet the condition, ascending; None means all."""
     if not isinstance(where, str | None):
         raise TypeError(f"expected the condition as text, got {where!r}")
     if where is None or not where.strip():
@@ -172,7 +172,7 @@ def filtered(
 
 
 def of_identity(db: sqlite3.Connection, identity: tuple[str, str] | None, odd: Odd) -> list[int]:
-    """Ids of the images that share a `Case.identity`."""
+    """Return the ids of the images that share a `Case.identity`."""
     if identity is None:
         return []
     kind, value = identity
@@ -190,7 +190,7 @@ def of_identity(db: sqlite3.Connection, identity: tuple[str, str] | None, odd: O
 
 
 def one_image(db: sqlite3.Connection, image: str, collection: str | None) -> int:
-    """The id of the image with this path or, failing that, this name.
+    """Return the id of the image with this path or, failing that, this name.
 
     Raises:
         ArchiveError: there is none, or more than one.
@@ -208,7 +208,7 @@ def one_image(db: sqlite3.Connection, image: str, collection: str | None) -> int
 
 
 def images_of(db: sqlite3.Connection, subject: str, collection: str | None) -> list[int]:
-    """Ids of the images of a subject.
+    """Return the ids of the images of a subject.
 
     Raises:
         ArchiveError: there is none, or several collections have a subject of this name.
@@ -282,7 +282,7 @@ class ArchiveInfo:
 
 
 def describe(db: sqlite3.Connection, folder: Path, made_by: tuple[str, str, int]) -> ArchiveInfo:
-    """Count; `made_by` is the encoder's name, fingerprint and dimension."""
+    """Count what an archive holds; `made_by` is the encoder's name, fingerprint and dimension."""
     encoder, fingerprint, dimension = made_by
     cases, without, looked = db.execute(
         "SELECT count(*), count(*) - count(subject), coalesce(sum(looked), 0) FROM cases"
@@ -308,7 +308,7 @@ def describe(db: sqlite3.Connection, folder: Path, made_by: tuple[str, str, int]
 
 
 def values(db: sqlite3.Connection, column: str, most: int) -> dict[str, int]:
-    """Photographs by the value that a further column has, the commonest first."""
+    """Count photographs by the value that a further column has, the commonest first."""
     query = (
         "SELECT CAST(e.value AS TEXT), count(*) AS n FROM cases AS c, json_each(c.extra) AS e"
         " WHERE e.key = ? GROUP BY 1 ORDER BY n DESC, 1 LIMIT ?"
@@ -344,7 +344,7 @@ class State:
         self._compared: tuple[Vector, Vector] | None = None
 
     def matching(self, where: str | None) -> Bools:
-        """(N,) which photographs meet a condition, see docs/archive.md; all meet None.
+        """Return (N,) which photographs meet a condition, see docs/archive.md; all meet None.
 
         Raises:
             FilterError: the condition can't be understood.
@@ -353,7 +353,7 @@ class State:
         return np.ones(len(self.ids), bool) if rows is None else self._in_rows(rows)
 
     def alike(self, descriptors: Sequence[Vector], least: float | None) -> Bools:
-        """(N,) which photographs have this cosine or more with one of (D,) each; None has none."""
+        """Return (N,) which photographs have this cosine or more with one of (D,) each; None has none."""
         chosen = np.zeros(len(self.ids), bool)
         if least is not None:
             for descriptor in descriptors:
@@ -361,7 +361,7 @@ class State:
         return chosen
 
     def cosines(self, descriptor: Vector) -> Vector:
-        """(D,) -> (N,) float32 cosines, good to about D units in the last place.
+        """Compute cosines: (D,) -> (N,) float32, good to about D units in the last place.
 
         Those of the last descriptor are kept: a search asks for them up to three times.
         """
@@ -370,7 +370,7 @@ class State:
         return self._compared[1]
 
     def of_identity(self, identity: tuple[str, str] | None) -> Bools:
-        """(N,) which photographs share a `Case.identity`; none shares None."""
+        """Return (N,) which photographs share a `Case.identity`; none shares None."""
         return self.of_ids(self.ids_of(identity))
 
     def ids_of(self, identity: tuple[str, str] | None) -> list[int]:
@@ -386,7 +386,7 @@ class State:
         return at[there]
 
     def of_ids(self, ids: Iterable[int]) -> Bools:
-        """(N,) which photographs have one of these ids."""
+        """Return (N,) which photographs have one of these ids."""
         return self._in_rows(self.rows(ids))
 
     def _in_rows(self, rows: NDArray[np.int64]) -> Bools:
@@ -395,7 +395,7 @@ class State:
         return chosen
 
     def photographed(self) -> list[Photographed]:
-        """Whose eye each of the N photographs shows; much faster than their whole records."""
+        """Return whose eye each of the N photographs shows; much faster than their whole records."""
         rows = self._db.execute("SELECT subject, collection, visit, eye FROM cases ORDER BY id")
         return [
             Photographed(identifier(subject or "") or None, identifier(collection), *seen)
@@ -412,7 +412,7 @@ class State:
         )
 
     def labelled(self) -> list[tuple[int | None, frozenset[str] | None]]:
-        """Grade and findings of each of the N photographs; None where unknown."""
+        """Return grade and findings of each of the N photographs; None where unknown."""
         found: dict[int, set[str]] = {}
         for id_, finding in self._db.execute("SELECT case_id, finding FROM case_findings"):
             found.setdefault(id_, set()).add(finding)
@@ -426,14 +426,14 @@ class State:
         return [found.get(id_) for (id_,) in self._db.execute("SELECT id FROM cases ORDER BY id")]
 
     def stamps(self) -> NDArray[np.int64]:
-        """(N, 2) size in bytes and time of change in ns of the N files, when they were added."""
+        """Return (N, 2) size in bytes and time of change in ns of the N files, when they were added."""
         rows = self._db.execute("SELECT size, mtime_ns FROM cases ORDER BY id").fetchall()
         return np.array(rows, np.int64).reshape(-1, 2)
 
     def digests(self) -> list[bytes]:
-        """BLAKE2b with 16 bytes of each of the N files."""
+        """Return the BLAKE2b digest with 16 bytes of each of the N files."""
         return list(digests(self._db).values())
 
     def cases(self, rows: Iterable[int]) -> list[Case]:
-        """The records in these rows."""
+        """Return the records in these rows."""
         return cases_of(self._db, (int(self.ids[row]) for row in rows))

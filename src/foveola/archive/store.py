@@ -125,12 +125,12 @@ class Archive(Closing):
 
     @property
     def encoder_folder(self) -> Path:
-        """Where the copy of the encoder belongs; the archive itself does not read it."""
+        """Return where the copy of the encoder belongs; the archive itself does not read it."""
         return self.folder / database.ENCODER
 
     @property
     def is_checked(self) -> bool:
-        """Whether its rows have checksums, which an archive of an older Foveola lacks."""
+        """Return whether its rows have checksums, which an archive of an older Foveola lacks."""
         with self._reading() as db:
             return checks.is_checked(db)
 
@@ -291,12 +291,12 @@ class Archive(Closing):
             removals.drop(db, removal.number)
 
     def removals(self) -> list[Removal]:
-        """Removals that are not over, and those whose receipt nobody has had."""
+        """Return the removals that are not over, and those whose receipt nobody has had."""
         with self._reading() as db:
             return removals.pending(db)
 
     def paths(self) -> dict[int, str]:
-        """Path of every case by its id, in order of addition."""
+        """Return the path of every case by its id, in order of addition."""
         with self._reading() as db:
             return dict(db.execute("SELECT id, path FROM cases ORDER BY id").fetchall())
 
@@ -324,14 +324,14 @@ class Archive(Closing):
     # Reading
 
     def known(self) -> dict[str, tuple[int, int]]:
-        """Path to (size, mtime_ns) of every stored file, so that indexing can be resumed."""
+        """Return (size, mtime_ns) of every stored file by its path, so that indexing can be resumed."""
         with self._reading() as db:
             self._check(db)
             rows = db.execute("SELECT path, size, mtime_ns FROM cases ORDER BY id")
             return {path: (size, mtime) for path, size, mtime in rows}
 
     def case(self, id_: int) -> Case:
-        """The case with this id.
+        """Return the case with this id.
 
         Raises:
             ArchiveError: there is none.
@@ -341,7 +341,7 @@ class Archive(Closing):
             return cases_of(db, [id_])[0]
 
     def find(self, *, path: str | None = None, digest: bytes | None = None) -> tuple[int, Case] | None:
-        """The case with this path, or the first with this digest; None where there is none."""
+        """Find the case with this path, or the first with this digest; None where there is none."""
         if (path is None) == (digest is None):
             raise ValueError("give either a path or a digest")
         column, value = ("path", path) if path is not None else ("digest", digest)
@@ -353,20 +353,20 @@ class Archive(Closing):
         return None if row is None else (row[-1], schema.case_of(row))
 
     def digests(self) -> dict[int, bytes]:
-        """Digest of every stored file, by the id of its case."""
+        """Return the digest of every stored file, by the id of its case."""
         with self._reading() as db:
             self._check(db)
             return digests(db)
 
     def cases(self) -> Iterator[tuple[int, Case]]:
-        """Every id and case of one state of the archive, in order of addition."""
+        """Return every id and case of one state of the archive, in order of addition."""
         with self._reading() as db:
             self._check(db)
             rows = db.execute(f"{schema.SELECT_RECORD} ORDER BY c.id").fetchall()
         return ((row[-1], schema.case_of(row)) for row in rows)
 
     def page(self, where: str | None = None, *, after: int = 0, limit: int = 100) -> tuple[list[tuple[int, Case]], int]:
-        """Some of the cases that meet a condition, in order of their ids, and how many do.
+        """Return some of the cases that meet a condition, in order of their ids, and how many do.
 
         Args:
             where: a condition, see docs/archive.md; None lists all.
@@ -381,18 +381,18 @@ class Archive(Closing):
             return page(db, where, after, limit, self.hidden())
 
     def vectors(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Ids (N,) ascending and descriptors (N, D); shared with the cache, so not writable."""
+        """Return ids (N,) ascending and descriptors (N, D); shared with the cache, so not writable."""
         with self._reading() as db:
             vectors = self._vectors(db)
             return vectors.ids, vectors.matrix
 
     def info(self) -> ArchiveInfo:
-        """What the archive holds."""
+        """Count what the archive holds."""
         made_by = (self.name, self.fingerprint, self.dimension)
         return self._counted("info", lambda db: describe(db, self.folder, made_by))
 
     def values(self, column: str, most: int = 100) -> dict[str, int]:
-        """Photographs by their value in a further column, the commonest `most`; {} if none has."""
+        """Count photographs by their value in a further column, the commonest `most`; {} if none has."""
         return dict(self._counted((column, most), lambda db: values(db, column, most)))
 
     def _counted(self, key: object, count: Callable[[sqlite3.Connection], T]) -> T:
@@ -468,7 +468,7 @@ class Archive(Closing):
 
     @contextlib.contextmanager
     def state(self) -> Iterator[State]:
-        """One state of the archive for several questions; other threads wait for its end."""
+        """Hold one state of the archive for several questions; other threads wait for its end."""
         with self._reading() as db:
             yield State(db, self._vectors(db), self.hidden())
 

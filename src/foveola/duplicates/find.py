@@ -200,7 +200,7 @@ class FeatureStore:
         self._vectors[i, :n] = of.vectors
 
     def get(self, i: int) -> Features:
-        """Those of photograph i."""
+        """Return those of photograph i."""
         n = self.counts[i]
         points, frames = np.array(self._points[i, :n]), np.array(self._frames[i, :n])
         return Features(points, frames, np.array(self._vectors[i, :n]))

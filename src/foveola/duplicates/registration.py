@@ -83,12 +83,12 @@ class Comparison:
 
 
 def square(image: Pixels) -> Pixels:
-    """(H, W, 3) uint8 RGB as decoded -> (SIDE, SIDE, 3) uint8, its field of view."""
+    """Prepare the field of view: (H, W, 3) uint8 RGB as decoded -> (SIDE, SIDE, 3) uint8."""
     return prepare(image, Contract(size=SIDE), view=find_field_of_view(image))
 
 
 def features(prepared: Pixels, most: int = FEATURES) -> Features:
-    """The `most` strongest features of a (SIDE, SIDE, 3) uint8 field of view."""
+    """Find the `most` strongest features of a (SIDE, SIDE, 3) uint8 field of view."""
     green = np.ascontiguousarray(prepared[..., 1])
     enhanced = cv2.createCLAHE(clipLimit=3.0, tileGridSize=(8, 8)).apply(green)
     sift = cv2.SIFT.create(nfeatures=most, contrastThreshold=0.02, edgeThreshold=20)
@@ -225,7 +225,7 @@ def _scaled(affine: NDArray[Any], scale: float) -> NDArray[Any]:
 
 
 def mirrored(of: Features) -> Features:
-    """The features that the mirrored photograph would have, without looking for them again.
+    """Return the features that the mirrored photograph would have, without looking for them again.
 
     A SIFT vector is 4 rows x 4 columns x 8 directions in the frame of its keypoint, along and
     across the dominant gradient. A mirror swaps what lies across: rows, and directions' signs.
@@ -267,7 +267,7 @@ class _Matches:
 
 
 def agree(a: Features, b: Features) -> Agreement:
-    """The map from b to a that most features agree on; 3 ms on one core with 400 each.
+    """Find the map from b to a that most features agree on; 3 ms on one core with 400 each.
 
     Args:
         a: of the first photograph.

@@ -59,13 +59,13 @@ class Views:
     identities: Sequence[object]
 
     def descriptor(self, i: int) -> Vectors:
-        """Of photograph i, or of the hard visit of i - N."""
+        """Return the descriptor (D,) of photograph i, or of the hard visit of i - N."""
         count = len(self.cases)
         row: Vectors = self.plain[i] if i < count else self.hard[i - count]
         return row
 
     def square(self, i: int) -> Pixels:
-        """(S, S, 3) of photograph i, or of the hard visit of i - N."""
+        """Return the field of view (S, S, 3) of photograph i, or of the hard visit of i - N."""
         count = len(self.cases)
         image = decode(Path(self.cases[i % count].path), min_side=registration.SIDE)
         return registration.square(image if i < count else harden(image, i - count))
@@ -120,7 +120,7 @@ def calibrate(
 
 
 def learn_sides(encoder: Encoder, cases: Sequence[Case]) -> Laterality:
-    """The rule that tells left from right, from photographs whose eye is known.
+    """Fit the rule that tells left from right, to photographs whose eye is known.
 
     Raises:
         MatchingError: none can be used.
@@ -151,7 +151,7 @@ def look(
     *,
     features: bool = True,
 ) -> Views:
-    """Describe photographs and hard visits of some of them; with local features unless told."""
+    """Describe photographs and hard visits of some of them, with local features if `features`."""
     count, chosen = len(cases), set(hard.tolist())
     store = FeatureStore(folder, 2 * count, FEATURES)
     plain, made = (np.zeros((count, encoder.dimension), np.float32) for _ in range(2))
@@ -178,7 +178,7 @@ def look(
 
 
 def genuine_pairs(views: Views) -> Iterator[tuple[int, int]]:
-    """Pairs of one eye: of photographs, and of a hard visit and a photograph."""
+    """Yield pairs of one eye: of photographs, and of a hard visit and a photograph."""
     count = len(views.cases)
     eyes: dict[object, list[int]] = defaultdict(list)
     for i in np.flatnonzero(views.plain.any(axis=1)).tolist():
@@ -192,7 +192,7 @@ def genuine_pairs(views: Views) -> Iterator[tuple[int, int]]:
 
 
 def impostor_pairs(views: Views, wanted: int, rng: np.random.Generator) -> Iterator[tuple[int, int]]:
-    """Random pairs of two eyes; every fourth of a hard visit and a photograph, where there are."""
+    """Yield random pairs of two eyes; every fourth of a hard visit and a photograph, if there are."""
     count = len(views.cases)
     plain = np.flatnonzero(views.plain.any(axis=1))
     hard = np.flatnonzero(views.hard.any(axis=1))
@@ -221,7 +221,7 @@ def _evidence(views: Views, pairs: Sequence[tuple[int, int]], progress: Callable
 
 
 def harden(photograph: Pixels, seed: int, *, field: float = FIELD, disease: bool = True) -> Pixels:
-    """Another visit of the same eye.
+    """Make another visit of the same eye.
 
     The phantom's lesions of grade 3 or 4 are painted in; a round part of the field is cut out
     somewhere and turned by up to 30 degrees; gamma, contrast and the balance of colours change;

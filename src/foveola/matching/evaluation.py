@@ -68,13 +68,13 @@ class Protocol:
             raise ValueError(f"edges are {self.edges}; expected rising times above 0")
 
     def identity_of(self, case: Case) -> Identity | None:
-        """What photographs of one identity share; None where it is unknown."""
+        """Return what photographs of one identity share; None where it is unknown."""
         if case.subject is None or (self.identity == "eye" and case.eye is None):
             return None
         return (*case.identity, case.eye or "") if self.identity == "eye" else case.identity
 
     def taken(self, case: Case) -> float | None:
-        """Days on some scale of the subject's own; None where it is unknown.
+        """Return days on some scale of the subject's own; None where it is unknown.
 
         Raises:
             FoveolaError: the column holds neither a number nor a date.
@@ -96,7 +96,7 @@ class Protocol:
         return number * DAYS[self.unit]
 
     def group(self, gap: float | None) -> str:
-        """The name of the part of the queries in which a gap in days lies."""
+        """Name the part of the queries in which a gap in days lies."""
         if gap is None or gap == 0:
             return SAME
         if not self.edges:
@@ -189,12 +189,12 @@ class MatchingEvaluation:
     confidence: float
 
     def groups(self) -> list[str]:
-        """Names of the parts of the queries, by time."""
+        """Return the names of the parts of the queries, by time."""
         names = next(iter(self.found.metrics.values())).queries
         return sorted(names, key=_order)
 
     def to_json(self) -> dict[str, object]:
-        """Plain types for json.dumps; what is unknown is None."""
+        """Return plain types for json.dumps; what is unknown is None."""
         verification = self.found.verification
         return {
             "protocol": {**asdict(self.protocol), "edges": list(self.protocol.edges)},
@@ -208,11 +208,11 @@ class MatchingEvaluation:
         }
 
     def to_text(self) -> str:
-        """Tables for a terminal."""
+        """Return tables for a terminal."""
         return self._text(aligned)
 
     def to_markdown(self) -> str:
-        """The same tables in Markdown."""
+        """Return the same tables in Markdown."""
         return self._text(piped)
 
     def _text(self, table: Callable[[Rows], str]) -> str:
@@ -225,7 +225,7 @@ class MatchingEvaluation:
         return "\n\n".join(parts)
 
     def summary(self) -> str:
-        """One paragraph: what was asked and what was ranked."""
+        """Say in one paragraph what was asked and what was ranked."""
         asked = f"{self.found.queries:,} queries against {self.found.gallery:,} images"
         said = [f"{asked} by {self.protocol.identity}"]
         if self.protocol.gallery == "others":
@@ -239,7 +239,7 @@ class MatchingEvaluation:
         return "; ".join(said) + "."
 
     def rows(self) -> Rows:
-        """Header and rows: for all queries and each part of them, metrics with intervals."""
+        """Return header and rows: for all queries and each part of them, metrics with intervals."""
         rows = [["time", "queries", *(cell for name in SHOWN for cell in (name, self._level()))]]
         for group in [None, *self.groups()]:
             counted = [self.found.metrics[name] for name in SHOWN]
@@ -253,7 +253,7 @@ class MatchingEvaluation:
         return rows
 
     def pair_rows(self) -> Rows:
-        """Header and rows: what is measured of pairs."""
+        """Return header and rows: what is measured of pairs."""
         seen = self.found.verification
         if seen is None:
             return []
@@ -264,7 +264,7 @@ class MatchingEvaluation:
         return rows + [[name, *_cells(rate, 4)] for name, rate in named.items()]
 
     def rejection_rows(self) -> Rows:
-        """Header and rows: FPIR wanted and had, and TPIR."""
+        """Return header and rows: FPIR wanted and had, and TPIR."""
         rows = [["FPIR wanted", "FPIR", self._level(), "TPIR", self._level()]]
         for each in self.rejection:
             rows.append([f"{each.wanted:g}", *_cells(each.fpir), *_cells(each.tpir)])
@@ -333,7 +333,7 @@ class _Table:
 def published_table(
     results: Mapping[str, Sequence[MatchingEvaluation]], metrics: Sequence[str] = ("mAP", "mAP@R", "CMC@1")
 ) -> Rows:
-    """Rows in the format of the AdaTriplet paper's tables 4 and 5: in %, by loss and time.
+    """Return rows in the format of the AdaTriplet paper's tables 4 and 5: in %, by loss and time.
 
     Args:
         results: by the name of the loss, one evaluation for each seed, of the same protocol.
@@ -391,7 +391,7 @@ def _order(group: str) -> tuple[int, float]:
 
 
 def ensemble(descriptors: Sequence[Vectors], how: How = "distances") -> Vectors:
-    """(N, N) similarities of all pairs, falling with the distance, from -1 to 1.
+    """Compute the (N, N) similarities of all pairs, falling with the distance, from -1 to 1.
 
     Args:
         descriptors: of M models, (N, D) each; lengths are divided out.

@@ -101,7 +101,7 @@ class MatchResult:
 
     @property
     def found(self) -> tuple[Candidate, ...]:
-        """Those likely enough to be named a match; often none."""
+        """Return the candidates likely enough to be named a match; often none."""
         return tuple(c for c in self.candidates if c.probability >= ACCEPTED)
 
 
@@ -187,7 +187,7 @@ class Matcher(Closing):
         prior: float = PRIOR,
         **facts: str,
     ) -> MatchResult:
-        """The same for a photograph that came over a network; see `match`.
+        """Match a photograph that came over a network; see `match`.
 
         Args:
             data: the file.
@@ -286,7 +286,7 @@ class _Look:
 
 
 def months_between(earlier: float | str | None, later: float | str | None) -> float | None:
-    """Months from one visit to another; None where either is unknown or they are of two kinds."""
+    """Count the months from one visit to another; None if either is unknown or they are of two kinds."""
     if isinstance(earlier, str) and isinstance(later, str):
         try:
             days = (date.fromisoformat(later) - date.fromisoformat(earlier)).days
@@ -299,7 +299,7 @@ def months_between(earlier: float | str | None, later: float | str | None) -> fl
 
 
 def to_json(result: MatchResult) -> dict[str, object]:
-    """Plain types for json.dumps."""
+    """Return plain types for json.dumps."""
     return {
         "match": bool(result.found),
         "probability_of_none": round(result.none, 6),
@@ -336,7 +336,7 @@ def _candidate_json(candidate: Candidate) -> dict[str, object]:
 
 
 def verdict(result: MatchResult) -> str:
-    """One sentence."""
+    """Say in one sentence whether there is a match."""
     among = f"{result.considered:,} photographs"
     held = " The archive holds this very file, which is left out." if result.in_archive else ""
     if not result.found:
@@ -349,7 +349,7 @@ def verdict(result: MatchResult) -> str:
 
 
 def to_text(result: MatchResult, shown: int = SHOWN) -> str:
-    """For a terminal: the sentence, then the likeliest candidates."""
+    """Return text for a terminal: the sentence, then the likeliest candidates."""
     lines = [verdict(result), ""]
     lines.append(f"{'':>4}  {'same eye':>9}  {'features':>8}  {'cosine':>6}  {'time':>12}  image")
     for c in result.candidates[:shown]:
@@ -363,7 +363,7 @@ def to_text(result: MatchResult, shown: int = SHOWN) -> str:
 
 
 def to_page(result: MatchResult, shown: int = SHOWN) -> str:
-    """A page with each candidate beside the query, and both laid over each other."""
+    """Make a page with each candidate beside the query, and both laid over each other."""
     own = read_square(Path(result.query.path))
     query = thumbnail(Path(result.query.path))
     pairs = []

@@ -62,7 +62,7 @@ class EyeMatch:
 
     @property
     def sentences(self) -> list[str]:
-        """What is to be known of the answer."""
+        """Say what is to be known of the answer."""
         seen = self.evidence
         return [
             f"The probability that both show one eye is {percent(self.probability)}, where it was "
@@ -129,12 +129,12 @@ def _seen(photograph: Photograph, place: str, encoder: Encoder) -> tuple[NDArray
 
 
 def local_features(square: Pixels) -> Features:
-    """As many local features as matching compares, of a prepared field of view."""
+    """Find as many local features of a prepared field of view as matching compares."""
     return registration.features(square, FEATURES)
 
 
 def compared(cosine: float, agreed: Agreement, squares: Callable[[], tuple[Pixels, Pixels]]) -> Evidence:
-    """The evidence of two photographs; their pixels are asked for only if features agree."""
+    """Return the evidence of two photographs; their pixels are asked for only if features agree."""
     if agreed.inliers < _SEEN:
         return Evidence(cosine, agreed.inliers)
     seen = registration.compare(*squares(), agreed.affine, light=False)
@@ -142,7 +142,7 @@ def compared(cosine: float, agreed: Agreement, squares: Callable[[], tuple[Pixel
 
 
 def read_square(path: Path) -> Pixels | None:
-    """(384, 384, 3) uint8, the prepared field of view; None where the file can't be read."""
+    """Read the prepared field of view, (384, 384, 3) uint8; None where the file can't be read."""
     try:
         return registration.square(decode(path, min_side=registration.SIDE))
     except UNUSABLE:
@@ -150,7 +150,7 @@ def read_square(path: Path) -> Pixels | None:
 
 
 def chessboard(first: Pixels, second: Pixels, affine: NDArray[np.float32]) -> Pixels:
-    """Fields of the one and of the other in turn: vessels go on across them where the map is right.
+    """Show fields of the one and of the other in turn: vessels go on across them if the map is right.
 
     Args:
         first: (S, S, 3) uint8.

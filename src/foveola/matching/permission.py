@@ -77,7 +77,7 @@ def switch_off(folder: Path) -> None:
 
 
 def permission(folder: Path) -> Permission:
-    """What matching is allowed for.
+    """Return what matching is allowed for.
 
     Raises:
         MatchingError: it is switched off, or the settings can't be read.
@@ -121,7 +121,7 @@ def log_use(folder: Path, action: str, **facts: str | int | float | None) -> Non
 
 
 def read_log(folder: Path) -> list[dict[str, object]]:
-    """All uses, oldest first.
+    """Return all uses, oldest first.
 
     In the place of a line that a crash cut short, or that was changed since, stands one whose
     action is UNREADABLE, and at the end one with MISSING where lines are gone from there.
@@ -143,7 +143,7 @@ def _told(action: str, **facts: int) -> dict[str, object]:
 
 
 def forget_uses(folder: Path, digests: Collection[bytes], *, count_only: bool = False) -> int:
-    """Take the digests of photographs out of the log of matching; how many lines have one."""
+    """Take the digests of photographs out of the log of matching, and count the lines with one."""
     short = {digest.hex()[:16] for digest in digests}
 
     def without(values: Line) -> Line:
@@ -187,12 +187,12 @@ def rewrite_values(path: Path, change: Callable[[Line], Line | None], count_only
 
 
 def now() -> str:
-    """ISO 8601 in UTC, to the second."""
+    """Return the time as ISO 8601 in UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def account() -> str:
-    """Of the operating system."""
+    """Return the account of the operating system."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a container without an entry for this user

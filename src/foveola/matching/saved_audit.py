@@ -68,7 +68,7 @@ class Audit:
 
 
 def key(finding: Finding, cases: Sequence[Case]) -> str:
-    """12 letters that name a finding for as long as its photographs and records stay as they are.
+    """Name a finding by 12 letters, for as long as its photographs and records stay as they are.
 
     They are made of the kind, the photographs' paths and what is doubted, and tell neither.
     """
@@ -77,7 +77,7 @@ def key(finding: Finding, cases: Sequence[Case]) -> str:
 
 
 def key_of(kind: Kind, value: str, photographs: Sequence[Case]) -> str:
-    """The same of the photographs themselves; `value` is what is doubted of a label."""
+    """Name a finding likewise by the photographs themselves; `value` is what is doubted of a label."""
     parts = [kind, value]
     for case in sorted(photographs, key=lambda case: case.path):
         parts += [case.path, str(case.subject), str(case.eye)]
@@ -85,7 +85,7 @@ def key_of(kind: Kind, value: str, photographs: Sequence[Case]) -> str:
 
 
 def involved(finding: Finding) -> tuple[int, ...]:
-    """What is filed wrong; of a label, the case without the neighbours that speak against it."""
+    """Return the cases filed wrong; of a label, without the neighbours that speak against it."""
     return finding.cases[:1] if finding.kind == "label" else finding.cases
 
 
@@ -135,7 +135,7 @@ def decide(folder: Path, key: str, verdict: Verdict, note: str = "", by: str | N
 
 
 def decisions(folder: Path, *, withdrawn: bool = False) -> dict[str, Decision]:
-    """The last decision on each finding, by key; "open" ones are left out unless `withdrawn`.
+    """Read the last decision on each finding, by key; "open" ones are left out unless `withdrawn`.
 
     A warning is logged where lines were damaged: a finding may be raised again then.
     """
@@ -205,7 +205,7 @@ def save_audit(
 
 
 def load_audit(folder: Path, there: Collection[int]) -> SavedAudit | None:
-    """The last audit, without findings on cases that are there no more; None where there is none.
+    """Read the last audit, without findings on cases that are there no more; None if there is none.
 
     Args:
         folder: the archive.

@@ -86,7 +86,7 @@ def audit_archive(folder: Path, *, labels: bool = True, progress: Callable[[int]
 
 
 def to_json(work: Worklist) -> dict[str, object]:
-    """Plain types for json.dumps."""
+    """Return plain types for json.dumps."""
     return {
         "checked": work.checked,
         "open": dict(counts(work)),
@@ -98,7 +98,7 @@ def to_json(work: Worklist) -> dict[str, object]:
 
 
 def to_text(work: Worklist, shown: int = 20) -> str:
-    """For a terminal: counts, then the surest findings of each kind."""
+    """Return text for a terminal: counts, then the surest findings of each kind."""
     lines = [summary(work)]
     for kind in KINDS:
         of = [(name, f) for name, f in work.open if f.kind == kind]
@@ -114,7 +114,7 @@ def to_text(work: Worklist, shown: int = 20) -> str:
 
 
 def to_page(work: Worklist, shown: int = 100) -> str:
-    """A page with the pictures of each finding, up to `shown` of a kind."""
+    """Make a page with the pictures of each finding, up to `shown` of a kind."""
     chosen = [(name, f) for kind in KINDS for name, f in [x for x in work.open if x[1].kind == kind][:shown]]
     facts: list[tuple[str, str]] = [(kind, f"{count:,} open") for kind, count in counts(work).items()]
     facts += [(f"checked: {what}", f"{count:,}") for what, count in work.checked.items()]
@@ -129,7 +129,7 @@ def to_page(work: Worklist, shown: int = 100) -> str:
 
 
 def summary(work: Worklist) -> str:
-    """One sentence."""
+    """Say in one sentence how much there is to look at."""
     return (
         f"{len(work.open):,} findings to look at in {work.checked['photographs']:,} photographs; "
         "each is a question to a person, and nothing was changed."
@@ -137,7 +137,7 @@ def summary(work: Worklist) -> str:
 
 
 def counts(work: Worklist) -> dict[Kind, int]:
-    """Open findings of each kind."""
+    """Count the open findings of each kind."""
     found = Counter(finding.kind for _, finding in work.open)
     return {kind: found[kind] for kind in KINDS}
 
@@ -210,7 +210,7 @@ def _laid_over(first: Path, second: Path) -> list[Photograph]:
 
 
 def laid_over(first: Path, second: Path) -> bytes | None:
-    """Chessboard of two files as a JPEG; None where one can't be read or no feature agrees."""
+    """Lay two files over each other as a JPEG; None if one can't be read or no feature agrees."""
     squares = [read_square(first), read_square(second)]
     a, b = squares
     if a is None or b is None:

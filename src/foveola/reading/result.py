@@ -84,13 +84,13 @@ class Reading:
 
     @property
     def found(self) -> tuple[str, ...]:
-        """Labels above their thresholds."""
+        """Return the labels above their thresholds."""
         at = zip(self.labels, self.probabilities, self.thresholds, strict=True)
         return tuple(label for label, p, threshold in at if p > threshold)
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What a user must know before trusting it; empty where there is nothing."""
+        """Say what a user must know before trusting it; empty where there is nothing."""
         said = [*left_out(self.refused), *self.sides]
         if len(self.eyes) == 1:
             only = next(iter(self.eyes))
@@ -152,7 +152,7 @@ class Pictures(NamedTuple):
 
 
 def pictures(reading: Reading, photographs: Mapping[Eye, Pixels] | None = None) -> Pictures:
-    """The field of view of each eye, and where the likeliest findings come from in it.
+    """Show the field of view of each eye, and where the likeliest findings come from in it.
 
     Both eyes of a finding are on one scale. Where nothing is above its threshold the likeliest
     finding is shown; normal never is, as nothing in particular speaks for it.

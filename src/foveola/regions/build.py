@@ -108,13 +108,13 @@ def update(folder: AnyPath, progress: Progress | None = None) -> Kept:
 
 
 def count_missing(folder: Path, among: Collection[int] = ()) -> int:
-    """How many photographs that the archive no longer holds, or some of them, have places still."""
+    """Count the photographs that the archive no longer holds, or some of them, that have places still."""
     gone = _missing(folder)[1].tolist() if is_on(folder) else []
     return sum(not among or id_ in among for id_ in gone)
 
 
 def forget_missing(folder: Path) -> int:
-    """Wipe the places of photographs that the archive no longer holds; how many there were.
+    """Wipe the places of photographs that the archive no longer holds, and count these.
 
     Does nothing where the side file is off.
     """
@@ -204,5 +204,5 @@ def _local(archive: Archive) -> Local:
 
 
 def cores() -> int:
-    """Processor cores that this process may use."""
+    """Count the processor cores that this process may use."""
     return len(os.sched_getaffinity(0))

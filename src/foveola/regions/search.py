@@ -156,14 +156,14 @@ class RegionSearch(Closing):
         self.retriever.close()
 
     def look(self, pixels: Pixels, query: Query) -> Places:
-        """What the encoder sees at each place of (H, W, 3) uint8 RGB as decoded."""
+        """Describe each place of (H, W, 3) uint8 RGB as decoded, as the encoder sees it."""
         view = find_field_of_view(pixels)
         field = Field.of(view, *pixels.shape[:2])
         maps = self._local.describe(pixels, query.case.eye, view)
         return Places(self._store.basis.reduced(maps, field.inside(self._local.grid)), field)
 
     def look_at(self, data: bytes, query: Query) -> Places:
-        """The same of a file that `Retriever.read` has read."""
+        """Describe each place of a file that `Retriever.read` has read."""
         size = self._local.contract.min_side
         return self.look(decode(data, min_side=size, name=query.case.image), query)
 
@@ -281,7 +281,7 @@ def _mean(vectors: Floats, cells: Cells) -> tuple[Floats, float]:
 
 
 def best_boxes(places: Bytes, slots: Ints, asked: Floats, shape: tuple[int, int]) -> tuple[Floats, Ints]:
-    """The most similar box of each photograph.
+    """Find the most similar box of each photograph.
 
     Args:
         places: (S, n, n, D) int8, unit vectors times 127; zero vectors count as unlike.
@@ -321,7 +321,7 @@ def _rows(places: Bytes, slots: Ints) -> Bytes:
 
 
 def sentences(result: RegionResult) -> list[str]:
-    """What to know before looking at the hits."""
+    """Say what to know before looking at the hits."""
     person = of_person(result.query.subject is not None, result.excluded_same_subject)
     compared = None if result.considered is None else f"{result.considered:,} cases compared"
     said = ["; ".join(filter(None, [compared, f"same person: {person}"]))]
@@ -344,7 +344,7 @@ def sentences(result: RegionResult) -> list[str]:
 
 
 def to_page(result: RegionResult, image: Path, title: str = "Cases like one place") -> str:
-    """A page with the marked photograph and each hit with its box."""
+    """Make a page with the marked photograph and each hit with its box."""
     query = Photograph.of("Query, with the region", result.query, _marked(image, result.square))
     pairs = [
         Pair(

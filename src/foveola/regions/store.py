@@ -77,7 +77,7 @@ class Basis(NamedTuple):
 
     @classmethod
     def learn(cls, places: Floats, grid: int) -> Self:
-        """(N, C) vectors of places in the field -> the D axes along which they differ most.
+        """Learn from (N, C) vectors of places in the field the D axes along which they differ most.
 
         Raises:
             ValueError: fewer places than axes.
@@ -90,7 +90,7 @@ class Basis(NamedTuple):
         return cls(mean.astype(np.float32), axes[:, ::-1][:, :D].astype(np.float32), grid)
 
     def reduced(self, maps: Floats, inside: NDArray[np.bool_]) -> Floats:
-        """(n, n, C) -> (n, n, D) of unit length; zero where not inside the field."""
+        """Reduce maps: (n, n, C) -> (n, n, D) of unit length; zero where not inside the field."""
         small = (maps - self.mean) @ self.axes
         small /= np.maximum(np.linalg.norm(small, axis=-1, keepdims=True), 1e-12)
         small[~inside] = 0
@@ -120,12 +120,12 @@ class Basis(NamedTuple):
 
 
 def packed(small: Floats) -> Bytes:
-    """Unit vectors -> int8; a value is off by 1/254 at most, a cosine by about .002."""
+    """Pack unit vectors as int8; a value is off by 1/254 at most, a cosine by about .002."""
     return np.asarray(np.round(small * STEPS), np.int8)
 
 
 def damaged(folder: Path) -> str:
-    """The sentence for a side file that can't be read."""
+    """Return the sentence for a side file that can't be read."""
     return (
         f"{folder} is damaged; make it anew with 'foveola regions off {folder.parent}' and then "
         f"'foveola regions on {folder.parent}'"
@@ -149,7 +149,7 @@ class Described(NamedTuple):
 
 
 def is_on(folder: AnyPath) -> bool:
-    """Whether an archive keeps its places."""
+    """Return whether an archive keeps its places."""
     folder = Path(folder)
     return (folder / FOLDER / _META).exists()
 
@@ -207,16 +207,16 @@ class Store:
 
     @property
     def slots(self) -> Slots:
-        """(S,) of SLOT; the id is FREE where nothing is kept."""
+        """Return (S,) of SLOT; the id is FREE where nothing is kept."""
         return self._slots
 
     @property
     def places(self) -> Bytes:
-        """(S, n, n, D) int8, mapped from the disk."""
+        """Return (S, n, n, D) int8, mapped from the disk."""
         return self._places
 
     def fields(self) -> Callable[[int], Field]:
-        """From a slot to where the field of view of its photograph lies, as things stand now."""
+        """Return a function from a slot to its photograph's field of view, as things stand now."""
         slots = self._slots
         return lambda slot: Field(*slots[slot].item()[3:8])
 
@@ -233,7 +233,7 @@ class Store:
             self._checked[at] = True
 
     def refresh(self) -> bool:
-        """Read anew what another process may have written; whether anything had changed."""
+        """Read anew what another process may have written, and return whether anything had changed."""
         try:
             stat = (self.folder / _SLOTS).stat()
             now = stat.st_mtime_ns, stat.st_ino
@@ -313,7 +313,7 @@ class Writer:
         return [own[id_] if id_ in own else next(end) for id_ in ids]
 
     def forget(self, ids: NDArray[np.int64]) -> int:
-        """Wipe what is kept of cases; how many there were."""
+        """Wipe what is kept of cases, and count these."""
         slots = self._slots.copy()
         gone = np.flatnonzero(np.isin(slots["id"], ids) & (slots["id"] != FREE))
         for at in gone.tolist():

@@ -43,7 +43,7 @@ class Block:
 
 
 def blocks(text: str) -> list[Block]:
-    """A document's parts in order."""
+    """Split a document into its parts, in order."""
     found: list[Block] = []
     for fenced, part in _fenced(text.splitlines()):
         if fenced:

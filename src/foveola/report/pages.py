@@ -46,12 +46,12 @@ class Bar:
 
     @property
     def middle(self) -> float:
-        """Horizontal centre."""
+        """Return the horizontal centre."""
         return round(self.x + self.width / 2, 2)
 
     @property
     def short(self) -> str:
-        """The name, cut where it would not fit on a slant."""
+        """Return the name, cut where it would not fit on a slant."""
         return self.name if len(self.name) <= LONGEST else f"{self.name[: LONGEST - 1]}…"
 
 
@@ -72,17 +72,17 @@ class Chart:
 
     @property
     def crowded(self) -> bool:
-        """Whether names are slanted, and what stands at a bar is small."""
+        """Return whether names are slanted, and what stands at a bar is small."""
         return len(self.bars) > FEW
 
     @property
     def height(self) -> int:
-        """Of the drawing."""
+        """Return the height of the drawing."""
         return HEIGHT + _SLANTED * self.crowded
 
 
 def chart(evaluation: Evaluation, metric: str | None = None) -> Chart:
-    """Bars of one metric by label value.
+    """Draw the bars of one metric by label value.
 
     Args:
         evaluation: what to draw.
@@ -141,7 +141,7 @@ def search_page(
     title: str = "Similar cases",
     encoder_card: Mapping[str, object] | None = None,
 ) -> str:
-    """A query and the cases found for it.
+    """Make a page of a query and the cases found for it.
 
     Args:
         result: a `SearchResult`, or anything of its shape.
@@ -171,7 +171,7 @@ def evaluation_page(
     phantom: bool = False,
     warning: str = "",
 ) -> str:
-    """The tables of an evaluation and its bars by label value.
+    """Make a page of the tables of an evaluation and its bars by label value.
 
     Args:
         evaluation: from `foveola.metrics.evaluate_retrieval`, of the order by looks.
@@ -201,7 +201,7 @@ def demo_page(
     title: str = "Foveola demonstration",
     encoder_card: Mapping[str, object] | None = None,
 ) -> str:
-    """Several searches, then the evaluation, if there is one; arguments as for `search_page`."""
+    """Make a page of several searches, then the evaluation, if any; arguments as for `search_page`."""
     views = [view_search(result, images, encoder_card) for result in searches]
     return render(
         "demo.html",
@@ -228,7 +228,7 @@ def _evaluation_values(evaluation: Evaluation | None) -> dict[str, object]:
 
 
 def render(template: str, **values: object) -> str:
-    """A page from its template."""
+    """Make a page from its template."""
     return _environment().get_template(template).render(**values, grades_in_full=GRADES_IN_FULL)
 
 
@@ -261,7 +261,7 @@ class Photograph:
 
     @classmethod
     def of(cls, title: str, case: Case, picture: bytes | None) -> "Photograph":
-        """A case, with what its record says."""
+        """Show a case, with what its record says."""
         said = [
             ("Subject", case.subject),
             ("Eye", case.eye),
@@ -304,7 +304,7 @@ class _View:
 def pairs_page(
     pairs: Sequence[Pair], *, title: str, lead: str, facts: Sequence[tuple[str, str]] = (), phantoms: bool = False
 ) -> str:
-    """A page that needs nothing else, see `foveola.report.pages`.
+    """Make a page of pairs that needs nothing else.
 
     Args:
         pairs: in the order in which they are to be looked at.

@@ -58,7 +58,7 @@ def people_page(
     title: str = "Similar people",
     encoder_card: Mapping[str, object] | None = None,
 ) -> str:
-    """A person and the people found for them; the arguments are those of `search_page`."""
+    """Make a page of a person and the people found for them; arguments as for `search_page`."""
     people = [result.query, *(hit.cases for hit in result.hits)]
     cases = [case for eyes in people for case in eyes.values()]
     return render(
@@ -73,7 +73,7 @@ def people_page(
 
 
 def view_people(result: PersonResult, images: Images) -> PeopleView:
-    """A search for people as it is printed."""
+    """Prepare a search for people as it is printed."""
     query = _query(result, images)
     return PeopleView(
         query=query,
@@ -229,7 +229,7 @@ def reading_page(
     images: Images | None = None,
     title: str = "Reading of both eyes",
 ) -> str:
-    """A page of one person.
+    """Make a page of one person.
 
     Args:
         reading: of this person.
@@ -289,7 +289,7 @@ def _lines(reading: ReadingShape, by_eye: Mapping[Eye, Mapping[str, str]]) -> li
 
 
 def among(similar: PersonResult) -> str:
-    """How often each finding is among the alike people whose findings are known, in a sentence."""
+    """Say how often each finding is among the alike people whose findings are known."""
     known = [hit.findings for hit in similar.hits if hit.findings is not None]
     if not known:
         return ""

@@ -126,7 +126,7 @@ class AnswerView:
 
 
 def view_answer(result: SearchShape) -> AnswerView:
-    """What is said of a search."""
+    """Prepare what is said of a search."""
     trust = result.trust
     suggestion = None if trust is None else trust.suggestion
     recorded = of_recorded(result.label, result.recorded, len(result.hits))
@@ -201,7 +201,7 @@ class SearchView:
 
 
 def view_search(result: SearchShape, images: Images, encoder_card: Mapping[str, object] | None) -> SearchView:
-    """Everything a page says about one search; images is called once a case."""
+    """Prepare everything a page says about one search; images is called once a case."""
     card = encoder_card or {}
     cases = [result.query, *(hit.case for hit in result.hits)]
     fingerprint = card.get("fingerprint")
@@ -221,7 +221,7 @@ def view_search(result: SearchShape, images: Images, encoder_card: Mapping[str, 
 
 
 def card_rows(encoder_card: Mapping[str, object] | None) -> list[tuple[str, str]]:
-    """The plain entries of an encoder's card, in its order; tables in it are left out."""
+    """List the plain entries of an encoder's card, in its order; tables in it are left out."""
     entries = (encoder_card or {}).items()
     return [
         (key.replace("_", " "), str(value))
@@ -231,7 +231,7 @@ def card_rows(encoder_card: Mapping[str, object] | None) -> list[tuple[str, str]
 
 
 def data_uri(picture: bytes | None) -> str | None:
-    """JPEG or PNG bytes for the src of an img; None for anything else."""
+    """Return JPEG or PNG bytes for the src of an img; None for anything else."""
     for magic, kind in _MAGIC:
         if picture and picture.startswith(magic):
             return f"data:{kind};base64,{base64.b64encode(picture).decode('ascii')}"
@@ -252,12 +252,12 @@ def _view_hit(hit: HitShape, result: SearchShape, images: Images) -> HitView:
 
 
 def bar(similarity: float) -> float:
-    """Percent of the bar's length; what is below 0 has none."""
+    """Return the percent of the bar's length; what is below 0 has none."""
     return round(100 * min(max(similarity, 0.0), 1.0), 1)
 
 
 def view_case(case: Case, images: Images, role: str) -> CaseView:
-    """A case with its picture; the role stands in what is read out for it."""
+    """Prepare a case with its picture; the role stands in what is read out for it."""
     eye = f"{case.eye} eye" if case.eye else "eye not recorded"
     graded = "no grade" if case.grade is None else f"grade {case.grade}, {grade_word(case.grade)}"
     return CaseView(
@@ -277,6 +277,6 @@ def view_case(case: Case, images: Images, role: str) -> CaseView:
 
 
 def shortened(name: str) -> str:
-    """A bare fingerprint is cut; a name stays."""
+    """Cut a bare fingerprint; a name stays."""
     bare = len(name) >= 32 and all(c in "0123456789abcdef" for c in name.removeprefix("sha256:"))
     return name.removeprefix("sha256:")[:_SHORT] if bare else name
