@@ -112,7 +112,10 @@ def top_k(
         for i, scores in enumerate(_scores(part, matrix, rows, cosines), start):
             best = candidates(scores, k, matrix.shape[1])
             best = best if rows is None else rows[best]
-            found[i], similarities[i] = _ranked(queries[i], matrix, best, k)
+            exact = _exact(queries[i], matrix, best)
+            # Ranked by the float32 that is given back, so that what looks equal is in order.
+            order = np.lexsort((best, -exact))[:k]
+            found[i], similarities[i] = best[order], exact[order]
     return found, similarities
 
 
@@ -289,16 +292,6 @@ def _kth(scores: NDArray[np.float32], k: int) -> np.float32:
 
 def _margin(dimension: int) -> np.float32:
     return np.float32(2.1 * (dimension + 2) * 2.0**-24)
-
-
-def _ranked(
-    query: NDArray[np.float32], matrix: NDArray[np.float32], rows: NDArray[np.int64], k: int
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Score the rows again in float64 and take the k best, ties by row."""
-    exact = _exact(query, matrix, rows)
-    # Ranked by the float32 that is given back, so that what looks equal is in order.
-    order = np.lexsort((rows, -exact))[:k]
-    return rows[order], exact[order]
 
 
 def _exact(query: NDArray[np.float32], matrix: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -289,6 +289,10 @@ def describe(db: sqlite3.Connection, folder: Path, made_by: tuple[str, str, int]
     ).fetchone()
     people = "SELECT DISTINCT collection, subject FROM cases WHERE subject IS NOT NULL"
     subjects = {tuple(map(identifier, row)) for row in db.execute(people)}
+    size = 0
+    for path in folder.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):  # SQLite's log comes and goes
+            size += path.stat().st_size if path.is_file() else 0
     return ArchiveInfo(
         cases=cases,
         subjects=len(subjects),
@@ -303,7 +307,7 @@ def describe(db: sqlite3.Connection, folder: Path, made_by: tuple[str, str, int]
         fingerprint=fingerprint,
         dimension=dimension,
         format=schema.format_of(db),
-        bytes=_bytes(folder),
+        bytes=size,
     )
 
 
@@ -320,14 +324,6 @@ def _counts(db: sqlite3.Connection, query: str) -> dict[str, int]:
     """Counts by name, in order, the unknown last."""
     rows = sorted(db.execute(query), key=lambda row: (row[0] is None, row[0]))
     return {UNKNOWN if key is None else str(key): count for key, count in rows}
-
-
-def _bytes(folder: Path) -> int:
-    total = 0
-    for path in folder.rglob("*"):
-        with contextlib.suppress(FileNotFoundError):  # SQLite's log comes and goes
-            total += path.stat().st_size if path.is_file() else 0
-    return total
 
 
 class State:

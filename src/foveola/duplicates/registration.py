@@ -351,12 +351,15 @@ def _fitted(matches: _Matches, kept: NDArray[np.bool_]) -> Agreement:
         turn = complex(affine[0, 0] + affine[1, 1], affine[1, 0] - affine[0, 1]) / 2
         if not abs(turn) > 1e-6:
             return _nowhere()
-        places = np.column_stack([matches.second.real, matches.second.imag])
-        error = _complex(places @ affine[:, :2].T + affine[:, 2]) - matches.first
+        second = np.column_stack([matches.second.real, matches.second.imag])
+        error = _complex(second @ affine[:, :2].T + affine[:, 2]) - matches.first
         kept = (np.abs(error) < within) & _alike(matches.own, turn)
     if not _believable(affine):
         return _nowhere()
-    return Agreement(_places(matches.where(kept)), affine.astype(np.float32))
+    agreed = matches.where(kept)
+    # places that agree: one that has features in several directions counts once
+    places = min(len(np.unique(np.round(z))) for z in (agreed.first, agreed.second))
+    return Agreement(places, affine.astype(np.float32))
 
 
 def _least_squares(matches: _Matches) -> NDArray[np.float64]:
@@ -368,11 +371,6 @@ def _least_squares(matches: _Matches) -> NDArray[np.float64]:
         return np.ascontiguousarray(solved.T)
     turn, move = np.linalg.lstsq(np.column_stack([x, np.ones(len(x))]), y, rcond=None)[0]
     return np.array([[turn.real, -turn.imag, move.real], [turn.imag, turn.real, move.imag]])
-
-
-def _places(matches: _Matches) -> int:
-    """How many places agree: one that has features in several directions counts once."""
-    return min(len(np.unique(np.round(z))) for z in (matches.first, matches.second))
 
 
 def _believable(affine: NDArray[Any]) -> bool:

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveola.errors import FoveolaError
+from foveola.metrics.estimates import Estimate
 from foveola.metrics.identification import METRICS, Identification, IdentityData, identify
 from foveola.metrics.rejection import Rejection, reject
 from foveola.metrics.tables import Rows, aligned, number, piped, ranged
@@ -144,8 +145,7 @@ def part(cases: Sequence[Case], protocol: Protocol) -> Parted:
         if identity is not None:
             first.setdefault(identity, i)
 
-    def gap(i: int) -> float | None:
-        """Days since the first photograph of the identity, 0 for that visit."""
+    def gap(i: int) -> float | None:  # days since the first photograph of the identity, 0 for that visit
         identity = identities[i]
         start = None if identity is None else times[first[identity]]
         now = times[i]
@@ -154,7 +154,12 @@ def part(cases: Sequence[Case], protocol: Protocol) -> Parted:
     if protocol.gallery == "others":
         everyone = tuple(range(len(cases)))
         return Parted(everyone, everyone, (None,) * len(cases))
-    queries = [i for i in range(len(cases)) if _asks(i, identities[i], first, gap(i))]
+    queries = [
+        i
+        for i, identity in enumerate(identities)
+        # later than its identity's first visit, or a repeat of no known time
+        if identity is not None and first[identity] != i and ((later := gap(i)) is None or later > 0)
+    ]
     if not queries:
         raise FoveolaError(
             f"none of the {len(cases)} photographs was taken after the first of its "
@@ -163,13 +168,6 @@ def part(cases: Sequence[Case], protocol: Protocol) -> Parted:
     asked = set(queries)
     gallery = tuple(i for i in range(len(cases)) if i not in asked)
     return Parted(tuple(queries), gallery, tuple(protocol.group(gap(i)) for i in queries))
-
-
-def _asks(i: int, identity: Identity | None, first: dict[Identity, int], gap: float | None) -> bool:
-    """Whether it is later than its identity's first visit, or a repeat of no known time."""
-    if identity is None or first[identity] == i:
-        return False
-    return gap is None or gap > 0
 
 
 @dataclass(frozen=True)
@@ -302,13 +300,14 @@ def evaluate_matching(
     if not len(descriptors) == len(cases):
         raise ValueError(f"{len(descriptors)} descriptors for {len(cases)} cases")
     parted = part(cases, protocol)
-    sides = {
-        name: _known(descriptors, cases, rows, protocol)
-        for name, rows in (("queries", parted.queries), ("gallery", parted.gallery))
-    }
+
+    def known(rows: Sequence[int]) -> IdentityData:
+        identities = [protocol.identity_of(cases[i]) for i in rows]
+        return IdentityData(descriptors[list(rows)], identities, [cases[i].identity for i in rows])
+
     found = identify(
-        sides["queries"],
-        None if protocol.gallery == "others" else sides["gallery"],
+        known(parted.queries),
+        None if protocol.gallery == "others" else known(parted.gallery),
         groups=parted.groups,
         similarity=None if similarity is None else _Table(similarity, parted),
         bootstrap=bootstrap,
@@ -349,30 +348,20 @@ def published_table(
         if metric not in METRICS:
             raise ValueError(f"metric is {metric!r}; expected {', '.join(METRICS)}")
         for loss, runs in results.items():
-            cells = [_over_seeds([_value(run, metric, g) for run in runs]) for g in [*groups, None]]
+            cells = [_over_seeds([run.found.metrics[metric].value for run in runs], g) for g in [*groups, None]]
             rows.append([metric, loss, *cells])
     return rows
 
 
-def _value(run: MatchingEvaluation, metric: str, group: str | None) -> float:
-    value = run.found.metrics[metric].value
-    return value.micro if group is None else value.per_label.get(group, float("nan"))
-
-
-def _over_seeds(values: Sequence[float]) -> str:
+def _over_seeds(values: Sequence[Estimate], group: str | None) -> str:
     """Mean and standard error of some runs, in %; "-" where there is none."""
-    known = 100 * np.array([v for v in values if not np.isnan(v)])
+    of = [v.micro if group is None else v.per_label.get(group, float("nan")) for v in values]
+    known = 100 * np.array([v for v in of if not np.isnan(v)])
     if not len(known):
         return "-"
     if len(known) == 1:
         return f"{known[0]:.1f}"
     return f"{known.mean():.1f} ± {known.std(ddof=1) / np.sqrt(len(known)):.1f}"
-
-
-def _known(descriptors: Vectors, cases: Sequence[Case], rows: Sequence[int], protocol: Protocol) -> IdentityData:
-    return IdentityData(
-        descriptors[list(rows)], [protocol.identity_of(cases[i]) for i in rows], [cases[i].identity for i in rows]
-    )
 
 
 def _cells(rate: Rate, decimals: int = 3) -> list[str]:

@@ -163,9 +163,5 @@ def chessboard(first: Pixels, second: Pixels, affine: NDArray[np.float32]) -> Pi
     size = first.shape[0]
     border = (_GREY, _GREY, _GREY)
     moved = cv2.warpAffine(second, affine, (size, size), borderValue=border)
-    return np.where(_fields(size)[..., None], first, moved).astype(np.uint8)
-
-
-def _fields(size: int) -> NDArray[np.bool_]:
-    row = np.arange(size) * FIELDS // size
-    return np.asarray((row[:, None] + row[None]) % 2 == 0)
+    at = np.arange(size) * FIELDS // size
+    return np.where(((at[:, None] + at) % 2 == 0)[..., None], first, moved).astype(np.uint8)

@@ -12,7 +12,7 @@ import hashlib
 import logging
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import chain, combinations
 from pathlib import Path
 from typing import Literal, get_args
@@ -219,20 +219,23 @@ def load_audit(folder: Path, there: Collection[int]) -> SavedAudit | None:
         return None
     try:
         values = files.read_json(path)
-        findings = tuple(_finding(each) for each in values["findings"])
+        findings = tuple(
+            replace(
+                SavedFinding(**each),
+                ids=tuple(each["ids"]),
+                score=float(each["score"]),
+                evidence=dict(each["evidence"]),
+            )
+            for each in values["findings"]
+        )
+        if unknown := {each.kind for each in findings}.difference(KINDS):
+            raise ValueError(unknown)
         audit = SavedAudit(str(values["time"]), dict(values["checked"]), findings)
     except (OSError, ValueError, KeyError, TypeError):
         raise MatchingError(f"{WORKLIST} can't be read; audit the archive again") from None
     known = set(there)
     left = tuple(each for each in audit.findings if known.issuperset(each.ids))
     return SavedAudit(audit.time, audit.checked, left)
-
-
-def _finding(values: Mapping[str, object]) -> SavedFinding:
-    made = SavedFinding(**values)  # type: ignore[arg-type]
-    if made.kind not in KINDS:
-        raise ValueError(made.kind)
-    return SavedFinding(made.key, made.kind, tuple(made.ids), float(made.score), made.said, dict(made.evidence))
 
 
 def forget_decisions(folder: Path, gone: Sequence[Case], cases: Sequence[Case], *, count_only: bool = False) -> int:

@@ -19,7 +19,7 @@ from foveola.matching import gallery, permission
 from foveola.matching.audit import audit
 from foveola.matching.pair import chessboard, local_features, read_square
 from foveola.matching.probability import CALIBRATION, Calibration
-from foveola.matching.saved_audit import KINDS, Audit, Decision, Finding, Kind, decisions, involved, key, save_audit
+from foveola.matching.saved_audit import KINDS, Decision, Finding, Kind, decisions, involved, key, save_audit
 from foveola.plain import plain
 from foveola.records import Case
 from foveola.report import Pair, Photograph, pairs_page
@@ -82,7 +82,16 @@ def audit_archive(folder: Path, *, labels: bool = True, progress: Callable[[int]
     )
     named = [(key(finding, cases), finding) for finding in done.findings]
     save_audit(folder, named, [id_ for id_, _ in known], done.checked)
-    return _sorted_out(folder, cases, done, named, allowed.purpose, encoder.name)
+    made = decisions(folder)
+    return Worklist(
+        tuple(cases),
+        tuple((name, finding) for name, finding in named if name not in made),
+        tuple(made[name] for name in dict.fromkeys(n for n, _ in named) if name in made),
+        dict(done.checked),
+        done.failed,
+        allowed.purpose,
+        encoder.name,
+    )
 
 
 def to_json(work: Worklist) -> dict[str, object]:
@@ -142,21 +151,6 @@ def counts(work: Worklist) -> dict[Kind, int]:
     return {kind: found[kind] for kind in KINDS}
 
 
-def _sorted_out(
-    folder: Path, cases: Sequence[Case], done: Audit, named: Sequence[tuple[str, Finding]], purpose: str, encoder: str
-) -> Worklist:
-    made = decisions(folder)
-    return Worklist(
-        tuple(cases),
-        tuple((name, finding) for name, finding in named if name not in made),
-        tuple(made[name] for name in dict.fromkeys(n for n, _ in named) if name in made),
-        dict(done.checked),
-        done.failed,
-        purpose,
-        encoder,
-    )
-
-
 def _matching(folder: Path, cases: Sequence[Case]) -> tuple[Vectors, Encoder]:
     """Descriptors of the inner archive in the order of the cases, zeros where there is none."""
     with Archive.open(folder / gallery.FOLDER, read_only=True) as inner:
@@ -193,7 +187,9 @@ def _pair(name: str, finding: Finding, cases: Sequence[Case]) -> Pair:
         for title, i in zip(titles, finding.cases, strict=False)
     ]
     if "features that agree" in finding.evidence and len(finding.cases) == 2:
-        pictures += _laid_over(*(Path(cases[i].path) for i in finding.cases))
+        first, second = (Path(cases[i].path) for i in finding.cases)
+        if (board := laid_over(first, second)) is not None:
+            pictures.append(Photograph(title="Laid over each other", picture=board))
     return Pair(
         title=finding.said,
         badge=f"{finding.kind} · {finding.score:.2f}",
@@ -204,15 +200,9 @@ def _pair(name: str, finding: Finding, cases: Sequence[Case]) -> Pair:
     )
 
 
-def _laid_over(first: Path, second: Path) -> list[Photograph]:
-    board = laid_over(first, second)
-    return [] if board is None else [Photograph(title="Laid over each other", picture=board)]
-
-
 def laid_over(first: Path, second: Path) -> bytes | None:
     """Lay two files over each other as a JPEG; None if one can't be read or no feature agrees."""
-    squares = [read_square(first), read_square(second)]
-    a, b = squares
+    a, b = read_square(first), read_square(second)
     if a is None or b is None:
         return None
     agreed = agree(local_features(a), local_features(b))

@@ -164,16 +164,13 @@ def pictures(reading: Reading, photographs: Mapping[Eye, Pixels] | None = None) 
     if photographs is None:
         photographs = {eye: decode(of.path) for eye, of in reading.eyes.items()}
     squares = {eye: prepare(photographs[eye], _FIELD) for eye in reading.eyes}
-    return Pictures(
-        {eye: jpeg(square) for eye, square in squares.items()},
-        {label: _evidence(reading, label, squares) for label in _pictured(reading)},
-    )
-
-
-def _pictured(reading: Reading) -> list[str]:
     order = sorted(zip(reading.probabilities, reading.labels, strict=True), reverse=True)
     names = [label for _, label in order if label != NORMAL]
-    return [label for label in names if label in reading.found][:PICTURED] or names[:1]
+    shown = [label for label in names if label in reading.found][:PICTURED] or names[:1]
+    return Pictures(
+        {eye: jpeg(square) for eye, square in squares.items()},
+        {label: _evidence(reading, label, squares) for label in shown},
+    )
 
 
 def _evidence(reading: Reading, label: str, squares: Mapping[Eye, Pixels]) -> dict[Eye, bytes]:
