@@ -50,6 +50,10 @@ def units(rows: NDArray[np.floating]) -> tuple[NDArray[np.float32], NDArray[np.f
 
     A length that is off by rounding only (1e-6) is left as it is, bit for bit. A row of zeros, or
     of what is no number, is no direction; its length tells.
+
+    >>> rows, lengths = units(np.array([[0.0, 2.0], [0.0, 0.0]]))
+    >>> rows.tolist(), lengths.tolist()
+    ([[0.0, 1.0], [0.0, 0.0]], [2.0, 0.0])
     """
     wide = rows.astype(np.float64)
     lengths = np.sqrt(np.sum(wide * wide, axis=1))
@@ -98,6 +102,11 @@ def top_k(
 
     Raises:
         ValueError: the shapes do not fit, or k is less than 1.
+
+    >>> matrix = np.eye(3, dtype=np.float32)
+    >>> rows, cosines = top_k(matrix[1:2], matrix, 2)
+    >>> rows.tolist(), cosines.tolist()
+    ([[1, 0]], [[1.0, 0.0]])
     """
     if queries.ndim != 2 or matrix.ndim != 2 or queries.shape[1] != matrix.shape[1]:
         raise ValueError(f"expected queries (Q, D) and matrix (N, D), got {queries.shape} and {matrix.shape}")

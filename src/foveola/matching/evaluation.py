@@ -97,7 +97,11 @@ class Protocol:
         return number * DAYS[self.unit]
 
     def group(self, gap: float | None) -> str:
-        """Name the part of the queries in which a gap in days lies."""
+        """Name the part of the queries in which a gap in days lies.
+
+        >>> Protocol(edges=(6, 12)).group(100.0), Protocol().group(800.0)
+        ('0 to 6 m', '2 y')
+        """
         if gap is None or gap == 0:
             return SAME
         if not self.edges:
@@ -391,6 +395,10 @@ def ensemble(descriptors: Sequence[Vectors], how: How = "distances") -> Vectors:
 
     Raises:
         ValueError: no model, shapes that do not fit, or an unknown way.
+
+    >>> first, second = np.eye(2), np.array([[1.0, 0.0], [1.0, 0.0]])
+    >>> ensemble([first, second]).tolist()
+    [[1.0, 0.5], [0.5, 1.0]]
     """
     if how not in ("distances", "features"):
         raise ValueError(f"how is {how!r}; expected 'distances' or 'features'")

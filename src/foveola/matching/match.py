@@ -286,7 +286,11 @@ class _Look:
 
 
 def months_between(earlier: float | str | None, later: float | str | None) -> float | None:
-    """Count the months from one visit to another; None if either is unknown or they are of two kinds."""
+    """Count the months from one visit to another; None if either is unknown or they are of two kinds.
+
+    >>> months_between(12, 36), months_between(12, "2026-01-01")
+    (24.0, None)
+    """
     if isinstance(earlier, str) and isinstance(later, str):
         try:
             days = (date.fromisoformat(later) - date.fromisoformat(earlier)).days

@@ -139,6 +139,10 @@ def posterior(log_ratios: ArrayLike, gallery: int, prior: float = PRIOR, others:
 
     Raises:
         ValueError: a number is out of range.
+
+    >>> chances, none = posterior([np.log(10_000)], gallery=100)  # one strong candidate of 100
+    >>> print(chances.round(3), round(none, 3))
+    [0.98] 0.01
     """
     ratios = np.exp(np.asarray(log_ratios, dtype=np.float64))
     if not 0 < prior < 1 or gallery < max(1, len(ratios)):

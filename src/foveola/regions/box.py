@@ -32,6 +32,9 @@ class Box(NamedTuple):
 
         Raises:
             RegionError: it is neither, or lies beyond the picture.
+
+        >>> Box.parse("0.4,0.5,0.1,0.2")
+        Box(x=0.4, y=0.5, width=0.1, height=0.2)
         """
         try:
             values = [float(part) for part in text.split(",")]
@@ -123,7 +126,11 @@ class Field(NamedTuple):
 
 
 def square(cells: Cells, n: int) -> Box:
-    """Return positions in shares of the square around the field of view, as thumbnails show it."""
+    """Return positions in shares of the square around the field of view, as thumbnails show it.
+
+    >>> square(Cells(x=5, y=10, columns=2, rows=2), n=20)
+    Box(x=0.25, y=0.5, width=0.1, height=0.1)
+    """
     return Box(cells.x / n, cells.y / n, cells.columns / n, cells.rows / n)
 
 

@@ -43,7 +43,11 @@ class Block:
 
 
 def blocks(text: str) -> list[Block]:
-    """Split a document into its parts, in order."""
+    r"""Split a document into its parts, in order.
+
+    >>> [block.kind for block in blocks("# Title\n\nSome words.\n\n- one\n- two")]
+    ['heading', 'paragraph', 'list']
+    """
     found: list[Block] = []
     for fenced, part in _fenced(text.splitlines()):
         if fenced:

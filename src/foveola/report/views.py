@@ -277,6 +277,10 @@ def view_case(case: Case, images: Images, role: str) -> CaseView:
 
 
 def shortened(name: str) -> str:
-    """Cut a bare fingerprint; a name stays."""
+    """Cut a bare fingerprint; a name stays.
+
+    >>> shortened("screening"), shortened("sha256:" + 64 * "a")
+    ('screening', 'aaaaaaaaaaaa')
+    """
     bare = len(name) >= 32 and all(c in "0123456789abcdef" for c in name.removeprefix("sha256:"))
     return name.removeprefix("sha256:")[:_SHORT] if bare else name
