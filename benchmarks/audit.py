@@ -7,7 +7,7 @@ DATA holds the manifests of docs/audit.md; WORK is a folder for the archive and 
 and 100 errors of each kind:
 
     one eye, two subjects    TVHL's second photographs under a new subject, then second visits made
-                             by foveola.matching.hard (80 % of the field left)
+                             by foveola.matching.calibrate (80 % of the field left)
     two eyes, one id         somebody else's eye of the same side as a second photograph; beside
                              100 true second visits under the right id
     wrong side               left and right exchanged in the record of one photograph
@@ -31,8 +31,8 @@ from foveola.datasets.manifest import Manifest
 from foveola.images.decode import decode
 from foveola.indexing import add_missing
 from foveola.matching import gallery, permission
-from foveola.matching.findings import KINDS
-from foveola.matching.hard import harden
+from foveola.matching.calibrate import harden
+from foveola.matching.saved_audit import KINDS
 from foveola.matching.worklist import Worklist, audit_archive, to_page
 from foveola.notebook import piped
 from foveola.records import Case

@@ -23,8 +23,7 @@ from threadpoolctl import threadpool_limits
 
 from foveola.datasets.manifest import Manifest
 from foveola.duplicates import registration
-from foveola.duplicates.agreement import agree
-from foveola.duplicates.registration import Features
+from foveola.duplicates.registration import Features, agree
 from foveola.errors import FoveolaError
 from foveola.images.decode import decode
 from foveola.images.fundus import Contract, prepare

@@ -6,7 +6,7 @@ DATA is a folder with tvhl/labels.csv (docs/matching.md). Two protocols:
 
     easy   each photograph whose eye was photographed twice asks all others; the eye's other
            photographs were taken minutes apart
-    hard   a hard second visit (foveola.matching.hard) of each of these asks all photographs but the
+    hard   a hard second visit (foveola.matching.calibrate) of each of these asks all photographs but the
            one it was made of
 
 Rows: each encoder alone, local features alone, and both by a calibration that is fitted on one
@@ -26,7 +26,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from foveola.datasets.manifest import Manifest
-from foveola.duplicates.agreement import agree
+from foveola.duplicates.registration import agree
 from foveola.encoders.card import render_card
 from foveola.encoders.encoder import Encoder
 from foveola.encoders.release import DEFAULT, MATCHER, Release, write_release

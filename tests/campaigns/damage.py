@@ -31,7 +31,7 @@ from foveola.errors import FoveolaError
 from foveola.indexing import add_missing
 from foveola.laterality import LATERALITY, Laterality
 from foveola.learned import advice, load_learned
-from foveola.matching import decisions, gallery, kept, permission
+from foveola.matching import gallery, permission, saved_audit
 from foveola.matching.probability import CALIBRATION, Calibration
 from foveola.phantom import generate
 from foveola.regions import Box, RegionSearch, search, switch_on
@@ -72,8 +72,8 @@ def build(folder: Path, people: int = 20) -> Asker:
     gallery.update(archive, allowed)
     for query in ("ab12", "cd34"):
         permission.log_use(archive, "match", query=query)
-    kept.keep(archive, [], ids, {"photographs": len(cases)})
-    decisions.decide(archive, "0123456789ab", "right", by="anna")
+    saved_audit.save_audit(archive, [], ids, {"photographs": len(cases)})
+    saved_audit.decide(archive, "0123456789ab", "right", by="anna")
     with Accounts.create(archive) as accounts:
         accounts.add("anna", "admin", "correct horse battery")
         accounts.make_token("anna", "a program", 30)
@@ -123,8 +123,8 @@ def ask(archive: Path, by: Asker) -> dict[str, str]:
             "region": lambda: _region(retriever, query, by),
             "match": lambda: _match(archive, by),
             "uses": lambda: permission.read_log(archive),
-            "findings": lambda: kept.kept(archive, []),
-            "decisions": lambda: decisions.decisions(archive),
+            "findings": lambda: saved_audit.load_audit(archive, []),
+            "decisions": lambda: saved_audit.decisions(archive),
             "accounts": lambda: _accounts(archive),
             "audit log": lambda: _audit(archive),
         }

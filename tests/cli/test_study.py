@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from commands import foveola
-from foveola.archive import Archive
-from foveola.archive.records import Entry
+from foveola.archive import Archive, Entry
 from foveola.records import Case
 from foveola.server.study import Answer, Answers
 

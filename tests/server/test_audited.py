@@ -9,7 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from foveola.archive import Archive
-from foveola.matching import gallery, kept, permission
+from foveola.matching import gallery, permission, saved_audit
 from foveola.regions.build import switch_on
 from foveola.server import Settings, create_app
 from foveola.server.audit import read
@@ -81,7 +81,7 @@ def archive(served, tmp_path_factory):
         }
         values = {"time": "2030-01-01T00:00:00+00:00", "checked": {}, "findings": [finding]}
         new_study(opened, folder.parent / "S", queries=1, shown=2)
-    (folder / kept.FILE).write_text(json.dumps(values), encoding="utf-8")
+    (folder / saved_audit.WORKLIST).write_text(json.dumps(values), encoding="utf-8")
     with_accounts(folder, roles=("admin",))
     return folder
 

@@ -8,7 +8,7 @@ import click
 from foveola.cli.output import PARTLY, json_option, list_failed, one_line_errors, print_json, progress
 
 if TYPE_CHECKING:
-    from foveola.matching.decisions import Verdict
+    from foveola.matching.saved_audit import Verdict
 
 
 @click.command(epilog="Example: foveola audit archive/ --html worklist.html")
@@ -71,8 +71,8 @@ def audit(
 
 def _decide(archive: Path, decision: "tuple[str, Verdict]", note: str, as_json: bool) -> None:
     from foveola.archive import Archive
-    from foveola.matching.decisions import decide
     from foveola.matching.permission import permission
+    from foveola.matching.saved_audit import decide
 
     Archive.open(archive, read_only=True).close()
     permission(archive)

@@ -8,7 +8,7 @@ import click
 from foveola.cli.output import json_option, one_line_errors, print_json
 
 if TYPE_CHECKING:
-    from foveola.matching.protocol import Unit
+    from foveola.matching.evaluation import Unit
 
 
 @click.command(epilog="Example: foveola identify archive/ --identity eye --unit months")

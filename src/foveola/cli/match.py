@@ -51,8 +51,7 @@ def match(
     is logged in the archive.
     """
     from foveola.datasets.cells import visit_of
-    from foveola.matching.match import Matcher
-    from foveola.matching.present import to_json, to_page, to_text
+    from foveola.matching.match import Matcher, to_json, to_page, to_text
 
     with Matcher.open(archive) as matcher:
         result = matcher.match(image, candidates=candidates, visit=visit_of(visit), prior=prior)

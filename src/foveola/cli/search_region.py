@@ -41,7 +41,7 @@ def search_region(
         places = search.look_at(data, query)
         result = search.search(query, places, box, k, where=where, same_subject=same_subject)
     if html is not None:
-        from foveola.regions.present import to_page
+        from foveola.regions.search import to_page
         from foveola.report import write_page
 
         write_page(html, to_page(result, image))
@@ -57,7 +57,7 @@ def search_region(
 
 def to_json(result: "RegionResult") -> dict[str, object]:
     """Plain types; boxes are x, y, width and height in shares of the picture."""
-    from foveola.regions.present import sentences
+    from foveola.regions.search import sentences
 
     return {
         "query": {**case_json(result.query), "in_archive": result.in_archive},
@@ -90,7 +90,7 @@ def _box(box: "Box") -> list[float]:
 
 
 def _print(result: "RegionResult") -> None:
-    from foveola.regions.present import sentences
+    from foveola.regions.search import sentences
 
     head = f"{'box':23}  {'grade':>5}  {'eye':5}  {'findings':12}  image"
     click.echo(f"{'':>4}  {'similarity':>10}  {head}")

@@ -22,8 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveola.duplicates import registration
-from foveola.duplicates.agreement import Agreement, agree
-from foveola.duplicates.registration import FEATURES, Features
+from foveola.duplicates.registration import FEATURES, Agreement, Features, agree
 from foveola.encoders.encoder import UNUSABLE, Failed
 from foveola.images import fingerprint
 from foveola.images.decode import decode, read_bytes
@@ -201,7 +200,7 @@ class FeatureStore:
         self._vectors[i, :n] = of.vectors
 
     def get(self, i: int) -> Features:
-        """Those of photograph i."""
+        """Return those of photograph i."""
         n = self.counts[i]
         points, frames = np.array(self._points[i, :n]), np.array(self._frames[i, :n])
         return Features(points, frames, np.array(self._vectors[i, :n]))

@@ -120,7 +120,7 @@ def read_person(
 def prepare_eye(
     reader: ReadingModel, pixels: Pixels, looker: Looker | None = None, sides: Sides | None = None
 ) -> Prepared:
-    """(H, W, 3) uint8 RGB as decoded -> what is kept of it to be read; see `read_person`."""
+    """Make a photograph ready: (H, W, 3) uint8 RGB as decoded; see `read_person`."""
     square = reader.prepare(pixels)
     turned = reader.release.contract.orient
     squares = {eye: reader.prepare(pixels, eye) if turned else square for eye in EYES}

@@ -2,8 +2,7 @@
 
 from foveola.regions.box import Box
 from foveola.regions.build import Kept, count_missing, forget_missing, switch_off, switch_on, update
-from foveola.regions.results import Places, RegionHit, RegionResult
-from foveola.regions.search import RegionSearch
+from foveola.regions.search import Places, RegionHit, RegionResult, RegionSearch
 from foveola.regions.store import is_on
 
 __all__ = [

@@ -19,9 +19,9 @@ from foveola.archive import Archive
 from foveola.datasets.manifest import Manifest
 from foveola.errors import AccessError, ArchiveError
 from foveola.indexing import add_missing
-from foveola.matching import decisions, gallery, permission
-from foveola.matching.findings import key_of
+from foveola.matching import gallery, permission, saved_audit
 from foveola.matching.match import Matcher
+from foveola.matching.saved_audit import key_of
 from foveola.records import Case
 from foveola.server import Settings, create_app
 from foveola.server.audit import Log, read, verify
@@ -106,8 +106,8 @@ def decide(archive):
     ]
     theirs = [key_of("copy", "", others[:2]), key_of("label", "grade 2", others[:1])]
     for key in mine + theirs:
-        decisions.decide(archive, key, "right", "a note")
-    decisions.decide(archive, mine[0], "open")
+        saved_audit.decide(archive, key, "right", "a note")
+    saved_audit.decide(archive, mine[0], "open")
     return mine, theirs
 
 
@@ -147,7 +147,7 @@ def test_nothing_of_the_person_stays(archive):
     assert counts == (4, 2, 2, 6, 1)
     assert receipt.elsewhere["marks of training"] == 2
     assert Seen.load(archive / "encoder").among([digest, other]).tolist() == [False, True]
-    assert set(decisions.decisions(archive)) == set(theirs)
+    assert set(saved_audit.decisions(archive)) == set(theirs)
     assert [use.get("query") for use in permission.read_log(archive)][-2:] == ["forgotten", "ab" * 8]
     # the log is whole, its ids point at nothing, and the receipt can be checked against it
     assert verify(archive, receipt.head).since == 0

@@ -8,8 +8,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from foveola.archive import Archive
-from foveola.archive.records import Entry
+from foveola.archive import Archive, Entry
 from foveola.errors import StudyError
 from foveola.records import Case
 from foveola.server.study import Answer, Answers, new_study, open_study, to_csv

@@ -7,8 +7,7 @@ from fastapi import UploadFile as Upload
 from pydantic import BaseModel, Field
 
 from foveola.datasets.cells import visit_of
-from foveola.matching.match import ACCEPTED, CANDIDATES, Candidate, MatchResult
-from foveola.matching.present import verdict
+from foveola.matching.match import ACCEPTED, CANDIDATES, Candidate, MatchResult, verdict
 from foveola.matching.probability import PRIOR
 from foveola.server.api.search import FAULTS, CaseOut
 from foveola.server.services.search import SearchService

@@ -6,7 +6,7 @@ from fastapi import APIRouter, File, Form, HTTPException, Response
 from fastapi import UploadFile as Upload
 from pydantic import BaseModel, Field
 
-from foveola.archive.info import ArchiveInfo
+from foveola.archive import ArchiveInfo
 from foveola.errors import FoveolaError
 from foveola.records import Case
 from foveola.relevance.order import Order

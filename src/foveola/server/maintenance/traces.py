@@ -13,7 +13,8 @@ from foveola.archive.database import ENCODER
 from foveola.archive.removals import Removal
 from foveola.learned import refresh
 from foveola.matching import gallery
-from foveola.matching.redact import forget_decisions, forget_uses
+from foveola.matching.permission import forget_uses
+from foveola.matching.saved_audit import forget_decisions
 from foveola.server.dicom import PSEUDONYMS, STORE, place_of
 from foveola.server.dicom.forget import forget_patient, held_of
 from foveola.server.dicom.pseudonyms import Pseudonyms, is_pseudonym

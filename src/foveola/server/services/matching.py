@@ -9,11 +9,10 @@ from foveola.errors import FoveolaError
 from foveola.images.decode import decode
 from foveola.images.pictures import jpeg, small
 from foveola.matching import permission
-from foveola.matching.decisions import Decision, Verdict, decide, decisions
-from foveola.matching.kept import KeptAudit, KeptFinding, kept
 from foveola.matching.match import CANDIDATES, MatchResult
+from foveola.matching.pair import chessboard, read_square
 from foveola.matching.permission import Permission
-from foveola.matching.pictures import chessboard, read_square
+from foveola.matching.saved_audit import Decision, SavedAudit, SavedFinding, Verdict, decide, decisions, load_audit
 from foveola.matching.worklist import audit_archive, laid_over
 from foveola.server.auth.context import LARGE, account, record_access
 from foveola.server.errors import nameless
@@ -101,10 +100,10 @@ class MatchingService:
 
         return matched.boards.get(rank, make)
 
-    def worklist(self) -> KeptAudit | None:
+    def worklist(self) -> SavedAudit | None:
         """The findings of the last audit; None where there was none."""
         ids, _ = self.service.retriever.archive.vectors()
-        return kept(self.folder, ids.tolist())
+        return load_audit(self.folder, ids.tolist())
 
     def decided(self) -> dict[str, Decision]:
         """Decisions by the key of their finding."""
@@ -119,7 +118,7 @@ class MatchingService:
         permission.permission(self.folder)
         decide(self.folder, key, verdict, note, by)
 
-    def evidence(self, finding: KeptFinding) -> bytes | None:
+    def evidence(self, finding: SavedFinding) -> bytes | None:
         """The two photographs of a finding laid over each other; None where that shows nothing."""
         if len(finding.ids) != 2 or "features that agree" not in finding.evidence:
             return None

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
-from foveola.archive.info import ArchiveInfo
+from foveola.archive import ArchiveInfo
 from foveola.labels import finding_word, grade_word
 from foveola.relevance.order import ORDERS, Order
 from foveola.retrieval import Marks, Retriever

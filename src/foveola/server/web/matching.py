@@ -10,10 +10,8 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from foveola.datasets.cells import visit_of
 from foveola.labels import is_phantom
 from foveola.matching import permission
-from foveola.matching.decisions import Verdict
-from foveola.matching.findings import KINDS
-from foveola.matching.kept import KeptFinding
-from foveola.matching.present import SHOWN, verdict
+from foveola.matching.match import SHOWN, verdict
+from foveola.matching.saved_audit import KINDS, SavedFinding, Verdict
 from foveola.server.auth.context import LARGE, account, record_access
 from foveola.server.services.matching import Matched, MatchingService
 from foveola.server.web.search import OnService, jpeg, page
@@ -168,12 +166,12 @@ def finding_board(key: str, identity: OnIdentity) -> Response:
     return _jpeg(identity.evidence(found[0]) if found else None)
 
 
-def _counts(left: list[KeptFinding]) -> dict[str, int]:
+def _counts(left: list[SavedFinding]) -> dict[str, int]:
     found = Counter(each.kind for each in left)
     return {kind: found[kind] for kind in KINDS if found[kind]}
 
 
-def _can_be_laid(finding: KeptFinding | None) -> bool:
+def _can_be_laid(finding: SavedFinding | None) -> bool:
     return finding is not None and len(finding.ids) == 2 and ("features that agree" in finding.evidence)
 
 

@@ -12,7 +12,7 @@ from foveola.labels import finding_word, is_phantom
 from foveola.people import NORMAL
 from foveola.reading import Reading
 from foveola.records import Eye
-from foveola.report.reading import SEEN, among
+from foveola.report.people import SEEN, among
 from foveola.server.errors import nameless
 from foveola.server.services.queries import Sent
 from foveola.server.services.reading import Pair, ReadingService

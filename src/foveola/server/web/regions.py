@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from foveola.images.decode import decode
 from foveola.labels import is_phantom
 from foveola.regions import Box, Places, RegionHit, RegionResult, RegionSearch
-from foveola.regions.present import sentences
+from foveola.regions.search import sentences
 from foveola.server.api.search import CONSIDERED, EXCLUDED, FAULTS, HELD, CaseOut
 from foveola.server.auth.context import discreet, record_access
 from foveola.server.services.pictures import LRUCache

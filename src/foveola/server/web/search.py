@@ -12,9 +12,8 @@ from foveola.errors import ImageError
 from foveola.labels import finding_word, findings_of, grade_word, is_phantom, percent, visit_word
 from foveola.records import Case, Eye
 from foveola.regions import is_on
-from foveola.report.answer import view_answer
 from foveola.report.timeline import timeline
-from foveola.report.views import bar
+from foveola.report.views import bar, view_answer
 from foveola.retrieval import Marks
 from foveola.server.auth.context import account, csrf, csrf_token, may, may_match, record_access
 from foveola.server.ids import CaseId

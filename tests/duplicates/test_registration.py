@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from foveola.duplicates.agreement import agree
-from foveola.duplicates.registration import Features
+from foveola.duplicates.registration import Features, agree
 
 TURN, SCALE, MOVE = np.deg2rad(20), 1.6, (30.0, -12.0)
 MAP = np.column_stack([SCALE * np.array([[np.cos(TURN), -np.sin(TURN)], [np.sin(TURN), np.cos(TURN)]]), MOVE])

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from foveola.duplicates.agreement import agree
-from foveola.duplicates.registration import features, square
-from foveola.matching.hard import SIDE, harden
+from foveola.duplicates.registration import agree, features, square
+from foveola.matching.calibrate import SIDE, harden
 from foveola.phantom.anatomy import make_eye, make_subject
 from foveola.phantom.rendering import render
 

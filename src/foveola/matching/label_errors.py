@@ -63,7 +63,7 @@ class Doubt:
 
 
 def doubts(descriptors: Vectors, cases: Sequence[Case], *, neighbours: int = NEIGHBOURS) -> list[Doubt]:
-    """Labels that disagree with those of other people, worst first.
+    """Find labels that disagree with those of other people, worst first.
 
     Args:
         descriptors: (N, D) of the similarity encoder; a row of zeros where there is none.

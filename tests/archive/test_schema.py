@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from foveola.archive import Archive, database, formats, schema
+from foveola.archive import Archive, database, schema
 from foveola.archive.removals import are_pending
 from foveola.errors import ArchiveError
 
@@ -29,7 +29,7 @@ def older(request, tmp_path) -> Path:
 def format_of(folder):
     db = sqlite3.connect(folder / database.FILE)
     try:
-        return formats.format_of(db)
+        return schema.format_of(db)
     finally:
         db.close()
 
@@ -51,7 +51,7 @@ def tables(folder):
 def test_every_format_has_a_kept_archive_and_a_step():
     kept = {int(path.name.split("-")[1].split(".")[0]) for path in KEPT.iterdir()}
     assert kept == set(range(1, schema.VERSION))
-    assert set(formats.STEPS) == set(range(2, schema.VERSION + 1))
+    assert set(schema.STEPS) == set(range(2, schema.VERSION + 1))
     assert sum(path.stat().st_size for path in KEPT.iterdir()) < 100_000
 
 
@@ -82,14 +82,14 @@ def test_a_writer_brings_it_up_to_date_and_keeps_all_of_it(older, tmp_path):
 DIE = """
 import os, shutil, signal, sys
 from pathlib import Path
-from foveola.archive import Archive, formats
+from foveola.archive import Archive, schema
 
-bring = formats.bring_up_to_date
+bring = schema.bring_up_to_date
 def watched(db):
     db.set_trace_callback(count)
     bring(db)
     db.set_trace_callback(None)
-formats.bring_up_to_date = watched
+schema.bring_up_to_date = watched
 
 def count(statement):
     global left
@@ -136,7 +136,7 @@ def test_a_step_that_fails_changes_nothing(older, monkeypatch):
         db.execute("CREATE TABLE half (a)")
         raise RuntimeError("a fault in the step")
 
-    monkeypatch.setitem(formats.STEPS, 2, half)
+    monkeypatch.setitem(schema.STEPS, 2, half)
     with pytest.raises(RuntimeError):
         Archive.open(older)
     assert format_of(older) == 1
