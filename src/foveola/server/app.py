@@ -22,7 +22,7 @@ from foveola.server.api import matching as matching_api
 from foveola.server.api import metrics as metrics_api
 from foveola.server.api import reading as reading_api
 from foveola.server.api import search as search_api
-from foveola.server.audit.chain import operator
+from foveola.server.audit import operator
 from foveola.server.auth.middleware import AuthMiddleware
 from foveola.server.auth.policies import Plan
 from foveola.server.auth.service import AuthService, Settings

@@ -19,8 +19,7 @@ from foveola.archive import Archive
 from foveola.archive.removals import Removal
 from foveola.errors import ArchiveError
 from foveola.records import identifier
-from foveola.server.audit import Log, head
-from foveola.server.audit.chain import now, operator
+from foveola.server.audit import Log, head, now, operator
 from foveola.server.maintenance import finish_removals
 
 ELSEWHERE = ("places", "from the PACS", "marks of training")  # what Receipt.elsewhere may name

@@ -10,9 +10,7 @@ from foveola.labels import is_phantom
 from foveola.server.auth.context import LARGE, NAMED, record_access
 from foveola.server.services.pictures import LRUCache
 from foveola.server.services.search import SearchService
-from foveola.server.study import Answer, Answers, Item, Study, to_csv
-from foveola.server.study.answers import SCALE
-from foveola.server.study.plan import code
+from foveola.server.study import SCALE, Answer, Answers, Item, Study, code, to_csv
 from foveola.server.web.search import OnService, jpeg, page, saved
 from foveola.server.web.texts import texts
 
