@@ -25,7 +25,7 @@ from foveola.errors import ImageError
 from foveola.images.cameras import known_camera
 from foveola.images.decode import DEFAULT_LIMITS, decode
 from foveola.images.limited import POOL
-from foveola.server.dicom.dates import read_date
+from foveola.server.dicom.deidentify import read_date
 from foveola.server.dicom.streams import clean_jpeg, clean_jpeg_2000
 from marks import MARK, UIDS, planted
 

@@ -25,7 +25,8 @@ from foveola.matching.match import Matcher
 from foveola.records import Case
 from foveola.server import Settings, create_app
 from foveola.server.audit import Log, read, verify
-from foveola.server.dicom.pseudonyms import Identity, Pseudonyms
+from foveola.server.dicom.patients import Identity
+from foveola.server.dicom.pseudonyms import Pseudonyms
 from foveola.server.maintenance.backup import backup
 from foveola.server.maintenance.forget import commitment, digest_of, forget
 from foveola.trust import Seen

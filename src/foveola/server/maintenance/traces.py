@@ -15,8 +15,8 @@ from foveola.learned import refresh
 from foveola.matching import gallery
 from foveola.matching.redact import forget_decisions, forget_uses
 from foveola.server.dicom import PSEUDONYMS, STORE, place_of
-from foveola.server.dicom.forget import forget_patient, held_of
-from foveola.server.dicom.pseudonyms import Pseudonyms, is_pseudonym
+from foveola.server.dicom.patients import is_pseudonym
+from foveola.server.dicom.pseudonyms import Pseudonyms, forget_patient, held_of
 from foveola.server.maintenance import photographs
 from foveola.trust import Seen
 
