@@ -186,7 +186,7 @@ def test_what_cannot_be_logged_is_not_begun(archive):
     assert all(Path(case.path).exists() for _, case, _ in of_subject(archive)["."])
 
 
-@pytest.mark.parametrize("where", ["traces.refresh", "traces.gallery.forget_missing"])
+@pytest.mark.parametrize("where", ["remove.refresh", "remove.gallery.forget_missing"])
 def test_interrupted_anywhere_nobody_is_named_and_it_can_be_run_again(archive, monkeypatch, where):
     def stop(*_, **__):
         raise KeyboardInterrupt
