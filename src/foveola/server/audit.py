@@ -58,7 +58,7 @@ class Seen:
     about: str = ""
 
     def line(self) -> bytes:
-        """As it is written, with its line feed."""
+        """Encode it as it is written, with its line feed."""
         values = {
             "time": self.time,
             "account": self.account,
@@ -171,7 +171,7 @@ def _mended(handle: int, size: int, time: str) -> tuple[bytes, str, str]:
 
 
 def parsed(line: bytes) -> Seen | None:
-    """A line as it was written, byte for byte; None where it is no entry."""
+    """Parse a line as it was written, byte for byte; None where it is no entry."""
     try:
         values = json.loads(line)
         values["cases"] = tuple(values["cases"])
@@ -182,12 +182,12 @@ def parsed(line: bytes) -> Seen | None:
 
 
 def digest(line: bytes) -> str:
-    """SHA-256 of a line without its line feed."""
+    """Compute SHA-256 of a line without its line feed."""
     return sha256(line.removesuffix(b"\n")).hexdigest()
 
 
 def last_line(handle: int, size: int) -> bytes:
-    """The last line of a file, with its line feed where it has one; empty of an empty file."""
+    """Read the last line of a file, with its line feed where it has one; empty of an empty file."""
     read, tail = 0, b""
     while read < size:
         step = min(_TAIL, size - read)
@@ -225,12 +225,12 @@ def _locked(file: Path) -> Iterator[int]:
 
 
 def now() -> str:
-    """ISO 8601 in UTC, to the millisecond."""
+    """Return the time now, ISO 8601 in UTC, to the millisecond."""
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def operator() -> str:
-    """Who runs a command: "os:" and the account of the operating system."""
+    """Return who runs a command: "os:" and the account of the operating system."""
     try:
         return f"os:{getpass.getuser()}"
     except (KeyError, OSError):  # a container without an entry for this user
@@ -330,7 +330,7 @@ class _Chain:
 
 
 def head(folder: AnyPath) -> str:
-    """SHA-256 of the last line, to be kept somewhere else; of a log that was checked.
+    """Compute SHA-256 of the last line, to be kept somewhere else; of a log that was checked.
 
     Raises:
         AccessError: as for `verify`.
@@ -347,7 +347,7 @@ def read(
     since: str | None = None,
     until: str | None = None,
 ) -> Iterator[Seen]:
-    """The entries, oldest first; what a crash cut short is passed over.
+    """Read the entries, oldest first; what a crash cut short is passed over.
 
     Args:
         folder: the archive.
@@ -376,7 +376,10 @@ def read(
 
 
 def time_of(text: str) -> str:
-    """A time in UTC as the log writes it, or how one begins: 2026, 2026-03, 2026-03-01T09.
+    """Check a time in UTC as the log writes it, or how one begins.
+
+    >>> time_of("2026-03")
+    '2026-03'
 
     Raises:
         ValueError: it is something else, or no day or time of day.

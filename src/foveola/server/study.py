@@ -76,7 +76,7 @@ class Study:
     items: tuple[Item, ...]
 
     def order(self, reader: str) -> tuple[Item, ...]:
-        """The pairs as a reader sees them; always the same for a reader."""
+        """Return the pairs as a reader sees them; always the same for a reader."""
         said = hashlib.blake2b(f"{self.seed} {reader}".encode(), digest_size=8).digest()
         drawn = np.random.default_rng(int.from_bytes(said, "little")).permutation(len(self.items))
         return tuple(self.items[i] for i in drawn.tolist())
@@ -94,7 +94,7 @@ class Study:
 
 
 def code(reader: str) -> str:
-    """A reader's code as it was given.
+    """Return a reader's code as it was given.
 
     Raises:
         StudyError: it is no code.
@@ -218,7 +218,11 @@ def _one_a_person(rows: Sequence[int], people: Sequence[object]) -> list[int]:
 
 
 def same(one: Case, other: Case) -> bool | None:
-    """Whether two cases have one grade or, where that is not known, share a finding."""
+    """Return whether two cases have one grade or, where that is not known, share a finding.
+
+    >>> same(Case(image="", path="", grade=2), Case(image="", path="", grade=3))
+    False
+    """
     if one.grade is not None and other.grade is not None:
         return one.grade == other.grade
     if one.findings is None or other.findings is None:
@@ -284,7 +288,7 @@ class Answers:
             return True
 
     def all(self) -> list[Answer]:
-        """All answers as they came.
+        """Read all answers as they came.
 
         Left out is a line that a crash cut short, or that was changed; a warning is logged then.
         """
@@ -320,7 +324,7 @@ COLUMNS = (
 
 
 def to_csv(study: Study) -> str:
-    """One row an answer, by reader and then pair; an empty cell is unknown.
+    """Write one row an answer, by reader and then pair; an empty cell is unknown.
 
     `case` is the case asked about, `condition` the modality (hit or control), `score` how alike the
     reader found the two, `truth` 1 where their labels agree.

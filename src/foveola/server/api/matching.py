@@ -11,8 +11,8 @@ from foveola.matching.match import ACCEPTED, CANDIDATES, Candidate, MatchResult
 from foveola.matching.present import verdict
 from foveola.matching.probability import PRIOR
 from foveola.server.api.search import FAULTS, CaseOut
+from foveola.server.dependencies import OnService
 from foveola.server.services.search import SearchService
-from foveola.server.web.search import OnService
 
 router = APIRouter(prefix="/api/v1", responses=FAULTS)
 
