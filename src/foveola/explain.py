@@ -182,6 +182,20 @@ def removal_map(maps: ArrayLike, other: ArrayLike, parts: Taken, width: int = 3)
     return SimilarityMap(parts_of, float(cosines[0] - parts_of.sum()))
 
 
+def removal_maps(own: ArrayLike, other: ArrayLike, parts: Taken) -> tuple[SimilarityMap, SimilarityMap]:
+    """Compute what makes two images alike, as a `removal_map` of each.
+
+    Args:
+        own: (C, h, w) feature map of one image.
+        other: likewise of the other.
+        parts: of the encoder.
+    """
+    pooling = parts.pooling
+    pooled = [pooling.root(pooling.powers(np.asarray(each)).mean(axis=(1, 2))) for each in (own, other)]
+    first, second = parts.descriptors(np.stack(pooled))
+    return removal_map(own, second, parts), removal_map(other, first, parts)
+
+
 def occlusion_map(
     prepared: Pixels, other: ArrayLike, encode: Callable[[Pixels], NDArray[np.float32]], cells: int = 10, width: int = 3
 ) -> SimilarityMap:

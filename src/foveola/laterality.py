@@ -243,6 +243,33 @@ def check_sides(given: Mapping[Eye, Side | None]) -> tuple[str, ...]:
     return () if surely["left"] == "left" else (EXCHANGED,)
 
 
+def first_of_two(
+    sides: Sequence[Side | None], known: Sequence[Eye | None] = (None, None)
+) -> tuple[Eye, float | None] | None:
+    """Tell which eye the first of two photographs of fellow eyes shows.
+
+    Args:
+        sides: which each seems to show; None where no rule is there.
+        known: which each is known to show.
+
+    Returns:
+        The eye and the probability that this is right, None where it is known; or None where the
+        photographs are not sure, and somebody has to say it.
+
+    >>> first_of_two([Side("right", 0.98), Side("left", 0.97)])
+    ('right', 0.9506)
+    >>> first_of_two([Side("right", 0.98), Side("right", 0.97)]) is None
+    True
+    """
+    if known[0] is not None:
+        return known[0], None
+    if known[1] is not None:
+        return ("right" if known[1] == "left" else "left"), None
+    first, second = (side or Side("left", 0.5) for side in sides)
+    sure = first.probability * second.probability
+    return (first.eye, sure) if first.eye != second.eye and sure >= SURE else None
+
+
 def four_views(encoder: Encoder, photograph: Pixels) -> NDArray[np.float32]:
     """Encode (4, D) a photograph, mirrored, mirrored from top to bottom, and both.
 

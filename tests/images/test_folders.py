@@ -7,7 +7,7 @@ import pytest
 from foveola.datasets.manifest import Manifest, read_sources
 from foveola.errors import ManifestError
 from foveola.images.folders import PassedOver, files_in, photographs_in
-from foveola.server.dicom.folder import find_files
+from foveola.server.dicom.intake import find_files
 
 HEADS = {
     "JPEG": b"\xff\xd8\xff\xe0",
@@ -114,7 +114,7 @@ def test_kinds_are_said_together_in_one_sentence(tmp_path):
 
 
 def test_a_dicom_folder_says_what_it_passes_over_and_waits_for_no_pipe(tmp_path):
-    from foveola.server.dicom.folder import FolderTaken, _objects
+    from foveola.server.dicom.intake import FolderTaken, _objects
 
     (tmp_path / "image").write_bytes(DICOM)
     (tmp_path / "notes.txt").write_text("x")

@@ -105,7 +105,7 @@ def places(member, photographs, eyes):
     turned = cv2.warpAffine(cv2.imread(str(photographs[4])), cv2.getRotationMatrix2D((128, 128), 5, 1.05), (256, 256))
     with pytest.MonkeyPatch.context() as patch:
         # so that it is asked which eye is which
-        patch.setattr("foveola.server.services.reading.SURE", 2)
+        patch.setattr("foveola.laterality.SURE", 2)
         unsaid = led("/people", *eyes)
     assert unsaid.startswith("/eyes/")
     png = {"photograph": ("x.png", cv2.imencode(".png", turned)[1].tobytes(), "image/png")}

@@ -90,8 +90,7 @@ def listen(
         )
     with quiet():
         from foveola.server.dicom.node import SYNTAXES, Node, NodeSettings
-        from foveola.server.dicom.spool import Spool
-        from foveola.server.dicom.worker import Worker
+        from foveola.server.dicom.spool import Spool, Worker
 
         settings = NodeSettings(
             host=host, port=port, ae_title=ae, allowed=allow, object_bytes=object_mb << 20, associations=associations
@@ -257,8 +256,8 @@ def answer(
         import_openvino_runtime()
         from foveola.retrieval import Retriever
         from foveola.server.dicom.pseudonyms import Pseudonyms
-        from foveola.server.dicom.report_sender import answer as reply
-        from foveola.server.dicom.report_sender import case_of
+        from foveola.server.dicom.report import answer as reply
+        from foveola.server.dicom.report import case_of
 
         receiving = receiver(to, ae, credentials, ca, clear=clear, object_mb=object_mb)
         names = pseudonyms_of(place_of(archive, folder), pseudonyms)

@@ -18,10 +18,10 @@ from foveola.cli.startup import import_openvino_runtime
 from foveola.errors import FoveolaError, ImageError, MissingExtraError
 
 if TYPE_CHECKING:
-    from foveola.server.dicom.answers import Answers
     from foveola.server.dicom.intake import Intake, Taken
     from foveola.server.dicom.pull import Pulled
-    from foveola.server.dicom.report_sender import Answered, Receiver
+    from foveola.server.dicom.report import Answered, Receiver
+    from foveola.server.dicom.spool import Answers
     from foveola.server.dicom.web import Pacs
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -100,14 +100,13 @@ def owed_answers(
     archive: Path, place: Path, intake: "Intake", to: "Receiver | None", *, k: int, link: str | None
 ) -> "Iterator[Answers]":
     """Which reports are to be sent; none where nobody is named to get them."""
-    from foveola.server.dicom.answers import Answers
+    from foveola.server.dicom.spool import Answers
 
     if to is None:
         yield Answers(place / "answers", None, complain)
         return
     from foveola.retrieval import Retriever
-    from foveola.server.dicom.report import case_link
-    from foveola.server.dicom.report_sender import answer
+    from foveola.server.dicom.report import answer, case_link
 
     case_link(link, 0)  # told now, not with the first photograph
     with Retriever.open(archive) as retriever:
@@ -155,8 +154,7 @@ def classes() -> frozenset[str]:
 
 def web_service(url: str, credentials: Path | None, ca: Path | None, *, clear: bool, object_mb: int) -> "Pacs":
     """The PACS by DICOMweb."""
-    from foveola.server.dicom.access import Credentials
-    from foveola.server.dicom.web import Pacs
+    from foveola.server.dicom.web import Credentials, Pacs
 
     return Pacs(url, Credentials.load(credentials), authority=ca, clear=clear, answer_bytes=object_mb << 20)
 
@@ -164,7 +162,7 @@ def web_service(url: str, credentials: Path | None, ca: Path | None, *, clear: b
 def receiver(to: str, ae: str, credentials: Path | None, ca: Path | None, *, clear: bool, object_mb: int) -> "Receiver":
     """The PACS that gets a report, by DICOMweb or as a node."""
     if to.startswith("dicom://"):
-        from foveola.server.dicom.peer import Peer
+        from foveola.server.dicom.node import Peer
 
         return Peer(to, ae)
     return web_service(to, credentials, ca, clear=clear, object_mb=object_mb)

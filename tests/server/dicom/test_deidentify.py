@@ -26,7 +26,7 @@ from foveola.images._dicom_object import known_camera
 from foveola.images.decode import decode
 from foveola.images.limited import POOL
 from foveola.images.limits import DEFAULT_LIMITS
-from foveola.server.dicom.dates import read_date
+from foveola.server.dicom.deidentify import read_date
 from foveola.server.dicom.streams import clean_jpeg, clean_jpeg_2000
 from marks import MARK, UIDS, planted
 

@@ -17,8 +17,8 @@ from foveola.archive import Archive
 from foveola.datasets.manifest import Manifest
 from foveola.errors import ImageError, PacsError
 from foveola.images.decode import decode
-from foveola.server.dicom.forget import forget_patient
 from foveola.server.dicom.intake import Intake, Refused
+from foveola.server.dicom.pseudonyms import forget_patient
 
 MARK = "Mustermann"
 

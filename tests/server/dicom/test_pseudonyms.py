@@ -8,7 +8,8 @@ import sys
 import pytest
 
 from foveola.errors import PacsError
-from foveola.server.dicom.pseudonyms import EARLIEST, LATEST, Identity, Original, Pseudonyms
+from foveola.server.dicom.patients import EARLIEST, LATEST, Identity
+from foveola.server.dicom.pseudonyms import Original, Pseudonyms
 
 
 def identity(patient="4711", instance="1.2.3", **more):
@@ -131,7 +132,8 @@ def test_another_kind_of_file_is_told(tmp_path):
 RESERVE = """
 import sys
 from pathlib import Path
-from foveola.server.dicom.pseudonyms import Identity, Pseudonyms
+from foveola.server.dicom.patients import Identity
+from foveola.server.dicom.pseudonyms import Pseudonyms
 said = {"issuer": "", "study": "1.2", "series": "1.2.1", "sop_class": "1.9", "frames": 1}
 with Pseudonyms(Path(sys.argv[1])) as names:
     for n in range(40):

@@ -25,7 +25,8 @@ from foveola.matching.saved_audit import key_of
 from foveola.records import Case
 from foveola.server import Settings, create_app
 from foveola.server.audit import Log, read, verify
-from foveola.server.dicom.pseudonyms import Identity, Pseudonyms
+from foveola.server.dicom.patients import Identity
+from foveola.server.dicom.pseudonyms import Pseudonyms
 from foveola.server.maintenance.backup import backup
 from foveola.server.maintenance.forget import commitment, digest_of, forget
 from foveola.trust import Seen
@@ -185,7 +186,7 @@ def test_what_cannot_be_logged_is_not_begun(archive):
     assert all(Path(case.path).exists() for _, case, _ in of_subject(archive)["."])
 
 
-@pytest.mark.parametrize("where", ["traces.refresh", "traces.gallery.forget_missing"])
+@pytest.mark.parametrize("where", ["remove.refresh", "remove.gallery.forget_missing"])
 def test_interrupted_anywhere_nobody_is_named_and_it_can_be_run_again(archive, monkeypatch, where):
     def stop(*_, **__):
         raise KeyboardInterrupt

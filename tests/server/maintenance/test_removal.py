@@ -9,13 +9,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from upkeep.toy_archive import GONE, found_of, made_up, make, state
 
 from foveola.archive import Archive, database
 from foveola.archive.removals import are_pending
 from foveola.errors import ArchiveError, NoCaseError
-from foveola.server.maintenance import finish_removals, remove_cases, settle, traces
+from foveola.server.maintenance import finish_removals, remove, remove_cases, settle
 from foveola.server.maintenance.forget import forget
+from server.maintenance.toy_archive import GONE, found_of, made_up, make, state
 
 NAME = b"subject-P1"
 KILLED = Path(__file__).with_name("killed_removal.py")
@@ -84,7 +84,7 @@ def test_killed_at_any_step_nothing_is_found_and_a_repeat_ends_the_same(kept, tm
     assert int(done.stdout.split()[0]) >= 5
 
 
-PARTS = [part.__name__ for part in (*traces.ELSEWHERE, *traces.USED)]
+PARTS = [part.__name__ for part in (*remove.ELSEWHERE, *remove.USED)]
 
 
 @pytest.mark.parametrize("stage", ["counting", "wiping"])
@@ -96,7 +96,7 @@ def test_a_part_that_can_not_be_wiped_is_told_and_a_repeat_finishes(folder, monk
         raise OSError(13, "Permission denied", "a name")
 
     for group in ("USED", "ELSEWHERE"):
-        parts = tuple(refused if each.__name__ == part else each for each in getattr(traces, group))
+        parts = tuple(refused if each.__name__ == part else each for each in getattr(remove, group))
         monkeypatch.setattr(f"foveola.server.maintenance.remove.{group}", parts)
     with pytest.raises(ArchiveError, match=r"traces stay.*Permission denied.*not found any more"):
         forget(folder, "subject-P1")

@@ -10,9 +10,8 @@ from foveola.records import Case
 from foveola.server.api.records import record_of
 from foveola.server.api.search import FAULTS, CaseOut
 from foveola.server.auth.context import record_access
-from foveola.server.ids import CaseId
+from foveola.server.dependencies import CaseId, OnService
 from foveola.server.services.changes import Changes
-from foveola.server.web.search import OnService
 
 LARGEST = 2**63 - 1  # id that the archive can hold
 router = APIRouter(prefix="/api/v1", responses=FAULTS)

@@ -10,8 +10,8 @@ from foveola.datasets.cells import visit_of
 from foveola.matching.match import ACCEPTED, CANDIDATES, Candidate, MatchResult, verdict
 from foveola.matching.probability import PRIOR
 from foveola.server.api.search import FAULTS, CaseOut
+from foveola.server.dependencies import OnService
 from foveola.server.services.search import SearchService
-from foveola.server.web.search import OnService
 
 router = APIRouter(prefix="/api/v1", responses=FAULTS)
 

@@ -13,7 +13,7 @@ from foveola.reading import EyeReading, Reading
 from foveola.records import Eye
 from foveola.server.api.search import FAULTS, CaseOut
 from foveola.server.auth.context import may_match
-from foveola.server.web.search import OnService, Whose
+from foveola.server.dependencies import OnService, Whose
 
 router = APIRouter(prefix="/api/v1", responses=FAULTS)
 Shares = dict[str, float]

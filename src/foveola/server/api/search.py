@@ -12,9 +12,8 @@ from foveola.records import Case
 from foveola.relevance.order import Order
 from foveola.retrieval import Hit, SearchResult
 from foveola.server.auth.context import may_match, record_access
-from foveola.server.ids import CaseId
+from foveola.server.dependencies import CaseId, OnService, Whose
 from foveola.server.startup import ALIVE
-from foveola.server.web.search import OnService, Whose
 from foveola.trust import HitTrust, QueryTrust
 
 VERSION = "1"

@@ -2,7 +2,7 @@
 
     patients    issuer and patient ID -> pseudonym, days by which dates are moved
     others      further persons that came under one issuer and patient ID
-    seen        marks of the names and birth dates that came with a patient (persons.py)
+    seen        marks of the names and birth dates that came with a patient (patients.py)
     uids        study and series, original -> new
     instances   one row a stored frame: new SOP Instance UID <- original, frame, study, series
 
@@ -21,7 +21,7 @@ from pathlib import Path
 
 from foveola.errors import PacsError
 from foveola.resources import Closing, transaction
-from foveola.server.dicom.patients import EARLIEST, LATEST, Identity, is_pseudonym, new_uid, patient_of
+from foveola.server.dicom.patients import Identity, is_pseudonym, new_uid, patient_of
 
 APPLICATION_ID = 0x464F5650  # "FOVP"
 VERSION = 1
@@ -146,7 +146,7 @@ class Pseudonyms(Closing):
             self._db.close()
 
     def reserve(self, identity: Identity) -> Names:
-        """The names of an object, made at its first call; on return they are on the disk.
+        """Return the names of an object, made at its first call; on return they are on the disk.
 
         Raises:
             ImageError: the instance came before, with another patient.
@@ -184,7 +184,7 @@ class Pseudonyms(Closing):
             db.executemany("UPDATE instances SET indexed = 1 WHERE new = ?", [(uid,) for uid in instances])
 
     def unfinished(self) -> list[tuple[str, str]]:
-        """(pseudonym, new SOP Instance UID) of what was begun and not noted as indexed."""
+        """Return (pseudonym, new SOP Instance UID) of what was begun and not noted as indexed."""
         with self._reading() as db:
             return db.execute(
                 "SELECT p.pseudonym, i.new FROM instances AS i JOIN patients AS p "
@@ -197,7 +197,7 @@ class Pseudonyms(Closing):
             db.executemany("DELETE FROM instances WHERE new = ?", [(uid,) for uid in instances])
 
     def originals(self, instances: Sequence[str]) -> dict[str, Original]:
-        """New SOP Instance UID to what it was made from; unknown ones are left out."""
+        """Return what new SOP Instance UIDs were made from; unknown ones are left out."""
         found: dict[str, Original] = {}
         with self._reading() as db:
             for uid in instances:
@@ -214,7 +214,7 @@ class Pseudonyms(Closing):
         return found
 
     def renamed(self, instance: str) -> list[str]:
-        """What took the place of an instance of the PACS: a new UID a frame, none if unknown."""
+        """Return what took the place of an instance of the PACS: a new UID a frame, none if unknown."""
         with self._reading() as db:
             rows = db.execute("SELECT new FROM instances WHERE original = ? ORDER BY frame", (instance,))
             return [str(new) for (new,) in rows]
@@ -233,7 +233,7 @@ class Pseudonyms(Closing):
         return count
 
     def count(self, pseudonym: str) -> int:
-        """How many instances are known of a patient."""
+        """Count the instances that are known of a patient."""
         with self._reading() as db:
             (count,) = db.execute(
                 "SELECT count(*) FROM instances AS i JOIN patients AS p ON p.id = i.patient WHERE p.pseudonym = ?",
@@ -326,4 +326,47 @@ def _original(row: tuple[str, str, str, str, str, str, int, str, int]) -> Origin
     )
 
 
-__all__ = ["EARLIEST", "LATEST", "Identity", "Names", "Original", "Pseudonyms", "is_pseudonym"]
+@dataclass(frozen=True, kw_only=True)
+class Forgotten:
+    """What was removed.
+
+    Attributes:
+        files: of the store.
+        instances: rows of the file of pseudonyms.
+    """
+
+    files: int
+    instances: int
+
+
+def held_of(store: Path, names: Pseudonyms, pseudonym: str) -> Forgotten:
+    """Count what there is of a patient, as `forget_patient` would remove it."""
+    folder = store / pseudonym
+    files = len(list(folder.iterdir())) if folder.is_dir() else 0
+    return Forgotten(files=files, instances=names.count(pseudonym))
+
+
+def forget_patient(store: Path, names: Pseudonyms, pseudonym: str) -> Forgotten:
+    """Remove a patient from the store and from the file of pseudonyms.
+
+    The archive is another matter: remove the subject there first. Killed in between, it can be
+    called again. If the PACS sends an image of the patient later, they come as somebody new.
+
+    Args:
+        store: of the de-identified files.
+        names: opened for writing.
+        pseudonym: the subject of their cases.
+
+    Raises:
+        PacsError: this is no pseudonym of ours, or the file of pseudonyms can't be written.
+        OSError: a file can't be removed.
+    """
+    if not is_pseudonym(pseudonym):  # it becomes part of a path
+        raise PacsError("this subject did not come from a PACS: its name is no pseudonym of ours")
+    folder = store / pseudonym
+    files = sorted(folder.iterdir()) if folder.is_dir() else []
+    for file in files:
+        file.unlink()
+    if folder.is_dir():
+        folder.rmdir()
+    return Forgotten(files=len(files), instances=names.forget(pseudonym))

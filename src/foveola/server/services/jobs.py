@@ -112,7 +112,7 @@ class Jobs:
         return job
 
     def get(self, id_: str) -> Job:
-        """A job.
+        """Return a job.
 
         Raises:
             NoJobError: there is none, or it was long ago.
@@ -123,17 +123,17 @@ class Jobs:
             return self._jobs[id_]
 
     def all(self) -> list[Job]:
-        """The newest first."""
+        """Return the newest first."""
         with self._lock:
             return list(self._jobs.values())[::-1]
 
     def length(self) -> int:
-        """Jobs that wait or are at work."""
+        """Count jobs that wait or are at work."""
         with self._lock:
             return sum(job.state in OPEN for job in self._jobs.values())
 
     def waits(self, kind: Kind) -> bool:
-        """Whether a job of a kind has yet to begin."""
+        """Return whether a job of a kind has yet to begin."""
         with self._lock:
             return any(j.kind == kind and j.state == "queued" for j in self._jobs.values())
 

@@ -16,9 +16,8 @@ from foveola.matching.saved_audit import Decision, SavedAudit, SavedFinding, Ver
 from foveola.matching.worklist import audit_archive, laid_over
 from foveola.server.auth.context import LARGE, account, record_access
 from foveola.server.errors import nameless
-from foveola.server.services.pictures import LRUCache, Pixels
+from foveola.server.services.memory import LRUCache, Pixels, SessionStore
 from foveola.server.services.search import NAME, SearchService
-from foveola.server.services.tokens import SessionStore
 
 BOARDS = 32
 
@@ -66,7 +65,7 @@ class MatchingService:
         self._lock = threading.Lock()
 
     def allowed(self) -> Permission | None:
-        """What matching is allowed for; None where it is switched off."""
+        """Return what matching is allowed for; None where it is switched off."""
         if not (self.folder / permission.SETTINGS).exists():
             return None
         return permission.permission(self.folder)
@@ -85,7 +84,7 @@ class MatchingService:
         return self.matches.put(Matched(result, square, small(pixels), LRUCache(BOARDS)))
 
     def board(self, matched: Matched, rank: int) -> bytes | None:
-        """Query and candidate laid over each other, as a JPEG; None where that shows nothing."""
+        """Lay query and candidate over each other, as a JPEG; None where that shows nothing."""
         found = next((c for c in matched.result.candidates if c.rank == rank), None)
         if found is None or not found.evidence.inliers:
             return None
@@ -101,12 +100,12 @@ class MatchingService:
         return matched.boards.get(rank, make)
 
     def worklist(self) -> SavedAudit | None:
-        """The findings of the last audit; None where there was none."""
+        """Return the findings of the last audit; None where there was none."""
         ids, _ = self.service.retriever.archive.vectors()
         return load_audit(self.folder, ids.tolist())
 
     def decided(self) -> dict[str, Decision]:
-        """Decisions by the key of their finding."""
+        """Return decisions by the key of their finding."""
         return decisions(self.folder)
 
     def decide(self, key: str, verdict: Verdict, note: str, by: str | None = None) -> None:
@@ -119,7 +118,7 @@ class MatchingService:
         decide(self.folder, key, verdict, note, by)
 
     def evidence(self, finding: SavedFinding) -> bytes | None:
-        """The two photographs of a finding laid over each other; None where that shows nothing."""
+        """Lay the two photographs of a finding over each other; None where that shows nothing."""
         if len(finding.ids) != 2 or "features that agree" not in finding.evidence:
             return None
         first, second = (Path(self.service.case(id_).path) for id_ in finding.ids)

@@ -1,4 +1,4 @@
-"""What the pages say, in one file a language: en.toml. A translation is another such file."""
+"""What the pages say, in one file a language: web/en.toml. A translation is another such file."""
 
 import tomllib
 from collections.abc import Callable
@@ -10,10 +10,13 @@ Texts = Callable[..., str]
 
 
 def texts(language: str = "en") -> Texts:
-    """A function from a key and the values in its sentence to the sentence.
+    """Return a function from a key and the values in its sentence to the sentence.
 
     Raises:
         KeyError: the language lacks the key; a test asks for every key that a page uses.
+
+    >>> texts()("query.case", id=7)
+    'Case 7'
     """
     table = _table(language)
 

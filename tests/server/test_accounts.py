@@ -9,7 +9,8 @@ import pytest
 from argon2 import PasswordHasher, extract_parameters
 
 from foveola.errors import AccessError
-from foveola.server.auth import FILE, Accounts, passwords
+from foveola.server.auth import FILE, Accounts
+from foveola.server.auth import accounts as passwords
 
 PASSWORD = "four plain words together"
 

@@ -1,7 +1,7 @@
-"""What is shown in a reader study, drawn once and kept in a file.
+"""Reader studies: do people find the hits of a search more alike than random cases?
 
     STUDY/study.json       which cases are shown in pairs, and which of them are controls
-    STUDY/answers.jsonl    one line for each answer (answers.py)
+    STUDY/answers.jsonl    one line for each answer, on the disk before the next pair is shown
 
 A pair is a case of the archive asked about, and beside it one of its hits or a control: a case
 drawn at random from other people. A reader sees neither which it is, nor grades, findings, ids or
@@ -9,23 +9,28 @@ ranks. Every reader sees all pairs, each in an order of their own that the seed 
 """
 
 import hashlib
+import logging
 import re
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from foveola import files
+from foveola import files, plain
 from foveola.archive import Archive
 from foveola.errors import StudyError
 from foveola.records import Case
 from foveola.resources import AnyPath
 
-FILE = "study.json"
+FILE, ANSWERS = "study.json", "answers.jsonl"
 FORMAT = 1
+SCALE = 5  # of answers, 1 to 5
 Condition = Literal["hit", "control"]
+_log = logging.getLogger(__name__)
 _CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,19}")
 
 
@@ -71,7 +76,7 @@ class Study:
     items: tuple[Item, ...]
 
     def order(self, reader: str) -> tuple[Item, ...]:
-        """The pairs as a reader sees them; always the same for a reader."""
+        """Return the pairs as a reader sees them; always the same for a reader."""
         said = hashlib.blake2b(f"{self.seed} {reader}".encode(), digest_size=8).digest()
         drawn = np.random.default_rng(int.from_bytes(said, "little")).permutation(len(self.items))
         return tuple(self.items[i] for i in drawn.tolist())
@@ -89,7 +94,7 @@ class Study:
 
 
 def code(reader: str) -> str:
-    """A reader's code as it was given.
+    """Return a reader's code as it was given.
 
     Raises:
         StudyError: it is no code.
@@ -213,9 +218,141 @@ def _one_a_person(rows: Sequence[int], people: Sequence[object]) -> list[int]:
 
 
 def same(one: Case, other: Case) -> bool | None:
-    """Whether two cases have one grade or, where that is not known, share a finding."""
+    """Return whether two cases have one grade or, where that is not known, share a finding.
+
+    >>> same(Case(image="", path="", grade=2), Case(image="", path="", grade=3))
+    False
+    """
     if one.grade is not None and other.grade is not None:
         return one.grade == other.grade
     if one.findings is None or other.findings is None:
         return None
     return bool(one.findings & other.findings) or one.findings == other.findings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """One answer.
+
+    Attributes:
+        reader: code.
+        item: number of the pair.
+        order: place in the reader's order, from 1.
+        similar: how alike, 1 to 5.
+        useful: how useful it would have been, 1 to 5.
+        seconds: from the pair's being shown to the answer, by the reader's own clock.
+        server_seconds: the same by ours, with the network in it; None after a restart.
+        time: when, ISO 8601 in UTC.
+    """
+
+    reader: str
+    item: int
+    order: int
+    similar: int
+    useful: int
+    seconds: float | None
+    server_seconds: float | None
+    time: str = ""
+
+
+class Answers:
+    """The answers of a study. Safe to use from several threads of one process.
+
+    Args:
+        folder: of the study.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / ANSWERS
+        self._lock = threading.Lock()
+
+    def add(self, answer: Answer) -> bool:
+        """Keep an answer; False where this reader has answered this pair before, which stays.
+
+        Raises:
+            StudyError: it is no answer, or it can't be written.
+        """
+        for value in (answer.similar, answer.useful):
+            if not 1 <= value <= SCALE:
+                raise StudyError(f"expected an answer from 1 to {SCALE}, got {value}")
+        with self._lock:
+            if any(a.reader == answer.reader and a.item == answer.item for a in self.all()):
+                return False
+            made = asdict(answer) | {"time": datetime.now(UTC).isoformat(timespec="seconds")}
+            try:
+                files.append_line(self._path, made)
+            except OSError as error:
+                raise StudyError(
+                    f"the answer can't be kept ({error.strerror}); make the study's folder writable"
+                ) from None
+            return True
+
+    def all(self) -> list[Answer]:
+        """Read all answers as they came.
+
+        Left out is a line that a crash cut short, or that was changed; a warning is logged then.
+        """
+        kept = files.read_lines(self._path)
+        sound, found = kept.sound, []
+        for _, values in kept.values:
+            try:
+                found.append(Answer(**values))
+            except TypeError:
+                sound = False
+        if not sound:
+            _log.warning("%s: answers are missing, or can't be read and are left out", ANSWERS)
+        return found
+
+
+COLUMNS = (
+    "reader",
+    "case",
+    "condition",
+    "score",
+    "useful",
+    "truth",
+    "seconds",
+    "server_seconds",
+    "item",
+    "order",
+    "rank",
+    "similarity",
+    "query_id",
+    "shown_id",
+    "time",
+)
+
+
+def to_csv(study: Study) -> str:
+    """Write one row an answer, by reader and then pair; an empty cell is unknown.
+
+    `case` is the case asked about, `condition` the modality (hit or control), `score` how alike the
+    reader found the two, `truth` 1 where their labels agree.
+    """
+    return plain.to_csv(COLUMNS, _rows(study))
+
+
+def _rows(study: Study) -> Iterator[tuple[object, ...]]:
+    items = {item.number: item for item in study.items}
+    for a in sorted(Answers(study.folder).all(), key=lambda a: (a.reader, a.item)):
+        if a.item not in items:
+            continue
+        of = items[a.item]
+        truth = "" if of.truth is None else int(of.truth)
+        yield (
+            a.reader,
+            of.case,
+            of.condition,
+            a.similar,
+            a.useful,
+            truth,
+            a.seconds,
+            a.server_seconds,
+            a.item,
+            a.order,
+            of.rank or "",
+            of.similarity,
+            of.query,
+            of.shown,
+            a.time,
+        )

@@ -15,15 +15,87 @@ import secrets
 import sqlite3
 import threading
 import time
+import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self, get_args
 
-from foveola.errors import AccessError
+from foveola.errors import AccessError, MissingExtraError
 from foveola.resources import AnyPath, Closing, beside, transaction
-from foveola.server.auth import passwords
-from foveola.server.auth.roles import ROLES, Role
+
+Role = Literal["viewer", "curator", "matcher", "admin"]
+ROLES: tuple[Role, ...] = get_args(Role)
+
+
+def allowed(role: Role, needed: Role) -> bool:
+    """Return whether an account of one role may do what needs another.
+
+    Every role may do what a viewer may, and an admin what anybody may. A curator may not match
+    people, and a matcher may not change records: who tells people apart does not file them.
+
+    >>> allowed("admin", "matcher"), allowed("curator", "matcher")
+    (True, False)
+    """
+    return needed in ("viewer", role) or role == "admin"
+
+
+try:
+    from argon2 import PasswordHasher
+    from argon2.exceptions import Argon2Error, InvalidHashError
+except ImportError:
+    raise MissingExtraError(
+        "accounts need argon2-cffi, which is not installed. Run: pip install 'foveola[serve]'"
+    ) from None
+
+SHORTEST, LONGEST = 12, 1024  # characters; NIST SP 800-63B: length, and no rules of composition
+_HASHER = PasswordHasher()  # argon2id as in RFC 9106 (low memory): 64 MiB, 3 passes, 4 lanes
+# Of 32 random bytes that nobody kept: an unknown name takes as long to refuse as a known one.
+NOBODY = "$argon2id$v=19$m=65536,t=3,p=4$tCZB7/v7b9q+FmF3azSSSQ$NFUdz5g5TTF2fmxmRxWzX7vSzMN69AGEWR5s/wAl+9I"
+
+
+def hashed(password: str, name: str) -> str:
+    """Hash a password to be kept; `name` is of its account.
+
+    Raises:
+        AccessError: it is too short or too long, or tells the name.
+    """
+    password = normal(password)
+    if not SHORTEST <= len(password) <= LONGEST:
+        raise AccessError(
+            f"the password has {len(password)} characters; expected {SHORTEST} to {LONGEST}, a few unrelated words, say"
+        )
+    beside_name = password.lower().replace(name, "")
+    if len(set(password)) < 5 or (len(beside_name) < 6 and beside_name != password.lower()):
+        raise AccessError("the password is easily guessed; take a few unrelated words")
+    return _HASHER.hash(password)
+
+
+def fits(password: str, kept: str | None) -> bool:
+    """Return whether a password is the one that was kept; as slow where none was.
+
+    About 0.1 s and 64 MiB each: let few run at a time.
+    """
+    try:
+        return _HASHER.verify(kept or NOBODY, normal(password[: LONGEST + 1])) and kept is not None
+    except (Argon2Error, InvalidHashError):
+        return False
+
+
+def again(password: str) -> str:
+    """Hash a password that fitted as it is kept today, whatever is asked of new ones."""
+    return _HASHER.hash(normal(password))
+
+
+def is_old(kept: str) -> bool:
+    """Return whether it was kept with other parameters than today's."""
+    return _HASHER.check_needs_rehash(kept)
+
+
+def normal(password: str) -> str:
+    """Bring what can be typed in several forms into one."""
+    return unicodedata.normalize("NFKC", password)
+
 
 FILE = "accounts.sqlite"
 IDLE, ABSOLUTE = 3600.0, 12 * 3600.0  # seconds that a session lasts unused, and at all
@@ -129,7 +201,7 @@ class Accounts(Closing):
 
     @classmethod
     def create(cls, folder: AnyPath) -> Self:
-        """The accounts of an archive, made if there are none; the file is its owner's alone.
+        """Open the accounts of an archive, made if there are none; the file is its owner's alone.
 
         Raises:
             AccessError, OSError: it can't be made.
@@ -168,7 +240,7 @@ class Accounts(Closing):
                 "the name of an account has 1 to 64 small letters, digits, . _ - and @, and begins "
                 "with a letter or a digit"
             )
-        kept = passwords.hashed(password, name)
+        kept = hashed(password, name)
         with self._writing() as db:
             try:
                 db.execute("INSERT INTO accounts (name, role, password) VALUES (?, ?, ?)", (name, _role(role), kept))
@@ -177,7 +249,7 @@ class Accounts(Closing):
         return Account(name, role)
 
     def everyone(self) -> list[Account]:
-        """All accounts, by name."""
+        """Return all accounts, by name."""
         return [Account(*row) for row in self._ask("SELECT name, role FROM accounts ORDER BY name")]
 
     def remove(self, name: str) -> None:
@@ -194,7 +266,7 @@ class Accounts(Closing):
         Raises:
             AccessError: there is none of this name, or the password is too weak.
         """
-        kept = passwords.hashed(password, name)
+        kept = hashed(password, name)
         self._change(name, "UPDATE accounts SET password = ? WHERE name = ?", (kept, name))
 
     def set_role(self, name: str, role: Role) -> None:
@@ -218,7 +290,7 @@ class Accounts(Closing):
         """Begin a session; None where name or password are wrong, after the same time."""
         rows = self._ask("SELECT id, role, password FROM accounts WHERE name = ?", (name,))
         id_, role, kept = rows[0] if rows else (0, "viewer", None)
-        if not passwords.fits(password, kept) or kept is None:
+        if not fits(password, kept) or kept is None:
             return None
         secret, now = secrets.token_urlsafe(32), self._clock()
         with self._writing() as db:
@@ -228,13 +300,13 @@ class Accounts(Closing):
                 "INSERT INTO sessions SELECT ?, id, ?, ? FROM accounts WHERE id = ? AND password = ?",
                 (_digest(secret), now, now, id_, kept),
             ).rowcount
-            if passwords.is_old(kept):
-                better = (passwords.again(password), id_, kept)
+            if is_old(kept):
+                better = (again(password), id_, kept)
                 db.execute("UPDATE accounts SET password = ? WHERE id = ? AND password = ?", better)
         return Session(Account(name, role), secret) if made else None
 
     def session(self, secret: str) -> Session | None:
-        """The session of a cookie; None where there is none, or it has ended."""
+        """Return the session of a cookie; None where there is none, or it has ended."""
         now, digest = self._clock(), _digest(secret)
         rows = self._ask(
             "SELECT a.name, a.role, s.used FROM sessions AS s JOIN accounts AS a ON a.id ="
@@ -281,7 +353,7 @@ class Accounts(Closing):
         return secret
 
     def token(self, secret: str) -> Account | None:
-        """The account that a token acts for; None where there is none, or it has expired."""
+        """Return the account that a token acts for; None where there is none, or it has expired."""
         rows = self._ask(
             "SELECT a.name, a.role FROM tokens AS t JOIN accounts AS a ON a.id = t.account"
             " WHERE t.digest = ? AND t.expires > ?",
@@ -290,7 +362,7 @@ class Accounts(Closing):
         return Account(*rows[0]) if rows else None
 
     def tokens(self) -> list[Token]:
-        """All tokens, without their secrets; the expired ones among them."""
+        """Return all tokens, without their secrets; the expired ones among them."""
         rows = self._ask(
             "SELECT t.id, a.name, t.label, t.expires FROM tokens AS t"
             " JOIN accounts AS a ON a.id = t.account ORDER BY t.id"
@@ -306,8 +378,6 @@ class Accounts(Closing):
         with self._writing() as db:
             if not db.execute("DELETE FROM tokens WHERE id = ?", (number,)).rowcount:
                 raise AccessError(f"there is no token {number}")
-
-    # Inside
 
     def _ask(self, query: str, values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
         with self._lock, self._faults():

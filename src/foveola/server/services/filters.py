@@ -46,17 +46,17 @@ class Chosen:
 
     @property
     def order(self) -> Order | None:
-        """The order that is asked for; None for the archive's own."""
+        """Return the order that is asked for; None for the archive's own."""
         return next((order for order in ORDERS if order == self.by), None)
 
     def condition(self) -> str | None:
-        """As the archive's filter understands it; None for everything."""
+        """Write it as the archive's filter understands it; None for everything."""
         parts = [self._grades(), self._eye(), self._finding(), self._camera(), self._age(), self.where.strip()]
         said = [f"({part})" for part in parts if part]
         return " and ".join(said) or None
 
     def address(self, marks: bool = False) -> str:
-        """As the rest of an address, to take the same along to another page; "" for everything."""
+        """Write it as the rest of an address, to take the same along to another page; "" for everything."""
         said = [("grade", grade) for grade in self.grades]
         said += [(name, value) for name in FIELDS if (value := getattr(self, name))]
         said += [("count", str(self.count))] if self.count != COUNT else []
@@ -87,17 +87,21 @@ class Chosen:
 
 
 def named(column: str) -> str:
-    """A column of a condition."""
+    """Write a column of a condition."""
     return '"' + column.replace('"', '""') + '"'
 
 
 def quoted(text: str) -> str:
-    """A text of a condition: quotes within are doubled."""
+    """Write a text of a condition: quotes within are doubled.
+
+    >>> quoted("Stargardt's")
+    "'Stargardt''s'"
+    """
     return "'" + text.replace("'", "''") + "'"
 
 
 def offered(retriever: Retriever) -> dict[str, Any]:
-    """What can be ticked in an archive: values and their words; and what it can be ordered by."""
+    """Return what can be ticked in an archive: values and their words; and what it can be ordered by."""
     archive, info = retriever.archive, retriever.archive.info()
     grades = [(g, f"{g} {grade_word(int(g))}") for g in info.grades if g.isdecimal()]
     cameras = camera_columns(info)
@@ -112,5 +116,5 @@ def offered(retriever: Retriever) -> dict[str, Any]:
 
 
 def camera_columns(info: ArchiveInfo) -> list[str]:
-    """The columns that say with which camera a photograph was taken; often none."""
+    """Return the columns that say with which camera a photograph was taken; often none."""
     return [name for name in info.columns if name.lower().replace("_", " ") in CAMERA]

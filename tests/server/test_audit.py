@@ -11,8 +11,7 @@ import pytest
 
 from commands import foveola
 from foveola.errors import AccessError
-from foveola.server.audit import FILE, Log, head, read, verify
-from foveola.server.audit.chain import FIRST
+from foveola.server.audit import FILE, FIRST, Log, head, read, verify
 
 
 @pytest.fixture
@@ -256,7 +255,7 @@ def test_long_lines_are_found_from_the_end(tmp_path):
 
 
 def test_lines_do_not_go_back_in_time_and_a_clock_set_back_is_told(tmp_path, monkeypatch):
-    from foveola.server.audit import chain
+    from foveola.server import audit as chain
 
     times = iter(
         [
@@ -280,7 +279,7 @@ def test_lines_do_not_go_back_in_time_and_a_clock_set_back_is_told(tmp_path, mon
 
 
 def test_the_same_in_one_process_and_after_a_torn_line(tmp_path, monkeypatch):
-    from foveola.server.audit import chain
+    from foveola.server import audit as chain
 
     times = iter(["2026-03-01T09:00:00.500Z", "2026-03-01T08:00:00.000Z", "2026-03-01T07:00:00.000Z"])
     monkeypatch.setattr(chain, "now", lambda: next(times))

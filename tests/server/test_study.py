@@ -11,9 +11,7 @@ import pytest
 from foveola.archive import Archive, Entry
 from foveola.errors import StudyError
 from foveola.records import Case
-from foveola.server.study import Answer, Answers, new_study, open_study, to_csv
-from foveola.server.study.answers import FILE
-from foveola.server.study.plan import code, same
+from foveola.server.study import ANSWERS, Answer, Answers, code, new_study, open_study, same, to_csv
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +103,7 @@ def test_answers_outlive_a_crash_and_the_first_counts(study):
     answers = Answers(study.folder)
     assert answers.add(answer(1))
     assert not answers.add(answer(1, similar=1))
-    with (study.folder / FILE).open("ab") as file:
+    with (study.folder / ANSWERS).open("ab") as file:
         file.write(b'{"reader": "R1", "item": 2, "or')  # killed in the middle of a line
     assert answers.add(answer(3))
     assert [(a.item, a.similar) for a in Answers(study.folder).all()] == [(1, 4), (3, 4)]

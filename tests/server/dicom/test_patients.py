@@ -16,11 +16,9 @@ from dicoms import encapsulated, to_bytes, with_pixels
 from foveola.archive import Archive
 from foveola.errors import ImageError
 from foveola.server.dicom.intake import OTHER_PICTURE, Intake, Refused
-from foveola.server.dicom.patients import OTHER_PATIENT, Identity
-from foveola.server.dicom.persons import ALIKE, APART, UNCLEAR, Marks, choose, marks_of
+from foveola.server.dicom.patients import ALIKE, APART, OTHER_PATIENT, UNCLEAR, Identity, Marks, choose, marks_of
 from foveola.server.dicom.pseudonyms import Pseudonyms
-from foveola.server.dicom.spool import Spool
-from foveola.server.dicom.worker import Worker
+from foveola.server.dicom.spool import Spool, Worker
 
 BORN, LATER = datetime.date(1950, 6, 7), datetime.date(1961, 2, 3)
 DOE, ROE = marks_of("Doe^Jane", BORN), marks_of("Roe^Richard", LATER)
