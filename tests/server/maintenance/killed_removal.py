@@ -10,9 +10,9 @@ import signal
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from upkeep.toy_archive import GONE, found_of, state
+from server.maintenance.toy_archive import GONE, found_of, state
 
 from foveola.archive import database
 from foveola.archive.removals import are_pending

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from upkeep.toy_archive import GONE, found_of, made_up, make, state
+from server.maintenance.toy_archive import GONE, found_of, made_up, make, state
 
 from foveola.archive import Archive, database
 from foveola.archive.removals import are_pending
