@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from foveola.archive import Archive
+from foveola.archive.removals import are_pending
 from foveola.errors import MatchingError
 from foveola.learned import is_current, load_learned, refresh
 from foveola.matching import gallery, permission
@@ -34,6 +35,8 @@ def settle(folder: Path, progress: Callable[[int], None] | None = None) -> None:
 
 
 def is_settled(archive: Archive) -> bool:
-    """Whether what it learnt was learnt from the cases that it has."""
+    """Whether what it learnt was learnt from the cases that it has, and no removal is unfinished."""
+    if are_pending(archive.folder):
+        return False
     kept = load_learned(archive)
     return kept is None or is_current(kept, archive)

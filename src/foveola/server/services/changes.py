@@ -54,10 +54,9 @@ class Changes:
 
     def start(self) -> None:
         """Look for photographs after the archive was moved, and clean up after a kill."""
-        with contextlib.suppress(ArchiveError, OSError):  # on a disc that can't be written
-            find_again(self.folder)
-            sweep(self.folder)
-            finish_removals(self.folder)
+        for work in (finish_removals, find_again, sweep):
+            with contextlib.suppress(ArchiveError, OSError):  # on a disc that can't be written
+                work(self.folder)
 
     def close(self) -> None:
         """Stop the job at work; what has yet to follow will at the next start."""
