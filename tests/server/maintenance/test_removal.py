@@ -246,6 +246,17 @@ def halfway(begun, folder):
     return folder
 
 
+def test_a_repeat_may_spell_the_subject_in_another_way(halfway):
+    assert remove_cases(halfway, subject="\u00a0subject-\u200bP1 ", collection=" c") == len(GONE)
+    assert is_finished(halfway)
+
+
+def test_what_was_begun_is_finished_though_the_next_finds_nobody(halfway):
+    with pytest.raises(NoCaseError):
+        remove_cases(halfway, subject="nobody")
+    assert is_finished(halfway)
+
+
 def is_finished(folder):
     return not are_pending(folder) and traces_of(folder) == [] and state(folder)["places"] == [3, 5, 7, 9]
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from foveola.archive import Archive
 from foveola.archive.removals import Removal, are_pending
 from foveola.errors import ArchiveError, FoveolaError, NoCaseError
+from foveola.records import identifier, known_identifier
 from foveola.resources import locked
 from foveola.server.maintenance.traces import ELSEWHERE, USED
 
@@ -58,6 +59,8 @@ def remove_cases(
             taken = archive.take(Removal(learns=learn), ids=ids, image=image, subject=subject, collection=collection)
         except NoCaseError:
             if not begun:
+                with contextlib.suppress(FoveolaError, OSError):  # another's, which a later call finishes
+                    finish_removals(folder)
                 raise
             taken = Removal()
     finish_removals(folder)
@@ -143,8 +146,9 @@ def _means(
     """Whether a removal was begun by the same request, as far as its records still say."""
     if ids is not None:
         return set(ids) <= set(removal.ids)
+    person = known_identifier(subject)
     return not removal.rows or any(
-        image in (case.image, case.path) or case.subject == subject is not None
+        image in (case.image, case.path) or case.subject == person is not None
         for case in removal.cases
-        if collection in (None, case.collection)
+        if collection is None or identifier(collection) == case.collection
     )
