@@ -126,6 +126,8 @@ def test_a_file_of_an_older_version_is_used_as_it_is(names):
     with db:
         db.execute("DROP TABLE others")
         db.execute("DROP TABLE seen")
+        db.execute("DROP TABLE sums")
+        db.execute("PRAGMA user_version = 1")
         db.execute("UPDATE patients SET patient = ?", ("M\u00fcller\u200b",))
         (pseudonym,) = db.execute("SELECT pseudonym FROM patients").fetchone()
     db.close()
