@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from commands import foveola
+from commands import foveola, is_private
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +50,7 @@ def test_alike_people_of_an_archive_stand_beside_it(eyes, made_reader, phantoms,
         "read", *eyes, "--reader", made_reader, "--archive", tmp_path / "archive", "-k", 3, "--html", page, "--json"
     )
     assert len(json.loads(done.stdout)["similar"]) == 3
+    assert is_private(page)
     text = page.read_text()
     assert "Similar people of the archive" in text
     assert text.count('class="hit panel"') == 3

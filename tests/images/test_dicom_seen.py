@@ -118,6 +118,23 @@ def test_what_makes_all_of_a_picture_alike_is_refused_by_name(said, named, seen)
         seen(to_bytes(with_pixels(GREY, **said)))
 
 
+def test_of_several_windows_the_first_counts_and_is_checked(monkeypatch, seen):
+    monkeypatch.setattr(config.settings, "writing_validation_mode", config.IGNORE)
+    one = seen(to_bytes(with_pixels(GREY, WindowCenter=100, WindowWidth=150, RescaleSlope=1, RescaleIntercept=0)))
+    for value in ("40", "NaN", "1e300"):
+        made = with_pixels(GREY)
+        for keyword, first in {
+            "WindowCenter": 100,
+            "WindowWidth": 150,
+            "RescaleSlope": 1,
+            "RescaleIntercept": 0,
+        }.items():
+            said_as(made, keyword, [str(first), *[value] * 17])
+        assert (seen(to_bytes(made)) == one).all()
+        with pytest.raises(ImageError, match=r"WindowCenter \(0028,1050\)"):
+            seen(to_bytes(said_as(made, "WindowCenter", ["NaN", "100"])))
+
+
 def test_a_dark_photograph_whose_data_is_dark_is_taken_as_it_is(seen):
     dark = (GREY // 30).astype(np.uint8)
     assert (seen(to_bytes(with_pixels(dark)))[..., 0] == dark).all()

@@ -138,7 +138,7 @@ READ = {
 
 
 @needs_proc
-@pytest.mark.parametrize("kind", ["PNG with alpha", "16-bit PNG with alpha", "WebP"])
+@pytest.mark.parametrize("kind", ["PNG with alpha", "16-bit PNG with alpha", "WebP", "CMYK JPEG"])
 def test_a_large_picture_is_read_within_the_bound(kind, tmp_path):
     """All of READ were measured when this was written: 57 to 281 MiB."""
     peak, said = run(READ[kind](), tmp_path)

@@ -148,3 +148,21 @@ def test_the_file_tells_no_subject(study):
         "similarity",
         "truth",
     }
+
+
+def test_every_flip_and_cut_is_an_error_a_warning_or_changes_nothing(study, caplog):
+    for item in (4, 2):
+        Answers(study.folder).add(answer(item))
+    said = to_csv(study)
+    for name in ("study.json", ANSWERS):
+        path = study.folder / name
+        data = path.read_bytes()
+        flips = (data[:at] + bytes([data[at] ^ 1 << at % 8]) + data[at + 1 :] for at in range(0, len(data), 11))
+        for spoilt in [*flips, *(data[:end] for end in range(0, len(data), 97))]:
+            path.write_bytes(spoilt)
+            caplog.clear()
+            try:
+                assert to_csv(open_study(study.folder)) == said or "answers are missing" in caplog.text
+            except StudyError as error:
+                assert "can't be read" in str(error)  # noqa: PT017
+        path.write_bytes(data)

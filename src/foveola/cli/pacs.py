@@ -1,5 +1,6 @@
 """foveola pacs: listen, pull, answer."""
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -190,14 +191,18 @@ def pull(
                     return by_changes(service, point, classes())
                 return by_query(service, point, classes(), days=days, modality=modality)
 
+            dark = [0]  # frames of this pull
+
             def take(data: bytes) -> bool:
                 taken = intake.take(data)
+                dark[0] += taken.hardly_gradable
                 answers.owe(taken.ids if taken.new else ())
                 say_doubts(taken)
                 return taken.new
 
             def once() -> "Pulled":
-                pulled = fetch(new(), take, lambda: point.save(kept))
+                dark[0] = 0
+                pulled = replace(fetch(new(), take, lambda: point.save(kept)), hardly_gradable=dark[0])
                 answers.pay()
                 return pulled
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from foveola.cli.output import doubtful, print_json, say
+from foveola.cli.output import doubtful, print_json, say, say_doubtful
 from foveola.cli.startup import import_openvino_runtime
 from foveola.errors import FoveolaError, ImageError, MissingExtraError
 
@@ -239,9 +239,17 @@ def complain(sentence: str) -> None:
 def print_pulled(pulled: "Pulled", *, as_json: bool) -> None:
     """What a pull did."""
     if as_json:
-        print_json({"added": pulled.added, "known": pulled.known, "refused": pulled.refused})
+        print_json(
+            {
+                "added": pulled.added,
+                "known": pulled.known,
+                "refused": pulled.refused,
+                "may_not_be_gradable": pulled.hardly_gradable,
+            }
+        )
     else:
         click.echo(f"{pulled.added} added, {pulled.known} there already, {len(pulled.refused)} could not be used")
+    say_doubtful(pulled.hardly_gradable, pulled.added)
     for reason in dict.fromkeys(pulled.refused):
         complain(f"could not be used: {reason}")
 

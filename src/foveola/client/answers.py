@@ -221,7 +221,7 @@ class Job:
     done: int
     total: int | None
     sentence: str | None
-    result: Mapping[str, int]
+    result: Mapping[str, int | Mapping[str, int]]
     created: str
     ended: str | None
 

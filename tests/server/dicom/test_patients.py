@@ -124,6 +124,8 @@ def test_a_file_of_an_older_version_is_used_as_it_is(names):
     with db:
         db.execute("DROP TABLE others")
         db.execute("DROP TABLE seen")
+        db.execute("DROP TABLE sums")
+        db.execute("PRAGMA user_version = 1")
         db.execute("UPDATE patients SET patient = ?", ("M\u00fcller\u200b",))
         (pseudonym,) = db.execute("SELECT pseudonym FROM patients").fetchone()
     db.close()
@@ -246,13 +248,14 @@ def test_a_pull_tells_of_two_patients_images_under_one_uid(tmp_path):
     pytest.importorskip("dicomweb_client")
     with orthancs.running(tmp_path) as pacs:
         for n, patient in enumerate(("ZZONE", "ZZTWO")):
-            data = sent(picture(n), "1.2.3.9", PatientID=patient, StudyInstanceUID=f"1.2.{n + 1}")
+            data = sent(picture(n) // 12, "1.2.3.9", PatientID=patient, StudyInstanceUID=f"1.2.{n + 1}")
             with urlopen(Request(f"{pacs.url}/instances", data=data, method="POST")) as answer:
                 assert json.load(answer)["Status"] == "Success"
         done = foveola("pacs", "pull", tmp_path / "A", pacs.web, code=3)
         again = foveola("pacs", "pull", tmp_path / "A", pacs.web)
     assert "1 added, 0 there already, 1 could not be used" in done.stdout
     assert f"could not be used: {OTHER_PATIENT}" in done.stderr
+    assert "1 of the 1 added may be too dark, blurred or hazy to be graded" in done.stderr
     assert "0 added, 0 there already, 0 could not be used" in again.stdout
     assert "ZZ" not in done.stdout + done.stderr
 

@@ -10,7 +10,7 @@ from foveola.records import PLAIN
 from foveola.server.api.cases import LARGEST, OnChanges
 from foveola.server.api.records import LONGEST
 from foveola.server.api.search import FAULTS
-from foveola.server.services.jobs import Job, Kind, State
+from foveola.server.services.jobs import Job, Kind, Result, State
 
 router = APIRouter(prefix="/api/v1", responses=FAULTS)
 Name = Annotated[str, Field(max_length=LONGEST, pattern=PLAIN)]
@@ -61,7 +61,9 @@ class JobOut(BaseModel):
     done: int = Field(description="photographs dealt with")
     total: int | None = Field(description="photographs to deal with; null where that is unknown")
     sentence: str | None = Field(description="why it failed")
-    result: dict[str, int] = Field(description="numbers that it ended with")
+    result: Result = Field(
+        description="numbers that it ended with; passed_over counts by kind what in a folder was no photograph"
+    )
     created: datetime
     ended: datetime | None
 

@@ -39,6 +39,11 @@ def numbers(most: int = 2) -> Rule:
     return keep
 
 
+def first_number(value: Any) -> Any:
+    """The first of several numbers, as `numbers` keeps it: what decides how a picture looks is no other."""
+    return numbers(1)(next(iter(_listed(value)), None))
+
+
 def words(*known: str) -> Rule:
     """Keep those of the values that are in a list of words.
 
@@ -197,12 +202,12 @@ KEPT: dict[str, Rule] = {
 }
 
 KEPT_GREY: dict[str, Rule] = {
-    "WindowCenter": numbers(16),
-    "WindowWidth": numbers(16),
+    "WindowCenter": first_number,
+    "WindowWidth": first_number,
     "VOILUTFunction": words("LINEAR", "LINEAR_EXACT", "SIGMOID"),
     "VOILUTSequence": tables,
     "ModalityLUTSequence": tables,
-    "RescaleIntercept": numbers(1),
-    "RescaleSlope": numbers(1),
+    "RescaleIntercept": first_number,
+    "RescaleSlope": first_number,
     "RescaleType": words("US", "OD"),
 }

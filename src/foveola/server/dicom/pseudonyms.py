@@ -5,6 +5,8 @@
     seen        marks of the names and birth dates that came with a patient (patients.py)
     uids        study and series, original -> new
     instances   one row a stored frame: new SOP Instance UID <- original, frame, study, series
+    sums        of each table the sum of its rows' digests: a flipped bit could merge two patients,
+                or send a report to another; looked at when the file is opened
 
 Pseudonyms and UIDs are random, so nothing outside this file leads back. It lies outside the
 archive and the store, which may be copied, published or lost without it; only its owner may
@@ -12,24 +14,26 @@ read it. Two processes may use it at the same time; what was returned survives a
 """
 
 import contextlib
+import marshal
 import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 from foveola.errors import PacsError
 from foveola.resources import Closing, transaction
 from foveola.server.dicom.patients import Identity, is_pseudonym, new_uid, patient_of
 
 APPLICATION_ID = 0x464F5650  # "FOVP"
-VERSION = 1
+VERSION = 2  # 1 had no sums
 BUSY_SECONDS = 10.0
 
 _SCHEMA = f"""
 PRAGMA application_id = {APPLICATION_ID};
-PRAGMA user_version = {VERSION};
 CREATE TABLE patients (
     id INTEGER PRIMARY KEY,
     issuer TEXT NOT NULL,
@@ -72,7 +76,16 @@ CREATE TABLE IF NOT EXISTS seen (
     birth TEXT NOT NULL,
     PRIMARY KEY (patient, name, birth)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS sums (name TEXT PRIMARY KEY, sum INTEGER NOT NULL);
 """
+_SUMMED = {
+    "patients": ("id", "issuer", "patient", "pseudonym", "shift_days"),
+    "others": ("person", "issuer", "patient"),
+    "seen": ("patient", "name", "birth"),
+    "uids": ("kind", "original", "patient", "new"),
+    "instances": ("new", "original", "frame", "study", "series", "sop_class", "patient", "indexed"),
+}
+_TURN = 1 << 56  # at which sums begin anew: a digest and a sum are below it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -257,7 +270,7 @@ class Pseudonyms(Closing):
             yield
         except sqlite3.ProgrammingError:
             raise
-        except (sqlite3.DatabaseError, OSError) as error:
+        except (sqlite3.DatabaseError, UnicodeError, OSError) as error:  # what SQLite says can be spoilt, too
             why = getattr(error, "strerror", None) or _WHY.get(
                 getattr(error, "sqlite_errorcode", 0) & 0xFF, "it is damaged or of another kind"
             )
@@ -300,6 +313,41 @@ def _prepare(db: sqlite3.Connection) -> None:
             raise sqlite3.DatabaseError
         for statement in _ADDED.split(";"):
             db.execute(statement)
+        if version < VERSION:
+            db.executemany("INSERT OR REPLACE INTO sums VALUES (?, ?)", _sums(db).items())
+            db.execute(f"PRAGMA user_version = {VERSION}")
+        _check(db)
+    _watch(db)
+
+
+def _check(db: sqlite3.Connection) -> None:
+    """Refuse rows, or a description of them, that are not what was written."""
+    sound = db.execute("PRAGMA integrity_check(1)").fetchall() == [("ok",)]  # indexes agree with tables
+    if not sound or dict(db.execute("SELECT name, sum FROM sums")) != _sums(db):
+        raise sqlite3.DatabaseError
+
+
+def _sums(db: sqlite3.Connection) -> dict[str, int]:
+    """The sum of the digests of all rows of each table, and of what describes the tables."""
+    wanted = {name: f"SELECT {', '.join(columns)} FROM {name} NOT INDEXED" for name, columns in _SUMMED.items()}  # noqa: S608
+    wanted["sqlite_master"] = "SELECT type, name, tbl_name, sql FROM sqlite_master"
+    return {name: sum(_digest(*row) for row in db.execute(query)) % _TURN for name, query in wanted.items()}
+
+
+def _watch(db: sqlite3.Connection) -> None:
+    """Let every change in this connection change the sums."""
+    db.create_function("digest", -1, _digest, deterministic=True)
+    for name, columns in _SUMMED.items():
+        gone, come = (f"digest({', '.join(f'{row}.{column}' for column in columns)})" for row in ("old", "new"))
+        for event, change in {"INSERT": f"+ {come}", "DELETE": f"- {gone}", "UPDATE": f"- {gone} + {come}"}.items():
+            db.execute(
+                f"CREATE TEMP TRIGGER sum_{name}_{event} AFTER {event} ON main.{name} BEGIN "  # noqa: S608 - constants
+                f"UPDATE sums SET sum = (sum {change}) & {_TURN - 1} WHERE name = '{name}'; END"
+            )
+
+
+def _digest(*values: Any) -> int:
+    return int.from_bytes(blake2b(marshal.dumps(values, 2), digest_size=7).digest())
 
 
 def _replaced(db: sqlite3.Connection, kind: str, original: str, patient: int) -> str:

@@ -192,11 +192,13 @@ class Pulled:
         added: objects that were indexed.
         known: objects that were in the archive already.
         refused: why objects could not be used, a sentence each.
+        hardly_gradable: frames of the added that may be too dark or blurred to be graded.
     """
 
     added: int = 0
     known: int = 0
     refused: list[str] = field(default_factory=list)
+    hardly_gradable: int = 0
 
 
 def pull(new: Iterator[New], take: Callable[[bytes], bool], save: Callable[[], None]) -> Pulled:

@@ -22,6 +22,7 @@ from foveola.encoders.encoder import Encoder, Failed
 from foveola.errors import ArchiveError, ImageError, JobError, KnownCaseError, ManifestError
 from foveola.files import write_whole
 from foveola.images.decode import peek
+from foveola.images.folders import PassedOver
 from foveola.indexing import Indexed, entry_of, index_cases
 from foveola.looks import Looker
 from foveola.records import Case
@@ -107,6 +108,7 @@ def import_source(
     collection: str = "",
     begun: Callable[[int], None] | None = None,
     progress: Callable[[int], None] | None = None,
+    passed: PassedOver | None = None,
 ) -> Indexed:
     """Index what lies under an allowed folder; see `foveola.indexing.index_cases`.
 
@@ -121,19 +123,20 @@ def import_source(
         collection: name space of the subjects.
         begun: called once with the number of photographs.
         progress: called with the number of photographs just dealt with.
+        passed: counts what is passed over in a folder.
 
     Raises:
         JobError: the source is not there, lies outside, or can't be used.
         ArchiveError: as from `index_cases`.
     """
-    cases = _cases(root, source, collection)
+    cases = _cases(root, source, collection, passed)
     if begun is not None:
         begun(len(cases))
     with Archive.open(folder, fingerprint=encoder.fingerprint) as archive:
         return index_cases(archive, encoder, cases, progress)
 
 
-def _cases(root: Path, source: str, collection: str) -> list[Case]:
+def _cases(root: Path, source: str, collection: str, passed: PassedOver | None) -> list[Case]:
     from foveola.datasets.manifest import read_sources  # with pandas: a service starts without
 
     top = os.path.realpath(root)
@@ -142,7 +145,7 @@ def _cases(root: Path, source: str, collection: str) -> list[Case]:
     if not (root / source).exists():
         raise JobError("there is no such source in the folder that may be imported from")
     try:
-        cases = read_sources([root / source], collection)
+        cases = read_sources([root / source], collection, passed)
     except ManifestError:
         raise JobError(
             "the source is no folder of photographs and no manifest without faults; "

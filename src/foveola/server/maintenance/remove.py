@@ -22,6 +22,7 @@ from foveola.learned import is_current, load_learned, refresh
 from foveola.matching import gallery, permission
 from foveola.matching.permission import forget_uses
 from foveola.matching.saved_audit import forget_decisions
+from foveola.records import identifier, known_identifier
 from foveola.resources import locked
 from foveola.server.dicom import PSEUDONYMS, STORE, place_of
 from foveola.server.dicom.patients import is_pseudonym
@@ -73,6 +74,8 @@ def remove_cases(
             taken = archive.take(Removal(learns=learn), ids=ids, image=image, subject=subject, collection=collection)
         except NoCaseError:
             if not begun:
+                with contextlib.suppress(FoveolaError, OSError):  # another's, which a later call finishes
+                    finish_removals(folder)
                 raise
             taken = Removal()
     finish_removals(folder)
@@ -128,7 +131,9 @@ def settle(folder: Path, progress: Callable[[int], None] | None = None) -> None:
 
 
 def is_settled(archive: Archive) -> bool:
-    """Return whether what it learnt was learnt from the cases that it has."""
+    """Return whether what it learnt was learnt from the cases that it has, and no removal is unfinished."""
+    if are_pending(archive.folder):
+        return False
     kept = load_learned(archive)
     return kept is None or is_current(kept, archive)
 
@@ -187,10 +192,11 @@ def _means(
     """Whether a removal was begun by the same request, as far as its records still say."""
     if ids is not None:
         return set(ids) <= set(removal.ids)
+    person = known_identifier(subject)
     return not removal.rows or any(
-        image in (case.image, case.path) or case.subject == subject is not None
+        image in (case.image, case.path) or case.subject == person is not None
         for case in removal.cases
-        if collection in (None, case.collection)
+        if collection is None or identifier(collection) == case.collection
     )
 
 

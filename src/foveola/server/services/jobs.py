@@ -11,7 +11,7 @@ import queue
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +22,7 @@ from foveola.server.errors import EndedError, NoJobError, QueueFullError, namele
 
 State = Literal["queued", "running", "done", "failed", "cancelled", "interrupted"]
 Kind = Literal["index", "remove", "settle"]
+Result = Mapping[str, int | Mapping[str, int]]
 OPEN = ("queued", "running")
 FILE = "jobs.json"
 WAITING, KEPT = 16, 200  # jobs
@@ -42,7 +43,7 @@ class Job:
         state: queued, running, and how it ended.
         done, total: photographs dealt with, of how many; total is None where it is not known.
         sentence: why it failed; None while it has not.
-        result: numbers that it ended with.
+        result: numbers that it ended with; under "passed_over" such by kind.
         created, ended: seconds since 1970.
     """
 
@@ -52,7 +53,7 @@ class Job:
     done: int = 0
     total: int | None = None
     sentence: str | None = None
-    result: dict[str, int] = field(default_factory=dict)
+    result: Result = field(default_factory=dict)
     created: float = field(default_factory=time.time)
     ended: float | None = None
     stop: bool = field(default=False, repr=False)
@@ -72,7 +73,7 @@ class Job:
             raise Stopped
 
 
-Work = Callable[[Job], dict[str, int]]
+Work = Callable[[Job], Result]
 
 
 class Jobs:
