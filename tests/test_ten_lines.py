@@ -13,7 +13,7 @@ import foveola as fv
 from foveola import Manifest
 from foveola.errors import FoveolaError
 
-PAGE = Path(__file__).parents[1] / "docs/python.md"
+PAGE = Path(__file__).parents[1] / "docs/tutorials/python.md"
 
 
 @pytest.fixture(scope="module")

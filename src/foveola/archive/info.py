@@ -28,7 +28,7 @@ class ArchiveInfo:
         encoder: name of the encoder.
         fingerprint: of its weights and preprocessing.
         dimension: of its descriptors.
-        format: of the archive's database, see docs/archive.md.
+        format: of the archive's database, see docs/reference/archive.md.
         bytes: on the disk, the encoder included.
     """
 

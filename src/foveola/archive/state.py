@@ -31,7 +31,7 @@ class State:
         self._compared: tuple[Vector, Vector] | None = None
 
     def matching(self, where: str | None) -> Bools:
-        """(N,) which photographs meet a condition, see docs/archive.md; all meet None.
+        """(N,) which photographs meet a condition, see docs/reference/archive.md; all meet None.
 
         Raises:
             FilterError: the condition can't be understood.

@@ -18,7 +18,7 @@ from foveola.trust.sentences import of_person, of_quality, of_refused
 SIDE = 360  # pixels of a picture
 NOTE = (
     "A box shows where the encoder sees something alike; that need not be a lesion of the same "
-    "kind. How often it is: docs/regions.md."
+    "kind. How often it is: docs/how-to/regions.md."
 )
 
 

@@ -100,7 +100,7 @@ class RegionSearch(Closing):
             places: of the same photograph, from `look`.
             region: in shares of the picture; a point stands for a small square around it.
             k: number of hits wanted, at least 1.
-            where: condition on the cases, see docs/archive.md.
+            where: condition on the cases, see docs/reference/archive.md.
             same_subject: let the query's own subject be found too.
 
         Raises:

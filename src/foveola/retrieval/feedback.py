@@ -4,7 +4,7 @@
 
 This is Rocchio's formula for relevance feedback (in Salton, The SMART Retrieval System, 1971) on
 unit descriptors. The weights are our proposal, by what benchmarks/feedback.py measured: .75, usual
-for texts, hardly moves a descriptor whose neighbours are all near (docs/feedback.md).
+for texts, hardly moves a descriptor whose neighbours are all near (docs/how-to/feedback.md).
 """
 
 from typing import NamedTuple
