@@ -4,6 +4,7 @@ A block marked `sh` or `python` is run, in the order of the page. A block withou
 test does not have: an installation, a second encoder.
 """
 
+import importlib
 import os
 import re
 import shutil
@@ -141,3 +142,30 @@ def test_every_page_has_its_place_on_the_site():
     listed = set(re.findall(r"^ *- (?:[\w ]+: )?([\w/-]+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE))
     there = {page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md")}
     assert listed - {f"reference/{name}" for name in MADE} == there
+
+
+@pytest.mark.parametrize("page", PAGES[:2] + PAGES[3:], ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_file_and_name_of_the_program_that_a_page_mentions_is_there(page):
+    text = page.read_text(encoding="utf-8")
+    for path in re.findall(r"(?<![\w/.])(?:src|tests|benchmarks|recipes|deploy)/[\w./-]*\w", text):
+        assert (ROOT / path).exists() or "NAME" in path, f"{page.name} names {path}"
+    for name in re.findall(r"`(foveola(?:\.\w+)+)", text):
+        assert resolves(name), f"{page.name} names {name}"
+    for module, names in re.findall(r"^from (foveola[\w.]*) import (.*)$", text, re.MULTILINE):
+        for name in names.split(","):
+            assert resolves(f"{module}.{name.strip()}"), f"{page.name} imports {name} from {module}"
+
+
+def resolves(name):
+    """Whether a dotted name leads to a module or what one holds."""
+    first, *rest = name.split(".")
+    found = importlib.import_module(first)
+    for number, part in enumerate(rest, 1):
+        try:
+            found = getattr(found, part)
+        except AttributeError:
+            try:
+                found = importlib.import_module(".".join([first, *rest[:number]]))
+            except ImportError:
+                return False
+    return True
