@@ -169,3 +169,10 @@ def resolves(name):
             except ImportError:
                 return False
     return True
+
+
+def test_the_walk_through_the_code_passes_files_that_are_there():
+    text = (DOCS / "explanation/walk.md").read_text(encoding="utf-8")
+    named = re.findall(r"`([\w/]+\.(?:py|lark))`", text)
+    assert len(named) > 20
+    assert not [path for path in named if not (ROOT / "src/foveola" / path).is_file()]
