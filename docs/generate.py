@@ -87,6 +87,7 @@ def routes(described: dict[str, Any]) -> str:
                 lines += ["", "| parameter | in | needed | what |", "|---|---|---|---|"]
             for each in parameters:
                 what = each.get("description") or each.get("schema", {}).get("description", "")
+                what = what.replace("|", "\\|").replace("\n", " ")
                 needed = "yes" if each.get("required") else ""
                 lines.append(f"| `{each['name']}` | {each['in']} | {needed} | {what} |")
             codes = ", ".join(f"`{code}`" for code in route["responses"])
