@@ -158,7 +158,7 @@ def test_images_that_are_absent_double_or_of_another_grade_are_refused(folder):
 
 
 def test_chance_of_the_published_counts(tmp_path):
-    # methods.md 1.6: mHR .5711 at every K, mAP@5/10/20/50 = .4793/.4516/.4325/.4173.
+    # docs/explanation/methods.md, section 1: mHR .5711 at every K, mAP@5/10/20/50 = .4793/.4516/.4325/.4173.
     counts = {
         "train": (18567, 1769, 3791, 631, 519),
         "val": (2037, 189, 466, 59, 58),
