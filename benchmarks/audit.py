@@ -2,7 +2,7 @@
 
     python benchmarks/audit.py DATA WORK
 
-DATA holds the manifests of docs/audit.md; WORK is a folder for the archive and the altered files.
+DATA holds the manifests of docs/how-to/audit.md; WORK is a folder for the archive and the altered files.
 2,000 photographs of people that the shipped encoders were not trained on where there are enough,
 and 100 errors of each kind:
 

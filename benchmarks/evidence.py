@@ -6,7 +6,7 @@ Trains what is not there yet, row by row on three of five folds of subjects; eac
 ask, the other people of the same data set are the gallery, and each fold has a seed of its own.
 Then judges all by macro mAP@10 of the grades, with 95 % intervals by resampling people, and
 writes evidence.md, .json and .png into the folder; `--table-only` trains nothing and takes the
-rows that are complete, `--page` puts the tables into docs/evidence.md, which explains them.
+rows that are complete, `--page` puts the tables into docs/explanation/comparison.md.
 """
 
 import argparse

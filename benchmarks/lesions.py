@@ -5,7 +5,7 @@
 
 RUN is the folder of a `foveola train` run. DIR of the photographs holds labels.csv with columns
 image, grade and mask_MA, mask_HE, mask_EX, mask_SE, mask_OD (IDRiD's segmentation set); the
-gallery is a manifest with grades (IDRiD's grading set). Prints Markdown; docs/lesions.md says what
+gallery is a manifest with grades (IDRiD's grading set). Prints Markdown; docs/explanation/lesions.md says what
 is measured. Runs of one configuration with several seeds are averaged photograph by photograph.
 """
 

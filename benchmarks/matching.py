@@ -2,7 +2,7 @@
 
     python benchmarks/matching.py DATA [--encoder NAME ...]
 
-DATA is a folder with tvhl/labels.csv (docs/matching.md). Two protocols:
+DATA is a folder with tvhl/labels.csv (docs/how-to/matching.md). Two protocols:
 
     easy   each photograph whose eye was photographed twice asks all others; the eye's other
            photographs were taken minutes apart

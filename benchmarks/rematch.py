@@ -1,4 +1,4 @@
-"""The losses of paper 2, side by side, under its protocol (methods.md 2.6).
+"""The losses of paper 2, side by side, under its protocol (docs/explanation/methods.md, section 2).
 
     python benchmarks/rematch.py recipes/matching.toml OUT [--set NAME ...] [--row NAME ...]
                                  [--folds 3]

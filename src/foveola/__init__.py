@@ -11,7 +11,7 @@
     fv.read("left.jpg", "right.jpg").probabilities
     fv.match("one.jpg", "other.jpg").probability
 
-`foveola.losses` and `foveola.models` need torch. docs/python.md tells the rest.
+`foveola.losses` and `foveola.models` need torch. docs/tutorials/python.md tells the rest.
 
 It supports a clinician and never states a diagnosis.
 """

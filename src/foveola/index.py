@@ -151,7 +151,7 @@ class Index:
         )
 
     def learn(self, encoder: Encoder | None = None, *, seen: ArrayLike | None = None) -> "Index":
-        """Learn from the labels what is relevant, see docs/relevance.md; a search then uses it.
+        """Learn from the labels what is relevant, see docs/explanation/relevance.md; a search then uses it.
 
         Args:
             encoder: that made the vectors; learning starts from its own classifier where it has

@@ -4,7 +4,7 @@ A person is a subject at one visit. The similarity of two people is the mean cos
 eyes, each compared with one of the other's. With both eyes on both sides, the eyes are paired the
 way that gives more: left with left and right with right, or crosswise, as what ails one's left
 eye may ail another's right. Where an eye is missing on either side, every photograph of the one
-is compared with every one of the other, and the mean taken. Why: docs/patient-search.md.
+is compared with every one of the other, and the mean taken. Why: docs/how-to/patient-search.md.
 
 Letters: P people, N photographs, D dimensions.
 """

@@ -163,7 +163,7 @@ def test_every_command_answers_in_json(answers, name):
             assert isinstance(json.loads(text), dict | list)
 
 
-DOCS = (Path(__file__).parents[2] / "docs" / "json.md").read_text()
+DOCS = (Path(__file__).parents[2] / "docs/reference/json.md").read_text()
 
 
 @pytest.mark.parametrize("name", LEAVES)

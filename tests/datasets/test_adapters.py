@@ -400,7 +400,7 @@ def test_every_adapter_tells_its_terms_and_rules(name):
 
 
 def test_the_manual_has_every_adapter():
-    manual = (Path(__file__).parents[2] / "docs" / "datasets.md").read_text()
+    manual = (Path(__file__).parents[2] / "docs/how-to/datasets.md").read_text()
     for adapter in ADAPTERS.values():
         assert f"| `{adapter.name}` |" in manual
         assert adapter.source.split(" and ")[0] in manual

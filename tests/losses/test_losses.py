@@ -38,12 +38,12 @@ def on_circle(*degrees):
     return torch.stack([radians.cos(), radians.sin()], 1)
 
 
-# methods.md 5.1: the author's fine triplet loss
+# docs/explanation/methods.md, section 4: the author's fine triplet loss
 HALVES = torch.tensor(
     [[1, 0, 0.8, 0.2], [0.9, 0.1, 0.5, 0.5], [0, 1, 0.1, 0.9], [0.2, 0.8, 0.6, 0.4]], dtype=torch.float64
 )
 GRADES = torch.tensor([0, 0, 1, 1])
-# methods.md 5.2 and 5.3: AdaTriplet and AutoMargin
+# docs/explanation/methods.md, section 4: AdaTriplet and AutoMargin
 FOUR = torch.tensor([[1, 0], [0.8, 0.6], [0.6, 0.8], [0, 1]], dtype=torch.float64)
 
 

@@ -29,7 +29,7 @@ def test_the_papers_cmc_by_hand():
 
 
 def slow_cmc(relevance, k):
-    """The authors' loop (methods.md 2.8), ranks from 0."""
+    """The authors' loop (docs/explanation/methods.md, 2.8), ranks from 0."""
     ranks = [i for i, hit in enumerate(relevance) if hit]
     return np.mean([ranks[j] - j <= k - 1 for j in range(len(ranks))])
 

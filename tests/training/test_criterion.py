@@ -41,7 +41,7 @@ def test_every_name_is_a_loss_that_pulls_descriptors_together(name):
 
 @pytest.mark.parametrize("name", ["arcface", "soft_triple"])
 def test_proxies_of_a_loss_are_trained(name):
-    # in the AdaTriplet paper's code they were left out of the optimiser (methods.md 2.9)
+    # in the AdaTriplet paper's code they were left out of the optimiser (docs/explanation/methods.md, section 2)
     config = TrainConfig(
         name="x",
         data=DataConfig(manifests=("m",)),

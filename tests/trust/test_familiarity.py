@@ -208,7 +208,7 @@ def test_discs_with_spots_are_no_retinas_and_phantoms_are(phantoms):
     known = Familiarity.load(encoder.release.folder)
     rng = np.random.default_rng(7)
     told = [is_foreign(encoder, known, spots(rng)) for _ in range(20)]
-    assert sum(told) >= 16  # docs/trust.md: 94 %
+    assert sum(told) >= 16  # docs/explanation/trust.md: 94 %
     drawn = sorted((phantoms.parent / "images").iterdir())[:12]
     assert not any(is_foreign(encoder, known, decode(path, min_side=512)) for path in drawn)
 

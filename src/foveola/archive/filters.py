@@ -5,7 +5,7 @@ from a list, names of further columns and all values are bound parameters.
 
 Logic is SQL's, with three values: a comparison with something unknown is unknown, and so is
 its opposite; a case is found where the whole condition is true. A value of the other kind
-(a text among numbers) counts as unknown. docs/archive.md explains the language.
+(a text among numbers) counts as unknown. docs/reference/archive.md explains the language.
 """
 
 import difflib

@@ -261,7 +261,7 @@ class ArchiveInfo:
         encoder: name of the encoder.
         fingerprint: of its weights and preprocessing.
         dimension: of its descriptors.
-        format: of the archive's database, see docs/archive.md.
+        format: of the archive's database, see docs/reference/archive.md.
         bytes: on the disk, the encoder included.
     """
 
@@ -340,7 +340,7 @@ class State:
         self._compared: tuple[Vector, Vector] | None = None
 
     def matching(self, where: str | None) -> Bools:
-        """Return (N,) which photographs meet a condition, see docs/archive.md; all meet None.
+        """Return (N,) which photographs meet a condition, see docs/reference/archive.md; all meet None.
 
         Raises:
             FilterError: the condition can't be understood.

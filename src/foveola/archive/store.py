@@ -369,7 +369,7 @@ class Archive(Closing):
         """Return some of the cases that meet a condition, in order of their ids, and how many do.
 
         Args:
-            where: a condition, see docs/archive.md; None lists all.
+            where: a condition, see docs/reference/archive.md; None lists all.
             after: id behind which to begin, the last of the page before.
             limit: cases wanted, at least 1.
 
@@ -423,7 +423,7 @@ class Archive(Closing):
         Args:
             query: (D,) a unit vector of the archive's encoder.
             k: how many, at least 1; fewer are found where fewer are considered.
-            where: a condition the cases must meet, see docs/archive.md.
+            where: a condition the cases must meet, see docs/reference/archive.md.
             exclude_identity: a `Case.identity` whose images are left out and counted.
             exclude_ids: cases left out first, without being counted (the query itself, say).
             exclude_alike: a (D,) descriptor and the cosine to it from which on images are left out

@@ -1,4 +1,4 @@
-"""What a service answers, as plain typed values. Meanings and units are those of docs/rest.md.
+"""What a service answers, as plain typed values. Meanings and units are those of docs/reference/rest.md.
 
 A newer service may say more than a client knows: what is not named here is passed over.
 """
@@ -41,7 +41,7 @@ class Share:
 
 @dataclass(frozen=True)
 class HitTrust:
-    """How far to trust a hit, see docs/trust.md."""
+    """How far to trust a hit, see docs/explanation/trust.md."""
 
     label: str | None
     same: float | None
@@ -70,7 +70,7 @@ class LabelShare:
 
 @dataclass(frozen=True)
 class Suggestion:
-    """What the archive suggests of a photograph, most likely value first; see docs/trust.md."""
+    """What the archive suggests of a photograph, most likely value first; see docs/explanation/trust.md."""
 
     label: str
     shares: tuple[LabelShare, ...]
@@ -82,7 +82,7 @@ class Suggestion:
 
 @dataclass(frozen=True)
 class QueryTrust:
-    """How far to trust an answer, see docs/trust.md."""
+    """How far to trust an answer, see docs/explanation/trust.md."""
 
     suggestion: Suggestion | None
     nearest: float | None

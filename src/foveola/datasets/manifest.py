@@ -4,7 +4,7 @@
     images/a_left.jpg,007,left,0,2,D;H,Topcon
     images/a_right.jpg,007,right,0,,,Topcon
 
-Only `image` is needed. docs/datasets.md describes the columns for users.
+Only `image` is needed. docs/how-to/datasets.md describes the columns for users.
 """
 
 import os

@@ -37,7 +37,7 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Where the lines are drawn; docs/duplicates.md has the measurements behind them.
+    """Where the lines are drawn; docs/how-to/duplicates.md has the measurements behind them.
 
     Attributes:
         neighbours: candidates of each photograph, by descriptor and by fingerprint each.
@@ -126,7 +126,7 @@ def find_duplicates(
     """Find every pair of photographs that is one photograph, or shows one eye.
 
     A pair that is neither identical nor among the candidates is missed; the recall of each
-    kind of alteration is in docs/duplicates.md. Memory: 9 KB a photograph; its local features,
+    kind of alteration is in docs/how-to/duplicates.md. Memory: 9 KB a photograph; its local features,
     54 KB, lie in a temporary file.
 
     Args:

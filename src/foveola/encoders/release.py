@@ -104,7 +104,7 @@ def read_release(source: str | Path) -> Release:
         raise EncoderError(
             f"encoder {release.name!r}, version {version}, is a Python function, of which {folder} "
             "holds only the name; give the function again, in Python: "
-            "Retriever.open(archive, FunctionEncoder(...)), see docs/encoders.md"
+            "Retriever.open(archive, FunctionEncoder(...)), see docs/how-to/encoders.md"
         )
     if fingerprint(folder, contract) != release.fingerprint:
         raise EncoderError(

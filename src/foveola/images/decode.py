@@ -75,7 +75,7 @@ def decode(
     """Decode a photograph: JPEG, PNG, TIFF, WebP, BMP or DICOM, whatever its name says.
 
     EXIF orientation and colour profile are applied; grey, palette, CMYK and 16-bit pictures
-    come as 8-bit RGB; what is transparent lies over black. See docs/images.md.
+    come as 8-bit RGB; what is transparent lies over black. See docs/reference/photographs.md.
 
     Args:
         source: the path of a file, or its bytes.

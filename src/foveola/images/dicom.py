@@ -1,7 +1,7 @@
 """DICOM images: bytes in, upright 8-bit sRGB out, decoded in a limited child process.
 
 Ophthalmic Photography, Secondary Capture and VL images, whatever their transfer syntax; see
-docs/dicom.md. Nothing here imports pydicom: the child does.
+docs/how-to/dicom.md. Nothing here imports pydicom: the child does.
 """
 
 import importlib.util

@@ -11,7 +11,7 @@ go into a logistic regression:
     redness   red against green: retina is red, haze and stray light are not
 
 The weights lie beside this file and were fitted to what people said of photographs
-(benchmarks/gradability.py; docs/gradability.md has the figures). The value says nothing of disease;
+(benchmarks/gradability.py; docs/explanation/gradability.md has the figures). The value says nothing of disease;
 a bleeding that hides the retina makes it low as a bad exposure does. The numbers and the rule are
 ours; the labels that they were fitted to are EyeQ's (Fu et al., MICCAI 2019).
 """

@@ -34,7 +34,7 @@ Vectors = NDArray[np.float32]
 COPIES = ("file", "pixels", "photograph")
 
 ERRORS = 0.02  # share of records taken to be wrong before looking, for "two eyes" and "side"
-ASKED = 0.12  # probability from which two eyes under one id, or a side, are raised (docs/audit.md)
+ASKED = 0.12  # probability from which two eyes under one id, or a side, are raised (docs/how-to/audit.md)
 MOST_LABELS = 100  # doubts about grades, and about findings, that are raised: the worst
 
 

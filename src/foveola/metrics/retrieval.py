@@ -49,7 +49,7 @@ def evaluate(
 
     Without a gallery each vector is asked against all others (leave one out). A gallery image is
     relevant when it shares a label with the query. What is not labelled is neither asked nor
-    ranked, and the result says how many these were. The metrics are told in docs/evaluation.md;
+    ranked, and the result says how many these were. The metrics are told in docs/reference/evaluation.md;
     intervals are over groups, and over single vectors where no groups are given, which is too
     narrow where several photographs are of one person.
 

@@ -1,4 +1,4 @@
-"""Region search: the archive's cases by their place most like a marked one. See docs/regions.md."""
+"""Region search: the archive's cases by their place most like a marked one. See docs/how-to/regions.md."""
 
 from foveola.regions.box import Box
 from foveola.regions.build import Kept, count_missing, forget_missing, switch_off, switch_on, update

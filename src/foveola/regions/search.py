@@ -38,7 +38,7 @@ Pixels = NDArray[np.uint8]
 SIDE = 360  # pixels of a picture
 NOTE = (
     "A box shows where the encoder sees something alike; that need not be a lesion of the same "
-    "kind. How often it is: docs/regions.md."
+    "kind. How often it is: docs/how-to/regions.md."
 )
 
 
@@ -188,7 +188,7 @@ class RegionSearch(Closing):
             places: of the same photograph, from `look`.
             region: in shares of the picture; a point stands for a small square around it.
             k: number of hits wanted, at least 1.
-            where: condition on the cases, see docs/archive.md.
+            where: condition on the cases, see docs/reference/archive.md.
             same_subject: let the query's own subject be found too.
 
         Raises:

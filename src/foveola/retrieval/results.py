@@ -9,7 +9,7 @@ A query may be moved by what somebody marked among its hits, more like these, le
 
 This is Rocchio's formula for relevance feedback (in Salton, The SMART Retrieval System, 1971) on
 unit descriptors. The weights are our proposal, by what benchmarks/feedback.py measured: .75, usual
-for texts, hardly moves a descriptor whose neighbours are all near (docs/feedback.md).
+for texts, hardly moves a descriptor whose neighbours are all near (docs/how-to/feedback.md).
 """
 
 from collections.abc import Mapping

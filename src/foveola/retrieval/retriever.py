@@ -141,7 +141,7 @@ class Retriever(Closing):
                 (H, W, 3) uint8 RGB upright or a PIL image, in which the archive can't know its own
                 file again.
             k: number of hits wanted.
-            where: condition on the cases, see docs/archive.md.
+            where: condition on the cases, see docs/reference/archive.md.
             subject: pseudonym of the query's subject, whose images are left out.
             collection: name space of that pseudonym.
             eye: of the query, where it is known.
@@ -247,7 +247,7 @@ class Retriever(Closing):
         Args:
             query: from `embed`.
             k: number of hits wanted.
-            where: condition on the cases, see docs/archive.md.
+            where: condition on the cases, see docs/reference/archive.md.
             same_subject: let the query's own subject be found too.
             by: the order, see `search`; a picture that can't be compared, or to which no case of
                 the archive is sufficiently similar, is answered by looks.
@@ -353,14 +353,14 @@ class Retriever(Closing):
     ) -> PersonResult:
         """Find the people most like a person; a person is a subject at one visit.
 
-        How two people are compared is told in docs/patient-search.md. A visit that the archive
+        How two people are compared is told in docs/how-to/patient-search.md. A visit that the archive
         holds itself is never its own hit, and brings its subject with it.
 
         Args:
             left: photograph of the left eye, as in `search`; None where there is none.
             right: of the right eye, likewise; one of the two is needed.
             k: number of hits wanted.
-            where: condition that a photograph of either eye must meet, see docs/archive.md.
+            where: condition that a photograph of either eye must meet, see docs/reference/archive.md.
             subject: pseudonym of the query's subject, whose visits are left out.
             collection: name space of that pseudonym.
             same_subject: let other visits of the query's own subject be found too.

@@ -126,7 +126,7 @@ def new_study(
         shown: cases shown beside each, one a person.
         controls: share of these that are drawn at random, from 0 to 1.
         seed: decides what is drawn.
-        where: condition on the cases asked about, see docs/archive.md.
+        where: condition on the cases asked about, see docs/reference/archive.md.
 
     Raises:
         StudyError: there is a study already, or the archive has too few people.

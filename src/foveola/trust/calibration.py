@@ -28,7 +28,7 @@ TRUST = "trust.json"  # in the folder of an archive
 FORMAT = 1
 FALSE_REJECT = 0.01  # of the archive's own photographs
 LEAST = 20  # people, below which nothing can be said
-ALIKE = 0.998  # stands for what an archive can't say: docs/doors.md, "That matching is off"
+ALIKE = 0.998  # stands for what an archive can't say: docs/how-to/access.md, "That matching is off"
 # Share of an archive's photographs that may lose a case of somebody else because it is so alike:
 # where no eye is there twice, and at the most.
 OTHERS = (0.1, 0.25)

@@ -37,7 +37,7 @@ from foveola.server.dicom.report import NO_DIAGNOSIS, report_words
 from skips import need
 
 MARKER = "ZZMARKERZZ"
-SECONDS = 60  # allowed on a busy machine; what was measured is in docs/pacs.md
+SECONDS = 60  # allowed on a busy machine; what was measured is in docs/how-to/pacs.md
 START = 240  # for a process to start, and for reports, which nobody waits for
 REPORT = "1.2.840.10008.5.1.4.1.1.88.33"
 

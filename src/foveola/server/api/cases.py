@@ -46,7 +46,7 @@ OnChanges = Annotated[Changes, Depends(changes_of)]
 @router.get("/cases")
 def cases(
     service: OnService,
-    where: Annotated[str | None, Query(description="condition, see docs/archive.md")] = None,
+    where: Annotated[str | None, Query(description="condition, see docs/reference/archive.md")] = None,
     after: Annotated[int, Query(ge=0, le=LARGEST, description="`next` of the page before")] = 0,
     limit: Annotated[int, Query(ge=1, le=1000, description="cases on a page")] = 100,
 ) -> CasesOut:

@@ -25,7 +25,7 @@ class Chosen:
         finding: a label, or "".
         camera: column and value with a colon between them, or "".
         youngest, oldest: years in digits, or "".
-        where: a condition in words of docs/archive.md, or "".
+        where: a condition in words of docs/reference/archive.md, or "".
         by: the order, "" for the archive's own.
         label: that the order is learnt of, "" for the one that most cases have.
         count: hits wanted.
