@@ -12,12 +12,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from foveola.losses.ada_triplet import ada_triplet_loss
 from foveola.losses.auto_margin import AutoMargin
-from foveola.losses.comparison import sct_loss, wat_loss
 from foveola.losses.fine_triplet import fine_triplet_hinge_loss, fine_triplet_loss
 from foveola.losses.pairs import Indices
-from foveola.losses.triplet import triplet_loss
+from foveola.losses.triplet import ada_triplet_loss, sct_loss, triplet_loss, wat_loss
 
 
 class _PairLoss(nn.Module):
