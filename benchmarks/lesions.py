@@ -65,7 +65,7 @@ def judged(heats: Sequence[Floats], photos: Sequence[Photo]) -> Floats:
 def add_run(group: Group, run: Path, base: Path, photos: Sequence[Photo], gallery: Gallery) -> None:
     """Measure one run and its rivals."""
     config = load_config(run / "config.toml", TrainConfig)
-    contract = contract_of(config)
+    contract = contract_of(config.model)
     seen = np.array(trained_on(photos, [base / name for name in config.data.manifests], run))
     group.seen = seen if group.seen is None else group.seen | seen
     first = not group.seeds

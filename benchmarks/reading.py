@@ -26,10 +26,10 @@ from rematch import spread
 from foveola.encoders.reading_model import DEFAULT_READER
 from foveola.metrics.multilabel import ODIR, ReadingEvaluation, evaluate_reading
 from foveola.notebook import piped
+from foveola.training.config import PeopleConfig, ReadingConfig
 from foveola.training.evidence import Row, read_rows
 from foveola.training.prepared import HELD
 from foveola.training.reading import ReaderRun, train_reader
-from foveola.training.reading_config import PeopleConfig, ReadingConfig
 
 FIGURES = ("final", "kappa", "F1 (official)", "AUC", "macro-AUC", "mAP", "ECE")
 TITLES = {

@@ -15,9 +15,9 @@ from foveola.images.decode import decode
 from foveola.metrics.multilabel import ODIR, THRESHOLD, evaluate_reading
 from foveola.people import EYES, people_of
 from foveola.records import Case
+from foveola.training.config import PeopleConfig
 from foveola.training.prepared import HELD, JUDGED, parted_cases
 from foveola.training.reading import alone_thresholds
-from foveola.training.reading_config import PeopleConfig
 
 Arrays = dict[str, NDArray[np.float64]]
 Prepared = NDArray[np.uint8] | None

@@ -157,7 +157,7 @@ NAMED = {
     "foveola.datasets.splits": ("SplitFiles",),
     "foveola.matching.match": ("Matcher",),
     "foveola.server.study": ("new_study", "open_study"),
-    "foveola.training.start": ("train",),
+    "foveola.training.run": ("train",),
     "foveola.training.compare": ("compare",),
 }
 INSIDE = {

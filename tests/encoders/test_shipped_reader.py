@@ -13,8 +13,8 @@ from foveola.images.decode import peek
 from foveola.metrics.multilabel import ODIR
 from foveola.people import people_of
 from foveola.reading import read_people
+from foveola.training.config import ReadingConfig
 from foveola.training.prepared import HELD, parted_cases
-from foveola.training.reading_config import ReadingConfig
 
 RECIPE = Path(__file__).parents[2] / "recipes" / f"{DEFAULT_READER}.toml"
 PEOPLE = 60

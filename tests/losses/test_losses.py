@@ -2,6 +2,7 @@
 
 import math
 from functools import partial
+from inspect import signature
 
 import pytest
 import slow_losses as slow
@@ -576,8 +577,17 @@ def test_modules_call_the_functions_with_their_settings():
     ):
         assert module(e, labels).item() == expected.item()
     assert repr(TripletLoss(margin=0.4)) == "TripletLoss(margin=0.4)"
-    with pytest.raises(TypeError, match=r"unknown settings \['marign'\]; expected some of"):
+    with pytest.raises(TypeError, match="unexpected keyword argument 'marign'"):
         TripletLoss(marign=0.4)
+
+
+@pytest.mark.parametrize("kind", [TripletLoss, FineTripletLoss, FineTripletHingeLoss, AdaTripletLoss, SCTLoss, WATLoss])
+def test_a_module_names_every_setting_of_its_function_with_the_same_default(kind):
+    of_function, of_module = signature(kind.function).parameters, signature(kind).parameters
+    settings = {n: each.default for n, each in of_function.items() if each.kind is each.KEYWORD_ONLY}
+    assert {n: each.default for n, each in of_module.items() if n != "auto"} == settings
+    assert kind().settings == settings
+    assert repr(kind()) == f"{kind.__name__}()"
 
 
 @pytest.mark.parametrize(("module", "function"), [(TripletLoss(), triplet_loss), (AdaTripletLoss(), ada_triplet_loss)])

@@ -11,8 +11,8 @@ import torch
 from foveola.encoders.reading_model import ReadingModel, read_reader, write_reader
 from foveola.errors import EncoderError
 from foveola.models.binocular import FUSIONS
+from foveola.training.export import ReleasedReader, check_reader_parity, export_reader
 from foveola.training.reading import alone_thresholds
-from foveola.training.reading_export import ReleasedReader, check_parity, export_reader
 from made_readers import LABELS, SIZE, config_of, run_of
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # OpenVINO's tracing
@@ -129,7 +129,7 @@ def test_another_model_is_no_match(released):
     other = run_of(config_of(), seed=9)
     wrong = ReleasedReader(other.model, other.answer, read_reader(folder).contract).eval()
     with pytest.raises(EncoderError, match="differs by"):
-        check_parity(wrong, ReadingModel.load(folder))
+        check_reader_parity(wrong, ReadingModel.load(folder))
 
 
 def test_the_folder_says_what_it_is(released):
