@@ -2,12 +2,12 @@
 
     python benchmarks/audit.py DATA WORK
 
-DATA holds the manifests of docs/audit.md; WORK is a folder for the archive and the altered files.
+DATA holds the manifests of docs/how-to/audit.md; WORK is a folder for the archive and the altered files.
 2,000 photographs of people that the shipped encoders were not trained on where there are enough,
 and 100 errors of each kind:
 
     one eye, two subjects    TVHL's second photographs under a new subject, then second visits made
-                             by foveola.matching.hard (80 % of the field left)
+                             by foveola.matching.calibrate (80 % of the field left)
     two eyes, one id         somebody else's eye of the same side as a second photograph; beside
                              100 true second visits under the right id
     wrong side               left and right exchanged in the record of one photograph
@@ -31,10 +31,10 @@ from foveola.datasets.manifest import Manifest
 from foveola.images.decode import decode
 from foveola.indexing import add_missing
 from foveola.matching import gallery, permission
-from foveola.matching.findings import KINDS
-from foveola.matching.hard import harden
+from foveola.matching.calibrate import harden
+from foveola.matching.saved_audit import KINDS
 from foveola.matching.worklist import Worklist, audit_archive, to_page
-from foveola.metrics.tables import piped
+from foveola.notebook import piped
 from foveola.records import Case
 
 PHOTOGRAPHS = 2000

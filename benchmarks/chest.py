@@ -23,15 +23,14 @@ from threadpoolctl import threadpool_limits
 
 from foveola.datasets.manifest import Manifest
 from foveola.duplicates import registration
-from foveola.duplicates.agreement import agree
-from foveola.duplicates.registration import Features
+from foveola.duplicates.registration import Features, agree
 from foveola.errors import FoveolaError
 from foveola.images.decode import decode
 from foveola.images.fundus import Contract, prepare
 from foveola.matching.pair import FEATURES
 from foveola.matching.probability import Evidence, fit
-from foveola.metrics.tables import piped
 from foveola.metrics.verification import Pairs, verify
+from foveola.notebook import piped
 from foveola.records import Case
 from foveola.training.evidence import read_descriptors, read_entries
 

@@ -18,8 +18,9 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
-from foveola.images._headers import read_header
-from foveola.images.decode import Limits, decode, estimated_seconds
+from foveola.images.decode import decode
+from foveola.images.headers import read_header
+from foveola.images.limits import Limits, estimated_seconds
 
 Image.MAX_IMAGE_PIXELS = None
 

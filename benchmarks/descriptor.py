@@ -26,8 +26,8 @@ from foveola.encoders.release import DEFAULT, read_release, write_release
 from foveola.images.decode import decode
 from foveola.images.fundus import Contract, prepare
 from foveola.metrics import Metric, evaluate_retrieval
+from foveola.models.backbone import load_weights
 from foveola.models.descriptor import normalise
-from foveola.models.weights import load_weights
 from foveola.records import Case
 from foveola.training.config import TrainConfig
 from foveola.training.prepared import held_back

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from foveola.datasets.manifest import Manifest
 from foveola.duplicates import Found, find_duplicates
 from foveola.duplicates import registration as reg
-from foveola.duplicates.agreement import agree
+from foveola.duplicates.registration import agree
 from foveola.encoders.encoder import Encoded, Encoder
 from foveola.images.decode import decode
 from foveola.records import Case

@@ -6,7 +6,7 @@ Trains what is not there yet, row by row on three of five folds of subjects; eac
 ask, the other people of the same data set are the gallery, and each fold has a seed of its own.
 Then judges all by macro mAP@10 of the grades, with 95 % intervals by resampling people, and
 writes evidence.md, .json and .png into the folder; `--table-only` trains nothing and takes the
-rows that are complete, `--page` puts the tables into docs/evidence.md, which explains them.
+rows that are complete, `--page` puts the tables into docs/explanation/comparison.md.
 """
 
 import argparse
@@ -24,9 +24,8 @@ from sides import held_and_rest
 
 from foveola.datasets.manifest import Manifest
 from foveola.metrics import evaluate_retrieval
-from foveola.metrics.estimates import Metric, QueryMetrics, summarise
-from foveola.metrics.folds import paired, pooled
-from foveola.metrics.settings import Settings
+from foveola.metrics.estimates import Metric, QueryMetrics, paired, pooled, summarise
+from foveola.metrics.inputs import Settings
 from foveola.records import Case
 from foveola.training.evidence import Row, folder_of, read_descriptors, read_entries, read_rows, train_rows
 

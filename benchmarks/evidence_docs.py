@@ -1,4 +1,4 @@
-"""The comparison as its readers see it: the tables inside docs/evidence.md, and a figure."""
+"""The comparison as its readers see it: the tables inside docs/explanation/comparison.md, and a figure."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -31,16 +31,16 @@ from sklearn.linear_model import LogisticRegression
 
 from foveola.config import load_config
 from foveola.datasets.manifest import Manifest
-from foveola.encoders.ahead import in_order
+from foveola.encoders.compiling import in_order
 from foveola.encoders.encoder import Encoder
 from foveola.encoders.release import add_parts
 from foveola.errors import FoveolaError, ImageError
 from foveola.images.decode import decode
 from foveola.images.gradability import gradability
-from foveola.metrics.tables import piped
+from foveola.notebook import piped
 from foveola.phantom import generate
 from foveola.records import Case
-from foveola.relevance.curve import wilson
+from foveola.relevance.calibrate import wilson
 from foveola.training.config import TrainConfig
 from foveola.training.prepared import HELD, TRAINED, parted_cases
 from foveola.trust import FAMILIARITY, Familiarity, judge_picture
@@ -184,7 +184,7 @@ def see(encoder: Encoder, pictures: Iterator[Pixels]) -> list[Seen]:
 
     def one(picture: Pixels) -> Seen | None:
         try:
-            return encoder.describe(picture).pooled, gradability(picture)
+            return encoder.embed_with_quality(picture).pooled, gradability(picture)
         except ImageError:  # two fields of view: refused before anybody judges what it shows
             return None
 

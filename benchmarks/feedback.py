@@ -21,9 +21,9 @@ from foveola.archive import Archive
 from foveola.config import load_config
 from foveola.encoders.encoder import Encoded, Encoder
 from foveola.indexing import add_missing
-from foveola.metrics.tables import piped
+from foveola.notebook import piped
 from foveola.records import Case
-from foveola.retrieval.feedback import LESS, MORE, moved
+from foveola.retrieval.results import LESS, MORE, moved
 from foveola.training.config import TrainConfig
 from foveola.training.prepared import HELD, parted_cases
 

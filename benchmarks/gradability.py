@@ -27,12 +27,12 @@ from foveola.encoders.encoder import Encoder
 from foveola.images.decode import decode
 from foveola.images.fundus import Contract, prepare
 from foveola.images.gradability import MEASURES, WARN_BELOW, WEIGHTS, Rule, measure
-from foveola.metrics.binary import auc, sensitivity
-from foveola.metrics.tables import piped
-from foveola.metrics.uncertainty import percentiles, subject_weights
+from foveola.metrics.estimates import percentiles, subject_weights
+from foveola.metrics.probabilities import auc, sensitivity
 from foveola.metrics.verification import Rate
+from foveola.notebook import piped
 from foveola.records import Case
-from foveola.relevance.logistic import logistic
+from foveola.relevance.linear import logistic
 
 SOUND = ("idrid", "srahim", "chase_db1")  # fitted to as gradable, and spoilt
 OTHERS = ("odir", "tvhl")

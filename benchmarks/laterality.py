@@ -28,8 +28,8 @@ from foveola.encoders.release import MATCHER
 from foveola.errors import PairError
 from foveola.laterality import LATERALITY, SURE, Laterality, Side, check_sides, read_views
 from foveola.matching.calibrate import learn_sides
-from foveola.metrics.tables import piped
-from foveola.metrics.uncertainty import means, subject_bootstrap
+from foveola.metrics.estimates import means, subject_bootstrap
+from foveola.notebook import piped
 from foveola.people import pair_eyes
 from foveola.records import Case
 from foveola.training.config import TrainConfig

@@ -15,8 +15,7 @@ from safetensors.torch import load_file
 from foveola.encoders.encoder import Encoder
 from foveola.explain import Head, similarity_map
 from foveola.images.fundus import Contract
-from foveola.models.descriptor import DescriptorModel, normalise
-from foveola.models.maps import attention_maps, head_arrays
+from foveola.models.descriptor import DescriptorModel, attention_maps, head_arrays, normalise
 from foveola.training.config import TrainConfig
 from foveola.training.loop import BEST
 from foveola.training.run import build_model

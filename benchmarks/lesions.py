@@ -5,7 +5,7 @@
 
 RUN is the folder of a `foveola train` run. DIR of the photographs holds labels.csv with columns
 image, grade and mask_MA, mask_HE, mask_EX, mask_SE, mask_OD (IDRiD's segmentation set); the
-gallery is a manifest with grades (IDRiD's grading set). Prints Markdown; docs/lesions.md says what
+gallery is a manifest with grades (IDRiD's grading set). Prints Markdown; docs/explanation/lesions.md says what
 is measured. Runs of one configuration with several seeds are averaged photograph by photograph.
 """
 
@@ -65,7 +65,7 @@ def judged(heats: Sequence[Floats], photos: Sequence[Photo]) -> Floats:
 def add_run(group: Group, run: Path, base: Path, photos: Sequence[Photo], gallery: Gallery) -> None:
     """Measure one run and its rivals."""
     config = load_config(run / "config.toml", TrainConfig)
-    contract = contract_of(config)
+    contract = contract_of(config.model)
     seen = np.array(trained_on(photos, [base / name for name in config.data.manifests], run))
     group.seen = seen if group.seen is None else group.seen | seen
     first = not group.seeds

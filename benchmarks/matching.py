@@ -2,11 +2,11 @@
 
     python benchmarks/matching.py DATA [--encoder NAME ...]
 
-DATA is a folder with tvhl/labels.csv (docs/matching.md). Two protocols:
+DATA is a folder with tvhl/labels.csv (docs/how-to/matching.md). Two protocols:
 
     easy   each photograph whose eye was photographed twice asks all others; the eye's other
            photographs were taken minutes apart
-    hard   a hard second visit (foveola.matching.hard) of each of these asks all photographs but the
+    hard   a hard second visit (foveola.matching.calibrate) of each of these asks all photographs but the
            one it was made of
 
 Rows: each encoder alone, local features alone, and both by a calibration that is fitted on one
@@ -26,7 +26,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from foveola.datasets.manifest import Manifest
-from foveola.duplicates.agreement import agree
+from foveola.duplicates.registration import agree
 from foveola.encoders.card import render_card
 from foveola.encoders.encoder import Encoder
 from foveola.encoders.release import DEFAULT, MATCHER, Release, write_release
@@ -34,7 +34,7 @@ from foveola.matching.calibrate import Views, look
 from foveola.matching.pair import compared
 from foveola.matching.probability import Evidence, fit
 from foveola.metrics.identification import Identification, IdentityData, identify
-from foveola.metrics.tables import piped
+from foveola.notebook import piped
 
 CAPTION = (
     "Same eye on TVHL, never trained on (`python benchmarks/matching.py DATA`; 95 % intervals over "

@@ -22,8 +22,8 @@ from torch.utils.data import DataLoader, Subset
 
 from foveola.config import load_config
 from foveola.images.fundus import Contract
+from foveola.models.backbone import load_weights
 from foveola.models.descriptor import normalise
-from foveola.models.weights import load_weights
 from foveola.training.config import TrainConfig
 from foveola.training.data import PackedImages
 from foveola.training.prepared import prepare_data

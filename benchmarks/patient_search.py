@@ -24,9 +24,8 @@ from foveola.encoders.encoder import Encoder
 from foveola.images.decode import decode
 from foveola.metrics import Metric, QueryMetrics, chance, metrics
 from foveola.metrics.estimates import summarise_named
-from foveola.metrics.gains import Gains
-from foveola.metrics.ranking import rank
-from foveola.metrics.tables import number, piped, ranged
+from foveola.metrics.ranking import Gains, rank
+from foveola.notebook import number, piped, ranged
 from foveola.people import grade_of, people_of
 from foveola.people_search import person_similarity
 from foveola.records import Case

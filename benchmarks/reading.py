@@ -24,12 +24,12 @@ from reading_votes import K, by_descriptor
 from rematch import spread
 
 from foveola.encoders.reading_model import DEFAULT_READER
-from foveola.metrics.reading import ODIR, ReadingEvaluation, evaluate_reading
-from foveola.metrics.tables import piped
+from foveola.metrics.multilabel import ODIR, ReadingEvaluation, evaluate_reading
+from foveola.notebook import piped
+from foveola.training.config import PeopleConfig, ReadingConfig
 from foveola.training.evidence import Row, read_rows
 from foveola.training.prepared import HELD
 from foveola.training.reading import ReaderRun, train_reader
-from foveola.training.reading_config import PeopleConfig, ReadingConfig
 
 FIGURES = ("final", "kappa", "F1 (official)", "AUC", "macro-AUC", "mAP", "ECE")
 TITLES = {

@@ -8,16 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveola.datasets.summary import mark
-from foveola.encoders.reader_card import render_reader_card
+from foveola.encoders.card import render_reader_card
 from foveola.encoders.reading_model import DEFAULT_READER, ReaderRelease, ReadingModel, read_reader, write_reader
 from foveola.errors import ImageError
 from foveola.images.decode import decode
-from foveola.metrics.reading import ODIR, THRESHOLD, evaluate_reading
+from foveola.metrics.multilabel import ODIR, THRESHOLD, evaluate_reading
 from foveola.people import EYES, people_of
 from foveola.records import Case
+from foveola.training.config import PeopleConfig
 from foveola.training.prepared import HELD, JUDGED, parted_cases
 from foveola.training.reading import alone_thresholds
-from foveola.training.reading_config import PeopleConfig
 
 Arrays = dict[str, NDArray[np.float64]]
 Prepared = NDArray[np.uint8] | None

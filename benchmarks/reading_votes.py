@@ -16,12 +16,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from foveola.encoders.encoder import Encoded, Encoder
-from foveola.metrics.reading import choose_thresholds
+from foveola.metrics.multilabel import choose_thresholds
 from foveola.people import People, people_of
-from foveola.people_search.search import person_similarity
+from foveola.people_search import person_similarity
 from foveola.records import Case
+from foveola.training.config import PeopleConfig
 from foveola.training.prepared import HELD, JUDGED, TRAINED, parted_cases
-from foveola.training.reading_config import PeopleConfig
 
 K = 20  # fixed before anything was looked at
 STRENGTHS = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1)

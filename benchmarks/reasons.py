@@ -27,14 +27,12 @@ from numpy.typing import NDArray
 
 from foveola.datasets.manifest import Manifest
 from foveola.encoders.encoder import Encoded, Encoder
-from foveola.encoders.parts import Parts
-from foveola.encoders.pooling import Pooling
-from foveola.encoders.randomised import randomised
+from foveola.encoders.parts import Parts, Pooling, randomised
 from foveola.explain import occlusion_map, removal_map
 from foveola.images.decode import decode
 from foveola.images.fundus import prepare
 from foveola.metrics.pointing import point_many, summary
-from foveola.metrics.tables import piped
+from foveola.notebook import piped
 
 DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data"
 Floats = NDArray[np.float64]

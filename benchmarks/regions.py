@@ -28,16 +28,16 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from foveola.encoders.encoder import Encoder
-from foveola.encoders.local import Local
+from foveola.encoders.parts import Local
 from foveola.encoders.release import DEFAULT, read_release
 from foveola.images.decode import decode
 from foveola.images.fundus import Contract, FieldOfView, find_field_of_view, prepare
-from foveola.metrics.tables import piped
+from foveola.notebook import piped
 from foveola.phantom import generate, read_masks
-from foveola.regions.basis import Basis, D, packed
 from foveola.regions.box import Box, Cells, Field
 from foveola.regions.build import EACH
 from foveola.regions.search import best_boxes
+from foveola.regions.store import Basis, D, packed
 
 DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data"
 REAL = ("MA", "HE", "EX", "SE", "OD")

@@ -37,11 +37,10 @@ from foveola.encoders.encoder import Encoded, Encoder
 from foveola.encoders.release import Release, write_release
 from foveola.images.decode import read_bytes
 from foveola.metrics import Evaluation, RetrievalData, compare, evaluate_retrieval
-from foveola.metrics.tables import piped
+from foveola.notebook import piped
 from foveola.records import Case
 from foveola.relevance.labels import LabelTable
-from foveola.relevance.learn import Prior, TooFewError
-from foveola.relevance.prior import load_priors
+from foveola.relevance.learn import Prior, TooFewError, load_priors
 from foveola.training.config import TrainConfig
 from foveola.training.prepared import HELD, JUDGED, TRAINED, parted
 from foveola.trust import Seen, label_values

@@ -24,8 +24,7 @@ from foveola.archive import Archive, Entry
 from foveola.archive.state import State
 from foveola.learned import Ranker, learn_archive
 from foveola.records import Case
-from foveola.relevance.order import Asked
-from foveola.relevance.relevance import Relevance
+from foveola.relevance.order import Asked, Relevance
 
 FINDINGS = "DGCAHMOT"
 SHARES = (0.6, 0.12, 0.18, 0.06, 0.04)  # of the grades

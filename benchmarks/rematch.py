@@ -1,4 +1,4 @@
-"""The losses of paper 2, side by side, under its protocol (methods.md 2.6).
+"""The losses of paper 2, side by side, under its protocol (docs/explanation/methods.md, section 2).
 
     python benchmarks/rematch.py recipes/matching.toml OUT [--set NAME ...] [--row NAME ...]
                                  [--folds 3]
@@ -18,7 +18,7 @@ import numpy as np
 from foveola.datasets.manifest import Manifest
 from foveola.matching import MatchingEvaluation, Protocol, evaluate_matching
 from foveola.matching.evaluation import published_table
-from foveola.metrics.tables import piped
+from foveola.notebook import piped
 from foveola.records import Case
 from foveola.training.config import TrainConfig
 from foveola.training.evidence import Row, read_descriptors, read_entries, read_rows, train_row

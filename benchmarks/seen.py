@@ -3,7 +3,7 @@
     python benchmarks/seen.py RECIPE ... [--write]
 
 `foveola train` keeps marks of the photographs it trained on with the encoder, see
-`foveola.trust.seen`. Encoders that were released before it did are given theirs here, from the
+`foveola.trust.familiarity`. Encoders that were released before it did are given theirs here, from the
 recipes and the same photographs. Prints how many there are by collection, and how many by the card;
 how many files that are; and how many of these are also files of people held back. --write puts the
 marks beside the encoder. Markdown.
@@ -19,7 +19,7 @@ import numpy as np
 from foveola.config import load_config
 from foveola.encoders.encoder import Encoder
 from foveola.encoders.release import add_parts
-from foveola.metrics.tables import piped
+from foveola.notebook import piped
 from foveola.records import Case
 from foveola.training.config import TrainConfig
 from foveola.training.data import training_labels

@@ -33,12 +33,12 @@ from foveola.config import load_config
 from foveola.encoders.encoder import Encoded, Encoder
 from foveola.indexing import add_missing
 from foveola.learned import load_learned
-from foveola.metrics.reliability import save_reliability
-from foveola.metrics.tables import piped
+from foveola.metrics.drawing import save_reliability
+from foveola.notebook import piped
 from foveola.records import Case
-from foveola.relevance.curve import percentile, share_of
+from foveola.relevance.calibrate import percentile, share_of
 from foveola.relevance.labels import LabelTable, codes_of
-from foveola.relevance.relevance import Relevance
+from foveola.relevance.order import Relevance
 from foveola.training.config import TrainConfig
 from foveola.training.prepared import HELD, TRAINED, parted_cases
 from foveola.trust import SEEN, Calibration, calibrate, load

@@ -34,7 +34,7 @@ LONGEST = (
     "training/test_run.py",
     "training/test_compare.py",
     "matching/test_match.py",
-    "training/test_reading_export.py",
+    "training/test_export.py",
     "cli/test_cli.py",
     "server/test_marker.py",
     "server/test_guide.py",
@@ -112,7 +112,7 @@ def new_photographs(learnt: Path) -> list[Path]:
 @pytest.fixture(scope="session")
 def made_reader(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a released reader with random weights, which reads N, D and G."""
-    from foveola.training.reading_export import export_reader
+    from foveola.training.export import export_reader
     from made_readers import config_of, run_of
 
     folder = tmp_path_factory.mktemp("reader") / "made-reader"

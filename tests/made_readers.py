@@ -5,9 +5,9 @@ import torch
 
 from foveola.models.binocular import BinocularModel
 from foveola.people import People
-from foveola.training.people_data import PreparedPeople
+from foveola.training.config import PeopleConfig, ReaderConfig, ReadingConfig
+from foveola.training.prepared import PreparedPeople
 from foveola.training.reading import ReaderRun, Readings, ReadingTraining
-from foveola.training.reading_config import PeopleConfig, ReaderConfig, ReadingConfig
 
 LABELS = ("N", "D", "G")
 SIZE = 64

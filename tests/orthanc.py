@@ -14,7 +14,7 @@ from programs import DICOMWEB
 from skips import need
 
 TITLE = "ORTHANC"
-# Sends on what it gets, but reports; as in docs/pacs.md.
+# Sends on what it gets, but reports; as in docs/how-to/pacs.md.
 ROUTE = """
 function OnStoredInstance(id, tags, metadata)
    if tags['Modality'] ~= 'SR' then SendToModality(id, 'foveola') end

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 
 from foveola import answers
 from foveola.answers import Hit, LocalCase, SearchAnswer, StoredCase, local_case
-from foveola.archive.info import ArchiveInfo
+from foveola.archive import ArchiveInfo
 from foveola.errors import ServiceError
 from foveola.records import Case
 from foveola.serial import Answer, described, to_plain

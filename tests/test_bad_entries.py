@@ -137,10 +137,10 @@ def test_a_picture_that_asks_for_too_much_memory_is_one_entry(folder, tmp_path, 
         def encode_photograph(self, image, eye=None):
             raise error
 
-        def describe(self, image, eye=None):
+        def embed_with_quality(self, image, eye=None):
             if image.shape[0] == 70:
                 raise error
-            return super().describe(image, eye)
+            return super().embed_with_quality(image, eye)
 
     cv2.imwrite(str(folder / "greedy.png"), np.full((70, 160, 3), 99, np.uint8))
     done = add_missing(tmp_path / "A", read_sources([folder]), Greedy(looks, **ENCODER))

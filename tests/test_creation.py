@@ -67,6 +67,21 @@ def test_several_processes_make_one_whole_archive(tmp_path, before):
         assert len(archive) == 0
 
 
+def test_several_commands_index_into_one_new_archive(phantoms, tmp_path):
+    photographs = sorted((phantoms.parent / "images").iterdir())[:3]
+    command = [sys.executable, "-m", "foveola", "index", tmp_path / "A"]
+    running = [
+        subprocess.Popen([*command, each], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for each in photographs
+    ]
+    said = [each.communicate(timeout=300) for each in running]
+    assert [each.returncode for each in running] == [0, 0, 0], said
+    with Archive.open(tmp_path / "A", read_only=True) as archive:
+        assert {case.path for _, case in archive.cases()} == set(map(str, photographs))
+    assert [path.name for path in tmp_path.iterdir()] == ["A"]
+    assert not list((tmp_path / "A").glob(".*"))
+
+
 def test_an_archive_that_can_not_be_made_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr("foveola.indexing.shutil", _Full)
     with pytest.raises(ArchiveError, match="No space left"):

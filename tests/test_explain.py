@@ -6,9 +6,7 @@ import torch
 
 from foveola.explain import Head, similarity_map
 from foveola.models.attention import ATTENTIONS
-from foveola.models.descriptor import DescriptorModel
-from foveola.models.maps import attention_maps, head_arrays
-from foveola.models.pooling import GeM
+from foveola.models.descriptor import DescriptorModel, GeM, attention_maps, head_arrays
 
 
 def test_the_average_by_hand():

@@ -5,7 +5,7 @@ import pytest
 
 from foveola.errors import ArchiveError
 from foveola.retrieval import Marks, Retriever
-from foveola.retrieval.feedback import LESS, MORE, moved
+from foveola.retrieval.results import LESS, MORE, moved
 
 X, Y = np.eye(2, dtype=np.float32)
 
@@ -48,10 +48,10 @@ def test_marks_move_the_search_and_are_left_out(retriever):
     from pathlib import Path
 
     path = Path(retriever.archive.case(5).path)
-    query = retriever.read(path.read_bytes(), "q", path=str(path))
-    plain = retriever.answer(query, 32)
+    query = retriever.embed(path.read_bytes(), "q", path=str(path))
+    plain = retriever.search_query(query, 32)
     marks = Marks(more=(plain.hits[-1].id, plain.hits[-2].id), less=(plain.hits[0].id,))
-    found = retriever.answer(query, 32, marks=marks)
+    found = retriever.search_query(query, 32, marks=marks)
     assert not {hit.id for hit in found.hits} & marks.all
     assert found.considered == plain.considered - 3
     ids, matrix = retriever.archive.vectors()
@@ -64,4 +64,4 @@ def test_marks_move_the_search_and_are_left_out(retriever):
         assert hit.similarity == pytest.approx(float(matrix[rows[hit.id]] @ wanted), abs=1e-5)
         assert hit.trust is None
     with pytest.raises(ArchiveError, match="no case with the id 999"):
-        retriever.answer(query, 3, marks=Marks(more=(999,)))
+        retriever.search_query(query, 3, marks=Marks(more=(999,)))

@@ -4,6 +4,7 @@ import gc
 import io
 import json
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -186,6 +187,22 @@ def test_a_file_that_can_not_be_written_leaves_the_old_one(tmp_path, monkeypatch
         files.write_whole(tmp_path / "a", b"new")
     assert (tmp_path / "a").read_bytes() == b"old"
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+@pytest.mark.parametrize("room", [0, 10, 60])
+def test_a_line_that_has_no_room_leaves_none_of_it(tmp_path, room):
+    path = tmp_path / "log.jsonl"
+    files.append_line(path, {"a": 1})
+    before, limit = path.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + room, limit[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            files.append_line(path, {"a": "x" * 100})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert path.read_bytes() == before
+    files.append_line(path, {"a": 2})
+    assert [values["a"] for _, values in files.read_lines(path).values] == [1, 2]
 
 
 @pytest.mark.parametrize("seconds", [-(2**40), -(2**33), -1, 0, 2**33, 2**34, 2**40])

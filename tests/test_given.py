@@ -18,8 +18,7 @@ from foveola import Manifest, Retriever, add_missing, decode
 from foveola.archive import Archive
 from foveola.client.client import Client
 from foveola.errors import FoveolaError, ImageError
-from foveola.images.decode import peek
-from foveola.images.given import as_file
+from foveola.images.decode import as_file, peek
 from foveola.matching.match import Matcher
 from foveola.reading import person, read_person
 
@@ -155,10 +154,10 @@ PARTS = (
 NAMED = {
     "foveola.datasets.adapters": ("adapt", "read_dataset"),
     "foveola.datasets.manifest": ("read_sources",),
-    "foveola.datasets.split_files": ("SplitFiles",),
+    "foveola.datasets.splits": ("SplitFiles",),
     "foveola.matching.match": ("Matcher",),
     "foveola.server.study": ("new_study", "open_study"),
-    "foveola.training.start": ("train",),
+    "foveola.training.run": ("train",),
     "foveola.training.compare": ("compare",),
 }
 INSIDE = {

@@ -249,11 +249,11 @@ def ci(tmp_path):
     log = tmp_path / "asked"
     program(tmp_path / "bin" / "apt-get", APT.format(log=log))
 
-    def start(missing="", user=0, status=0):
+    def start(missing="", user=0, status=0, docs=0):
         (tmp_path / "tests" / "programs.py").write_text(f"print({missing!r})")
         program(tmp_path / "bin" / "id", f"echo {user}")
         program(tmp_path / "bin" / "sudo", "exit 1")
-        (tmp_path / "Makefile").write_text(f"test:\n\t@touch ran; exit {status}\n")
+        (tmp_path / "Makefile").write_text(f"test:\n\t@touch ran; exit {status}\ndocs: test\n\t@exit {docs}\n")
         path = f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"
         done = run(["env", f"PATH={path}", tmp_path / ".ci" / "run"], "/")
         assert (tmp_path / "ran").exists(), done.stderr
@@ -264,10 +264,10 @@ def ci(tmp_path):
 
 
 @needs_make
-@pytest.mark.parametrize("status", [0, 3])
-def test_continuous_integration_fails_when_make_test_fails(ci, status):
-    done, asked = ci(status=status)
-    assert (done.returncode == 0) == (status == 0)
+@pytest.mark.parametrize(("status", "docs"), [(0, 0), (3, 0), (0, 3)])
+def test_continuous_integration_fails_when_make_test_or_make_docs_fails(ci, status, docs):
+    done, asked = ci(status=status, docs=docs)
+    assert (done.returncode == 0) == (status == docs == 0)
     assert asked == []  # nothing is missing, so nothing is waited for
 
 

@@ -17,7 +17,7 @@ from commands import foveola
 from foveola.archive import Archive, Entry
 from foveola.client.client import _json
 from foveola.datasets.manifest import Manifest
-from foveola.datasets.split_files import Entry as Line
+from foveola.datasets.splits import Entry as Line
 from foveola.datasets.splits import split_by_subject
 from foveola.errors import NoCaseError
 from foveola.indexing import add_missing
@@ -278,6 +278,8 @@ def test_a_search_leaves_out_the_person_however_it_is_told(served, cases, around
         told = around.format(subject)
         found = retriever.search(asked, 2, subject=told, collection="p\u2003")
         assert found.excluded_same_subject == sum(c.subject == subject for c in cases[:4])
+        people = retriever.search_person(asked, None, 2, subject=told, collection="p\u2003")
+        assert people.excluded_same_subject == len({c.visit for c in cases[:4] if c.subject == subject})
         assert retriever.search(asked, 2, subject="nan").query.subject is None
 
 
@@ -293,8 +295,12 @@ def spelt_csv(cases, tmp_path_factory):
     return folder / "t.csv"
 
 
-def test_forget_on_the_command_line_leaves_nobody_in(spelt_csv, tmp_path):
+def test_search_and_forget_on_the_command_line_leave_nobody_in(spelt_csv, cases, tmp_path):
     foveola("index", tmp_path / "A", spelt_csv, "--collection", "c\u00a0")
+    other = Path(cases[20].path)
+    told = ("--subject", "\u00a020\u200b42 ", "--collection", "\u2003c", "--json")
+    found = json.loads(foveola("search", tmp_path / "A", other, *told).stdout)
+    assert (found["excluded_same_subject"], found["query"]["subject"]) == (5, "2042")
     done = foveola("forget", tmp_path / "A", " 20\u200b42\u2003", "--yes", "--collection", "c ")
     assert len(json.loads(done.stdout)["cases"]) == 5
     left = json.loads(foveola("info", tmp_path / "A", "--json").stdout)

@@ -12,7 +12,7 @@ SOURCE = Path(__file__).parents[1] / "src"
 # From the ground up. A name covers a module or a whole package; a part may import
 # what lies on a floor below it and what lies inside itself, never a neighbour.
 FLOORS = (
-    ("errors", "records", "resources", "plain", "spreadsheets"),
+    ("errors", "records", "resources", "plain"),
     ("files", "notebook", "labels", "serial"),
     ("answers",),
     ("client",),

@@ -91,6 +91,18 @@ def test_a_table_says_who_was_not_read_and_why(reader, folder, eyes):
     assert "does not look like" in last.failed[0].reason
 
 
+def test_both_eyes_in_one_frame_are_refused(reader, retriever, eyes, tmp_path):
+    frame = refused.write(tmp_path / "frame.png", np.concatenate([refused.read(eye) for eye in eyes], axis=1))
+    for ask in (
+        lambda: read_person(reader, frame, None),
+        lambda: read_person(reader, frame, eyes[1]),
+        lambda: retriever.search(frame),
+        lambda: retriever.search_person(frame, None),
+    ):
+        with pytest.raises(ImageError, match="two fields of view or more, such as both eyes in one frame"):
+            ask()
+
+
 def test_two_of_them_are_refused_with_both_reasons(reader, folder):
     with pytest.raises(ImageError, match=r"left eye does not .* right eye shows too little"):
         read_person(reader, folder / "cat.png", folder / "poor.png")

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from foveola.archive import Archive
-from foveola.archive.records import Entry
+from foveola.archive import Archive, Entry
 from foveola.overview import Overviews, project
 from foveola.records import Case
 

@@ -120,7 +120,7 @@ def test_people_are_paired_again_only_when_the_archive_has_changed(archive, monk
     query = {"left": at(0)}
     search.search(query, 1)
     with monkeypatch.context() as patched:
-        patched.setattr("foveola.people_search.search.pair_eyes", None)  # may not be called again
+        patched.setattr("foveola.people_search.pair_eyes", None)  # may not be called again
         search.search(query, 1)
     archive.add([photograph("d", at(0), subject="d", eye="left")])
     assert search.search(query, 10).considered == 5

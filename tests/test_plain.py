@@ -9,8 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from foveola.cli.commands import main
-from foveola.plain import PlainStream, plain, plain_lines
-from foveola.spreadsheets import cell, to_csv
+from foveola.plain import PlainStream, cell, plain, plain_lines, to_csv
 
 STEERING = {
     "escape": "\x1b[2J",
@@ -166,4 +165,4 @@ def test_no_other_module_writes_tables_for_people():
         if any(word in path.read_text(encoding="utf-8") for word in ("csv.writer", "DictWriter", ".to_csv("))
     }
     # the other three write and call manifests, which are read back: every sign of them counts
-    assert writers == {"spreadsheets.py", "study/export.py", "datasets/tables.py", "phantom/generating.py"}
+    assert writers == {"plain.py", "server/study.py", "datasets/tables.py", "phantom/generating.py"}

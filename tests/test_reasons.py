@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from foveola.encoders.encoder import Encoder
-from foveola.encoders.parts import Parts
-from foveola.encoders.randomised import randomised
+from foveola.encoders.parts import Parts, randomised
 from foveola.encoders.release import DEFAULT, read_release
 from foveola.explain import occlusion_map, removal_map
 from foveola.images.fundus import prepare

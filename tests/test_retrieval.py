@@ -10,7 +10,7 @@ import pytest
 from foveola.archive import Archive
 from foveola.assessment import assess
 from foveola.datasets.manifest import Manifest
-from foveola.datasets.split_files import SplitFiles
+from foveola.datasets.splits import SplitFiles
 from foveola.encoders.encoder import Encoder
 from foveola.encoders.release import DEFAULT, find, read_release, write_release
 from foveola.errors import ArchiveError, EncoderError, FilterError, ImageError

@@ -1,10 +1,7 @@
-"""What a researcher types: ten lines, and the page for Python, run on phantoms as they stand."""
+"""What a researcher types: ten lines, run on phantoms as they stand."""
 
-import re
-import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,8 +9,6 @@ import pytest
 import foveola as fv
 from foveola import Manifest
 from foveola.errors import FoveolaError
-
-PAGE = Path(__file__).parents[1] / "docs/python.md"
 
 
 @pytest.fixture(scope="module")
@@ -112,39 +107,6 @@ def test_9_both_eyes_are_read(cases):
 
 def test_10_two_photographs_are_matched(cases):
     assert 0 <= fv.match(cases[0].path, fv.decode(cases[2].path)).probability <= 1
-
-
-# The page
-
-
-def test_every_block_of_the_page_runs(learnt, new_photographs, cases, tmp_path, monkeypatch):
-    torch = pytest.importorskip("torch")
-    shutil.copytree(learnt, tmp_path / "archive")
-    left, right = sorted(cases[:2], key=lambda case: case.eye)
-    files = {
-        "fundus.jpg": new_photographs[0],
-        "left.jpg": left.path,
-        "right.jpg": right.path,
-        "one.jpg": cases[0].path,
-        "other.jpg": cases[2].path,
-    }
-    for name, path in files.items():
-        shutil.copy(path, tmp_path / name)
-    monkeypatch.chdir(tmp_path)
-    blocks = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
-    assert len(blocks) == 8
-    names = {
-        "paths": [case.path for case in cases],
-        "grades": [case.grade for case in cases],
-        "subjects": [case.subject for case in cases],
-        "rng": np.random.default_rng(0),
-        "z": torch.randn(8, 4),
-        "y": torch.arange(8) // 2,
-        "feature_map": torch.randn(1, 256, 4, 4),
-    }
-    for block in blocks:
-        exec(compile(block, str(PAGE), "exec"), names)
-    assert names["found"].probability < 0.9
 
 
 # Without torch

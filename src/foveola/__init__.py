@@ -11,7 +11,7 @@
     fv.read("left.jpg", "right.jpg").probabilities
     fv.match("one.jpg", "other.jpg").probability
 
-`foveola.losses` and `foveola.models` need torch. docs/python.md tells the rest.
+`foveola.losses` and `foveola.models` need torch. docs/tutorials/python.md tells the rest.
 
 It supports a clinician and never states a diagnosis.
 """
@@ -33,12 +33,11 @@ if TYPE_CHECKING:
     from foveola.people_search import PersonHit, PersonResult
     from foveola.reading import Reading, read
     from foveola.records import Case
-    from foveola.retrieval import Hit, Retriever, SearchResult
-    from foveola.retrieval.opened import Archive
+    from foveola.retrieval import Archive, Hit, Retriever, SearchResult
 
 # Where each public name lives. Resolved on first use: `import foveola` must stay quick.
 _HOME = {
-    "Archive": "retrieval.opened",
+    "Archive": "retrieval",
     "Case": "records",
     "Contract": "images.fundus",
     "Difference": "metrics",

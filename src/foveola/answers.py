@@ -598,7 +598,8 @@ class Job(Answer):
         done: photographs dealt with.
         total: photographs to deal with; null where that is unknown.
         sentence: why it failed.
-        result: numbers that it ended with.
+        result: numbers that it ended with; passed_over counts by kind what in a folder was no
+            photograph.
         created: ISO date and time.
         ended: likewise; null while it has not.
     """
@@ -609,7 +610,7 @@ class Job(Answer):
     done: int
     total: int | None
     sentence: str | None
-    result: Mapping[str, int]
+    result: Mapping[str, int | Mapping[str, int]]
     created: str
     ended: str | None
 

@@ -16,19 +16,18 @@ from foveola.archive import Archive
 from foveola.encoders.encoder import Encoded, Encoder, Failed
 from foveola.errors import ArchiveError, FoveolaError, ImageError
 from foveola.metrics import Difference, Evaluation, Exclude, RetrievalData, compare, evaluate_retrieval
-from foveola.metrics.sides import known_columns
+from foveola.metrics.inputs import known_columns
 from foveola.records import Case
 from foveola.relevance.crossfit import LearnedScores, cross_fitted, fitted_to_gallery
 from foveola.relevance.labels import LabelTable, codes_of
-from foveola.relevance.learn import Prior, TooFewError
-from foveola.relevance.prior import load_priors
+from foveola.relevance.learn import Prior, TooFewError, load_priors
 from foveola.resources import AnyPath
 from foveola.trust import Seen, label_values
 
 Digests = Sequence[bytes]
 
 if TYPE_CHECKING:  # pandas, which a search can do without
-    from foveola.datasets.split_files import SplitFiles
+    from foveola.datasets.splits import SplitFiles
 
 
 @dataclass(frozen=True)
@@ -215,7 +214,7 @@ def scores_of(
 
 
 def contrast(first: Assessment, second: Assessment) -> Difference:
-    """What the second archive's encoder reaches beyond the first's, query by query.
+    """Compute what the second archive's encoder reaches beyond the first's, query by query.
 
     Raises:
         FoveolaError: they were not asked the same queries in the same way.
@@ -249,7 +248,7 @@ def _trained(encoder: Path, sides: _Sides) -> Trained | None:
 
 
 def _split_sides(stored: _Stored, split: "SplitFiles", label: str, by: Sequence[str]) -> _Sides:
-    from foveola.datasets.split_files import GALLERY, QUERIES
+    from foveola.datasets.splits import GALLERY, QUERIES
 
     found = split.find(stored.cases)
 

@@ -5,7 +5,7 @@ import math
 import tomllib
 import types
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, asdict, fields, is_dataclass
+from dataclasses import MISSING, asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -43,6 +43,13 @@ def from_mapping(cls: type[T], values: Mapping[str, Any], *, where: str) -> T:
     Raises:
         ConfigError: an unknown or missing key, a value of the wrong type, or one that cls refuses.
         ValueError: cls is no dataclass, or has a field of another type.
+
+    >>> from foveola.images.fundus import Contract
+    >>> from_mapping(Contract, {"size": 224, "orient": True}, where="run.toml").min_side
+    336
+    >>> from_mapping(Contract, {"sise": 224}, where="run.toml")
+    Traceback (most recent call last):
+    foveola.errors.ConfigError: run.toml: unknown key 'sise'; did you mean 'size'?
     """
     if not is_dataclass(cls):
         raise ValueError(f"expected a dataclass, got {cls!r}")
@@ -50,8 +57,11 @@ def from_mapping(cls: type[T], values: Mapping[str, Any], *, where: str) -> T:
     known = {f.name: f for f in fields(cls)}
     for key in values:
         if key not in known:
-            raise ConfigError(f"{where}: unknown key {key!r}; {_guess(key, list(known))}")
-    missing = [name for name, f in known.items() if name not in values and _required(f)]
+            close = difflib.get_close_matches(key, list(known), n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"expected one of {', '.join(sorted(known))}"
+            raise ConfigError(f"{where}: unknown key {key!r}; {hint}")
+    needed = [name for name, f in known.items() if f.default is MISSING and f.default_factory is MISSING]
+    missing = [name for name in needed if name not in values]
     if missing:
         raise ConfigError(f"{where}: the key {missing[0]!r} is missing")
     made = {key: _convert(hints[key], value, f"{where}: {key}") for key, value in values.items()}
@@ -62,7 +72,7 @@ def from_mapping(cls: type[T], values: Mapping[str, Any], *, where: str) -> T:
 
 
 def to_mapping(config: Any) -> dict[str, Any]:
-    """The dataclass as plain values that TOML and JSON can hold; what is None is left out."""
+    """Turn the dataclass into plain values that TOML and JSON can hold; what is None is left out."""
     return {key: _plain(value) for key, value in asdict(config).items() if value is not None}
 
 
@@ -72,21 +82,15 @@ def _plain(value: Any) -> Any:
     return [_plain(inner) for inner in value] if isinstance(value, tuple) else value
 
 
-def _guess(key: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(key, known, n=1)
-    return f"did you mean {close[0]!r}?" if close else f"expected one of {', '.join(sorted(known))}"
-
-
-def _required(f: "Field[Any]") -> bool:
-    return f.default is MISSING and f.default_factory is MISSING
-
-
 def _convert(kind: Any, value: Any, where: str) -> Any:
     """Check value against the annotated type; TOML's lists become tuples."""
     if get_origin(kind) in (Union, types.UnionType):
         if value is None:  # JSON has it, TOML has not
             return None
-        kind = _only([k for k in get_args(kind) if k is not type(None)], where)
+        kinds = [k for k in get_args(kind) if k is not type(None)]
+        if len(kinds) != 1:
+            raise ValueError(f"{where}: a setting has one type, with or without None; got {kinds}")
+        (kind,) = kinds
     if is_dataclass(kind) and isinstance(kind, type):
         if not isinstance(value, Mapping):
             raise ConfigError(f"{where}: expected a table, got {value!r}")
@@ -96,12 +100,6 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
     if get_origin(kind) is Literal:
         return _literal(get_args(kind), value, where)
     return _scalar(kind, value, where)
-
-
-def _only(kinds: list[Any], where: str) -> Any:
-    if len(kinds) != 1:
-        raise ValueError(f"{where}: a setting has one type, with or without None; got {kinds}")
-    return kinds[0]
 
 
 def _tuple(kinds: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:

@@ -8,7 +8,7 @@ from foveola.assessment import assess
 from foveola.datasets.manifest import Manifest
 from foveola.encoders.encoder import Encoder
 from foveola.errors import ConfigError
-from foveola.images.thumbnail import thumbnail
+from foveola.images.pictures import thumbnail
 from foveola.indexing import index_cases, open_archive
 from foveola.metrics import Evaluation
 from foveola.phantom import generate
@@ -74,7 +74,9 @@ def run_demo(out: Path, *, subjects: int = SUBJECTS, stage: Callable[[str, int],
     searches = _searches(out / "archive", cases)
     evaluation = assess(out / "archive", label="grade").evaluation
     report = out / "report.html"
-    _write(report, searches, evaluation)
+    card = {"name": searches[0].encoder, "fingerprint": searches[0].fingerprint}
+    page = demo_page(searches, evaluation, images=lambda case: thumbnail(Path(case.path), 300), encoder_card=card)
+    write_page(report, page)
     return Demo(manifest, out / "archive", report, count, evaluation)
 
 
@@ -84,9 +86,3 @@ def _searches(archive: Path, cases: list[Case]) -> list[SearchResult]:
     chosen = [by_grade[grade] for grade in sorted(by_grade, key=lambda g: -(g or 0))][:QUERIES]
     with Retriever.open(archive) as retriever:
         return [retriever.search(Path(case.path), HITS) for case in chosen]
-
-
-def _write(report: Path, searches: list[SearchResult], evaluation: Evaluation) -> None:
-    card = {"name": searches[0].encoder, "fingerprint": searches[0].fingerprint}
-    page = demo_page(searches, evaluation, images=lambda case: thumbnail(Path(case.path), 300), encoder_card=card)
-    write_page(report, page)

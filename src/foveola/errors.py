@@ -110,5 +110,5 @@ class MissingExtraError(FoveolaError):
 
 
 def damaged(path: Path) -> str:
-    """The sentence for a file beside an encoder that is damaged."""
+    """Return the sentence for a file beside an encoder that is damaged."""
     return f"{path} is damaged; copy it again from where the encoder came from"

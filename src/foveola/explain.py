@@ -17,7 +17,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from foveola.encoders.pooling import Pooling
+from foveola.encoders.parts import Pooling
 
 Floats = NDArray[np.float64]
 Pixels = NDArray[np.uint8]
@@ -63,12 +63,12 @@ class SimilarityMap:
 
     @property
     def cosine(self) -> float:
-        """Of the two descriptors."""
+        """Return the cosine of the two descriptors."""
         return float(self.contributions.sum() + self.constant)
 
 
 def similarity_map(maps: ArrayLike, other: ArrayLike, head: Head) -> SimilarityMap:
-    """The cosine of an image with another descriptor, position by position.
+    """Compute the cosine of an image with another descriptor, position by position.
 
     Position i gives to channel c of the pooled map y the part y_ci = y_c x_ci^p / sum_j x_cj^p,
     with x raised to eps as in GeM, or x_ci / (h w) of a plain average. With
@@ -144,11 +144,11 @@ class Taken(Protocol):
     pooling: Pooling
 
     def descriptors(self, pooled: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(B, C) pooled maps -> (B, D) unit descriptors."""
+        """Return the unit descriptors (B, D) of pooled maps (B, C)."""
 
 
 def removal_map(maps: ArrayLike, other: ArrayLike, parts: Taken, width: int = 3) -> SimilarityMap:
-    """What each part of an image adds to its similarity to another, for any descriptor.
+    """Compute what each part of an image adds to its similarity to another, for any descriptor.
 
     A square of positions is left out of the pooling, and the descriptor made of the rest: what
     the cosine loses is what the square added, and is shared evenly among its positions. For
@@ -182,10 +182,24 @@ def removal_map(maps: ArrayLike, other: ArrayLike, parts: Taken, width: int = 3)
     return SimilarityMap(parts_of, float(cosines[0] - parts_of.sum()))
 
 
+def removal_maps(own: ArrayLike, other: ArrayLike, parts: Taken) -> tuple[SimilarityMap, SimilarityMap]:
+    """Compute what makes two images alike, as a `removal_map` of each.
+
+    Args:
+        own: (C, h, w) feature map of one image.
+        other: likewise of the other.
+        parts: of the encoder.
+    """
+    pooling = parts.pooling
+    pooled = [pooling.root(pooling.powers(np.asarray(each)).mean(axis=(1, 2))) for each in (own, other)]
+    first, second = parts.descriptors(np.stack(pooled))
+    return removal_map(own, second, parts), removal_map(other, first, parts)
+
+
 def occlusion_map(
     prepared: Pixels, other: ArrayLike, encode: Callable[[Pixels], NDArray[np.float32]], cells: int = 10, width: int = 3
 ) -> SimilarityMap:
-    """What each part of a photograph adds to its similarity to another, by covering it up.
+    """Compute what each part of a photograph adds to its similarity to another, by covering it up.
 
     A square of cells is painted in the mean colour of the field of view and the photograph encoded
     again: what the cosine loses is what the square added, and is shared evenly among its cells

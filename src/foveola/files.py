@@ -23,7 +23,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
@@ -73,7 +73,7 @@ class Lines(NamedTuple):
 
     @property
     def sound(self) -> bool:
-        """Whether all that was written is there."""
+        """Return whether all that was written is there."""
         return not self.damaged and not self.cut
 
 
@@ -96,12 +96,16 @@ def write_whole(path: Path, data: bytes) -> None:
 
 
 def checksum(data: bytes) -> str:
-    """32 hexadecimal digits of bytes."""
+    """Return 32 hexadecimal digits of bytes, by BLAKE2b.
+
+    >>> checksum(b"")
+    'cae66941d9efbd404e4d88758ea67670'
+    """
     return blake2b(data, digest_size=16).hexdigest()
 
 
 def stamp_of(path: Path) -> tuple[int, int]:
-    """Size in bytes and time of change in ns since 1970, by which a file is known to be the same.
+    """Return size in bytes and time of change in ns since 1970, by which a file is known again.
 
     A time beyond 64 bits, before 1677 or after 2262, is the last that these hold.
 
@@ -259,8 +263,9 @@ def append_line(path: Path, values: Mapping[str, Any]) -> None:
         file.seek(max(size - 1, 0))
         begun = file.read(1) not in (b"", b"\n")
         try:
-            file.write(b"\n" * begun + line_of(values))
-            file.flush()
+            left = memoryview(b"\n" * begun + line_of(values))
+            while left:
+                left = left[file.write(left) :]
             os.fsync(file.fileno())
         except OSError:
             file.truncate(size)
@@ -269,7 +274,7 @@ def append_line(path: Path, values: Mapping[str, Any]) -> None:
 
 
 def line_of(values: Mapping[str, Any]) -> bytes:
-    """Values as a line, with its checksum in place of another."""
+    """Write values as a line, with its checksum in place of another."""
     return _marked({key: value for key, value in values.items() if key != _KEY}).encode() + b"\n"
 
 
@@ -352,12 +357,12 @@ def _write_end(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[BinaryIO]:
+def _locked(path: Path) -> Iterator[io.FileIO]:
     """The file opened to read and append, by one process at a time; made where it is not there."""
     import fcntl  # POSIX only, as the locks of regions are
 
     while True:
-        with path.open("a+b") as file:
+        with path.open("a+b", buffering=0) as file:  # a buffer would be written after a fault, too
             fcntl.flock(file, fcntl.LOCK_EX)
             with contextlib.suppress(FileNotFoundError):
                 if os.fstat(file.fileno()).st_ino == path.stat().st_ino:

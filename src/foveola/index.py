@@ -22,10 +22,8 @@ from foveola.archive.search import Ordered, top_asked, top_k, units
 from foveola.encoders.encoder import Encoder
 from foveola.notebook import HitList, Rows, to_frame
 from foveola.relevance.labels import Bools, LabelTable, codes_of, people_of_groups
-from foveola.relevance.learn import learn
-from foveola.relevance.part import Part
-from foveola.relevance.prior import load_priors
-from foveola.relevance.relevance import ORDERS
+from foveola.relevance.learn import learn, load_priors
+from foveola.relevance.order import ORDERS, Part
 from foveola.trust.sentences import of_order, of_suggestion
 
 if TYPE_CHECKING:
@@ -85,12 +83,12 @@ class IndexResult(HitList[IndexHit]):
 
     @property
     def rows(self) -> NDArray[np.int64]:
-        """(k,) rows of the index, best first."""
+        """Return the rows (k,) of the index, best first."""
         return np.array([hit.row for hit in self.hits], np.int64)
 
     @property
     def sentences(self) -> list[str]:
-        """What is to be known of the answer."""
+        """Say what is to be known of the answer."""
         compared = f"{self.considered:,} vectors compared, {self.excluded:,} left out"
         return [*of_suggestion(self.suggestion), f"{compared}; ordered {of_order(self.order, self.label)}."]
 
@@ -153,7 +151,7 @@ class Index:
         )
 
     def learn(self, encoder: Encoder | None = None, *, seen: ArrayLike | None = None) -> "Index":
-        """Learn from the labels what is relevant, see docs/relevance.md; a search then uses it.
+        """Learn from the labels what is relevant, see docs/explanation/relevance.md; a search then uses it.
 
         Args:
             encoder: that made the vectors; learning starts from its own classifier where it has
@@ -198,6 +196,10 @@ class Index:
         Raises:
             ValueError: the query has no direction or another shape, k is less than 1, or an order
                 is asked for that the index has not learnt.
+
+        >>> index = Index([[1.0, 0.0], [0.0, 1.0], [0.8, 0.6]], labels=["a", "b", "a"])
+        >>> index.search([1.0, 0.1], k=2).rows
+        array([0, 2])
         """
         rows = np.asarray(query)
         order = self._order(by)

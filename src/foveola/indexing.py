@@ -19,7 +19,7 @@ from foveola.images.gradability import WARN_BELOW
 from foveola.learned import Learned, refresh
 from foveola.looks import Looker
 from foveola.records import Case
-from foveola.relevance.prior import CLASSIFIER
+from foveola.relevance.learn import CLASSIFIER
 from foveola.resources import AnyPath, beside, locked, sync_folder
 from foveola.trust import FAMILIARITY, SEEN
 
@@ -233,7 +233,7 @@ def _stamp(case: Case) -> tuple[int, int] | None:
 
 
 def entry_of(result: Encoded) -> Entry:
-    """As the archive stores it."""
+    """Return what the archive stores of an encoded photograph."""
     return Entry(
         case=result.case, descriptor=result.descriptor, digest=result.digest, size=result.size, mtime_ns=result.mtime_ns
     )
@@ -246,6 +246,3 @@ def add_missing(folder: AnyPath, cases: Sequence[Case], encoder: str | Path | Fu
     with archive:
         ready = encoder if isinstance(encoder, FunctionEncoder) else Encoder.load(own)
         return index_cases(archive, ready, cases)
-
-
-__all__ = ["BATCH", "Doubtful", "Indexed", "add_missing", "entry_of", "index_cases", "open_archive"]

@@ -26,45 +26,49 @@ NO_DIAGNOSIS: Final = "Probabilities for whoever looks at the photographs; no di
 
 
 def grade_word(grade: int | None) -> str:
-    """Name of a grade: "moderate NPDR" for 2, "unlabelled" for None."""
+    """Return the name of a grade: "moderate NPDR" for 2, "unlabelled" for None."""
     return "unlabelled" if grade is None else GRADES.get(grade, f"grade {grade}")
 
 
 def label_word(label: str, value: str) -> str:
-    """A label value in words: "2" of "grade" is "moderate NPDR", "G" of "findings" glaucoma."""
+    """Return a label value in words: "2" of "grade" is "moderate NPDR", "G" of "findings" glaucoma.
+
+    >>> label_word("grade", "2"), label_word("findings", "G")
+    ('moderate NPDR', 'glaucoma')
+    """
     if label == "grade":
         return GRADES.get(int(value), value) if value.isdecimal() else value
     return finding_word(value) if label == "findings" else value
 
 
 def finding_word(finding: str) -> str:
-    """ODIR's letters in full, anything else as it is with spaces for underscores."""
+    """Return ODIR's letters in full, anything else as it is with spaces for underscores."""
     return FINDINGS.get(finding, finding.replace("_", " "))
 
 
 def findings_of(case: Case) -> list[str] | None:
-    """Findings in words, sorted; None where nobody looked."""
+    """Return findings in words, sorted; None where nobody looked."""
     return None if case.findings is None else sorted(map(finding_word, case.findings))
 
 
 def record_words(grade: int | None, findings: frozenset[str] | None) -> list[str]:
-    """Grade and findings in words; "none" of no finding, "-" where nobody looked."""
+    """Return grade and findings in words; "none" of no finding, "-" where nobody looked."""
     found = "-" if findings is None else ", ".join(sorted(map(finding_word, findings))) or "none"
     return [grade_word(grade), found]
 
 
 def visit_word(visit: float | str | None) -> str | None:
-    """When it was taken: "first visit" for 0, "month 12" for 12, a date as it is."""
+    """Say when it was taken: "first visit" for 0, "month 12" for 12, a date as it is."""
     if visit is None or isinstance(visit, str):
         return visit or None
     return "first visit" if visit == 0 else f"month {visit:g}"
 
 
 def is_phantom(case: Case) -> bool:
-    """Whether the photograph was generated: the manifest's column "phantom" says so."""
+    """Return whether the photograph was generated: the manifest's column "phantom" says so."""
     return str(case.extra.get("phantom", "")).strip().lower() not in {"", "0", "0.0", "false", "no"}
 
 
 def percent(chance: float) -> str:
-    """A probability in whole percent; never 0 or 100 %, which no experiment shows."""
+    """Return a probability in whole percent; never 0 or 100 %, which no experiment shows."""
     return "< 1 %" if chance < 0.01 else "> 99 %" if chance > 0.99 else f"{100 * chance:.0f} %"

@@ -33,7 +33,7 @@ from foveola.errors import FoveolaError, ImageError, MatchingError, PairError
 from foveola.images.decode import decode, stated
 from foveola.images.fundus import prepare
 from foveola.records import Eye
-from foveola.relevance.logistic import logistic
+from foveola.relevance.linear import logistic
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float64]
@@ -87,7 +87,7 @@ class Laterality:
     photographs: int
 
     def of(self, views: ArrayLike, upside_down: float = 0.0, visits: Sequence[Hashable] | None = None) -> list[Side]:
-        """Of photographs, by their four views.
+        """Tell the sides of photographs by their four views.
 
         Args:
             views: (N, 4, D), from `four_views`.
@@ -103,7 +103,7 @@ class Laterality:
         return [_side(float(p), float(d)) for p, d in zip(chances, down, strict=True)]
 
     def of_upright(self, views: ArrayLike) -> Side:
-        """Of one photograph that is taken to be upright.
+        """Tell the side of one photograph that is taken to be upright.
 
         Args:
             views: (2, D), descriptors of the photograph and of it mirrored.
@@ -112,7 +112,7 @@ class Laterality:
         return _side(float(_chance((plain - mirrored) @ np.array(self.right))))
 
     def left_first(self, first: ArrayLike, second: ArrayLike) -> float:
-        """Probability that of two photographs of fellow eyes the first shows the left one.
+        """Return the probability that of two photographs of fellow eyes the first shows the left one.
 
         One of the two is the left eye, so what speaks for the other being the right one counts
         as much. Upright photographs are taken for granted.
@@ -126,7 +126,7 @@ class Laterality:
         return float(_chance(np.array(of_second - of_first)))
 
     def share_upside_down(self, views: ArrayLike, visits: Sequence[Hashable] | None = None) -> float:
-        """Share of the visits of a set that are upside down, from 0 to 1.
+        """Estimate the share of the visits of a set that are upside down, from 0 to 1.
 
         Few visits say little: the estimate starts from 2 %, worth 10 visits.
 
@@ -203,7 +203,7 @@ class Sides(NamedTuple):
     rule: Laterality
 
     def of(self, photograph: Pixels) -> Side:
-        """(H, W, 3) uint8 RGB as decoded, taken to be upright -> which eye it seems to show."""
+        """Tell which eye (H, W, 3) uint8 RGB as decoded, taken to be upright, seems to show."""
         plain = prepare(photograph, self.encoder.contract)
         views = self.encoder.encode(np.stack([plain, plain[:, ::-1]]))
         return replace(self.rule.of_upright(views), descriptor=views[0])
@@ -243,8 +243,35 @@ def check_sides(given: Mapping[Eye, Side | None]) -> tuple[str, ...]:
     return () if surely["left"] == "left" else (EXCHANGED,)
 
 
+def first_of_two(
+    sides: Sequence[Side | None], known: Sequence[Eye | None] = (None, None)
+) -> tuple[Eye, float | None] | None:
+    """Tell which eye the first of two photographs of fellow eyes shows.
+
+    Args:
+        sides: which each seems to show; None where no rule is there.
+        known: which each is known to show.
+
+    Returns:
+        The eye and the probability that this is right, None where it is known; or None where the
+        photographs are not sure, and somebody has to say it.
+
+    >>> first_of_two([Side("right", 0.98), Side("left", 0.97)])
+    ('right', 0.9506)
+    >>> first_of_two([Side("right", 0.98), Side("right", 0.97)]) is None
+    True
+    """
+    if known[0] is not None:
+        return known[0], None
+    if known[1] is not None:
+        return ("right" if known[1] == "left" else "left"), None
+    first, second = (side or Side("left", 0.5) for side in sides)
+    sure = first.probability * second.probability
+    return (first.eye, sure) if first.eye != second.eye and sure >= SURE else None
+
+
 def four_views(encoder: Encoder, photograph: Pixels) -> NDArray[np.float32]:
-    """(4, D): descriptors of a photograph, mirrored, mirrored from top to bottom, and both.
+    """Encode (4, D) a photograph, mirrored, mirrored from top to bottom, and both.
 
     Args:
         encoder: of the descriptors.
@@ -256,7 +283,7 @@ def four_views(encoder: Encoder, photograph: Pixels) -> NDArray[np.float32]:
 
 
 def read_views(encoder: Encoder, path: Path) -> NDArray[np.float32] | None:
-    """`four_views` of a file; None where it can't be read."""
+    """Encode the `four_views` of a file; None where it can't be read."""
     try:
         return four_views(encoder, decode(path, min_side=encoder.contract.min_side))
     except UNUSABLE:

@@ -48,14 +48,14 @@ class Looker:
     def look(
         self, image: NDArray[np.uint8], eye: Eye | None = None, camera: str | None = None
     ) -> tuple[Description, Looks]:
-        """(H, W, 3) uint8 RGB as decoded -> its description, and whether it can be compared.
+        """Embed a picture, and say whether it can be compared.
 
         Args:
             image: the picture.
             eye: which it shows, where that is known.
             camera: that took it, where the archive has no photograph of that one.
         """
-        seen = self.encoder.describe(image, eye)
+        seen = self.encoder.embed_with_quality(image, eye)
         side = min(image.shape[:2])
         return seen, judge_picture(self._known, seen.pooled, seen.gradability, camera, side)
 
@@ -96,5 +96,5 @@ def refused(looks: Mapping[Eye, Looks]) -> dict[Eye, str]:
 
 
 def left_out(why: Mapping[Eye, str]) -> list[str]:
-    """What a user is told of the eyes of which nothing is said."""
+    """Say which eyes were left out, and why."""
     return [f"the photograph of the {eye} eye {words} and was left out" for eye, words in why.items()]

@@ -4,6 +4,7 @@ Texts are escaped and pictures lie in the page itself, so a notebook that is pas
 file of the archive and runs nothing that a label or a name says.
 """
 
+import math
 from abc import abstractmethod
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -54,7 +55,7 @@ class HitList(Sequence[T]):
     @property
     @abstractmethod
     def sentences(self) -> list[str]:
-        """What a user must know of the answer."""
+        """Say what a user must know of the answer."""
 
     @abstractmethod
     def _rows(self) -> Rows:
@@ -94,10 +95,49 @@ def to_frame(rows: Iterable[Mapping[str, object]], columns: Sequence[str], index
 
 
 def aligned(rows: Rows) -> str:
-    """For a terminal: the first column to the left, numbers to the right."""
+    """Return a table for a terminal: the first column to the left, numbers to the right.
+
+    >>> print(aligned([["metric", "macro"], ["mAP@10", "0.61"]]))
+    metric  macro
+    mAP@10   0.61
+    """
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ("  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows)
     return "\n".join(line.rstrip() for line in lines)
+
+
+def number(value: float | None, *, sign: bool = False) -> str:
+    """Return a number with three decimals, "-" for what is unknown.
+
+    >>> number(0.61234), number(0.05, sign=True), number(None)
+    ('0.612', '+0.050', '-')
+    """
+    if value is None or math.isnan(value):
+        return "-"
+    return f"{value:+.3f}" if sign else f"{value:.3f}"
+
+
+def ranged(ends: tuple[float, float], *, sign: bool = False) -> str:
+    """Return an interval as text, "-" where there is none.
+
+    >>> ranged((0.55, 0.66))
+    '0.550 to 0.660'
+    """
+    low, high = (number(end, sign=sign) for end in ends)
+    return "-" if math.isnan(ends[0]) else f"{low} to {high}"
+
+
+def piped(rows: Rows) -> str:
+    """Return a table in Markdown.
+
+    >>> print(piped([["metric", "macro"], ["mAP@10", "0.61"]]))
+    | metric | macro |
+    | --- | ---: |
+    | mAP@10 | 0.61 |
+    """
+    cells = [[cell.replace("|", r"\|") for cell in row] for row in rows]
+    rule = ["---"] + ["---:"] * (len(rows[0]) - 1)
+    return "\n".join("| " + " | ".join(row) + " |" for row in [cells[0], rule, *cells[1:]])
 
 
 def html_table(rows: Iterable[Sequence[object]]) -> str:

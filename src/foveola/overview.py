@@ -33,7 +33,7 @@ class Overview:
     share: float
 
     def packed(self) -> bytes:
-        """9 N bytes, little-endian: all ids uint32, all x and all y uint16, all grades int8."""
+        """Return 9 N bytes, little-endian: all ids uint32, all x and all y uint16, all grades int8."""
         x, y = np.round(self.places.T * 65535).astype("<u2")
         parts = (self.ids.astype("<u4"), x, y, self.grades.astype("i1"))
         return b"".join(part.tobytes() for part in parts)
@@ -53,7 +53,7 @@ class Overviews:
         self._made: Overview | None = None
 
     def get(self) -> Overview:
-        """The map of the archive as it is now."""
+        """Return the map of the archive as it is now."""
         with self._lock:
             with self._archive.state() as state:
                 if self._made is not None and self._ids is state.ids:
@@ -67,7 +67,7 @@ class Overviews:
 
 
 def project(matrix: NDArray[np.float32]) -> tuple[NDArray[np.float32], float]:
-    """Descriptors (N, D) -> places (N, 2) from 0 to 1, and the share of the variance they show.
+    """Project descriptors (N, D) to places (N, 2) from 0 to 1, with the share of the variance they show.
 
     The axes point where their largest coefficient is positive, so a map does not turn over from
     one machine to another.

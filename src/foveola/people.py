@@ -39,11 +39,11 @@ class People:
 
     @property
     def present(self) -> NDArray[np.bool_]:
-        """(P, 2) which photographs there are."""
+        """Return (P, 2) which photographs there are."""
         return self.photographs >= 0
 
     def of(self, rows: NDArray[np.int64]) -> "People":
-        """Some of them."""
+        """Return some of the people."""
         return People(
             self.photographs[rows],
             self.truth[rows],
@@ -78,10 +78,13 @@ def people_of(cases: Sequence[Case], labels: Sequence[str]) -> People:
 
 
 def pair_eyes(shown: Iterable[tuple[Hashable, Eye | None]]) -> NDArray[np.int64]:
-    """Places of left and right photographs (P, 2), people in order of appearance; -1 is none.
+    """Return places of left and right photographs (P, 2), people in order of appearance; -1 is none.
 
     Args:
         shown: of each photograph what those of one person at one visit share, and the eye.
+
+    >>> pair_eyes([("ann", "left"), ("ben", "right"), ("ann", "right")]).tolist()
+    [[0, 2], [-1, 1]]
     """
     people: dict[Hashable, list[int]] = {}
     for i, (key, eye) in enumerate(shown):
@@ -93,7 +96,7 @@ def pair_eyes(shown: Iterable[tuple[Hashable, Eye | None]]) -> NDArray[np.int64]
 
 
 def findings_of(photographs: Sequence[Case]) -> frozenset[str] | None:
-    """What the person on these photographs has; None where nobody looked at one of them."""
+    """Return what the person on these photographs has; None where nobody looked at one of them."""
     for case in photographs:
         told = case.extra.get(PERSON)
         if told is not None:
@@ -105,7 +108,7 @@ def findings_of(photographs: Sequence[Case]) -> frozenset[str] | None:
 
 
 def grade_of(photographs: Sequence[Case]) -> int | None:
-    """The worst grade that is known of the eyes of a person; None where none is."""
+    """Return the worst grade that is known of the eyes of a person; None where none is."""
     return max((case.grade for case in photographs if case.grade is not None), default=None)
 
 

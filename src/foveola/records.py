@@ -30,6 +30,9 @@ def identifier(text: str) -> str:
 
     Characters that are not seen go, letters are composed (NFC), white space around them goes, the
     no-break and the em space too. Nothing else: `a` is not `A`, and `007` not `7`.
+
+    >>> identifier(" P007 ")
+    'P007'
     """
     if not text.isascii():
         text = unicodedata.normalize("NFC", _INVISIBLE.sub("", text))
@@ -37,7 +40,7 @@ def identifier(text: str) -> str:
 
 
 def is_missing(text: str) -> bool:
-    """Whether a text stands for an unknown value: nan, NA, N/A, None, null, <NA>, or nothing."""
+    """Return whether a text stands for an unknown value: nan, NA, N/A, None, null, <NA>, or nothing."""
     return identifier(text).casefold() in MISSING
 
 
@@ -87,7 +90,7 @@ class Case:
 
     @property
     def identity(self) -> tuple[str, str]:
-        """What two photographs of one person share; unique where the subject is unknown."""
+        """Return what two photographs of one person share; unique where the subject is unknown."""
         if self.subject is None:
             return ("image", self.path)
         return ("subject", f"{self.collection}\0{self.subject}")

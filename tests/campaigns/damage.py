@@ -31,12 +31,12 @@ from foveola.errors import FoveolaError
 from foveola.indexing import add_missing
 from foveola.laterality import LATERALITY, Laterality
 from foveola.learned import advice, load_learned
-from foveola.matching import decisions, gallery, kept, permission
+from foveola.matching import gallery, permission, saved_audit
 from foveola.matching.probability import CALIBRATION, Calibration
 from foveola.phantom import generate
 from foveola.regions import Box, RegionSearch, search, switch_on
 from foveola.regions.search import Local
-from foveola.relevance.prior import load_priors
+from foveola.relevance.learn import load_priors
 from foveola.retrieval import Query, Retriever
 from foveola.server.audit import Log, read, verify
 from foveola.server.auth import Accounts
@@ -72,8 +72,8 @@ def build(folder: Path, people: int = 20) -> Asker:
     gallery.update(archive, allowed)
     for query in ("ab12", "cd34"):
         permission.log_use(archive, "match", query=query)
-    kept.keep(archive, [], ids, {"photographs": len(cases)})
-    decisions.decide(archive, "0123456789ab", "right", by="anna")
+    saved_audit.save_audit(archive, [], ids, {"photographs": len(cases)})
+    saved_audit.decide(archive, "0123456789ab", "right", by="anna")
     with Accounts.create(archive) as accounts:
         accounts.add("anna", "admin", "correct horse battery")
         accounts.make_token("anna", "a program", 30)
@@ -89,12 +89,12 @@ def _asker(archive: Path, photograph: Path) -> Asker:
     encoder = Encoder.load(archive / "encoder")
     matching = Encoder.load(archive / gallery.FOLDER / "encoder")
     pixels = decode(data, min_side=encoder.contract.min_side)
-    seen = encoder.describe(pixels)
-    encoder.describe = lambda *_: seen  # type: ignore[method-assign]
+    seen = encoder.embed_with_quality(pixels)
+    encoder.embed_with_quality = lambda *_: seen  # type: ignore[method-assign]
     local = Local(encoder.release)
     search.Local = lambda *_: local  # type: ignore[misc, assignment]
     with Retriever.open(archive, encoder) as retriever, RegionSearch(retriever) as regions:
-        places = regions.look(pixels, retriever.read(data, "query", pixels=pixels))
+        places = regions.look(pixels, retriever.embed(data, "query", pixels=pixels))
     return Asker(encoder, matching, local, data, pixels, places, matching.encode_photograph(pixels))
 
 
@@ -103,7 +103,7 @@ def ask(archive: Path, by: Asker) -> dict[str, str]:
     own = copy.copy(by.encoder)
     own.release = read_release(archive / "encoder")
     with Retriever.open(archive, own) as retriever:
-        query = retriever.read(by.data, "query", pixels=by.pixels)
+        query = retriever.embed(by.data, "query", pixels=by.pixels)
         opened = retriever.archive
         found: dict[str, Callable[[], Any]] = {
             "encoder": lambda: replace(own.release, folder=Path()),
@@ -111,18 +111,20 @@ def ask(archive: Path, by: Asker) -> dict[str, str]:
             "cases": lambda: list(opened.cases()),
             "case": lambda: opened.case(3),
             "page": lambda: opened.page("grade >= 1", limit=5),
-            "looks": lambda: _plain(retriever.answer(query, 5, by="looks")),
-            "learned": lambda: _plain(retriever.answer(query, 5)),
-            "where": lambda: _plain(retriever.answer(query, 5, where="eye = 'left'")),
-            "people": lambda: replace(retriever.answer_person({query.case.eye or "left": query}, 3), milliseconds=0),
+            "looks": lambda: _plain(retriever.search_query(query, 5, by="looks")),
+            "learned": lambda: _plain(retriever.search_query(query, 5)),
+            "where": lambda: _plain(retriever.search_query(query, 5, where="eye = 'left'")),
+            "people": lambda: replace(
+                retriever.search_person_query({query.case.eye or "left": query}, 3), milliseconds=0
+            ),
             "learnt": lambda: _labels(opened),
             "advice": lambda: advice(opened),
             "prior": lambda: sorted(load_priors(archive / "encoder")),
             "region": lambda: _region(retriever, query, by),
             "match": lambda: _match(archive, by),
             "uses": lambda: permission.read_log(archive),
-            "findings": lambda: kept.kept(archive, []),
-            "decisions": lambda: decisions.decisions(archive),
+            "findings": lambda: saved_audit.load_audit(archive, []),
+            "decisions": lambda: saved_audit.decisions(archive),
             "accounts": lambda: _accounts(archive),
             "audit log": lambda: _audit(archive),
         }

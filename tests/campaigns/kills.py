@@ -29,7 +29,7 @@ from click.testing import CliRunner
 
 from foveola.archive import Archive
 from foveola.cli.commands import main as cli
-from foveola.matching import decisions, gallery, permission
+from foveola.matching import gallery, permission, saved_audit
 from foveola.server.audit import FILE, Log, read, verify
 from foveola.server.dicom.spool import Spool
 
@@ -171,7 +171,7 @@ ACTS: dict[str, Act] = {
     "encoder add": program("encoder", "add", "../model.onnx", "--size", "352", "--out", "M", "--name", "mine"),
     "page": program("search", "A", "../new/P00000_L_m000.jpg", "--html", "page.html"),
     "train": program("train", "../tiny.toml", "T"),
-    "decisions": appending(lambda p, n: decisions.decide(p / "A", f"{n:012x}", "right", "a note")),
+    "decisions": appending(lambda p, n: saved_audit.decide(p / "A", f"{n:012x}", "right", "a note")),
     "uses": appending(lambda p, n: permission.log_use(p / "A", "match", query=f"{n:016x}")),
     "audit log": appending(lambda p, n: Log(p / "A").append("anna", "case", [n])),
     "C-STORE": appending(_store),
@@ -185,7 +185,7 @@ def lost(place: Path, name: str, said: list[str]) -> str:
     """What was acknowledged and is not there, or was removed and is found; "" if all is well."""
     numbers = [int(each) for each in said if each.isdigit()]
     if name == "decisions":
-        there = {int(key, 16) for key in decisions.decisions(place / "A")}
+        there = {int(key, 16) for key in saved_audit.decisions(place / "A")}
     elif name == "uses":
         there = {int(str(use.get("query", "f")), 16) for use in permission.read_log(place / "A")}
     elif name == "audit log":

@@ -8,10 +8,10 @@ import pytest
 from click.testing import CliRunner
 
 from commands import foveola
-from foveola import accounts as part
 from foveola.archive import Archive
 from foveola.cli import accounts as commands
 from foveola.cli.commands import main
+from foveola.server import auth as part
 from foveola.server.audit import FILE, Log, head, read
 from foveola.server.auth import Accounts
 

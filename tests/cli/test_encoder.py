@@ -6,7 +6,7 @@ import sys
 import pytest
 
 import made_networks as made
-from commands import foveola
+from commands import foveola, is_private
 
 
 def images(done):
@@ -50,6 +50,7 @@ def test_places_are_refused_in_a_sentence(brought_in):
 
 def test_ours_comes_back_and_finds_the_same(work, phantoms):
     foveola("encoder", "export", work / "ours.onnx")
+    assert is_private(work / "ours.onnx")
     back = foveola("encoder", "add", work / "ours.onnx", "--out", work / "back", "--json")
     assert json.loads(back.stdout)["dimension"] == 256
     foveola("index", work / "one", phantoms)

@@ -7,12 +7,15 @@ import sys
 
 import pytest
 
+from commands import is_private
 from foveola.trust import Seen
 
 
 def evaluate(archive, *arguments, code=0):
     command = [sys.executable, "-m", "foveola", "evaluate", archive, *arguments, "--bootstrap", 20]
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(
+        [str(part) for part in command], capture_output=True, text=True, timeout=300, check=False, umask=0o022
+    )
     assert done.returncode == code, (done.stdout, done.stderr)
     assert "Traceback" not in done.stderr
     return done
@@ -95,6 +98,7 @@ def test_figures_are_written_where_asked(places, tmp_path):
     done = evaluate(archive, *arguments)
     written = sorted(path.name for path in (tmp_path / "figures").iterdir())
     assert written == ["map.png", "precision.png", "retrieved.png", "subjects.png"]
+    assert is_private(tmp_path / "figures")
     assert "figures: " in done.stderr
     assert "figures: " not in done.stdout
 

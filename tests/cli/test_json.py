@@ -101,9 +101,9 @@ def instead(patch):
     patch.setattr("foveola.encoders.onnx_file.export_onnx", lambda *_: 1.0)
     start = SimpleNamespace(start=lambda config, base, out, report: Path(out) / "encoder")
     rows = SimpleNamespace(compare=lambda *_, **__: [], to_markdown=str)
-    patch.setitem(sys.modules, "foveola.training.start", start)
+    patch.setitem(sys.modules, "foveola.training.run", start)
     patch.setitem(sys.modules, "foveola.training.compare", rows)
-    patch.setattr("foveola.training.chosen.load_any", lambda path: None)
+    patch.setattr("foveola.training.config.load_any", lambda path: None)
 
 
 def _loaded(shipped):
@@ -163,7 +163,7 @@ def test_every_command_answers_in_json(answers, name):
             assert isinstance(json.loads(text), dict | list)
 
 
-DOCS = (Path(__file__).parents[2] / "docs" / "json.md").read_text()
+DOCS = (Path(__file__).parents[2] / "docs/reference/json.md").read_text()
 
 
 @pytest.mark.parametrize("name", LEAVES)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from commands import foveola
+from commands import foveola, is_private
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +50,7 @@ def test_alike_people_of_an_archive_stand_beside_it(eyes, made_reader, phantoms,
         "read", *eyes, "--reader", made_reader, "--archive", tmp_path / "archive", "-k", 3, "--html", page, "--json"
     )
     assert len(json.loads(done.stdout)["similar"]) == 3
+    assert is_private(page)
     text = page.read_text()
     assert "Similar people of the archive" in text
     assert text.count('class="hit panel"') == 3
@@ -83,10 +84,10 @@ def test_a_bad_photograph_in_a_manifest_is_named_and_the_rest_read(made_reader, 
     assert list(first["eyes"]) == ["left"]
     assert second["probabilities"] is None
     assert second["failed"][0]["image"] == "worse.jpg"
-    assert list(second) == list(first)  # one shape for all, as docs/reading.md shows it
+    assert list(second) == list(first)  # one shape for all, as docs/how-to/reading.md shows it
     empty = {"found": [], "eyes": {}, "refused": {}, "warnings": []}
     assert {key: second[key] for key in empty} == empty
-    documented = (Path(__file__).parents[2] / "docs/reading.md").read_text(encoding="utf-8")
+    documented = (Path(__file__).parents[2] / "docs/how-to/reading.md").read_text(encoding="utf-8")
     (shown,) = [line for line in documented.splitlines() if line.startswith('{"subject"')]
     assert list(json.loads(shown.replace(", ...", "").replace("{...}", "{}"))) == list(first)
     assert "2 photographs could not be used" in done.stderr

@@ -5,9 +5,8 @@ import csv
 import numpy as np
 import pytest
 
-from commands import foveola
-from foveola.archive import Archive
-from foveola.archive.records import Entry
+from commands import foveola, is_private
+from foveola.archive import Archive, Entry
 from foveola.records import Case
 from foveola.server.study import Answer, Answers
 
@@ -44,5 +43,6 @@ def test_new_and_export(archive, tmp_path):
     with out.open(encoding="utf-8", newline="") as file:
         (row,) = csv.DictReader(file)
     assert (row["reader"], row["item"], row["score"], row["useful"]) == ("R1", "2", "5", "4")
+    assert is_private(study / "study.json", out)
     again = foveola("study", "new", archive, study, code=1)
     assert "holds a study already" in again.stderr

@@ -8,7 +8,7 @@ import pytest
 
 from foveola.datasets.adapters import ADAPTERS, adapt, read_dataset
 from foveola.datasets.adapters.base import Layout, find_duplicates
-from foveola.datasets.adapters.odir import label
+from foveola.datasets.adapters.findings import odir_label
 from foveola.datasets.manifest import Manifest
 from foveola.errors import ManifestError, MissingExtraError
 
@@ -231,12 +231,12 @@ def test_odir_without_openpyxl_says_what_to_install(odir, tmp_path, monkeypatch)
     ],
 )
 def test_odir_keywords(keywords, codes, grade):
-    assert label(keywords.split(";")) == (set(codes), grade)
+    assert odir_label(keywords.split(";")) == (set(codes), grade)
 
 
 def test_odir_keywords_give_the_labels_of_the_shared_photographs(shared_data):
     for case in Manifest.read(shared_data / "odir" / "labels.csv").cases():
-        codes, grade = label(str(case.extra["keywords"]).split(";"))
+        codes, grade = odir_label(str(case.extra["keywords"]).split(";"))
         assert (codes, grade) == (case.findings, case.grade), case.extra["keywords"]
 
 
@@ -400,7 +400,7 @@ def test_every_adapter_tells_its_terms_and_rules(name):
 
 
 def test_the_manual_has_every_adapter():
-    manual = (Path(__file__).parents[2] / "docs" / "datasets.md").read_text()
+    manual = (Path(__file__).parents[2] / "docs/how-to/datasets.md").read_text()
     for adapter in ADAPTERS.values():
         assert f"| `{adapter.name}` |" in manual
         assert adapter.source.split(" and ")[0] in manual

@@ -438,3 +438,12 @@ def test_a_sheet_without_a_stated_size_has_rows_of_one_length(tmp_path):
         sheet.append(row)
     book.save(tmp_path / "a.xlsx")
     assert Layout(tmp_path).sheet("a.xlsx") == [["a", "", ""], ["b", "", "3"]]
+
+
+def test_a_person_is_one_in_every_spelling(photograph, text, tmp_path, told):
+    spellings = ("M\u00fcller 7", "\u00a0M\u00fcller 7\u2003", "Mu\u0308ller 7", "\ufeffM\u00fcl\u200bler 7")
+    rest = "Canon CR,48.0,,12,yes,1,1,yes,Brazil,1,1,1,2,3,1,1,1,1,1,1,0,0,0,0,0,0,0,0,0,0,0,Adequate\n"
+    photograph(*(f"fundus_photos/img{n}.jpg" for n in range(len(spellings))))
+    header = BRSET_HEADER.replace("patient_id", "pati\u200bent_id\u00a0")
+    text("labels_brset.csv", header + "".join(f"img{n},{subject},{rest}" for n, subject in enumerate(spellings)))
+    assert set(told(read_dataset("brset", tmp_path).manifest, "subject").values()) == {("M\u00fcller 7",)}

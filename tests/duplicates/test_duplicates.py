@@ -11,7 +11,7 @@ import pytest
 
 from foveola.duplicates import Pair, Settings, find_duplicates, group, summary
 from foveola.duplicates import registration as reg
-from foveola.duplicates.agreement import agree
+from foveola.duplicates.registration import agree
 from foveola.images import fingerprint
 from foveola.images.decode import decode
 from foveola.records import Case

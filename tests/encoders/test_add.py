@@ -12,8 +12,7 @@ import pytest
 import made_networks as made
 from foveola.encoders.add import Wanted, add_onnx, trial_images
 from foveola.encoders.encoder import Encoder
-from foveola.encoders.local import Local
-from foveola.encoders.parts import Parts
+from foveola.encoders.parts import Local, Parts
 from foveola.encoders.release import read_release
 from foveola.errors import EncoderError
 from foveola.explain import occlusion_map, removal_map
@@ -122,7 +121,7 @@ def test_what_needs_a_map_says_so_and_covering_up_works_without(tmp_path):
         Local(release)
     encoder = Encoder(release, threads=1)
     image, other = trial_images(64)[:2]
-    seen = encoder.describe(image)
+    seen = encoder.embed_with_quality(image)
     assert seen.pooled.shape == (16,)
     assert 0 <= seen.gradability <= 1
     found = occlusion_map(image, encoder.encode(other[None])[0], encoder.encode, cells=4)

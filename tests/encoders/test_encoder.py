@@ -200,7 +200,7 @@ def test_gradability_is_that_of_the_decoded_photograph(encoder, cases):
 def test_cores_that_work_together_see_the_same(encoder, cases):
     both = Encoder.load(threads=2, together=2)
     pixels = decode(Path(cases[0].path), min_side=encoder.contract.min_side)
-    assert (both.describe(pixels).descriptor == encoder.describe(pixels).descriptor).all()
+    assert (both.embed_with_quality(pixels).descriptor == encoder.embed_with_quality(pixels).descriptor).all()
 
 
 def test_what_cannot_be_compiled_is_told_when_it_is_used(copy, monkeypatch):
@@ -222,9 +222,9 @@ def test_many_threads_share_a_few_requests_and_get_their_own_descriptors(cases):
 
     few = Encoder.load(threads=1)
     pictures = [decode(Path(case.path), min_side=few.contract.min_side) for case in cases[:4]]
-    alone = [few.describe(picture) for picture in pictures]
+    alone = [few.embed_with_quality(picture) for picture in pictures]
     with ThreadPoolExecutor(8) as pool:
-        together = list(pool.map(few.describe, pictures * 4))
+        together = list(pool.map(few.embed_with_quality, pictures * 4))
     for i, each in enumerate(together):
         assert (each.descriptor == alone[i % 4].descriptor).all()
         assert (each.pooled == alone[i % 4].pooled).all()

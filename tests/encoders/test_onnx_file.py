@@ -7,9 +7,8 @@ import pytest
 import made_networks as made
 from foveola.encoders.add import Wanted, add_onnx, trial_images
 from foveola.encoders.encoder import Encoder
-from foveola.encoders.local import Local
 from foveola.encoders.onnx_file import export_onnx
-from foveola.encoders.parts import Parts
+from foveola.encoders.parts import Local, Parts
 from foveola.encoders.release import DEFAULT, read_release
 from foveola.errors import EncoderError
 

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from foveola.encoders.encoder import Encoder
-from foveola.encoders.parts import Parts
-from foveola.encoders.pooling import Pooling
+from foveola.encoders.parts import Parts, Pooling
 from foveola.encoders.release import read_release
 from foveola.errors import EncoderError
 from foveola.explain import removal_map
@@ -35,7 +34,7 @@ def image():
 def test_both_parts_together_are_the_whole(name, parts, image):
     maps = parts.features(image)
     pooled = parts.pooling.root(parts.pooling.powers(maps).mean(axis=(1, 2)))
-    whole = Encoder.load(name).describe(image)
+    whole = Encoder.load(name).embed_with_quality(image)
     assert parts.descriptors(pooled[None])[0] == pytest.approx(whole.descriptor, abs=2e-5)
     assert maps.mean(axis=(1, 2)) == pytest.approx(whole.pooled, abs=1e-4)
 

@@ -10,11 +10,11 @@ from commands import foveola
 from foveola.config import load_config
 from foveola.encoders.reading_model import DEFAULT_READER, ReadingModel, read_reader
 from foveola.images.decode import peek
-from foveola.metrics.reading import ODIR
+from foveola.metrics.multilabel import ODIR
 from foveola.people import people_of
 from foveola.reading import read_people
+from foveola.training.config import ReadingConfig
 from foveola.training.prepared import HELD, parted_cases
-from foveola.training.reading_config import ReadingConfig
 
 RECIPE = Path(__file__).parents[2] / "recipes" / f"{DEFAULT_READER}.toml"
 PEOPLE = 60
@@ -41,7 +41,7 @@ def test_it_reads_where_none_is_named(phantoms):
 
 
 def test_of_one_eye_it_tells_that_eyes_own_answer(phantoms):
-    """The fusion without the other eye said "other" of most of the healthy (docs/reading.md)."""
+    """The fusion without the other eye said "other" of most of the healthy (docs/how-to/reading.md)."""
     left = phantoms.parent / "images/P00000_L_m000.jpg"
     values = json.loads(foveola("read", "--left", left, "--json").stdout)
     assert values["probabilities"] == values["eyes"]["left"]["probabilities"]

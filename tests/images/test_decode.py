@@ -11,7 +11,8 @@ from files import BLUE, GREEN, RED, WHITE
 from PIL import Image, ImageOps
 
 from foveola.errors import ImageError
-from foveola.images.decode import Limits, decode, peek, read_bytes, same_scale
+from foveola.images.decode import decode, peek, read_bytes, same_scale
+from foveola.images.limits import Limits
 
 SCENE = files.scene()
 SIXTEEN = SCENE.astype(np.uint16) * 257

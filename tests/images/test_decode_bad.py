@@ -14,8 +14,9 @@ import pytest
 from PIL import Image
 
 from foveola.errors import ImageError
-from foveola.images._headers import Header, read_header
-from foveola.images.decode import DEFAULT_LIMITS, Limits, decode, estimated_seconds, peek
+from foveola.images.decode import decode, peek
+from foveola.images.headers import Header, read_header
+from foveola.images.limits import DEFAULT_LIMITS, Limits, estimated_seconds
 
 SCENE = files.scene()
 JPEG = files.save(files.smooth(), "JPEG")

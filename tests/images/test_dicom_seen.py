@@ -29,7 +29,7 @@ from dicoms import colours, compressed, encapsulated, to_bytes, with_pixels
 from foveola.errors import ImageError
 from foveola.images._dicom_frames import decode_frame
 from foveola.images._dicom_object import form_of, read_object
-from foveola.images.decode import Limits
+from foveola.images.limits import Limits
 from foveola.server.dicom.deidentify import rewrite
 
 H = W = 64
@@ -116,6 +116,23 @@ def test_a_number_that_is_none_is_refused_by_name(keyword, tag, value, monkeypat
 def test_what_makes_all_of_a_picture_alike_is_refused_by_name(said, named, seen):
     with pytest.raises(ImageError, match=named):
         seen(to_bytes(with_pixels(GREY, **said)))
+
+
+def test_of_several_windows_the_first_counts_and_is_checked(monkeypatch, seen):
+    monkeypatch.setattr(config.settings, "writing_validation_mode", config.IGNORE)
+    one = seen(to_bytes(with_pixels(GREY, WindowCenter=100, WindowWidth=150, RescaleSlope=1, RescaleIntercept=0)))
+    for value in ("40", "NaN", "1e300"):
+        made = with_pixels(GREY)
+        for keyword, first in {
+            "WindowCenter": 100,
+            "WindowWidth": 150,
+            "RescaleSlope": 1,
+            "RescaleIntercept": 0,
+        }.items():
+            said_as(made, keyword, [str(first), *[value] * 17])
+        assert (seen(to_bytes(made)) == one).all()
+        with pytest.raises(ImageError, match=r"WindowCenter \(0028,1050\)"):
+            seen(to_bytes(said_as(made, "WindowCenter", ["NaN", "100"])))
 
 
 def test_a_dark_photograph_whose_data_is_dark_is_taken_as_it_is(seen):

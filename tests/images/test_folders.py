@@ -1,13 +1,16 @@
 """A folder is read whole, or what was passed over is counted."""
 
+import json
 import os
 
 import pytest
+from click.testing import CliRunner
 
+from foveola.cli.commands import main
 from foveola.datasets.manifest import Manifest, read_sources
 from foveola.errors import ManifestError
 from foveola.images.folders import PassedOver, files_in, photographs_in
-from foveola.server.dicom.folder import find_files
+from foveola.server.dicom.intake import find_files
 
 HEADS = {
     "JPEG": b"\xff\xd8\xff\xe0",
@@ -114,7 +117,7 @@ def test_kinds_are_said_together_in_one_sentence(tmp_path):
 
 
 def test_a_dicom_folder_says_what_it_passes_over_and_waits_for_no_pipe(tmp_path):
-    from foveola.server.dicom.folder import FolderTaken, _objects
+    from foveola.server.dicom.intake import FolderTaken, _objects
 
     (tmp_path / "image").write_bytes(DICOM)
     (tmp_path / "notes.txt").write_text("x")
@@ -133,3 +136,23 @@ def test_files_come_in_the_order_of_their_paths(tmp_path):
         (tmp_path / name).write_bytes(JPEG)
     found = [p.relative_to(tmp_path).as_posix() for p in files_in(tmp_path, PassedOver())]
     assert found == ["a.jpg", "c.jpg", "a/z.jpg", "b/a.jpg"]
+
+
+def test_index_says_what_it_passed_over(phantoms, tmp_path):
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    (folder / "a.jpg").write_bytes(next((phantoms.parent / "images").iterdir()).read_bytes())
+    for kind in ("text", "DICOM", "hidden", "pipe", "linked folder"):
+        OVER[kind][0](folder)
+    done = CliRunner().invoke(main, ["index", str(tmp_path / "A"), str(folder), "--json"])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["passed_over"] == {
+        "DICOM files, which dicom://FOLDER takes": 1,
+        "files that are no photographs": 1,
+        "hidden files and folders": 1,
+        "linked subfolders, to be named by themselves": 1,
+        "pipes, sockets and devices": 1,
+    }
+    for said in (done, CliRunner().invoke(main, ["index", str(tmp_path / "A"), str(folder)])):
+        (line,) = (line for line in said.stderr.splitlines() if line.startswith("passed over: "))
+        assert all(OVER[kind][1].split(",")[0] in line for kind in ("text", "DICOM", "hidden", "pipe"))

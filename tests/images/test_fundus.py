@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foveola.images.fundus import ALGORITHM, Contract, FieldOfView, find_field_of_view, prepare
+from foveola.images.fundus import ALGORITHM, Contract, FieldOfView, enhance, find_field_of_view, prepare
+from foveola.phantom.anatomy import make_eye, make_subject
+from foveola.phantom.rendering import render
 
 
 def disc(height, width, x, y, radius, *, inside=(180, 90, 40), outside=(0, 0, 0)):
@@ -157,3 +159,31 @@ def test_a_frame_squeezed_to_a_square_is_taken_whole():
     photograph = disc(300, 420, 210, 150, 200)
     found = find_field_of_view(cv2.resize(photograph, (320, 320)))
     assert found == FieldOfView(160, 160, 160, round=False)
+
+
+# --- the enhancement step ---
+
+
+def test_detail_comes_out_and_the_surround_stays_black():
+    image = render(make_eye(make_subject(4, 1), "left"), [0], size=256).image
+    image[np.hypot(*(np.mgrid[:256, :256] - 127.5)) > 118] = 0
+    made = enhance(image)
+    assert made.shape == image.shape
+    assert made.dtype == np.uint8
+    assert made[image.max(axis=2) == 0].max() == 0
+    inside = np.hypot(*(np.mgrid[:256, :256] - 127.5)) < 100
+
+    def detail(of):
+        green = of[..., 1].astype(float)
+        return (green - cv2.GaussianBlur(green, (0, 0), 8))[inside].std()
+
+    assert detail(made) > 1.15 * detail(image)
+
+
+def test_lightness_is_that_of_opencvs_own_and_hue_is_kept():
+    rng = np.random.default_rng(0)
+    image = rng.integers(20, 200, (64, 64, 3)).astype(np.uint8)
+    light = cv2.cvtColor(image, cv2.COLOR_RGB2LAB)
+    expected = cv2.createCLAHE(2.0, (8, 8)).apply(np.ascontiguousarray(light[..., 0]))
+    light[..., 0] = expected
+    assert (enhance(image) == cv2.cvtColor(light, cv2.COLOR_LAB2RGB)).all()

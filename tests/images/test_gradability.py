@@ -194,7 +194,7 @@ def quality(of):
 
 
 def test_rejects_of_eyeq_are_warned_of_and_good_ones_are_not(shared_data):
-    # the rule was fitted to these; docs/gradability.md has what it does for others
+    # the rule was fitted to these; docs/explanation/gradability.md has what it does for others
     assert (values_of(shared_data / "eyepacs", quality("reject")) < WARN_BELOW).mean() > 0.7
     assert (values_of(shared_data / "eyepacs", quality("good")) < WARN_BELOW).mean() < 0.05
 

@@ -20,8 +20,9 @@ from pydicom.uid import (
 
 from dicoms import colours, compressed, deflated, encapsulated, to_bytes, with_pixels
 from foveola.errors import ImageError
-from foveola.images.decode import Limits, decode
+from foveola.images.decode import decode
 from foveola.images.limited import Pool
+from foveola.images.limits import Limits
 
 HERE = "misbehaving"
 

@@ -8,7 +8,7 @@ from foveola.errors import ImageError
 from foveola.images.decode import decode
 from foveola.images.fundus import Contract, field_to_show, find_field_of_view, prepare
 from foveola.images.gradability import gradability
-from foveola.images.thumbnail import small
+from foveola.images.pictures import small
 
 REFUSED = "two fields of view or more, such as both eyes in one frame"
 

@@ -13,10 +13,10 @@ from hashlib import blake2b
 import numpy as np
 import pytest
 
+import foveola.learned as module
 from foveola.archive import Archive
 from foveola.errors import ArchiveError
 from foveola.learned import RELEVANCE, is_current, label_table, learn_archive, load_learned, refresh
-from foveola.learned import kept as module
 from foveola.relevance.learn import LEAST_PEOPLE
 from foveola.trust import Seen
 from learned.made import MADE_BY, archive_of, direction, entries, entry

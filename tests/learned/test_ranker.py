@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import foveola.learned as module
 from foveola.archive import Archive
 from foveola.errors import ArchiveError
 from foveola.learned import RELEVANCE, Ranker, learn_archive
-from foveola.learned import ranker as module
 from foveola.relevance.learn import LEAST_PEOPLE
-from foveola.relevance.relevance import NEIGHBOUR, OWN, SHARES
+from foveola.relevance.order import NEIGHBOUR, OWN, SHARES
 from learned.made import archive_of, direction, entries, entry
 
 NEW = direction(np.random.default_rng(99), 1)

@@ -13,7 +13,7 @@ import pytest
 from foveola.datasets.manifest import Manifest
 from foveola.indexing import add_missing
 from foveola.matching import gallery, permission
-from foveola.matching.findings import Finding, key
+from foveola.matching.saved_audit import Finding, key
 from foveola.matching.worklist import audit_archive, counts, to_dict, to_page, to_text
 from foveola.records import Case
 

@@ -19,8 +19,7 @@ from foveola.encoders.release import DEFAULT
 from foveola.errors import ImageError, MatchingError
 from foveola.indexing import add_missing
 from foveola.matching import gallery, permission
-from foveola.matching.match import Matcher, months_between
-from foveola.matching.present import answer, to_page, to_text
+from foveola.matching.match import Matcher, answer, months_between, to_page, to_text
 from foveola.phantom.anatomy import make_eye, make_subject
 from foveola.phantom.rendering import render
 from foveola.records import Case

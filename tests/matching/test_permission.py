@@ -6,7 +6,7 @@ import pytest
 
 from foveola.errors import MatchingError
 from foveola.matching import permission
-from foveola.matching.decisions import decide, decisions
+from foveola.matching.saved_audit import decide, decisions
 
 
 def test_it_is_off_until_it_is_switched_on(tmp_path):

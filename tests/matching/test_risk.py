@@ -11,6 +11,7 @@ from foveola.archive import Archive, Entry
 from foveola.errors import ArchiveError
 from foveola.matching.risk import risk
 from foveola.records import Case
+from foveola.trust import ALIKE
 
 
 def foveola(*arguments):
@@ -92,10 +93,28 @@ def test_an_empty_archive_is_an_error(tmp_path):
         risk(tmp_path / "a")
 
 
+def left_by_hand(folder, alike):
+    """Share of the photographs whose nearest case below a cosine is of the same eye."""
+    with Archive.open(folder, read_only=True) as archive:
+        rows = archive.vectors()[1].tolist()
+        eyes = [(case.subject, case.eye) for _, case in archive.cases()]
+    found = 0
+    for i, row in enumerate(rows):
+        cosines = [sum(a * b for a, b in zip(row, other, strict=True)) for other in rows]
+        best = max((c, -j) for j, c in enumerate(cosines) if j != i and c < alike)
+        found += eyes[-best[1]] == eyes[i]
+    return found / len(rows)
+
+
 def test_the_commands_print_tables_and_json(telling):
     printed = foveola("risk", telling, "--bootstrap", 20)
     assert printed.returncode == 0, printed.stderr
     assert "eye" in printed.stdout
+    assert f"A search leaves out what is alike from {ALIKE:.4f} on" in printed.stdout
+    said = json.loads(foveola("risk", telling, "--bootstrap", 0, "--json").stdout)
+    assert said["left_out_from_cosine"] == ALIKE
+    assert said["rank_1_eye_in_search"] == left_by_hand(telling, ALIKE)
+    assert f"of the same eye for {said['rank_1_eye_in_search']:.3f}" in printed.stdout
     found = json.loads(foveola("identify", telling, "--json", "--bootstrap", 20).stdout)
     assert found["queries"] == 40
     assert found["metrics"]["rank-1"]["by_time"] == {"1 y": 1.0}

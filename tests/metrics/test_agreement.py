@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from foveola.metrics import RetrievalData, evaluate_retrieval
-from foveola.metrics.settings import metric_names
+from foveola.metrics.inputs import metric_names
 
 KS = (1, 5, 10, 70)  # the last is deeper than any gallery here
 SEEDS = range(12)

@@ -6,8 +6,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from foveola.errors import FoveolaError
 from foveola.metrics import metrics
-from foveola.metrics.identification import METRICS, Best, IdentityData, identify
-from foveola.metrics.rejection import reject, threshold_for
+from foveola.metrics.identification import METRICS, Best, IdentityData, identify, reject, threshold_for
 from foveola.metrics.verification import Pairs, verify
 
 
@@ -30,7 +29,7 @@ def test_the_papers_cmc_by_hand():
 
 
 def slow_cmc(relevance, k):
-    """The authors' loop (methods.md 2.8), ranks from 0."""
+    """The authors' loop (docs/explanation/methods.md, 2.8), ranks from 0."""
     ranks = [i for i, hit in enumerate(relevance) if hit]
     return np.mean([ranks[j] - j <= k - 1 for j in range(len(ranks))])
 

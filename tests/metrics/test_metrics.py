@@ -31,7 +31,7 @@ from foveola.metrics.metrics import (
     reciprocal_rank,
 )
 
-GOLDEN = np.array([[1, 0, 1, 1, 0]], dtype=bool)  # methods.md, section 5, vector 4
+GOLDEN = np.array([[1, 0, 1, 1, 0]], dtype=bool)  # docs/explanation/methods.md, section 4
 
 
 def test_the_golden_vector():
@@ -201,7 +201,7 @@ def test_chance_of_any_hit_is_exact_for_large_galleries():
 
 
 def test_chance_of_the_published_split():
-    # methods.md 1.6: gallery and query counts of grades 0 to 4, chance mHR and mAP@5/10/20/50.
+    # docs/explanation/methods.md, section 1: gallery and query counts of grades 0 to 4, chance mHR and mAP@5/10/20/50.
     gallery, query = [20604, 1958, 4257, 690, 577], [5198, 480, 1031, 182, 131]
     total = [sum(gallery)] * 5
 

@@ -222,7 +222,7 @@ PLANTS = [
     ),
     Plant(
         "the best order starts at its second",
-        "gains",
+        "ranking",
         "(until[:, None, :] <= np.arange(",
         "(until[:, None, :] <= 1 + np.arange(",
         lambda: ask([1, 0], k=1)["nDCG@1"],
@@ -231,17 +231,19 @@ PLANTS = [
     ),
     Plant(
         "the same subject is ranked",
-        "judge",
+        "retrieval",
         "own | self.same.of_block(part), own",
         "own, own",
         lambda: family("subject"),
         0,
         4 / 5,
     ),
-    Plant("the same eye is ranked", "judge", SAME, "same[rows, columns] = False", lambda: family("eye"), 1 / 5, 4 / 5),
+    Plant(
+        "the same eye is ranked", "retrieval", SAME, "same[rows, columns] = False", lambda: family("eye"), 1 / 5, 4 / 5
+    ),
     Plant(
         "an unknown eye counts as another",
-        "judge",
+        "retrieval",
         SAME,
         "same[rows, columns] = q == g",
         lambda: family("eye"),
@@ -250,7 +252,7 @@ PLANTS = [
     ),
     Plant(
         "the other eye is left out, the same is ranked",
-        "judge",
+        "retrieval",
         SAME,
         "same[rows, columns] = q != g",
         lambda: family("eye"),
@@ -258,11 +260,17 @@ PLANTS = [
         2 / 5,
     ),
     Plant(
-        "the same visit is ranked", "judge", SAME, "same[rows, columns] = False", lambda: family("visit"), 1 / 5, 4 / 5
+        "the same visit is ranked",
+        "retrieval",
+        SAME,
+        "same[rows, columns] = False",
+        lambda: family("visit"),
+        1 / 5,
+        4 / 5,
     ),
     Plant(
         "an unknown visit counts as another",
-        "judge",
+        "retrieval",
         SAME,
         "same[rows, columns] = q == g",
         lambda: family("visit"),
@@ -271,14 +279,14 @@ PLANTS = [
     ),
     Plant(
         "the whole subject is left out where the visit alone should be",
-        "judge",
+        "retrieval",
         "if self._detail is not None:",
         "if False:",
         lambda: family("visit"),
         1 / 5,
         0,
     ),
-    Plant("the query finds itself", "judge", "if self.settings.leave_one_out:", "if False:", alone, 0, 1),
+    Plant("the query finds itself", "retrieval", "if self.settings.leave_one_out:", "if False:", alone, 0, 1),
     Plant(
         "AP divided by hits",
         "metrics",
@@ -310,7 +318,7 @@ PLANTS = [
     # One of five images is the query's own: of the four ranked one is relevant, p = 1/4.
     Plant(
         "chance of N with what is left out",
-        "judge",
+        "retrieval",
         "out.shape[1] - out.sum(axis=1)",
         "np.full(len(out), out.shape[1])",
         lambda: own_chance("mHR@2"),
@@ -319,7 +327,7 @@ PLANTS = [
     ),
     Plant(
         "relevant images counted with what is left out",
-        "judge",
+        "retrieval",
         "> 0) & ~out",
         "> 0)",
         lambda: own_chance("R-precision"),

@@ -10,8 +10,15 @@ from foveola.metrics import RetrievalData, evaluate_retrieval
 pytest.importorskip("matplotlib")
 
 from foveola.metrics.drawing import ordinal_colours
-from foveola.metrics.maps import plot_map, project
-from foveola.metrics.plots import plot_precision, plot_retrieved, plot_subjects, subject_means, write_plots
+from foveola.metrics.plots import (
+    plot_map,
+    plot_precision,
+    plot_retrieved,
+    plot_subjects,
+    project,
+    subject_means,
+    write_plots,
+)
 
 
 def people(seed=0, images=60, width=6):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import refused
 from commands import foveola
 from foveola.archive import Archive
 from foveola.regions import is_on
@@ -58,3 +59,14 @@ def test_what_is_removed_leaves_the_side_file(own):
     done = foveola("regions", "update", own)
     assert "28 photographs are kept" in done.stdout
     assert "0 described now, 0 forgotten" in done.stdout
+
+
+def test_of_what_cannot_be_compared_it_is_said_in_every_form(kept, photograph, tmp_path):
+    words, page = "does not look like a colour photograph of the retina: no place is sufficiently", tmp_path / "r.html"
+    chest = refused.write(tmp_path / "chest.png", refused.chest())
+    done = foveola("search", kept, chest, "--region", "0.4,0.4,0.2,0.1", "-k", 2, "--json", "--html", page)
+    assert words in " ".join(json.loads(done.stdout)["sentences"])
+    assert words in page.read_text()
+    poor = refused.write(tmp_path / "poor.png", refused.poor(refused.read(photograph)))
+    done = foveola("search", kept, poor, "--region", "0.4,0.4,0.2,0.1", "-k", 2)
+    assert "shows too little of the retina: no place is sufficiently similar" in done.stderr

@@ -25,7 +25,7 @@ def case_of(folder, row=5):
 
 
 def ask(search, data, region=HERE, k=10, **options):
-    query = search.retriever.read(data, "q.png")
+    query = search.retriever.embed(data, "q.png")
     return search.search(query, search.look_at(data, query), region, k, **options)
 
 
@@ -104,7 +104,7 @@ def test_a_photograph_of_the_archive_brings_its_subject_which_is_left_out(search
 def test_the_score_is_the_mean_of_cosines_with_the_regions_mean(search, kept):
     _, case = case_of(kept)
     data = other_file(case)
-    query = search.retriever.read(data, "q.png")
+    query = search.retriever.embed(data, "q.png")
     places = search.look_at(data, query)
     found = search.search(query, places, HERE, 32)
     cells = places.field.cells(HERE, 20)

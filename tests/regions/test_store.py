@@ -11,9 +11,8 @@ import pytest
 
 from foveola.errors import RegionError
 from foveola.regions import store
-from foveola.regions.basis import Basis, D, packed
 from foveola.regions.box import Field
-from foveola.regions.store import FREE, Described, Store
+from foveola.regions.store import FREE, Basis, D, Described, Store, packed
 
 N = 4
 FIELD = Field(0.1, 0.2, 0.5, 0.75, True)

@@ -23,7 +23,7 @@ from foveola.relevance.learn import (
     learnable,
 )
 from foveola.relevance.linear import Linear, balanced, fit_linear, softmax
-from foveola.relevance.relevance import logits_apart
+from foveola.relevance.order import logits_apart
 from relevance.made import found, graded, unit_rows
 
 PRIOR_D = 16
@@ -140,7 +140,7 @@ def test_of_labels_drawn_by_lot_nothing_is_known_of_a_person_left_out():
 def test_a_leak_would_be_seen(monkeypatch):
     """The same with the fit to everyone in place of that without the person."""
     monkeypatch.setattr(module, "logits_apart", lambda whole, apart, fold, x: whole.logits(x))
-    monkeypatch.setattr("foveola.relevance.relevance.logits_apart", lambda whole, apart, fold, x: whole.logits(x))
+    monkeypatch.setattr("foveola.relevance.order.logits_apart", lambda whole, apart, fold, x: whole.logits(x))
     assert accuracy(*marked())[0] > 0.9
 
 

@@ -8,15 +8,19 @@ from hypothesis.extra.numpy import arrays
 
 from foveola.relevance.calibrate import Calibrated, Scaling
 from foveola.relevance.labels import LabelTable
-from foveola.relevance.order import FIRST, Asked, codes_in, scores_of, spread
-from foveola.relevance.relevance import (
+from foveola.relevance.order import (
+    FIRST,
     NEARLY,
     NEIGHBOUR,
     ORDERS,
     OWN,
     SHARES,
+    Asked,
+    codes_in,
     neighbours,
+    scores_of,
     shared,
+    spread,
     targets_of,
     wanted_of,
 )

@@ -10,7 +10,7 @@ from foveola.archive import Archive
 from foveola.errors import ArchiveError
 from foveola.learned import RELEVANCE, refresh
 from foveola.records import Case
-from foveola.relevance.relevance import ORDERS, SHARES
+from foveola.relevance.order import ORDERS, SHARES
 from foveola.retrieval import Marks, Retriever
 from foveola.retrieval.results import Query
 from foveola.trust import Looks
@@ -56,18 +56,18 @@ def told(result):
 
 
 def test_learned_is_the_order_unless_told_otherwise(retriever):
-    plain = retriever.answer(query(), 12)
+    plain = retriever.search_query(query(), 12)
     assert (plain.order, plain.label) == ("learned", "grade")
     for order in ORDERS:
-        assert retriever.answer(query(), 12, by=order).order == order
-    assert retriever.answer(query(), 12, label="findings").label == "findings"
+        assert retriever.search_query(query(), 12, by=order).order == order
+    assert retriever.search_query(query(), 12, label="findings").label == "findings"
 
 
 @pytest.mark.parametrize("where", [None, "grade >= 1", "grade = 4"])
 @pytest.mark.parametrize("k", [1, 12, 500])
 def test_by_looks_is_what_a_search_of_the_archive_gives(retriever, where, k):
     asked = in_archive(retriever, 7)
-    result = retriever.answer(asked, k, by="looks", where=where)
+    result = retriever.search_query(asked, k, by="looks", where=where)
     found = retriever.archive.search(
         asked.descriptor, k, where=where, exclude_identity=asked.case.identity, exclude_ids=[7]
     )
@@ -82,7 +82,7 @@ def test_by_looks_is_what_a_search_of_the_archive_gives(retriever, where, k):
 def test_scores_of_the_other_orders_by_hand(retriever):
     ids, matrix = retriever.archive.vectors()
     for order in ("learned", "both"):
-        result = retriever.answer(query(), 12, by=order)
+        result = retriever.search_query(query(), 12, by=order)
         _, relevance = retriever._ranker.choose(order, "grade")
         with retriever.archive.state() as state:
             asked = retriever._ranker.asked(state, relevance, order, NEW, None, query().case.identity)
@@ -100,7 +100,7 @@ def test_learned_finds_more_of_the_right_grade_than_looks(retriever):
     for id_ in range(1, 100, 6):
         asked = in_archive(retriever, id_)
         for order in ORDERS:
-            hits = retriever.answer(asked, 10, by=order).hits
+            hits = retriever.search_query(asked, 10, by=order).hits
             right[order] += sum(hit.case.grade == asked.case.grade for hit in hits)
     assert right["learned"] >= right["looks"]
     assert right["learned"] >= right["both"] - 5
@@ -109,7 +109,7 @@ def test_learned_finds_more_of_the_right_grade_than_looks(retriever):
 @pytest.mark.parametrize("by", [None, *ORDERS])
 @pytest.mark.parametrize("looks", [FOREIGN, POOR])
 def test_a_picture_that_cannot_be_compared_is_answered_by_looks_without_a_word(retriever, looks, by):
-    result = retriever.answer(query(looks=looks), 12, by=by)
+    result = retriever.search_query(query(looks=looks), 12, by=by)
     assert result.order == "looks"
     assert result.trust.suggestion is None
     assert not result.trust.sufficient
@@ -120,7 +120,7 @@ def test_a_picture_that_cannot_be_compared_is_answered_by_looks_without_a_word(r
 
 @pytest.mark.parametrize("where", [None, "grade = 1"])
 def test_far_from_every_case_nothing_is_suggested(retriever, where):
-    result = retriever.answer(query(-NEW), 12, where=where)
+    result = retriever.search_query(query(-NEW), 12, where=where)
     assert result.order == "looks"
     assert result.trust.suggestion is None
     assert not result.trust.sufficient
@@ -130,28 +130,28 @@ def test_far_from_every_case_nothing_is_suggested(retriever, where):
 @pytest.mark.parametrize("where", ["grade = 2", "grade = 0", "eye = 'left'", "grade = 4"])
 @pytest.mark.parametrize("by", ORDERS)
 def test_a_condition_changes_no_suggestion(retriever, where, by):
-    free = retriever.answer(query(), 12, by=by).trust.suggestion
+    free = retriever.search_query(query(), 12, by=by).trust.suggestion
     assert free is not None
-    assert retriever.answer(query(), 12, by=by, where=where).trust.suggestion == free
+    assert retriever.search_query(query(), 12, by=by, where=where).trust.suggestion == free
 
 
 def test_the_number_of_hits_changes_no_suggestion_and_fewer_are_the_first(retriever):
-    many = retriever.answer(query(), 12)
-    few = retriever.answer(query(), 5)
+    many = retriever.search_query(query(), 12)
+    few = retriever.search_query(query(), 5)
     assert few.hits == many.hits[:5]
     assert few.trust == many.trust
 
 
 def test_marks_move_the_order_and_nothing_is_suggested(retriever):
-    plain = retriever.answer(query(), 12)
+    plain = retriever.search_query(query(), 12)
     marks = Marks(more=(plain.hits[3].id,), less=(plain.hits[0].id,))
-    result = retriever.answer(query(), 12, marks=marks)
+    result = retriever.search_query(query(), 12, marks=marks)
     assert result.order == "learned"
     assert result.trust.suggestion is None
     assert all(hit.trust is None for hit in result.hits)
     assert not {hit.id for hit in result.hits} & marks.all
     both = Marks(more=(plain.hits[0].id,), less=(plain.hits[0].id,))
-    neither = retriever.answer(query(), 12, marks=both)
+    neither = retriever.search_query(query(), 12, marks=both)
     assert neither.trust.suggestion == plain.trust.suggestion
     assert plain.hits[0].id not in {hit.id for hit in neither.hits}
 
@@ -160,22 +160,22 @@ def test_a_query_of_the_archive_is_told_by_those_who_did_not_see_it(retriever):
     asked = in_archive(retriever, 9)
     other_file = asked._replace(id=None, case=replace(asked.case, path="/new.jpg"))
     stranger = query(asked.descriptor)
-    own, person, nobody = (retriever.answer(each, 12).trust.suggestion for each in (asked, other_file, stranger))
+    own, person, nobody = (retriever.search_query(each, 12).trust.suggestion for each in (asked, other_file, stranger))
     assert own == person
     assert own != nobody
 
 
 def test_hits_without_a_label_are_counted_and_have_no_chance(retriever):
-    result = retriever.answer(query(), 500)
+    result = retriever.search_query(query(), 500)
     assert len(result.hits) == 120
     assert result.recorded == 108
-    assert retriever.answer(query(), 500, by="looks").recorded == 108
+    assert retriever.search_query(query(), 500, by="looks").recorded == 108
     for hit in result.hits:
         assert (hit.trust.agreement is None) == (hit.case.grade is None)
 
 
 def test_the_chance_of_a_hit_is_the_share_of_its_grade(retriever):
-    result = retriever.answer(query(), 12, by="looks")
+    result = retriever.search_query(query(), 12, by="looks")
     shares = {each.value: each.share for each in result.trust.suggestion.shares}
     for hit in result.hits:
         if hit.case.grade is not None:
@@ -186,25 +186,25 @@ def test_labels_that_were_not_learnt_are_refused(retriever):
     assert retriever.labels() == ("grade", "findings")
     for by in (None, *ORDERS):
         with pytest.raises(ArchiveError, match="nothing of 'ward'"):
-            retriever.answer(query(), 3, by=by, label="ward")
+            retriever.search_query(query(), 3, by=by, label="ward")
 
 
 def test_where_nothing_was_learnt_looks_is_the_order(retriever, folder):
     path = folder / RELEVANCE
     kept = path.read_bytes()
-    before = retriever.answer(query(), 12, by="looks")
+    before = retriever.search_query(query(), 12, by="looks")
     path.unlink()
     try:
-        bare = retriever.answer(query(), 12)
+        bare = retriever.search_query(query(), 12)
         assert (bare.order, bare.label, bare.recorded) == ("looks", None, None)
         assert bare.trust.suggestion is None
         assert [hit.id for hit in bare.hits] == [hit.id for hit in before.hits]
         with pytest.raises(ArchiveError, match="no order by labels"):
-            retriever.answer(query(), 12, by="learned")
+            retriever.search_query(query(), 12, by="learned")
     finally:
         path.write_bytes(kept)
-    assert retriever.answer(query(), 12).order == "learned"
+    assert retriever.search_query(query(), 12).order == "learned"
 
 
 def test_the_same_question_has_the_same_answer(retriever):
-    assert told(retriever.answer(query(), 12)) == told(retriever.answer(query(), 12))
+    assert told(retriever.search_query(query(), 12)) == told(retriever.search_query(query(), 12))

@@ -9,7 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from foveola.archive import Archive
-from foveola.matching import gallery, kept, permission
+from foveola.matching import gallery, permission, saved_audit
 from foveola.regions.build import switch_on
 from foveola.server import Settings, create_app
 from foveola.server.audit import read
@@ -81,7 +81,7 @@ def archive(served, tmp_path_factory):
         }
         values = {"time": "2030-01-01T00:00:00+00:00", "checked": {}, "findings": [finding]}
         new_study(opened, folder.parent / "S", queries=1, shown=2)
-    (folder / kept.FILE).write_text(json.dumps(values), encoding="utf-8")
+    (folder / saved_audit.WORKLIST).write_text(json.dumps(values), encoding="utf-8")
     with_accounts(folder, roles=("admin",))
     return folder
 
@@ -105,7 +105,7 @@ def places(member, photographs, eyes):
     turned = cv2.warpAffine(cv2.imread(str(photographs[4])), cv2.getRotationMatrix2D((128, 128), 5, 1.05), (256, 256))
     with pytest.MonkeyPatch.context() as patch:
         # so that it is asked which eye is which
-        patch.setattr("foveola.server.services.reading.SURE", 2)
+        patch.setattr("foveola.laterality.SURE", 2)
         unsaid = led("/people", *eyes)
     assert unsaid.startswith("/eyes/")
     png = {"photograph": ("x.png", cv2.imencode(".png", turned)[1].tobytes(), "image/png")}

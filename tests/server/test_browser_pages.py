@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from foveola.archive import Archive
-from foveola.matching import kept, permission
+from foveola.matching import permission, saved_audit
 from foveola.server import create_app
 from foveola.server.study import new_study
 from server.browsing import NEEDED, listening, sent, until
@@ -43,7 +43,7 @@ def write_findings(archive):
         )
     ]
     told = {"time": "2030-01-01T00:00:00+00:00", "checked": {"photographs": 32}, "findings": found}
-    (archive / kept.FILE).write_text(json.dumps(told), encoding="utf-8")
+    (archive / saved_audit.WORKLIST).write_text(json.dumps(told), encoding="utf-8")
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from foveola.reading import read_person
 from foveola.records import Case
 from foveola.retrieval import Hit, Retriever
 from foveola.server.services.exports import COLUMNS, anonymous, hits_csv
-from foveola.server.services.reading import Both
+from foveola.server.services.reading import ReadingService
 from foveola.trust import HitTrust
 from server.conftest import MARK, send
 
@@ -112,7 +112,7 @@ def test_a_reading_is_taken_along_without_people(client, eyes, monkeypatch):
     def none(*_):
         raise ArchiveError("nobody's eyes are known")
 
-    monkeypatch.setattr(Both, "people", none)
+    monkeypatch.setattr(ReadingService, "people", none)
     token = send(client, eyes[0], eye="right")
     text = client.get(f"/queries/{token}/reading/report").text
     assert "How probable each finding is" in text

@@ -5,7 +5,7 @@ from fastapi.testclient import TestClient
 
 from foveola.archive import Archive
 from foveola.server import create_app
-from foveola.server.web.filters import Chosen
+from foveola.server.services.filters import Chosen
 from server.conftest import send
 from server.test_pages import found
 

@@ -1,4 +1,4 @@
-"""The pictures of docs/user-guide.md: taken here, so that the guide shows the pages as they are.
+"""The pictures of docs/how-to/user-guide.md: taken here, so that the guide shows the pages as they are.
 
     FOVEOLA_SHOTS=docs/images python -m pytest tests/server/test_guide.py
 
@@ -25,7 +25,7 @@ from foveola.server.study import new_study
 from server.browsing import NEEDED, SHOTS, listening
 
 pytestmark = NEEDED
-GUIDE = Path(__file__).parents[2] / "docs" / "user-guide.md"
+GUIDE = Path(__file__).parents[2] / "docs/how-to/user-guide.md"
 OUTCOMES = ("stable", "laser treatment", "injections")
 LAYERS = "OpenSeadragon.getViewer('left').world.getItemCount()"
 PAGES = ("people", "hits", "reading", "marks", "compare", "case", "overview", "match", "study", "audit")

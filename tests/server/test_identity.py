@@ -13,8 +13,8 @@ from fastapi.testclient import TestClient
 
 import refused
 from foveola.archive import Archive
-from foveola.matching import gallery, kept, permission
-from foveola.matching.decisions import decisions
+from foveola.matching import gallery, permission, saved_audit
+from foveola.matching.saved_audit import decisions
 from foveola.server import create_app
 from server.conftest import MARK
 
@@ -126,7 +126,7 @@ def one(client, **asked):
 
 
 def test_what_is_filed_wrong_is_shown_with_its_pictures(allowed, audited):
-    work = json.loads((audited / kept.FILE).read_text(encoding="utf-8"))
+    work = json.loads((audited / saved_audit.WORKLIST).read_text(encoding="utf-8"))
     said = {(f["kind"], tuple(f["ids"])) for f in work["findings"]}
     assert any(kind == "two splits" and 1 in ids for kind, ids in said)
     assert len({f["key"] for f in work["findings"]}) == len(work["findings"])
@@ -136,11 +136,11 @@ def test_what_is_filed_wrong_is_shown_with_its_pictures(allowed, audited):
     for id_ in work["findings"][0]["ids"]:
         assert f"/cases/{id_}/thumbnail" in text
     assert MARK not in text
-    assert MARK not in (audited / kept.FILE).read_text(encoding="utf-8")
+    assert MARK not in (audited / saved_audit.WORKLIST).read_text(encoding="utf-8")
 
 
 def test_decisions_are_kept_and_not_raised_again(allowed, audited):
-    total = len(json.loads((audited / kept.FILE).read_text(encoding="utf-8"))["findings"])
+    total = len(json.loads((audited / saved_audit.WORKLIST).read_text(encoding="utf-8"))["findings"])
     done = {}
     for verdict in ("wrong", "right", "unsure")[:total]:
         key, text = one(allowed)
@@ -159,9 +159,9 @@ def test_decisions_are_kept_and_not_raised_again(allowed, audited):
 
 
 def test_a_finding_on_a_removed_case_is_gone(audited):
-    work = kept.kept(audited, range(1000))
+    work = saved_audit.load_audit(audited, range(1000))
     ids = work.findings[0].ids
-    left = kept.kept(audited, set(range(1000)) - {ids[0]})
+    left = saved_audit.load_audit(audited, set(range(1000)) - {ids[0]})
     assert len(left.findings) < len(work.findings)
     assert not any(ids[0] in each.ids for each in left.findings)
 
@@ -169,9 +169,9 @@ def test_a_finding_on_a_removed_case_is_gone(audited):
 def test_a_damaged_worklist_is_told(audited, tmp_path):
     from foveola.errors import MatchingError
 
-    assert kept.kept(tmp_path, []) is None
-    text = (audited / kept.FILE).read_text(encoding="utf-8")
+    assert saved_audit.load_audit(tmp_path, []) is None
+    text = (audited / saved_audit.WORKLIST).read_text(encoding="utf-8")
     for broken in (text[:-20], "{}", text.replace('"kind"', '"kin"')):
-        Path(tmp_path / kept.FILE).write_text(broken, encoding="utf-8")
+        Path(tmp_path / saved_audit.WORKLIST).write_text(broken, encoding="utf-8")
         with pytest.raises(MatchingError, match="audit the archive again"):
-            kept.kept(tmp_path, range(1000))
+            saved_audit.load_audit(tmp_path, range(1000))

@@ -11,8 +11,7 @@ from fastapi.testclient import TestClient
 from foveola.errors import FilterError
 from foveola.server import Settings, create_app
 from foveola.server.auth import ROLES, Accounts
-from foveola.server.errors import nameless
-from foveola.server.logs import Nameless
+from foveola.server.errors import Nameless, nameless
 from server.conftest import MARK
 from server.people import with_accounts
 

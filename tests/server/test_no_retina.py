@@ -4,6 +4,7 @@ import html
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import refused
@@ -70,6 +71,22 @@ def test_of_a_pair_the_one_retina_is_read_and_compared_alone(client, folder, eye
     assert reading.count("not read") == 8  # labels
     assert client.get(f"{address}/evidence/D/left").status_code == 404
     assert client.get(f"{address}/evidence/D/right").status_code == 200
+
+
+def test_both_eyes_in_one_frame_are_refused_at_every_door(client, eyes, tmp_path):
+    frame = refused.write(tmp_path / "frame.png", np.concatenate([refused.read(eye) for eye in eyes], axis=1))
+    files = {"photograph": ("x.png", frame.read_bytes(), "image/png")}
+    for answer in (
+        post(client, [frame], eye="left"),
+        post(client, [frame, eyes[0]], eye="left"),
+        client.post("/queries", files=files),
+        rest(client, left=frame),
+        rest(client, left=frame, right=eyes[0]),
+        client.post("/api/v1/search", files=files),
+        client.post("/api/v1/cases", files=files),
+    ):
+        assert answer.status_code == 422
+        assert "two fields of view or more, such as both eyes in one frame" in answer.text
 
 
 def test_of_two_such_pictures_nobody_is_found(client, folder):

@@ -1,5 +1,6 @@
 """The page where a place is marked, its hits, and the same for programs; occlusion."""
 
+import html
 import shutil
 
 import cv2
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
+import refused
 from foveola.regions import switch_on
 from foveola.server import create_app
 from server.conftest import MARK, send
@@ -106,3 +108,23 @@ def test_occlusion_lies_over_each_of_the_two(programs, asked):
     assert (maps[0] != maps[1]).any()
     assert programs.get(f"/queries/{asked}/occlusion/{link}/both").status_code == 404
     assert programs.get(f"/queries/{asked}/occlusion/99999/case").status_code == 404
+
+
+SAID = {
+    "chest": "does not look like a colour photograph of the retina: no place is sufficiently similar",
+    "black": "does not look like a colour photograph of the retina: no place is sufficiently similar",
+    "poor": "shows too little of the retina: no place is sufficiently similar",
+    "doubtful": "may be too dark, blurred or hazy",
+}
+
+
+@pytest.mark.parametrize("name", SAID)
+def test_of_what_cannot_be_compared_page_and_programs_say_so(programs, photographs, tmp_path, name):
+    photograph = refused.read(photographs[5])
+    made = {"doubtful": refused.doubtful, "poor": refused.poor}.get(name, lambda _: getattr(refused, name)())
+    picture = refused.write(tmp_path / "query.png", made(photograph))
+    answer = post(programs, picture, region="0.4,0.4,0.2,0.1", k=3)
+    page = programs.get(f"/queries/{send(programs, picture)}/region/hits?region=0.4,0.4,0.2,0.1")
+    assert answer.status_code == page.status_code == 200
+    assert SAID[name] in " ".join(answer.json()["sentences"])
+    assert SAID[name] in html.unescape(page.text)

@@ -1,6 +1,7 @@
 """Reading, matching, cases, jobs and numbers over REST, on an archive that is changed meanwhile."""
 
 import json
+import shutil
 import time
 from pathlib import Path
 
@@ -321,6 +322,35 @@ def test_neither_a_manifest_nor_a_link_leads_outside(cases, folder, tmp_path):
             assert job["state"] == "failed"
             assert "outside" in job["sentence"]
             assert cases[9].path not in job["sentence"]
+
+
+def test_an_import_costs_what_is_bad_alone_and_says_what_it_passed_over(cases, folder, tmp_path):
+    root = tmp_path / "root"
+    (root / "images" / ".hidden").mkdir(parents=True)
+    good = [shutil.copy(case.path, root / "images") for case in cases[-2:]]
+    (root / "images" / "bad.jpg").write_bytes(b"\xff\xd8\xff\xe0 and no more")
+    (root / "images" / "notes.txt").write_text("x")
+    (root / "images" / "a.dcm").write_bytes(bytes(128) + b"DICM")
+    rows = [
+        f"{path},{subject}"
+        for path, subject in zip(good * 2, ("M\u00fcller", "\u00a0Mu\u0308l\u200bler "), strict=False)
+    ]
+    (root / "labels.csv").write_text("\n".join(["image,subject", *rows, "images/bad.jpg,x"]), encoding="utf-8")
+    with TestClient(create_app(folder, import_root=root)) as client:
+        job = ended(client, submit(client, kind="index", source="images"))
+        assert job["state"] == "done"
+        assert (job["result"]["added"], job["result"]["failed"]) == (2, 1)
+        assert job["result"]["passed_over"] == {
+            "DICOM files, which dicom://FOLDER takes": 1,
+            "files that are no photographs": 1,
+            "hidden files and folders": 1,
+        }
+        assert client.get(f"/api/v1/jobs/{job['id']}").json() == job
+        again = ended(client, submit(client, kind="index", source="labels.csv", collection="\u2003c "))
+        assert (again["result"]["relabelled"], again["result"]["failed"]) == (2, 1)
+        assert again["result"]["passed_over"] == {}
+        asked = {"where": "subject = 'M\u00fcller' and collection = 'c'"}
+        assert client.get("/api/v1/cases", params=asked).json()["total"] == 2
 
 
 def test_without_an_allowed_folder_nothing_is_imported(fixed):

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from foveola.server.web import texts as module
-from foveola.server.web.texts import texts
+from foveola.server import texts as module
+from foveola.server.texts import texts
 
-FOLDER = Path(module.__file__).parent
+FOLDER = Path(module.__file__).with_name("web")
 # put together in a template: t("archive." ~ key) and the like
 BUILT = {
     "archive": {"grades", "eyes", "findings", "collections", "cameras", "outcomes"},

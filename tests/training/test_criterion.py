@@ -6,6 +6,7 @@ from typing import get_args
 import pytest
 import torch
 
+from foveola.images.fundus import Contract
 from foveola.losses import ada_triplet_loss, fine_triplet_hinge_loss, fine_triplet_loss, triplet_loss
 from foveola.models.descriptor import DescriptorModel
 from foveola.training.config import BatchConfig, DataConfig, LossConfig, LossName, ModelConfig, TrainConfig
@@ -41,7 +42,7 @@ def test_every_name_is_a_loss_that_pulls_descriptors_together(name):
 
 @pytest.mark.parametrize("name", ["arcface", "soft_triple"])
 def test_proxies_of_a_loss_are_trained(name):
-    # in the AdaTriplet paper's code they were left out of the optimiser (methods.md 2.9)
+    # in the AdaTriplet paper's code they were left out of the optimiser (docs/explanation/methods.md, section 2)
     config = TrainConfig(
         name="x",
         data=DataConfig(manifests=("m",)),
@@ -49,7 +50,8 @@ def test_proxies_of_a_loss_are_trained(name):
         loss=LossConfig(name=name, proxy_weight=0),
     )
     model = DescriptorModel("mobilenetv2_050", 8)
-    module = DescriptorTraining(config, model, labels=3, mean=(0.5,) * 3, std=(0.2,) * 3, steps=10)
+    loss = Criterion(config.loss, labels=3, dimension=model.dimension, width=model.width)
+    module = DescriptorTraining(config, model, loss, Contract(mean=(0.5,) * 3, std=(0.2,) * 3), steps=10)
     proxies = {id(p) for p in module.criterion.metric.parameters()}
     assert proxies
     groups = module.configure_optimizers()["optimizer"].param_groups

@@ -9,8 +9,7 @@ import torch
 from foveola.datasets.manifest import Manifest
 from foveola.errors import ConfigError
 from foveola.images.fundus import Contract
-from foveola.models.descriptor import DescriptorModel
-from foveola.models.trunk import Trunk
+from foveola.models.descriptor import DescriptorModel, Trunk
 from foveola.phantom import generate
 from foveola.training.evidence import read_descriptors, read_entries, read_rows, train_rows
 from foveola.training.maps import PackedMaps, describe_all, pack_maps

@@ -7,11 +7,10 @@ import pytest
 
 from foveola.config import load_config
 from foveola.models.descriptor import DescriptorModel
-from foveola.training.config import TrainConfig
+from foveola.training.config import ReadingConfig, TrainConfig
 from foveola.training.evidence import read_rows
 from foveola.training.losses import Criterion
-from foveola.training.reading_config import ReadingConfig
-from foveola.training.reading_model import build_reader
+from foveola.training.reading import build_reader
 
 FOLDER = Path(__file__).parents[2] / "recipes"
 TABLES = [

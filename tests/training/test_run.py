@@ -68,14 +68,14 @@ def trained(work):
     killer = textwrap.dedent("""
         import os, signal
         from pathlib import Path
-        from foveola.training import descriptor, start
+        from foveola.training import descriptor, run
         step = descriptor.DescriptorTraining.training_step
         def dying(self, batch, index):
             if self.current_epoch == 1 and index == 1:
                 os.kill(os.getpid(), signal.SIGKILL)
             return step(self, batch, index)
         descriptor.DescriptorTraining.training_step = dying
-        start.train(Path("config.toml"), Path("run"))
+        run.train(Path("config.toml"), Path("run"))
     """)
     killed = subprocess.run(
         [sys.executable, "-c", killer], cwd=work, capture_output=True, text=True, timeout=300, check=False
@@ -237,7 +237,7 @@ def test_kept_maps_are_of_one_size_and_one_side():
 def test_missing_weights_are_named(work):
     text = CONFIG.format(epochs=1).replace("[model]", '[model]\nweights = "no.safetensors"')
     (work / "weights.toml").write_text(text)
-    from foveola.training.start import train
+    from foveola.training.run import train
 
     with pytest.raises(ConfigError, match=r"weights: .*no\.safetensors does not exist"):
         train(work / "weights.toml", work / "run-weights", lambda _: None)

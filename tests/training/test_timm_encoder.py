@@ -65,7 +65,7 @@ def test_the_map_of_a_timm_model_is_beside_its_descriptor(tmp_path, saved):
     release = add_timm("resnet18", path, tmp_path / "e", Wanted(size=128))
     encoder = Encoder(release, threads=1)
     image = trial_images(128)[0]
-    seen = encoder.describe(image)
+    seen = encoder.embed_with_quality(image)
     assert seen.pooled.shape == (512,)
     cosine = seen.pooled @ seen.descriptor / np.linalg.norm(seen.pooled)
     assert cosine == pytest.approx(1, abs=1e-4)

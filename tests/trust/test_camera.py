@@ -28,8 +28,8 @@ def photograph(phantoms):
 
 
 def unknown(retriever, data):
-    query = retriever.read(data, "x")
-    return retriever.answer(query).trust.looks.camera
+    query = retriever.embed(data, "x")
+    return retriever.search_query(query).trust.looks.camera
 
 
 def recorded(folder, camera):

@@ -55,14 +55,14 @@ def seal(db: sqlite3.Connection) -> None:
     db.execute("DELETE FROM touched")
     for span in spans:
         db.execute("DELETE FROM checks WHERE case_id BETWEEN ? AND ?", span)
-        of_vectors = _vectors(db, span)
-        rows = [(id_, crc, of_vectors.get(id_)) for id_, crc in _records(db, span).items()]
+        vectors = {id_: of_vector(vector) for id_, vector in db.execute(_VECTORS, span)}
+        rows = [(id_, crc, vectors.get(id_)) for id_, crc in _records(db, span).items()]
         db.executemany("INSERT INTO checks VALUES (?, ?, ?)", rows)
     db.execute("INSERT OR REPLACE INTO checks VALUES (?, ?, NULL)", (META, _meta(db)))
 
 
 def is_checked(db: sqlite3.Connection) -> bool:
-    """Whether an archive has checksums."""
+    """Return whether an archive has checksums."""
     query = "SELECT count(*) FROM main.sqlite_master WHERE name = 'checks'"
     return bool(db.execute(query).fetchone()[0])
 
@@ -96,7 +96,7 @@ def check_indexes(db: sqlite3.Connection, folder: Path) -> None:
 
 
 def of_vectors(db: sqlite3.Connection) -> list[tuple[int, int]] | None:
-    """Ids and checksums of the descriptors, in order of the ids; None of an older archive."""
+    """Return ids and checksums of the descriptors, in order of the ids; None of an older archive."""
     if not is_checked(db):
         return None
     query = "SELECT case_id, vector FROM checks WHERE vector IS NOT NULL ORDER BY case_id"
@@ -121,10 +121,6 @@ def _records(db: sqlite3.Connection, span: tuple[int, int]) -> dict[int, int]:
     for id_, finding in db.execute(_FINDINGS, span):
         found[id_] = zlib.crc32(_bytes(finding), found.get(id_, 0))
     return found
-
-
-def _vectors(db: sqlite3.Connection, span: tuple[int, int]) -> dict[int, int]:
-    return {id_: of_vector(vector) for id_, vector in db.execute(_VECTORS, span)}
 
 
 def _meta(db: sqlite3.Connection) -> int:

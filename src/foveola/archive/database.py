@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
-from foveola.archive import checks, formats, schema
+from foveola.archive import checks, schema
 from foveola.errors import ArchiveError, BusyError
 from foveola.resources import sync_folder
 
@@ -49,7 +49,7 @@ def create(folder: Path, meta: dict[str, str | int]) -> None:
 
 
 def is_foreign(name: str) -> bool:
-    """Whether a file of this name keeps a folder from becoming an archive.
+    """Return whether a file of this name keeps a folder from becoming an archive.
 
     What a killed attempt left behind does not: it can be made again.
     """
@@ -109,7 +109,7 @@ def connect(folder: Path, *, read_only: bool) -> sqlite3.Connection:
             _prepare(db, read_only)
             _check(db, folder)
             if not read_only:
-                formats.bring_up_to_date(db)
+                schema.bring_up_to_date(db)
         except BaseException:
             db.close()
             raise
@@ -123,7 +123,7 @@ class _Still(sqlite3.Connection):
 
 
 def has_changed(folder: Path, db: sqlite3.Connection) -> bool:
-    """Whether a connection that SQLite keeps no watch of has to be made anew."""
+    """Return whether a connection that SQLite keeps no watch of has to be made anew."""
     return isinstance(db, _Still) and db.stamp != _stamp(folder)
 
 
@@ -190,7 +190,7 @@ def _prepare(db: sqlite3.Connection, read_only: bool) -> None:
 def _check(db: sqlite3.Connection, folder: Path) -> None:
     if db.execute("PRAGMA application_id").fetchone()[0] != schema.APPLICATION_ID:
         raise ArchiveError(f"{folder} is not an archive: {FILE} is another kind of file, or empty")
-    version = formats.format_of(db)
+    version = schema.format_of(db)
     if version > schema.VERSION:
         raise ArchiveError(
             f"{folder} was made by a newer Foveola (format {version}, this one reads {schema.VERSION}); update Foveola"

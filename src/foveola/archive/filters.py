@@ -5,7 +5,7 @@ from a list, names of further columns and all values are bound parameters.
 
 Logic is SQL's, with three values: a comparison with something unknown is unknown, and so is
 its opposite; a case is found where the whole condition is true. A value of the other kind
-(a text among numbers) counts as unknown. docs/archive.md explains the language.
+(a text among numbers) counts as unknown. docs/reference/archive.md explains the language.
 """
 
 import difflib
@@ -58,7 +58,7 @@ class Condition:
     depth: int
 
     def sql(self, columns: Columns, hidden: Collection[str] = (), odd: Spellings = dict) -> Sql:
-        """An SQL expression over `cases AS c` and the values to bind, in order.
+        """Return an SQL expression over `cases AS c` and the values to bind, in order.
 
         Args:
             columns: the further columns of the archive and the kinds of value each holds.
@@ -127,6 +127,10 @@ def parse(where: str) -> Condition:
     Raises:
         FilterError: it is not in the language, too long or too deep; says where and gives
             an example.
+
+    >>> sql, values = parse("grade >= 2 and eye = 'left'").sql({})
+    >>> print(sql, values)
+    ((c.grade >= ?) AND (c.eye = ?)) [2, 'left']
     """
     if len(where) > MAX_LENGTH:
         raise FilterError(f"the condition has {len(where)} characters; at most {MAX_LENGTH} are read")

@@ -15,8 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from foveola.archive import queries, schema
-from foveola.archive.formats import format_of
+from foveola.archive import schema, state
 from foveola.records import Case
 
 FIRST = 2  # the first format that has removals
@@ -50,18 +49,18 @@ class Removal:
 
     @property
     def cases(self) -> list[Case]:
-        """The records."""
+        """Return the records."""
         return [schema.case_of(tuple(row)) for row, _ in self.rows]
 
     @property
     def digests(self) -> set[bytes]:
-        """Digests of the files."""
+        """Return the digests of the files."""
         return {bytes.fromhex(digest) for _, digest in self.rows}
 
 
 def take(db: sqlite3.Connection, ids: Sequence[int]) -> list[tuple[Sequence[Any], str]]:
-    """Take cases from their tables; their records and digests."""
-    digests = queries.digests(db)
+    """Take cases from their tables and return their records and digests."""
+    digests = state.digests(db)
     rows = [
         (db.execute(f"{schema.SELECT_RECORD} WHERE c.id = ?", (id_,)).fetchone(), digests[id_].hex()) for id_ in ids
     ]
@@ -82,8 +81,8 @@ def drop(db: sqlite3.Connection, number: str) -> None:
 
 
 def pending(db: sqlite3.Connection) -> list[Removal]:
-    """All removals of an archive, in the order of their ids."""
-    if format_of(db) < FIRST:
+    """Return all removals of an archive, in the order of their ids."""
+    if schema.format_of(db) < FIRST:
         return []
     told = [json.loads(row[0]) for row in db.execute("SELECT told FROM removals")]
     found = [
@@ -94,7 +93,7 @@ def pending(db: sqlite3.Connection) -> list[Removal]:
 
 
 def are_pending(folder: Path) -> bool:
-    """Whether an archive has a removal to finish; quick, and False where that can't be told."""
+    """Return whether an archive has a removal to finish; quick, and False where that is not known."""
     from foveola.archive.database import FILE
 
     file = (folder / FILE).absolute()

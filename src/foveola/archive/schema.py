@@ -1,28 +1,38 @@
-"""The tables of an archive and the way of a case into them and back.
+"""The tables of an archive, the formats they had, and the way of a case into them and back.
 
     meta            what the archive is: encoder, fingerprint, dimension
     cases           one row a photograph; its id is given once and never again
     case_findings   its findings; `looked` in cases says whether anybody looked
     descriptors     its vector, little-endian float32, apart so that records are read fast
     columns         names and kinds of the further columns, for filters
-    removals        what is on its way out (removals.py)
+    removals        what is on its way out (removals.py), since format 2
 
 No row holds a time or a host, so two archives of the same files are equal.
+
+Whoever opens an archive to write brings it up to the present format, one format at a time, each in
+one transaction: killed in the middle it has the format before, and the next one goes on. Whoever
+only reads takes every format as it is.
 """
 
 import json
 import math
 import re
 import sqlite3
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
-from foveola.records import PLAIN, Case
+import numpy as np
+from numpy.typing import NDArray
 
+from foveola.records import PLAIN, Case, Eye
+from foveola.resources import transaction
+
+DIGEST_BYTES = 16  # blake2b with digest_size=16
 APPLICATION_ID = 0x464F5645  # "FOVE", marks the file as ours
-VERSION = 2  # formats.py brings older ones up to it
+VERSION = 2  # of the format; 1 had no removals
 _LARGE = 1 << 63  # what SQLite can't hold
 PAGE_SIZE = 16384  # a 512-dimensional descriptor wastes half of SQLite's usual 4096
-
 SCHEMA = f"""
 PRAGMA page_size = {PAGE_SIZE};
 PRAGMA application_id = {APPLICATION_ID};
@@ -62,20 +72,73 @@ CREATE TABLE columns (
 ) WITHOUT ROWID;
 CREATE TABLE removals (number TEXT PRIMARY KEY, told TEXT NOT NULL) WITHOUT ROWID;
 """
-
 RECORD = ("path", "image", "subject", "eye", "visit", "grade", "collection", "looked", "extra")
 SELECT_RECORD = f"""SELECT {", ".join("c." + name for name in RECORD)},
     (SELECT json_group_array(finding) FROM
         (SELECT finding FROM case_findings WHERE case_id = c.id ORDER BY finding)),
     c.id FROM cases AS c"""  # noqa: S608 - constants only
-
 LIST_COLUMNS = """INSERT INTO columns
     SELECT DISTINCT e.key, CASE e.type WHEN 'text' THEN 'text' ELSE 'number' END
     FROM cases AS c, json_each(c.extra) AS e"""
+STEPS: dict[int, Callable[[sqlite3.Connection], object]] = {
+    2: lambda db: db.execute("CREATE TABLE removals (number TEXT PRIMARY KEY, told TEXT NOT NULL) WITHOUT ROWID")
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A case to be stored.
+
+    Attributes:
+        case: the record; its `path` is the key of the archive.
+        descriptor: (D,) float32, a unit vector.
+        digest: blake2b of the file with 16 bytes.
+        size: of the file in bytes.
+        mtime_ns: of the file, nanoseconds since 1970.
+    """
+
+    case: Case
+    descriptor: NDArray[np.float32]
+    digest: bytes
+    size: int
+    mtime_ns: int
+
+
+class Photographed(NamedTuple):
+    """Whose eye a photograph shows, and when it was taken; None is unknown."""
+
+    subject: str | None
+    collection: str
+    visit: float | str | None
+    eye: Eye | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What a search gives, best first.
+
+    Attributes:
+        ids: (n,) int64, n <= k.
+        similarities: (n,) float32 cosine in [-1, 1]; equal ones are ordered by id.
+        scores: (n,) float32, by which they are ordered; the similarities, unless another order was
+            asked for.
+        nearest: greatest cosine of any case considered; None where none was.
+        cases: the n records, of the same state of the archive as the ids.
+        excluded_same_subject: images of the query's subject that pass the filter and were left out.
+        considered: cases compared, after filter and exclusions.
+    """
+
+    ids: NDArray[np.int64]
+    similarities: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    nearest: float | None
+    cases: tuple[Case, ...]
+    excluded_same_subject: int
+    considered: int
 
 
 def record_of(case: Case) -> tuple[Any, ...]:
-    """The values of RECORD followed by the findings as a JSON list.
+    """Return the values of RECORD followed by the findings as a JSON list.
 
     Raises:
         ValueError: a value that is no text, number or None, is not finite, or can't be UTF-8.
@@ -99,7 +162,7 @@ def record_of(case: Case) -> tuple[Any, ...]:
 
 
 def fault_of(case: Case) -> str | None:
-    """Why an archive can't hold a case, as the end of a sentence; None where it can."""
+    """Say why an archive can't hold a case, as the end of a sentence; None where it can."""
     try:
         record_of(case)
     except (ValueError, OverflowError, TypeError) as error:
@@ -108,7 +171,7 @@ def fault_of(case: Case) -> str | None:
 
 
 def case_of(row: tuple[Any, ...]) -> Case:
-    """The case in a row of SELECT_RECORD."""
+    """Return the case in a row of SELECT_RECORD."""
     path, image, subject, eye, visit, grade, collection, looked, extra, findings = row[:10]
     return Case(
         path=path,
@@ -124,7 +187,7 @@ def case_of(row: tuple[Any, ...]) -> Case:
 
 
 def put_record(db: sqlite3.Connection, record: tuple[Any, ...], id_: int | None) -> int:
-    """Write a record, over the one of id_ where it is given; returns its id.
+    """Write a record, over the one of id_ where it is given, and return its id.
 
     A plain INSERT or UPDATE: an upsert would use up an id even where it replaces.
     """
@@ -186,3 +249,21 @@ def _scalar(value: str | int | float) -> str | int | float:
     if isinstance(value, float) and math.isfinite(value):
         return float(value)
     raise ValueError(f"expected a text or a finite number of up to 64 bits, got {value!r}")
+
+
+# What makes a format of the one before it. A step is never changed once it was released.
+
+
+def format_of(db: sqlite3.Connection) -> int:
+    """Return the format of an archive."""
+    return int(db.execute("PRAGMA user_version").fetchone()[0])
+
+
+def bring_up_to_date(db: sqlite3.Connection) -> None:
+    """Take an archive through all formats up to the present one; mostly there is nothing to do."""
+    while format_of(db) < VERSION:
+        with transaction(db):
+            wanted = format_of(db) + 1  # looked at again: another process may have been first
+            if wanted <= VERSION:
+                STEPS[wanted](db)
+                db.execute(f"PRAGMA user_version = {wanted}")

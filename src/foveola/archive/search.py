@@ -50,6 +50,10 @@ def units(rows: NDArray[np.floating]) -> tuple[NDArray[np.float32], NDArray[np.f
 
     A length that is off by rounding only (1e-6) is left as it is, bit for bit. A row of zeros, or
     of what is no number, is no direction; its length tells.
+
+    >>> rows, lengths = units(np.array([[0.0, 2.0], [0.0, 0.0]]))
+    >>> rows.tolist(), lengths.tolist()
+    ([[0.0, 1.0], [0.0, 0.0]], [2.0, 0.0])
     """
     wide = rows.astype(np.float64)
     lengths = np.sqrt(np.sum(wide * wide, axis=1))
@@ -98,6 +102,11 @@ def top_k(
 
     Raises:
         ValueError: the shapes do not fit, or k is less than 1.
+
+    >>> matrix = np.eye(3, dtype=np.float32)
+    >>> rows, cosines = top_k(matrix[1:2], matrix, 2)
+    >>> rows.tolist(), cosines.tolist()
+    ([[1, 0]], [[1.0, 0.0]])
     """
     if queries.ndim != 2 or matrix.ndim != 2 or queries.shape[1] != matrix.shape[1]:
         raise ValueError(f"expected queries (Q, D) and matrix (N, D), got {queries.shape} and {matrix.shape}")
@@ -112,7 +121,10 @@ def top_k(
         for i, scores in enumerate(_scores(part, matrix, rows, cosines), start):
             best = candidates(scores, k, matrix.shape[1])
             best = best if rows is None else rows[best]
-            found[i], similarities[i] = _ranked(queries[i], matrix, best, k)
+            exact = _exact(queries[i], matrix, best)
+            # Ranked by the float32 that is given back, so that what looks equal is in order.
+            order = np.lexsort((best, -exact))[:k]
+            found[i], similarities[i] = best[order], exact[order]
     return found, similarities
 
 
@@ -265,7 +277,7 @@ os.register_at_fork(after_in_child=_pool.cache_clear)  # threads stay behind
 
 
 def candidates(scores: NDArray[np.float32], k: int, dimension: int) -> NDArray[np.int64]:
-    """Every position, ascending, whose true score may be among the k best: (n,) -> (m >= k,).
+    """Find every position, ascending, whose true score may be among the k best: (n,) -> (m >= k,).
 
     The error of a float32 dot product of unit vectors is at most D * 2^-24 in any order of
     summation (Higham, Accuracy and Stability, 3.1). It may lower the k-th score and raise a
@@ -289,16 +301,6 @@ def _kth(scores: NDArray[np.float32], k: int) -> np.float32:
 
 def _margin(dimension: int) -> np.float32:
     return np.float32(2.1 * (dimension + 2) * 2.0**-24)
-
-
-def _ranked(
-    query: NDArray[np.float32], matrix: NDArray[np.float32], rows: NDArray[np.int64], k: int
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Score the rows again in float64 and take the k best, ties by row."""
-    exact = _exact(query, matrix, rows)
-    # Ranked by the float32 that is given back, so that what looks equal is in order.
-    order = np.lexsort((rows, -exact))[:k]
-    return rows[order], exact[order]
 
 
 def _exact(query: NDArray[np.float32], matrix: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:

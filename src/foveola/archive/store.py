@@ -18,20 +18,31 @@ from typing import Any, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from foveola.archive import checks, database, info, queries, removals, schema
-from foveola.archive.info import ArchiveInfo, describe
-from foveola.archive.queries import LITTLE, Vectors
-from foveola.archive.records import DIGEST_BYTES, Entry, Found
+from foveola.archive import checks, database, removals, schema
 from foveola.archive.removals import Removal
+from foveola.archive.schema import DIGEST_BYTES, Entry, Found
 from foveola.archive.search import Ordered, check_count, top_asked, top_k, unit
-from foveola.archive.state import State
+from foveola.archive.state import (
+    LITTLE,
+    TOO_LARGE,
+    ArchiveInfo,
+    State,
+    Vectors,
+    cases_of,
+    chosen,
+    describe,
+    digests,
+    id_of,
+    load,
+    page,
+    values,
+)
 from foveola.errors import ArchiveError, BusyError
 from foveola.records import Case
 from foveola.relevance.order import Asked
 from foveola.resources import AnyPath, Closing, transaction
 
 T = TypeVar("T")
-FILTERS = 32  # conditions whose rows are kept: whoever filters a page asks for the same again
 
 
 class Archive(Closing):
@@ -114,12 +125,12 @@ class Archive(Closing):
 
     @property
     def encoder_folder(self) -> Path:
-        """Where the copy of the encoder belongs; the archive itself does not read it."""
+        """Return where the copy of the encoder belongs; the archive itself does not read it."""
         return self.folder / database.ENCODER
 
     @property
     def is_checked(self) -> bool:
-        """Whether its rows have checksums, which an archive of an older Foveola lacks."""
+        """Return whether its rows have checksums, which an archive of an older Foveola lacks."""
         with self._reading() as db:
             return checks.is_checked(db)
 
@@ -152,7 +163,7 @@ class Archive(Closing):
         with self._writing() as db:
             replaced = False
             for record, blob, entry in rows:
-                known = queries.id_of(db, entry.case.path)
+                known = id_of(db, entry.case.path)
                 replaced |= known is not None
                 id_ = schema.put_record(db, record, known)
                 db.execute(
@@ -234,7 +245,7 @@ class Archive(Closing):
                 removed, but `compact` failed.
         """
         with self._writing() as db:
-            gone = _chosen(db, image, subject, collection, ids)
+            gone = chosen(db, image, subject, collection, ids)
             removals.take(db, gone)
         try:
             self.compact()
@@ -264,7 +275,7 @@ class Archive(Closing):
             ids: likewise, or none.
         """
         with self._writing() as db:
-            gone = _chosen(db, image, subject, collection, ids)
+            gone = chosen(db, image, subject, collection, ids)
             removal = replace(removal, ids=tuple(gone), rows=removals.take(db, gone))
             removals.put(db, removal)
         return removal
@@ -280,12 +291,12 @@ class Archive(Closing):
             removals.drop(db, removal.number)
 
     def removals(self) -> list[Removal]:
-        """Removals that are not over, and those whose receipt nobody has had."""
+        """Return the removals that are not over, and those whose receipt nobody has had."""
         with self._reading() as db:
             return removals.pending(db)
 
     def paths(self) -> dict[int, str]:
-        """Path of every case by its id, in order of addition."""
+        """Return the path of every case by its id, in order of addition."""
         with self._reading() as db:
             return dict(db.execute("SELECT id, path FROM cases ORDER BY id").fetchall())
 
@@ -313,24 +324,24 @@ class Archive(Closing):
     # Reading
 
     def known(self) -> dict[str, tuple[int, int]]:
-        """Path to (size, mtime_ns) of every stored file, so that indexing can be resumed."""
+        """Return (size, mtime_ns) of every stored file by its path, so that indexing can be resumed."""
         with self._reading() as db:
             self._check(db)
             rows = db.execute("SELECT path, size, mtime_ns FROM cases ORDER BY id")
             return {path: (size, mtime) for path, size, mtime in rows}
 
     def case(self, id_: int) -> Case:
-        """The case with this id.
+        """Return the case with this id.
 
         Raises:
             ArchiveError: there is none.
         """
         with self._reading() as db:
             self._check(db, id_)
-            return queries.cases_of(db, [id_])[0]
+            return cases_of(db, [id_])[0]
 
     def find(self, *, path: str | None = None, digest: bytes | None = None) -> tuple[int, Case] | None:
-        """The case with this path, or the first with this digest; None where there is none."""
+        """Find the case with this path, or the first with this digest; None where there is none."""
         if (path is None) == (digest is None):
             raise ValueError("give either a path or a digest")
         column, value = ("path", path) if path is not None else ("digest", digest)
@@ -342,23 +353,23 @@ class Archive(Closing):
         return None if row is None else (row[-1], schema.case_of(row))
 
     def digests(self) -> dict[int, bytes]:
-        """Digest of every stored file, by the id of its case."""
+        """Return the digest of every stored file, by the id of its case."""
         with self._reading() as db:
             self._check(db)
-            return queries.digests(db)
+            return digests(db)
 
     def cases(self) -> Iterator[tuple[int, Case]]:
-        """Every id and case of one state of the archive, in order of addition."""
+        """Return every id and case of one state of the archive, in order of addition."""
         with self._reading() as db:
             self._check(db)
             rows = db.execute(f"{schema.SELECT_RECORD} ORDER BY c.id").fetchall()
         return ((row[-1], schema.case_of(row)) for row in rows)
 
     def page(self, where: str | None = None, *, after: int = 0, limit: int = 100) -> tuple[list[tuple[int, Case]], int]:
-        """Some of the cases that meet a condition, in order of their ids, and how many do.
+        """Return some of the cases that meet a condition, in order of their ids, and how many do.
 
         Args:
-            where: a condition, see docs/archive.md; None lists all.
+            where: a condition, see docs/reference/archive.md; None lists all.
             after: id behind which to begin, the last of the page before.
             limit: cases wanted, at least 1.
 
@@ -367,22 +378,22 @@ class Archive(Closing):
         """
         with self._reading() as db:
             self._check(db)
-            return queries.page(db, where, after, limit, self.hidden())
+            return page(db, where, after, limit, self.hidden())
 
     def vectors(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Ids (N,) ascending and descriptors (N, D); shared with the cache, so not writable."""
+        """Return ids (N,) ascending and descriptors (N, D); shared with the cache, so not writable."""
         with self._reading() as db:
             vectors = self._vectors(db)
             return vectors.ids, vectors.matrix
 
     def info(self) -> ArchiveInfo:
-        """What the archive holds."""
+        """Count what the archive holds."""
         made_by = (self.name, self.fingerprint, self.dimension)
         return self._counted("info", lambda db: describe(db, self.folder, made_by))
 
     def values(self, column: str, most: int = 100) -> dict[str, int]:
-        """Photographs by their value in a further column, the commonest `most`; {} if none has."""
-        return dict(self._counted((column, most), lambda db: info.values(db, column, most)))
+        """Count photographs by their value in a further column, the commonest `most`; {} if none has."""
+        return dict(self._counted((column, most), lambda db: values(db, column, most)))
 
     def _counted(self, key: object, count: Callable[[sqlite3.Connection], T]) -> T:
         """What was counted under a key, counted again only when the archive has changed."""
@@ -412,7 +423,7 @@ class Archive(Closing):
         Args:
             query: (D,) a unit vector of the archive's encoder.
             k: how many, at least 1; fewer are found where fewer are considered.
-            where: a condition the cases must meet, see docs/archive.md.
+            where: a condition the cases must meet, see docs/reference/archive.md.
             exclude_identity: a `Case.identity` whose images are left out and counted.
             exclude_ids: cases left out first, without being counted (the query itself, say).
             exclude_alike: a (D,) descriptor and the cosine to it from which on images are left out
@@ -429,7 +440,7 @@ class Archive(Closing):
         with self._reading() as db:
             vectors = self._vectors(db)
             hidden = self.hidden()
-            rows = _filtered(db, vectors, where, hidden)
+            rows = vectors.filtered(db, where, hidden)
             state = State(db, vectors, hidden)
             same, cosines = state.of_identity(exclude_identity), None
             if exclude_alike is not None:
@@ -450,14 +461,14 @@ class Archive(Closing):
                 similarities=found.cosines,
                 scores=found.scores,
                 nearest=found.nearest,
-                cases=tuple(queries.cases_of(db, ids.tolist())),
+                cases=tuple(cases_of(db, ids.tolist())),
                 excluded_same_subject=left_out,
                 considered=len(vectors.ids) if rows is None else len(rows),
             )
 
     @contextlib.contextmanager
     def state(self) -> Iterator[State]:
-        """One state of the archive for several questions; other threads wait for its end."""
+        """Hold one state of the archive for several questions; other threads wait for its end."""
         with self._reading() as db:
             yield State(db, self._vectors(db), self.hidden())
 
@@ -503,7 +514,7 @@ class Archive(Closing):
         version = _version(db)
         if self._cache is None or self._cache.version != version:
             self._cache = None  # let go of the old matrix before the new one is made
-            self._cache = queries.load(db, version, self.dimension, self.folder)
+            self._cache = load(db, version, self.dimension, self.folder)
             self._check(db)
         return self._cache
 
@@ -514,7 +525,7 @@ class Archive(Closing):
             ArchiveError: one is another.
         """
         version = _version(db)
-        if self._sound == version or not (id_ is None or 0 < id_ < queries.TOO_LARGE):
+        if self._sound == version or not (id_ is None or 0 < id_ < TOO_LARGE):
             return
         checks.check_records(db, self.folder, id_)
         if id_ is not None:
@@ -522,20 +533,6 @@ class Archive(Closing):
         if not self._indexed:
             checks.check_indexes(db, self.folder)
         self._sound, self._indexed = version, True
-
-
-def _chosen(
-    db: sqlite3.Connection, image: str | None, subject: str | None, collection: str | None, ids: Collection[int] | None
-) -> list[int]:
-    """Ids of the cases that are meant; see `Archive.remove`."""
-    if (image is None) + (subject is None) + (ids is None) != 2:
-        raise ValueError("give either an image, or a subject, or ids")
-    if ids is not None:
-        queries.cases_of(db, sorted(set(ids)))  # all of them are there
-        return sorted(set(ids))
-    if image is not None:
-        return [queries.one_image(db, image, collection)]
-    return queries.images_of(db, str(subject), collection)
 
 
 def _version(db: sqlite3.Connection) -> int:
@@ -553,17 +550,3 @@ def _without(
     if rows is None:
         return np.flatnonzero(~away), int(np.count_nonzero(same & ~own))
     return rows[~away[rows]], int(np.count_nonzero((same & ~own)[rows]))
-
-
-def _filtered(
-    db: sqlite3.Connection, vectors: Vectors, where: str | None, hidden: frozenset[str]
-) -> NDArray[np.int64] | None:
-    """Rows that meet a condition; those of the last conditions are kept while nothing changes."""
-    key = (where, hidden)
-    if where is None or (rows := vectors.filtered.get(key)) is None:
-        rows = queries.filtered(db, vectors.ids, where, hidden)
-        if where is not None and rows is not None:
-            while len(vectors.filtered) >= FILTERS:
-                del vectors.filtered[next(iter(vectors.filtered))]
-            vectors.filtered[key] = rows
-    return rows

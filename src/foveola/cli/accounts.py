@@ -178,8 +178,7 @@ def _password() -> str:
 
 def _done(archive: Path, action: str, about: str, said: str, *, as_json: bool, **values: str | int) -> None:
     """Log what was done, and say it."""
-    from foveola.server.audit import Log
-    from foveola.server.audit.chain import operator
+    from foveola.server.audit import Log, operator
 
     Log(archive).append(operator(), action, about=about)
     say({"archive": str(archive), "done": action, **values}, said, as_json=as_json)

@@ -130,7 +130,7 @@ def card(source: str, as_json: bool) -> None:
 
 
 def _reader_card(source: str, *, as_json: bool) -> None:
-    from foveola.encoders.reader_card import render_reader_card
+    from foveola.encoders.card import render_reader_card
     from foveola.encoders.reading_model import read_reader
 
     release = read_reader(source)

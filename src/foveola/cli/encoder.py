@@ -167,12 +167,12 @@ def train(config: Path, out: Path, as_json: bool) -> None:
     It takes one device. To train on N of them start as many processes:
     torchrun --nproc-per-node N -m foveola train CONFIG OUT
     """
-    from foveola.training.chosen import load_any
+    from foveola.training.config import load_any
 
     asked = load_any(config)
     with _training():
         from foveola.training.ranks import first
-        from foveola.training.start import start
+        from foveola.training.run import start
 
         released = start(asked, config.parent, out, lambda line: click.echo(line, err=True))
     if not first():

@@ -19,9 +19,9 @@ from foveola.cli.output import (
 
 if TYPE_CHECKING:
     from foveola.assessment import Assessment
-    from foveola.datasets.split_files import SplitFiles
+    from foveola.datasets.splits import SplitFiles
     from foveola.metrics import Exclude
-    from foveola.metrics.maps import Method
+    from foveola.metrics.plots import Method
 
 
 @click.command(epilog="Example: foveola evaluate archive/ --queries new.csv --label grade --json")
@@ -215,7 +215,7 @@ def _check_options(ctx: click.Context, queries: Path | None) -> None:
 
 def _check_drawing(method: "Method") -> None:
     from foveola.metrics.drawing import check_matplotlib
-    from foveola.metrics.maps import check_tsne
+    from foveola.metrics.plots import check_tsne
 
     check_matplotlib()
     if method == "tsne":
@@ -224,7 +224,7 @@ def _check_drawing(method: "Method") -> None:
 
 def _parted(folder: Path, split: str) -> "SplitFiles":
     """The split, with a warning where people are on both sides."""
-    from foveola.datasets.split_files import QUERIES, SplitFiles
+    from foveola.datasets.splits import QUERIES, SplitFiles
 
     files = SplitFiles.read(folder)
     if split == "subject":

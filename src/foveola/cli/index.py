@@ -87,8 +87,7 @@ def index_dicom(
     """Take the DICOM images of folders into an archive and print what became of them."""
     from foveola.cli.pacs import place_of, pseudonyms_of
     from foveola.images.folders import PassedOver
-    from foveola.server.dicom.folder import find_files, take_folder
-    from foveola.server.dicom.intake import COLLECTION, Intake
+    from foveola.server.dicom.intake import COLLECTION, Intake, find_files, take_folder
 
     passed = PassedOver()
     files = [file for source in folders for file in find_files(source, passed)]

@@ -19,9 +19,9 @@ from foveola.cli.output import (
 )
 
 if TYPE_CHECKING:
-    from foveola.matching.decisions import Verdict
+    from foveola.matching.evaluation import Unit
     from foveola.matching.permission import Permission
-    from foveola.matching.protocol import Unit
+    from foveola.matching.saved_audit import Verdict
 
 
 @click.command(epilog="Example: foveola match archive/ follow-up.jpg --html match.html")
@@ -56,8 +56,7 @@ def match(
     from foveola.answers import local_case
     from foveola.archive import Archive
     from foveola.datasets.cells import visit_of
-    from foveola.matching.match import Matcher
-    from foveola.matching.present import answer, to_page, to_text
+    from foveola.matching.match import Matcher, answer, to_page, to_text
 
     with Matcher.open(archive) as matcher:
         result = matcher.match(image, candidates=candidates, visit=visit_of(visit), prior=prior)
@@ -262,8 +261,8 @@ def audit(
 
 def _decide(archive: Path, decision: "tuple[str, Verdict]", note: str, as_json: bool) -> None:
     from foveola.archive import Archive
-    from foveola.matching.decisions import decide
     from foveola.matching.permission import permission
+    from foveola.matching.saved_audit import decide
 
     Archive.open(archive, read_only=True).close()
     permission(archive)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 # Commands that finish themselves what was interrupted, and fail where that can't be done.
 FINISHING = ("foveola.cli.archive.remove", "foveola.cli.archive.forget")
+ARCHIVES = ("archive", "against")  # what commands call an archive that they are given
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -48,7 +49,8 @@ def one_line_errors(command: Callable[P, R]) -> Callable[P, R]:
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         _check_typed(kwargs)
         try:
-            finish_what_was_begun(f"{command.__module__}.{command.__name__}", kwargs.get("archive"))
+            for name in ARCHIVES:
+                finish_what_was_begun(f"{command.__module__}.{command.__name__}", kwargs.get(name))
             return command(*args, **kwargs)
         except FoveolaError as error:
             shown = plain_lines if isinstance(error, ManifestError) else plain  # it lists faults

@@ -7,23 +7,33 @@ import signal
 import threading
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from foveola.cli.output import PARTLY, doubtful, import_openvino_runtime, json_option, one_line_errors, print_json, say
+from foveola.cli.output import (
+    PARTLY,
+    doubtful,
+    import_openvino_runtime,
+    json_option,
+    one_line_errors,
+    print_json,
+    say,
+    say_doubtful,
+)
 from foveola.cli.serve import is_loopback
 from foveola.errors import FoveolaError, ImageError, MissingExtraError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from foveola.server.dicom.answers import Answers
     from foveola.server.dicom.intake import Intake, Taken
     from foveola.server.dicom.pull import New, Pulled
-    from foveola.server.dicom.report_sender import Answered, Receiver
+    from foveola.server.dicom.report import Answered, Receiver
+    from foveola.server.dicom.spool import Answers
     from foveola.server.dicom.web import Pacs
 
 
@@ -103,14 +113,13 @@ def owed_answers(
     archive: Path, place: Path, intake: "Intake", to: "Receiver | None", *, k: int, link: str | None
 ) -> "Iterator[Answers]":
     """Open the list of reports that are to be sent; none where nobody is named to get them."""
-    from foveola.server.dicom.answers import Answers
+    from foveola.server.dicom.spool import Answers
 
     if to is None:
         yield Answers(place / "answers", None, complain)
         return
     from foveola.retrieval import Retriever
-    from foveola.server.dicom.report import case_link
-    from foveola.server.dicom.report_sender import answer
+    from foveola.server.dicom.report import answer, case_link
 
     case_link(link, 0)  # told now, not with the first photograph
     with Retriever.open(archive) as retriever:
@@ -158,8 +167,7 @@ def classes() -> frozenset[str]:
 
 def web_service(url: str, credentials: Path | None, ca: Path | None, *, clear: bool, object_mb: int) -> "Pacs":
     """Return the PACS by DICOMweb."""
-    from foveola.server.dicom.access import Credentials
-    from foveola.server.dicom.web import Pacs
+    from foveola.server.dicom.web import Credentials, Pacs
 
     return Pacs(url, Credentials.load(credentials), authority=ca, clear=clear, answer_bytes=object_mb << 20)
 
@@ -167,7 +175,7 @@ def web_service(url: str, credentials: Path | None, ca: Path | None, *, clear: b
 def receiver(to: str, ae: str, credentials: Path | None, ca: Path | None, *, clear: bool, object_mb: int) -> "Receiver":
     """Return the PACS that gets a report, by DICOMweb or as a node."""
     if to.startswith("dicom://"):
-        from foveola.server.dicom.peer import Peer
+        from foveola.server.dicom.node import Peer
 
         return Peer(to, ae)
     return web_service(to, credentials, ca, clear=clear, object_mb=object_mb)
@@ -244,9 +252,17 @@ def complain(sentence: str) -> None:
 def print_pulled(pulled: "Pulled", *, as_json: bool) -> None:
     """Print what a pull did."""
     if as_json:
-        print_json({"added": pulled.added, "known": pulled.known, "refused": pulled.refused})
+        print_json(
+            {
+                "added": pulled.added,
+                "known": pulled.known,
+                "refused": pulled.refused,
+                "may_not_be_gradable": pulled.hardly_gradable,
+            }
+        )
     else:
         click.echo(f"{pulled.added} added, {pulled.known} there already, {len(pulled.refused)} could not be used")
+    say_doubtful(pulled.hardly_gradable, pulled.added)
     for reason in dict.fromkeys(pulled.refused):
         complain(f"could not be used: {reason}")
 
@@ -323,8 +339,7 @@ def listen(
         )
     with quiet():
         from foveola.server.dicom.node import SYNTAXES, Node, NodeSettings
-        from foveola.server.dicom.spool import Spool
-        from foveola.server.dicom.worker import Worker
+        from foveola.server.dicom.spool import Spool, Worker
 
         settings = NodeSettings(
             host=host, port=port, ae_title=ae, allowed=allow, object_bytes=object_mb << 20, associations=associations
@@ -424,14 +439,18 @@ def pull(
                     return by_changes(service, point, classes())
                 return by_query(service, point, classes(), days=days, modality=modality)
 
+            dark = [0]  # frames of this pull
+
             def take(data: bytes) -> bool:
                 taken = intake.take(data)
+                dark[0] += taken.hardly_gradable
                 answers.owe(taken.ids if taken.new else ())
                 say_doubts(taken)
                 return taken.new
 
             def once() -> "Pulled":
-                pulled = fetch(new(), take, lambda: point.save(kept))
+                dark[0] = 0
+                pulled = replace(fetch(new(), take, lambda: point.save(kept)), hardly_gradable=dark[0])
                 answers.pay()
                 return pulled
 
@@ -490,8 +509,8 @@ def answer(
         import_openvino_runtime()
         from foveola.retrieval import Retriever
         from foveola.server.dicom.pseudonyms import Pseudonyms
-        from foveola.server.dicom.report_sender import answer as reply
-        from foveola.server.dicom.report_sender import case_of
+        from foveola.server.dicom.report import answer as reply
+        from foveola.server.dicom.report import case_of
 
         receiving = receiver(to, ae, credentials, ca, clear=clear, object_mb=object_mb)
         names = pseudonyms_of(place_of(archive, folder), pseudonyms)

@@ -204,7 +204,7 @@ def _print(reading: "Reading", similar: "PersonResult | None") -> None:
 
 
 def _page(reading: "Reading", similar: "PersonResult | None") -> str:
-    from foveola.images.thumbnail import thumbnail
+    from foveola.images.pictures import thumbnail
     from foveola.reading import pictures
     from foveola.report import reading_page
 

@@ -138,7 +138,7 @@ def _check_query(image: Path | None, left: Path | None, right: Path | None, eye:
 
 
 def _page(result: "SearchResult | PersonResult") -> str:
-    from foveola.images.thumbnail import thumbnail
+    from foveola.images.pictures import thumbnail
     from foveola.people_search import PersonResult
     from foveola.report import people_page, search_page
 
@@ -236,13 +236,13 @@ def _search_region(
     """Search, and print what was found."""
     from foveola.images.decode import read_bytes
     from foveola.regions import Box, RegionSearch
-    from foveola.regions.present import to_dict, to_page
+    from foveola.regions.search import to_dict, to_page
     from foveola.trust.sentences import of_quality
 
     box = Box.parse(region)  # a wrong one is said before anything is read
     with RegionSearch.open(archive) as search:
         data = read_bytes(image)
-        query = search.retriever.read(
+        query = search.retriever.embed(
             data, image.name, path=str(image.absolute()), subject=subject, collection=collection, eye=eye
         )
         places = search.look_at(data, query)
@@ -253,7 +253,7 @@ def _search_region(
 
 
 def _print_region(result: "RegionResult") -> None:
-    from foveola.regions.present import sentences
+    from foveola.regions.search import sentences
 
     head = f"{'box':23}  {'grade':>5}  {'eye':5}  {'findings':12}  image"
     click.echo(f"{'':>4}  {'similarity':>10}  {head}")

@@ -169,7 +169,7 @@ def _timed(*arguments: Any, **named: Any) -> Any:
 def _server(app: "StartupApp", protocol: Any, certificate: Path | None, key: Path | None) -> "uvicorn.Server":
     import uvicorn
 
-    from foveola.server.logs import LOGS
+    from foveola.server.errors import LOGS
     from foveola.server.timeouts import HEAD_BYTES
 
     config = uvicorn.Config(

@@ -6,7 +6,7 @@
         for hit in client.search(Path("fundus.jpg"), k=5, where="grade >= 2").hits:
             print(hit.rank, hit.similarity, hit.case.grade)
 
-Needs httpx (`pip install 'foveola[serve]'`) and loads neither numpy nor a model. docs/rest.md
+Needs httpx (`pip install 'foveola[serve]'`) and loads neither numpy nor a model. docs/reference/rest.md
 lists what can be asked.
 """
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from foveola.datasets.faults import Faults, quoted
+from foveola.datasets.tables import Faults, quoted
 from foveola.errors import ManifestError
 from foveola.records import Eye, is_missing, known_identifier
 
@@ -45,7 +45,7 @@ _AS_TEXT = "format the column as text in the spreadsheet and write the value aga
 
 
 def images(cells: Sequence[str], rows: Rows, faults: Faults) -> list[str]:
-    """Paths with "/", without "." and needless ".."; an empty cell is a fault and stays ""."""
+    """Return paths with "/", without "." and needless ".."; an empty cell is a fault and stays ""."""
     paths = []
     for cell, row in zip(cells, rows, strict=True):
         if not cell:
@@ -55,7 +55,7 @@ def images(cells: Sequence[str], rows: Rows, faults: Faults) -> list[str]:
 
 
 def identifiers(name: str, cells: Sequence[str], rows: Rows, faults: Faults) -> list[str | None]:
-    """Identifiers in their normal form; what a spreadsheet made of one is a fault.
+    """Return identifiers in their normal form; what a spreadsheet made of one is a fault.
 
     Where all of a column are written like 10003.0 or 10003, they are these whole numbers. What lost
     its leading zeros can't be told.
@@ -85,17 +85,17 @@ def check_broken(name: str, cells: Sequence[str], rows: Rows, faults: Faults) ->
 
 
 def eyes(cells: Sequence[str], rows: Rows, faults: Faults) -> list[Eye | None]:
-    """Left or right; L, R, OS and OD in any case are taken too."""
+    """Return left or right; L, R, OS and OD in any case are taken too."""
     return _each(cells, rows, faults, _eye)
 
 
 def grades(cells: Sequence[str], rows: Rows, faults: Faults) -> list[int | None]:
-    """ICDR 0 to 4; "2.0" is 2, as pandas writes integers beside an empty cell."""
+    """Return ICDR 0 to 4; "2.0" is 2, as pandas writes integers beside an empty cell."""
     return _each(cells, rows, faults, _grade)
 
 
 def visits(cells: Sequence[str], rows: Rows, faults: Faults) -> list[float | None] | list[str | None]:
-    """All months (numbers) or all ISO dates; a mixed column is a fault."""
+    """Return all months (numbers) or all ISO dates; a mixed column is a fault."""
     values = _each(cells, rows, faults, _visit)
     dates = [isinstance(value, str) for value in values if value is not None]
     if any(dates) and not all(dates):
@@ -105,10 +105,13 @@ def visits(cells: Sequence[str], rows: Rows, faults: Faults) -> list[float | Non
 
 
 def visit_of(text: str | None) -> float | str | None:
-    """One visit, as a command or a form tells it: months, or an ISO date; None is unknown.
+    """Read one visit, as a command or a form tells it: months, or an ISO date; None is unknown.
 
     Raises:
         ManifestError: it is neither.
+
+    >>> visit_of("6"), visit_of("2026-03-31"), visit_of("")
+    (6.0, '2026-03-31', None)
     """
     faults = Faults()
     (visit,) = visits([(text or "").strip()], [1], faults)
@@ -118,14 +121,18 @@ def visit_of(text: str | None) -> float | str | None:
 
 
 def findings(cells: Sequence[str]) -> list[str | None]:
-    """Sets as sorted text, "C;D"; ";" alone is the empty set: looked at, nothing found."""
+    """Return sets as sorted text, "C;D"; ";" alone is the empty set: looked at, nothing found.
+
+    >>> findings(["H; D", ";", ""])
+    ['D;H', ';', None]
+    """
     return [_findings(cell) for cell in cells]
 
 
 def further(
     name: str, cells: Sequence[str], rows: Rows, faults: Faults
 ) -> list[int | None] | list[float | None] | list[str | None]:
-    """Integers if all cells are, else numbers if all are, else text.
+    """Return integers if all cells are, else numbers if all are, else text.
 
     Integers beyond 64 bits stay text: no column of a data base holds them, and they are codes.
     """
@@ -148,12 +155,12 @@ def further(
 
 
 def texts(cells: Sequence[str]) -> list[str | None]:
-    """The cells as they are, None where unknown."""
+    """Return the cells as they are, None where unknown."""
     return [None if is_missing(cell) else cell for cell in cells]
 
 
 def split_findings(text: str) -> frozenset[str]:
-    """The set behind the canonical text of a findings cell."""
+    """Return the set behind the canonical text of a findings cell."""
     return frozenset(part for part in text.split(";") if part)
 
 

@@ -4,7 +4,7 @@
     images/a_left.jpg,007,left,0,2,D;H,Topcon
     images/a_right.jpg,007,right,0,,,Topcon
 
-Only `image` is needed. docs/datasets.md describes the columns for users.
+Only `image` is needed. docs/how-to/datasets.md describes the columns for users.
 """
 
 import os
@@ -15,8 +15,16 @@ from typing import Any, Self
 import pandas as pd
 
 from foveola.datasets import cells
-from foveola.datasets.faults import Faults, quoted
-from foveola.datasets.tables import DELIMITERS, PARQUET, TextTable, read_table, table_of_frame, write_table
+from foveola.datasets.tables import (
+    DELIMITERS,
+    PARQUET,
+    Faults,
+    TextTable,
+    quoted,
+    read_table,
+    table_of_frame,
+    write_table,
+)
 from foveola.errors import ManifestError
 from foveola.images.folders import SUFFIXES, PassedOver, kind_of, photographs_in
 from foveola.records import RESERVED, Case, known_identifier
@@ -92,7 +100,7 @@ class Manifest:
 
     @classmethod
     def from_folder(cls, folder: AnyPath, *, collection: str = "", passed: PassedOver | None = None) -> Self:
-        """Every photograph in folder and below, whatever its name, in order of path, all unknown.
+        """List every photograph in folder and below, whatever its name, in order of path, all unknown.
 
         Args:
             folder: where to look; hidden files and folders, and linked folders, are passed over.
@@ -123,7 +131,7 @@ class Manifest:
         return f"Manifest({len(self)} images, root={str(self.root)!r})"
 
     def cases(self) -> Iterator[Case]:
-        """One Case a row, in the order of the table; an empty cell is left out of `extra`.
+        """Yield one Case a row, in the order of the table; an empty cell is left out of `extra`.
 
         5,000 rows with nine columns take 0.05 s.
         """
@@ -160,13 +168,14 @@ class Manifest:
         if folder == self.root:
             return self.table
         moved = [
-            name if Path(name).is_absolute() else _relative(self.root / name, folder) for name in self.table["image"]
+            name if Path(name).is_absolute() else Path(os.path.relpath(self.root / name, folder)).as_posix()
+            for name in self.table["image"]
         ]
         return self.table.assign(image=pd.Series(moved, self.table.index, dtype=object))
 
 
 def read_sources(sources: Sequence[AnyPath], collection: str = "", passed: PassedOver | None = None) -> list[Case]:
-    """The cases of manifests, of folders of photographs, and of single photographs.
+    """Read the cases of manifests, of folders of photographs, and of single photographs.
 
     Args:
         sources: what to read.
@@ -180,17 +189,14 @@ def read_sources(sources: Sequence[AnyPath], collection: str = "", passed: Passe
     for source in map(Path, sources):
         if source.is_dir():
             cases += Manifest.from_folder(source, collection=collection, passed=passed).cases()
-        elif source.suffix.lower() in SUFFIXES or _is_photograph(source):
+        elif (suffix := source.suffix.lower()) in SUFFIXES or (
+            suffix not in (*DELIMITERS, PARQUET) and kind_of(source) is None  # called like neither
+        ):
             path = str(source.absolute())
             cases.append(Case(image=source.name, path=path, collection=collection))
         else:
             cases += Manifest.read(source, collection=collection).cases()
     return cases
-
-
-def _is_photograph(source: Path) -> bool:
-    """Whether a file that is called like no photograph and like no table is a photograph."""
-    return source.suffix.lower() not in (*DELIMITERS, PARQUET) and kind_of(source) is None
 
 
 def _values(raw: TextTable, faults: Faults) -> dict[str, Any]:
@@ -288,7 +294,3 @@ def _check_splits(subjects: list[str | None], splits: list[str | None], rows: li
             before, other = first.setdefault(subject, (split, row))
             if before != split:
                 faults.add(row, f"one subject in two splits, {quoted(before)} in row {other} and {quoted(split)} here")
-
-
-def _relative(path: Path, folder: Path) -> str:
-    return Path(os.path.relpath(path, folder)).as_posix()

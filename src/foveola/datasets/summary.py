@@ -11,7 +11,7 @@ MOST_FINDINGS = 12  # in a card; the rest are counted together
 
 
 def summarise(cases: Sequence[Case]) -> dict[str, Any]:
-    """What a set of photographs holds, in plain types.
+    """Summarise what a set of photographs holds, in plain types.
 
     Args:
         cases: of one data set, or of a part of it.
@@ -25,26 +25,28 @@ def summarise(cases: Sequence[Case]) -> dict[str, Any]:
     known = [case.subject for case in cases if case.subject is not None]
     findings = Counter(f for case in cases for f in case.findings or ())
     common = dict(findings.most_common(MOST_FINDINGS))
+    rest = {f"{len(findings) - len(common)} others": findings.total() - sum(common.values())}
+    columns = Counter(name for case in cases for name, value in case.extra.items() if value not in (None, ""))
     return {
         "images": len(cases),
         "subjects": len(set(known)),
         "subject_unknown": len(cases) - len(known),
         "eyes": _counts(case.eye for case in cases),
         "grades": _counts(case.grade for case in cases),
-        "findings": common | _others(findings, common),
-        "columns": _columns(cases),
+        "findings": common | (rest if len(findings) > len(common) else {}),
+        "columns": dict(sorted(columns.items())),
         "mark": mark(cases),
     }
 
 
 def mark(cases: Iterable[Case]) -> str:
-    """Hash of the names of the images, with which a split can be checked without being shown."""
+    """Hash the names of the images, with which a split can be checked without being shown."""
     names = sorted(case.image for case in cases)
     return hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
 
 
 def render_data_card(title: str, summary: Mapping[str, Any], terms: str = "") -> str:
-    """The data card in Markdown.
+    """Write the data card in Markdown.
 
     Args:
         title: of the data set.
@@ -71,14 +73,4 @@ def _table(name: str, counts: Mapping[str, int], what: str = "images") -> str:
 
 def _counts(values: Iterable[object]) -> dict[str, int]:
     counts = Counter("unknown" if value is None else str(value) for value in values)
-    return dict(sorted(counts.items()))
-
-
-def _others(every: Counter[str], common: Mapping[str, int]) -> dict[str, int]:
-    rest = sum(every.values()) - sum(common.values())
-    return {f"{len(every) - len(common)} others": rest} if rest else {}
-
-
-def _columns(cases: Sequence[Case]) -> dict[str, int]:
-    counts = Counter(name for case in cases for name, value in case.extra.items() if value not in (None, ""))
     return dict(sorted(counts.items()))

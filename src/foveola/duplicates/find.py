@@ -22,8 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveola.duplicates import registration
-from foveola.duplicates.agreement import Agreement, agree
-from foveola.duplicates.registration import FEATURES, Features
+from foveola.duplicates.registration import FEATURES, Agreement, Features, agree
 from foveola.encoders.encoder import UNUSABLE, Failed
 from foveola.images import fingerprint
 from foveola.images.decode import decode, read_bytes
@@ -38,7 +37,7 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Where the lines are drawn; docs/duplicates.md has the measurements behind them.
+    """Where the lines are drawn; docs/how-to/duplicates.md has the measurements behind them.
 
     Attributes:
         neighbours: candidates of each photograph, by descriptor and by fingerprint each.
@@ -127,7 +126,7 @@ def find_duplicates(
     """Find every pair of photographs that is one photograph, or shows one eye.
 
     A pair that is neither identical nor among the candidates is missed; the recall of each
-    kind of alteration is in docs/duplicates.md. Memory: 9 KB a photograph; its local features,
+    kind of alteration is in docs/how-to/duplicates.md. Memory: 9 KB a photograph; its local features,
     54 KB, lie in a temporary file.
 
     Args:
@@ -201,7 +200,7 @@ class FeatureStore:
         self._vectors[i, :n] = of.vectors
 
     def get(self, i: int) -> Features:
-        """Those of photograph i."""
+        """Return those of photograph i."""
         n = self.counts[i]
         points, frames = np.array(self._points[i, :n]), np.array(self._frames[i, :n])
         return Features(points, frames, np.array(self._vectors[i, :n]))

@@ -47,21 +47,21 @@ class Group:
 
     @property
     def expected(self) -> bool:
-        """Several photographs of one eye of one subject: what a second visit looks like."""
+        """Return whether these are photographs of one eye of one subject, as of a second visit."""
         apart = self.across_splits or self.across_subjects or self.across_collections
         flaw = apart or self.unknown_subjects or self.contradictions
         return self.kind == "eye" and not flaw
 
     @property
     def order(self) -> tuple[int, int, int, int]:
-        """Sorts the worst first."""
+        """Return what sorts the worst first."""
         doubt = 2 * self.across_splits + bool(self.contradictions)
         wide = self.across_subjects + self.unknown_subjects + self.across_collections
         return -doubt, KINDS.index(self.kind), -wide, -self.pairs[0].inliers
 
 
 def group(cases: Sequence[Case], pairs: Sequence[Pair]) -> list[Group]:
-    """Connected components of the pairs, the worst first; ties keep the order of the cases."""
+    """Group the pairs by what connects them, the worst first; ties keep the order of the cases."""
     root = _components(len(cases), pairs)
     together: dict[int, list[Pair]] = defaultdict(list)
     for pair in pairs:
@@ -71,7 +71,7 @@ def group(cases: Sequence[Case], pairs: Sequence[Pair]) -> list[Group]:
 
 
 def summary(cases: Sequence[Case], groups: Sequence[Group]) -> list[dict[str, Any]]:
-    """Pairs by two collections and kind, with how many contradict, cross subjects or splits."""
+    """Count pairs by two collections and kind, and how many contradict, cross subjects or splits."""
     counts: dict[tuple[str, str, Kind], Counter[str]] = defaultdict(Counter)
     for pair in (pair for one in groups for pair in one.pairs):
         a, b = cases[pair.first], cases[pair.second]
@@ -90,7 +90,7 @@ def summary(cases: Sequence[Case], groups: Sequence[Group]) -> list[dict[str, An
 
 
 def to_dict(cases: Sequence[Case], found: Found) -> dict[str, Any]:
-    """Everything found as plain values. Images by name and collection, never a subject."""
+    """Return everything found as plain values. Images by name and collection, never a subject."""
     groups = group(cases, found.pairs)
     return {
         "images": len(cases),
@@ -123,7 +123,7 @@ def _group_json(cases: Sequence[Case], one: Group) -> dict[str, Any]:
 
 
 def to_text(cases: Sequence[Case], found: Found, *, show: int, expected: bool = False) -> str:
-    """The summary and the worst groups, for people.
+    """Return the summary and the worst groups, for people.
 
     Args:
         cases: the photographs.

@@ -179,7 +179,7 @@ def read_onnx(path: Path) -> ov.Model:
 def contract_of(
     wanted: Wanted, size: int | None, said: Mapping[str, Any] | None = None, *, whole: bool = False
 ) -> Contract:
-    """What is to be done to a photograph: what is wanted, else what the file says, else the usual.
+    """Choose what is done to a photograph: what is wanted, else what the file says, else the usual.
 
     Args:
         wanted: by the user.
@@ -207,7 +207,7 @@ def contract_of(
 
 
 def digest_of(path: Path) -> tuple[str, int]:
-    """SHA-256 and bytes of a file.
+    """Return SHA-256 and size in bytes of a file.
 
     Raises:
         EncoderError: it can't be read.
@@ -220,7 +220,7 @@ def digest_of(path: Path) -> tuple[str, int]:
 
 
 def free_folder(out: Path) -> Path:
-    """The folder, where there is nothing yet.
+    """Return the folder, where there is nothing yet.
 
     Raises:
         EncoderError: something is there.
@@ -231,7 +231,7 @@ def free_folder(out: Path) -> Path:
 
 
 def trial_images(size: int, count: int = 8) -> NDArray[np.uint8]:
-    """(count, size, size, 3) uint8: clouds of colour with noise, always the same."""
+    """Make (count, size, size, 3) uint8 images: clouds of colour with noise, always the same."""
     rng = np.random.default_rng(0)
     coarse = rng.uniform(0, 255, (count, 8, 8, 3)).astype(np.float32)
     smooth = [cv2.resize(one, (size, size), interpolation=cv2.INTER_CUBIC) for one in coarse]

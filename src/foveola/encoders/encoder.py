@@ -24,14 +24,12 @@ import openvino as ov
 from numpy.typing import NDArray
 from openvino import opset13
 
-from foveola.encoders.ahead import in_order
-from foveola.encoders.compiling import Cores, begun, compiled
+from foveola.encoders.compiling import Cores, begun, compiled, in_order
 from foveola.encoders.release import DEFAULT, Release, read_release
 from foveola.errors import EncoderError, FoveolaError, ImageError
 from foveola.files import stamp_of
-from foveola.images.decode import at_hand, decode, naming
+from foveola.images.decode import Photograph, as_file, at_hand, decode, is_one, naming
 from foveola.images.fundus import Contract, FieldOfView, find_field_of_view, prepare
-from foveola.images.given import Photograph, as_file, is_one
 from foveola.images.gradability import gradability
 from foveola.records import Case, Eye
 
@@ -42,7 +40,7 @@ Vectors = NDArray[np.float32]
 # as encoding some ten.
 AHEAD = 32
 
-# As many as there are workers while photographs are indexed (ahead.py). Forty threads of a service
+# As many as there are workers while photographs are indexed (compiling.py). Forty threads of a service
 # with one each would hold a gigabyte and be no faster.
 REQUESTS_PER_CORE = 2
 
@@ -165,22 +163,22 @@ class Encoder:
 
     @property
     def name(self) -> str:
-        """The encoder's name."""
+        """Return the encoder's name."""
         return self.release.name
 
     @property
     def fingerprint(self) -> str:
-        """Hash of weights, graph and contract."""
+        """Return the hash of weights, graph and contract."""
         return self.release.fingerprint
 
     @property
     def dimension(self) -> int:
-        """D of the descriptors."""
+        """Return D of the descriptors."""
         return self.release.dimension
 
     @property
     def contract(self) -> Contract:
-        """What is done to a photograph before it is encoded."""
+        """Return what is done to a photograph before it is encoded."""
         return self.release.contract
 
     def encode(
@@ -249,11 +247,11 @@ class Encoder:
         return np.stack(rows) if rows else np.empty((0, self.dimension), np.float32)
 
     def encode_photograph(self, image: Pixels, eye: Eye | None = None) -> Vectors:
-        """(H, W, 3) uint8 RGB as decoded -> (D,) float32 unit descriptor."""
+        """Encode (H, W, 3) uint8 RGB as decoded -> (D,) float32 unit descriptor."""
         return self._run(prepare(image, self.contract, eye))[0]
 
-    def describe(self, image: Pixels, eye: Eye | None = None) -> Description:
-        """(H, W, 3) uint8 RGB as decoded -> its descriptor, and what `foveola.trust` asks for."""
+    def embed_with_quality(self, image: Pixels, eye: Eye | None = None) -> Description:
+        """Encode (H, W, 3) uint8 RGB as decoded, with what `foveola.trust` needs beside the descriptor."""
         view = find_field_of_view(image)
         prepared = prepare(image, self.contract, eye, view)
         # What the network saw will do where it is the whole field, and saves time.
@@ -278,7 +276,7 @@ class Encoder:
                 digest = blake2b(data, digest_size=16).digest()
                 image = decode(data, min_side=self.contract.min_side, name=path.name)
                 with naming(path.name):
-                    seen = self.describe(image, case.eye)
+                    seen = self.embed_with_quality(image, case.eye)
         except UNUSABLE as error:
             return Failed.of(case, error)
         return Encoded(case, seen.descriptor, digest, size, mtime_ns, seen.gradability, seen.pooled)
@@ -321,7 +319,6 @@ class Encoder:
                 self._free.append(request)
 
 
-# Encoders that are being compiled, by folder and cores.
 def _compile(release: Release, cores: Cores) -> Any:
     model = ov.Core().read_model(release.folder / "model.xml")
     model.reshape({0: [1, release.contract.size, release.contract.size, 3]})

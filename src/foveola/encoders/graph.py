@@ -119,12 +119,12 @@ def release_graph(
 
 
 def name_of(port: Any) -> str:
-    """The name of an input or output, whichever of its names comes first."""
+    """Return the name of an input or output, whichever of its names comes first."""
     return min(port.get_names(), default="(no name)")
 
 
 def said(shape: Any) -> str:
-    """A shape as (?, 3, ?, ?)."""
+    """Write a shape as (?, 3, ?, ?)."""
     if shape.rank.is_dynamic:
         return "an array of any shape"
     sides = ("?" if side.is_dynamic else str(side.get_length()) for side in shape)
@@ -132,7 +132,7 @@ def said(shape: Any) -> str:
 
 
 def last_line(error: Exception) -> str:
-    """What OpenVINO says in the end, after telling of its own files."""
+    """Return what OpenVINO says in the end, after telling of its own files."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (lines or [type(error).__name__])[-1][:200]
 

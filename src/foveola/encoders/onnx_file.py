@@ -148,11 +148,11 @@ class _Written:
         self.nodes.append(self.helper.make_node(kind, inputs, [self.value_of(op)], **attributes))
 
     def value_of(self, op: Any) -> str:
-        """The name of what an operation gives."""
+        """Return the name of what an operation gives."""
         return self.results.get(op.get_friendly_name()) or f"{op.get_friendly_name()}.0"
 
     def given(self, op: Any) -> list[str]:
-        """The names of what an operation takes."""
+        """Return the names of what an operation takes."""
         return [self.value_of(value.get_node()) for value in op.input_values()]
 
     def constant(self, op: Any, what: str, values: NDArray[Any]) -> str:

@@ -27,8 +27,7 @@ from foveola import files
 from foveola.encoders.compiling import Cores, begun, compiled
 from foveola.encoders.release import RELEASED, fingerprint, locate, read_json
 from foveola.errors import EncoderError
-from foveola.images.enhance import enhance
-from foveola.images.fundus import Contract, prepare
+from foveola.images.fundus import Contract, enhance, prepare
 
 FORMAT = 1
 DEFAULT_READER = "fundus-reading-1"
@@ -67,7 +66,7 @@ class ReaderRelease:
 
 
 def is_reader(source: str | Path) -> bool:
-    """Whether a name, or a folder, is that of a reader."""
+    """Return whether a name, or a folder, is that of a reader."""
     return any((folder / FILE).is_file() for folder in (Path(source), RELEASED / str(source)))
 
 
@@ -191,16 +190,16 @@ class ReadingModel:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """L names."""
+        """Return the L names."""
         return self.release.labels
 
     def prepare(self, image: Pixels, eye: str | None = None) -> Pixels:
-        """(H, W, 3) uint8 RGB as decoded -> (S, S, 3) uint8 as the network sees it."""
+        """Prepare a photograph, (H, W, 3) uint8 RGB as decoded -> (S, S, 3) uint8."""
         prepared = prepare(image, self.release.contract, eye)  # type: ignore[arg-type]
         return enhance(prepared) if self.release.enhance else prepared
 
     def read(self, left: Pixels | None, right: Pixels | None) -> ReadingOutput:
-        """Prepared photographs of both eyes, or of the one there is -> what is said of the person.
+        """Read a person from prepared photographs of both eyes, or of the one there is.
 
         Args:
             left: (S, S, 3) uint8, from `prepare`.

@@ -55,7 +55,7 @@ class Release:
 
 
 def find(source: str | Path) -> Path:
-    """The folder of a shipped encoder by name, or the folder itself.
+    """Find the folder of a shipped encoder by name, or the folder itself.
 
     Raises:
         EncoderError: there is neither.
@@ -64,7 +64,7 @@ def find(source: str | Path) -> Path:
 
 
 def locate(source: str | Path, file: str, kind: str) -> Path:
-    """The folder that holds a file of that name, of a shipped model or of one's own.
+    """Find the folder that holds a file of that name, of a shipped model or of one's own.
 
     Raises:
         EncoderError: there is neither.
@@ -104,7 +104,7 @@ def read_release(source: str | Path) -> Release:
         raise EncoderError(
             f"encoder {release.name!r}, version {version}, is a Python function, of which {folder} "
             "holds only the name; give the function again, in Python: "
-            "Retriever.open(archive, FunctionEncoder(...)), see docs/encoders.md"
+            "Retriever.open(archive, FunctionEncoder(...)), see docs/how-to/encoders.md"
         )
     if fingerprint(folder, contract) != release.fingerprint:
         raise EncoderError(
@@ -155,7 +155,7 @@ def write_description(folder: Path, release: Release) -> None:
 
 
 def checked_name(name: str) -> str:
-    """The name, where an encoder may have it.
+    """Return the name, where an encoder may have it.
 
     Raises:
         EncoderError: it holds other signs, or is that of a shipped encoder.
@@ -170,7 +170,7 @@ def checked_name(name: str) -> str:
 
 
 def fingerprint(folder: Path, contract: Contract) -> str:
-    """Hash of the graph, the weights and the contract.
+    """Compute the hash of the graph, the weights and the contract.
 
     Raises:
         EncoderError: a file is missing or can't be read.
@@ -185,7 +185,7 @@ def fingerprint(folder: Path, contract: Contract) -> str:
 
 
 def read_json(path: Path, what: str) -> dict[str, Any]:
-    """A JSON file that describes what is released.
+    """Read a JSON file that describes what is released.
 
     Raises:
         EncoderError: it can't be read, or is something else.

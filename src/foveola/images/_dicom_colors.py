@@ -1,20 +1,21 @@
-"""From stored values to 8-bit sRGB: windows, palettes, YBR (PS3.3 C.7.6.3.1.2 and C.11).
+"""From stored values to 8-bit sRGB: windows, palettes, YBR (PS3.3 C.7.6.3.1.2, C.7.9.2 and C.11).
 
 Runs in the limited child only. Halves round up.
 """
 
-from collections.abc import Callable
-from typing import Any
+import struct
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
+from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
 
 from foveola.errors import ImageError
-from foveola.images._dicom_numbers import SHADES, by_voi_table, first_number, named, rescaled
-from foveola.images._dicom_object import Form
-from foveola.images._dicom_palette import palette_of
-from foveola.images._shown import is_lost
+from foveola.images._dicom_object import SHADES, Form, first_number, named
+from foveola.images.color import is_lost
 
 Pixels = NDArray[np.uint8]
 Values = NDArray[Any]
@@ -24,7 +25,7 @@ _STRIP = 1 << 18  # pixels converted at once, to bound what a conversion takes b
 
 
 def to_srgb(values: Values, found: Dataset, form: Form, factor: int = 1) -> Pixels:
-    """(H, W, C) stored values -> (H // factor, W // factor, 3) uint8 sRGB.
+    """Convert (H, W, C) stored values -> (H // factor, W // factor, 3) uint8 sRGB.
 
     Args:
         values: uint8, uint16 or int16.
@@ -118,7 +119,7 @@ def _table(found: Dataset, form: Form) -> Pixels:
 
 
 def shade(stored: NDArray[np.int64], found: Dataset) -> Pixels:
-    """(N,) every value that can be stored, ascending -> uint8, 0 is black.
+    """Shade (N,) every value that can be stored, ascending -> uint8, 0 is black.
 
     The first VOI window or table is applied after the modality's rescale; without one the full
     range of what can be stored becomes 0 to 255.
@@ -149,11 +150,47 @@ def _rounded(shares: Floats) -> Pixels:
     return np.floor(np.clip(shares, 0, 1) * 255 + 0.5 + 1e-9).astype(np.uint8)
 
 
+def rescaled(stored: NDArray[np.int64], found: Dataset) -> Floats:
+    """Return the (N,) stored values after the modality's table, or its slope and intercept.
+
+    Raises:
+        ImageError: the table is damaged.
+    """
+    if found.get("ModalityLUTSequence"):
+        dtype = np.int16 if stored[0] < 0 else np.uint16
+        return _by_table("ModalityLUTSequence", apply_modality_lut, stored.astype(dtype), found)
+    slope, intercept = first_number(found, "RescaleSlope"), first_number(found, "RescaleIntercept")
+    scaled = stored * (1.0 if slope is None else slope) + (intercept or 0.0)
+    return np.asarray(scaled, np.float64)
+
+
+def by_voi_table(values: Floats, found: Dataset) -> Floats:
+    """Map (N,) values to 0 to 1, by the first table of values of interest.
+
+    Raises:
+        ImageError: it is damaged.
+    """
+    table = _by_table("VOILUTSequence", apply_voi_lut, values.astype(np.int64), found, 0)
+    bits = found.VOILUTSequence[0].LUTDescriptor[2]
+    if not 8 <= bits <= 16:
+        raise ImageError(f"{named('VOILUTSequence')} is of {bits} bits; expected 8 to 16")
+    return np.asarray(table / ((1 << int(bits)) - 1))
+
+
+def _by_table(keyword: str, apply: Any, *arguments: Any) -> Floats:
+    try:
+        return np.asarray(apply(*arguments), np.float64)
+    except MemoryError:
+        raise
+    except Exception:  # whatever a table of a wrong length or kind leads to
+        raise ImageError(f"{named(keyword)} is damaged; export the image without it") from None
+
+
 # --- colours ---
 
 
 def ybr_to_rgb(values: Values) -> Pixels:
-    """(H, W, 3) uint8 YBR_FULL -> RGB, the inverse of PS3.3 C.7.6.3.1.2 as ITU-T T.871 has it.
+    """Convert (H, W, 3) uint8 YBR_FULL -> RGB, the inverse of PS3.3 C.7.6.3.1.2 as ITU-T T.871 has it.
 
         R = Y + 1.402 (Cr - 128)
         G = Y - (0.114 x 1.772 (Cb - 128) + 0.299 x 1.402 (Cr - 128)) / 0.587
@@ -170,3 +207,118 @@ def ybr_to_rgb(values: Values) -> Pixels:
 
 def _nearest(above: NDArray[np.int32], below: int) -> NDArray[np.int32]:
     return np.asarray((2 * above + below) // (2 * below), np.int32)
+
+
+# --- palettes ---
+
+
+COLOURS = ("Red", "Green", "Blue")
+_DISCRETE, _LINEAR, _INDIRECT = range(3)  # opcodes of segments
+
+
+class Palette(NamedTuple):
+    """Colours by stored value.
+
+    Attributes:
+        first: the stored value of the first entry, which all below it get too.
+        entries: (N, 3) uint8; what lies above the last gets the last.
+    """
+
+    first: int
+    entries: NDArray[np.uint8]
+
+    def colours(self, stored: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Look up (N,) stored values -> (N, 3) uint8."""
+        return self.entries[np.clip(stored - self.first, 0, len(self.entries) - 1)]
+
+
+def palette_of(found: Dataset) -> Palette:
+    """Read the palette of an object.
+
+    Of entries with 16 bits the upper 8 are taken, unless no entry of any colour reaches 256: then
+    they hold 8 bits each, in words, as some cameras write them whatever the descriptor says.
+
+    Raises:
+        ImageError: a table is missing, damaged, or of another depth than 8 or 16 bits.
+    """
+    count, first, bits = _descriptor(found)
+    order = "<" if found.file_meta.TransferSyntaxUID.is_little_endian else ">"
+    tables = [_entries(found, colour, count, bits, order) for colour in COLOURS]
+    entries = np.stack(tables, axis=1)
+    return Palette(first, (entries >> 8 if entries.max() > 255 else entries).astype(np.uint8))
+
+
+def _descriptor(found: Dataset) -> tuple[int, int, int]:
+    """Entries, first stored value and bits, which all three colours must have in common."""
+    said: list[list[int]] = []
+    for colour in COLOURS:
+        keyword = f"{colour}PaletteColorLookupTableDescriptor"
+        value = found.get(keyword)
+        if not isinstance(value, MultiValue | list) or len(value) != 3 or value[2] not in (8, 16):
+            raise ImageError(f"{named(keyword)} is missing, or does not state 8 or 16 bits; export it as RGB")
+        if said and list(value) != said[0]:
+            raise ImageError(f"{named(keyword)} differs from that of red; export it as RGB")
+        said.append([int(v) for v in value])
+    count, first, bits = said[0]
+    return count % 2**16 or 2**16, first, bits
+
+
+def _entries(found: Dataset, colour: str, count: int, bits: int, order: str) -> NDArray[np.uint16]:
+    """(N,) entries of one colour."""
+    keyword = f"{colour}PaletteColorLookupTableData"
+    plain, segments = found.get(keyword), found.get(f"Segmented{keyword}")
+    made: Sequence[int] | NDArray[np.uint16] = ()
+    if isinstance(plain, bytes) and len(plain) >= 2 * count:
+        made = np.frombuffer(plain, f"{order}u2", count)
+    elif isinstance(plain, bytes) and len(plain) in (count, count + 1):
+        made = _bytes_of_words(plain, count, order)
+    elif isinstance(segments, bytes):
+        keyword = f"Segmented{keyword}"
+        # Of 8 bits a segment, whatever it is written in, gives as many entries as are stated.
+        sizes = (1, 2) if bits == 8 else (2,)
+        made = next((t for s in sizes if len(t := _expanded(segments, s, order)) == count), ())
+    if len(made) != count:
+        raise ImageError(f"{named(keyword)} is missing or damaged; export it as RGB")
+    return np.asarray(made, np.uint16)
+
+
+def _bytes_of_words(data: bytes, count: int, order: str) -> NDArray[np.uint16]:
+    """(N,) entries of 8 bits, two a word, the first in the lower half of each."""
+    values = np.frombuffer(data[: len(data) // 2 * 2], f"{order}u2").astype("<u2").view(np.uint8)
+    tail = np.frombuffer(data[len(values) :], np.uint8)
+    return np.concatenate([values, tail])[:count].astype(np.uint16)
+
+
+def _expanded(data: bytes, size: int, order: str) -> list[int]:
+    """The entries that segments of one or two bytes a number stand for; [] where they are none."""
+    numbers = struct.unpack(f"{order}{len(data) // size}{'BH'[size - 1]}", data[: len(data) // size * size])
+    made: list[int] = []
+    try:
+        _expand(numbers, 0, None, made, size)
+    except (IndexError, ZeroDivisionError):
+        return []
+    return made
+
+
+def _expand(numbers: Sequence[int], at: int, segments: int | None, made: list[int], size: int) -> None:
+    """Append what so many segments from `at` on (all, if None) stand for."""
+    while at + 1 < len(numbers) and segments != 0 and len(made) <= 2**16:
+        kind, count = numbers[at], numbers[at + 1]
+        at += 2
+        if kind == _DISCRETE:
+            if at + count > len(numbers):
+                raise IndexError
+            made += numbers[at : at + count]
+            at += count
+        elif kind == _LINEAR:
+            start, end = made[-1], numbers[at]
+            made += [round(start + (end - start) * (n + 1) / count) for n in range(count)]
+            at += 1
+        elif kind == _INDIRECT and segments is None:  # those it names are of the other kinds
+            words = numbers[at : at + 4 // size]
+            offset = sum(word << (8 * size * n) for n, word in enumerate(words))
+            _expand(numbers, offset // size, count, made, size)
+            at += 4 // size
+        else:
+            raise IndexError
+        segments = None if segments is None else segments - 1

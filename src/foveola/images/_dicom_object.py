@@ -5,14 +5,19 @@ no value that a sender wrote, unless it is a number or one of a known list.
 """
 
 import io
+import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from pydicom import config, dcmread
+from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filereader import read_dataset
+from pydicom.multival import MultiValue
 from pydicom.uid import (
     HTJ2K,
     UID,
@@ -27,8 +32,7 @@ from pydicom.uid import (
 )
 
 from foveola.errors import ImageError
-from foveola.images._dicom_numbers import check_numbers, named
-from foveola.images.decode import Limits
+from foveola.images.limits import Limits
 
 config.settings.reading_validation_mode = config.IGNORE  # odd values are common and harmless
 
@@ -83,7 +87,7 @@ class Form:
 
 
 def read_object(data: bytes, limits: Limits) -> Dataset:
-    """The dataset of a DICOM file, with its file meta information.
+    """Read the dataset of a DICOM file, with its file meta information.
 
     Raises:
         ImageError: no DICOM file, or it unpacks to more than limits.max_bytes.
@@ -123,7 +127,7 @@ def _inflate(data: bytes, limits: Limits) -> bytes:
 
 
 def form_of(found: Dataset, limits: Limits) -> Form:
-    """How the pixels are stored, checked.
+    """Find out how the pixels are stored, and check it.
 
     Raises:
         ImageError: another SOP class or kind of pixels, or beyond the limits.
@@ -282,3 +286,108 @@ def _side(found: Dataset | None, keyword: str) -> str:
 def _item(found: Dataset | None, keyword: str, index: int) -> Dataset | None:
     items = found.get(keyword) if found is not None else None
     return items[index] if items is not None and len(items) > index else None
+
+
+# --- Numbers and tables that decide what is seen ---
+
+
+Floats = NDArray[np.float64]
+
+SHADES = ("MONOCHROME1", "MONOCHROME2")
+# Of a centre, a width, a slope, an intercept: 16-bit values lie below, and what de-identification
+# would leave out (foveola.server.dicom.attribute_allowlist) must not look otherwise than before.
+_MOST = 99_999
+
+
+def named(keyword: str) -> str:
+    """Name a tag as a sentence does: "Rows (0028,0010)"."""
+    tag = tag_for_keyword(keyword) or 0
+    return f"{keyword} ({tag >> 16:04X},{tag & 0xFFFF:04X})"
+
+
+def check_numbers(found: Dataset, photometric: str) -> None:
+    """Look at every number that `foveola.images._dicom_colors` will use of a grey picture.
+
+    Raises:
+        ImageError: one is none, not finite, absurd, or makes all values alike.
+    """
+    if photometric not in SHADES:
+        return
+    numbers = {k: first_number(found, k) for k in ("WindowCenter", "WindowWidth", "RescaleSlope")}
+    first_number(found, "RescaleIntercept")
+    if numbers["RescaleSlope"] == 0:
+        raise ImageError(f"{named('RescaleSlope')} is 0, which makes all values alike; export the image again")
+    width = numbers["WindowWidth"]
+    least = 1 if str(found.get("VOILUTFunction") or "LINEAR") == "LINEAR" else 1e-9
+    if width is not None and numbers["WindowCenter"] is not None and width < least:
+        raise ImageError(f"{named('WindowWidth')} is too small; export the image without a window")
+
+
+def first_number(found: Dataset, keyword: str) -> float | None:
+    """Return the first value of an attribute; None where it is missing or empty.
+
+    Raises:
+        ImageError: it is no number, not finite, or absurdly large.
+    """
+    try:
+        value: Any = found.get(keyword)
+        if isinstance(value, MultiValue):
+            value = value[0] if len(value) else None
+        if value is None or value == "":
+            return None
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise ImageError(f"{named(keyword)} is not a number; export the image again") from None
+    if not abs(number) <= _MOST:  # nor if it is NaN
+        raise ImageError(f"{named(keyword)} is not a plausible number; export the image again, or without it")
+    return number
+
+
+# --- makers and models of cameras ---
+
+# Manufacturer (0008,0070) and its model name (0008,1090) are whatever somebody typed in. What is kept is
+# our own word for the maker, and the part of the model name that has the shape of one of that maker's
+# models; anything else is left out, so that no free text of a sender is kept.
+# Maker's word in a Manufacturer, our name of the maker, shapes of its models.
+_MAKERS: tuple[tuple[str, str, str], ...] = (
+    ("topcon", "Topcon", r"TRC[- ]?(?:NW|50)\d{0,3}[A-Z]{0,2}|OCT-\d{1,4}|Maestro ?2?|Triton"),
+    ("canon", "Canon", r"C[RX]-?\d{1,2}(?: ?(?:AF|Plus AF|NM|DGi))?|CF-\d{1,2}[A-Z]{0,3}|CR-DGi"),
+    ("zeiss", "Zeiss", r"VISUCAM(?: ?(?:\d{3}|NM/FA|PRO NM|LITE))?|CLARUS ?\d{3}|FF ?450(?:plus)?"),
+    ("nidek", "Nidek", r"AFC-\d{3}|Mirante|NM-?200D"),
+    ("kowa", "Kowa", r"nonmyd(?: ?WX| ?\d\w?)?|VX-\d{2}\w?|VK-\d"),
+    ("optos", "Optos", r"Daytona(?: Plus)?|California|Silverstone|Monaco|P?200(?:Tx|DTx|C|MA)"),
+    ("heidelberg", "Heidelberg Engineering", r"Spectralis|HRA ?\d?"),
+    ("centervue", "CenterVue", r"DRS ?(?:Plus)?|EIDON(?: (?:AF|FA))?"),
+    ("icare", "iCare", r"DRSplus|EIDON(?: (?:AF|FA|Ultra-Widefield))?"),
+    ("optomed", "Optomed", r"Aurora(?: IQ)?|Lumo|SmartScope(?: PRO)?"),
+    ("remidio", "Remidio", r"FOP|Pristine|Instaris?"),
+    ("forus", "Forus Health", r"3nethra(?: (?:classic|neo|royal|flora))?"),
+    ("volk", "Volk", r"Pictor(?: (?:Plus|Prestige))?|VistaView"),
+    ("crystalvue", "CrystalVue", r"NFC-\d{3}|TonoVue"),
+    ("natus", "Natus", r"RetCam ?(?:\d|Shuttle|Envision)?"),
+    ("phelcom", "Phelcom", r"Eyer ?2?"),
+    ("welch allyn", "Welch Allyn", r"RetinaVue ?\d{3}"),
+    ("huvitz", "Huvitz", r"HFC-\d"),
+    ("tomey", "Tomey", r"TFC-\d{4}"),
+)
+
+
+def known_camera(manufacturer: str, model: str) -> tuple[str, str] | None:
+    """Return (maker, model) in our words; the model is "" where it has no known shape.
+
+    None for a maker that is not in the table.
+
+    >>> known_camera("TOPCON Corp.", "TRC-NW8 of room 3")
+    ('Topcon', 'TRC-NW8')
+    """
+    for word, maker, shapes in _MAKERS:
+        if re.search(rf"\b{word}\b", manufacturer, re.IGNORECASE):
+            found = re.search(rf"(?<!\w)(?:{shapes})(?!\w)", model, re.IGNORECASE)
+            return maker, found[0] if found else ""
+    return None
+
+
+def camera_of(found: Any) -> tuple[str, str] | None:
+    """Return the same for a pydicom dataset."""
+    texts = (str(found.get(k) or "") for k in ("Manufacturer", "ManufacturerModelName"))
+    return known_camera(*texts)

@@ -25,8 +25,8 @@ from PIL import (
 
 from foveola.errors import ImageError
 from foveola.images import _tiff
-from foveola.images._headers import NO_MEMORY, Header
 from foveola.images.color import Rows, eight_bits, strips, through_alpha, to_rgb, to_srgb, top_of
+from foveola.images.headers import NO_MEMORY, Header
 
 Pixels = NDArray[np.uint8]
 
@@ -43,7 +43,7 @@ _FLOAT, _SIGNED = 3, 2  # TIFF's SampleFormat
 
 
 def decode(data: bytes, header: Header, factor: int = 1) -> Pixels:
-    """(H // factor, W // factor, 3) uint8 sRGB, as stored (not yet upright).
+    """Decode to (H // factor, W // factor, 3) uint8 sRGB, as stored (not yet upright).
 
     Args:
         data: the file.
@@ -193,7 +193,8 @@ def _both_halves(data: bytes, image: ImageFile.ImageFile, icc: bytes | None) -> 
         both: NDArray[np.uint16] = upper | np.asarray(again.crop(box))
         return both
 
-    parts = [values(*strip)[..., :3] for strip in _thinly(image)]
+    few = range(0, image.height, max(1, image.height // 256))  # single rows, some 256 of them
+    parts = [values(top, top + 1)[..., :3] for top in few]
     highest = max(int(values(*strip)[..., :3].max()) for strip in strips(image.height, image.width))
     top_value = top_of(np.concatenate(parts)[:, ::4], highest)
 
@@ -205,12 +206,6 @@ def _both_halves(data: bytes, image: ImageFile.ImageFile, icc: bytes | None) -> 
     if image.mode == "RGBA":
         return through_alpha(seen, image.height, image.width)
     return lambda top, bottom: seen(top, bottom)[0]
-
-
-def _thinly(image: ImageFile.ImageFile) -> Iterator[tuple[int, int]]:
-    """(top, bottom) of single rows, 256 of them at most."""
-    step = max(1, image.height // 256)
-    return ((top, top + 1) for top in range(0, image.height, step))
 
 
 # --- TIFF through OpenCV ---

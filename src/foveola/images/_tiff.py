@@ -45,17 +45,17 @@ class Page:
     tags: Tags
 
     def get(self, tag: int, default: int = 0) -> int:
-        """First value of a tag."""
+        """Return the first value of a tag."""
         return self.tags.get(tag, (default,))[0]
 
     @property
     def pixels(self) -> int:
-        """Width x height."""
+        """Return width x height."""
         return self.get(WIDTH) * self.get(HEIGHT)
 
 
 def read_pages(data: bytes, most: int = MAX_PAGES) -> list[Page]:
-    """Every page of a TIFF, in the order of the file.
+    """Read every page of a TIFF, in the order of the file.
 
     Raises:
         ImageError: no page, more than `most`, or a chain of pages that leads nowhere.
@@ -78,7 +78,7 @@ def read_pages(data: bytes, most: int = MAX_PAGES) -> list[Page]:
 
 
 def exif_orientation(data: bytes) -> int:
-    """Orientation 1-8 of an EXIF block (with or without its "Exif" prefix); 1 if unreadable."""
+    """Return the orientation 1-8 of an EXIF block, with or without its "Exif" prefix; 1 if unreadable."""
     data = data.removeprefix(b"Exif\0\0")
     try:
         order, big, offset = _start(data)
@@ -89,12 +89,12 @@ def exif_orientation(data: bytes) -> int:
 
 
 def valid_orientation(value: int) -> int:
-    """The value if it is 1-8, else 1: cameras write 0 for unknown."""
+    """Return the value if it is 1-8, else 1: cameras write 0 for unknown."""
     return value if 1 <= value <= 8 else 1
 
 
 def starting_at(data: bytes, page: Page) -> bytes:
-    """The same TIFF with `page` as its first page, and that page's orientation as upright.
+    """Return the same TIFF with `page` as its first page, and that page's orientation as upright.
 
     Libraries look at the first page. Some turn it as the orientation says, some don't; so
     that it is turned once, the tag is taken out of their sight.

@@ -1,4 +1,4 @@
-"""From the colours a file holds to 8-bit sRGB: profiles, transparency, bit depth."""
+"""From the colours a file holds to 8-bit sRGB: profiles, transparency, bit depth, and what got lost."""
 
 import io
 import logging
@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from foveola.errors import ImageError
-from foveola.images._shown import is_lost
 
 Pixels = NDArray[np.uint8]
 
@@ -31,13 +30,13 @@ Rows = Callable[[int, int], Pixels]
 
 
 def strips(height: int, width: int, multiple: int = 1) -> Iterator[tuple[int, int]]:
-    """(top, bottom) of parts of a picture, each but the last of a multiple of so many rows."""
+    """Yield (top, bottom) of parts of a picture, each but the last of a multiple of so many rows."""
     step = max(1, STRIP // (width * multiple)) * multiple
     return ((top, min(top + step, height)) for top in range(0, height, step))
 
 
 def to_rgb(image: Image.Image) -> Rows:
-    """The rows of any loaded 8-bit Pillow image, what is transparent over black.
+    """Return the rows of any loaded 8-bit Pillow image, what is transparent over black.
 
     Raises:
         ImageError: a colour space without a clear meaning on a screen (Lab, floats ...), or
@@ -63,7 +62,7 @@ def _cut(image: Image.Image, top: int, bottom: int, mode: str) -> Pixels:
 
 
 def to_srgb(pixels: Pixels, icc: bytes | None) -> Pixels:
-    """(H, W, 3) uint8 in the profile's colours -> the same in sRGB.
+    """Convert (H, W, 3) uint8 in the profile's colours to sRGB.
 
     Without a profile, or with one that is broken or does not fit, pixels are sRGB already.
     """
@@ -79,7 +78,7 @@ def to_srgb(pixels: Pixels, icc: bytes | None) -> Pixels:
 
 
 def through_alpha(seen: Callable[[int, int], tuple[Pixels, Pixels]], height: int, width: int) -> Rows:
-    """The rows of a picture as it looks over black, as behind a camera's mask.
+    """Return the rows of a picture as it looks over black, as behind a camera's mask.
 
     An alpha of 0 everywhere is a channel that nobody filled in, and is left out.
 
@@ -106,18 +105,18 @@ def through_alpha(seen: Callable[[int, int], tuple[Pixels, Pixels]], height: int
 
 
 def over_black(pixels: Pixels, alpha: Pixels) -> Pixels:
-    """(H, W, 3) seen through (H, W) over black."""
+    """Lay (H, W, 3) pixels over black as an alpha (H, W) shows them."""
     product = pixels.astype(np.uint16) * alpha[..., None] + 127
     return (product // 255).astype(np.uint8)
 
 
 def eight_bits(values: NDArray[np.uint16], top: int) -> Pixels:
-    """uint16 of any shape to uint8: top becomes 255, rounded to nearest."""
+    """Convert uint16 of any shape to uint8: top becomes 255, rounded to nearest."""
     return _table(top)[values]
 
 
 def top_of(values: NDArray[np.uint16], highest: int, stated: int | None = None) -> int:
-    """Which sample is to be 255.
+    """Choose which sample is to be 255.
 
     It is what the file has `stated`, if no sample lies above it. Else it is 65535, unless
     no sample reaches 4096: such a picture would be black to the eye (at most 15 of 255), and
@@ -196,3 +195,29 @@ def _colours(mode: str) -> Image.Image:
     steps = np.linspace(0, 255, 9).astype(np.uint8)
     cube = np.stack(np.meshgrid(steps, steps, steps), axis=-1)
     return Image.fromarray(cube.reshape(1, -1, 3))
+
+
+# --- What was lost on the way ---
+
+
+_LOOKED_AT = 1 << 18  # pixels, at most; enough to know how many levels there are
+_BLACK, _ALIKE = 20, 4  # of 255: below the one nothing can be seen, nor within the other
+_FEWER = 4  # times: so many levels in one of what is shown are a loss
+
+
+def is_lost(data: NDArray[Any], shown: NDArray[np.uint8]) -> bool:
+    """Return whether a picture is nearly black, or of one shade, though its data is not.
+
+    Nearly black is what reaches 20 of 255 in less than half a percent of its pixels. Data that is
+    as poor as what is shown of it (a photograph taken in the dark) has lost nothing.
+
+    Args:
+        data: (H, W) or (H, W, C), as stored.
+        shown: of the same height and width.
+    """
+    step = max(1, int(np.sqrt(shown.shape[0] * shown.shape[1] / _LOOKED_AT)))
+    seen = shown[::step, ::step]
+    low, high = np.percentile(seen, (0.5, 99.5))
+    if high >= _BLACK and high - low >= _ALIKE:
+        return False
+    return len(np.unique(data[::step, ::step])) >= _FEWER * (len(np.unique(seen)) + 1)

@@ -9,59 +9,38 @@ colour TIFF goes through OpenCV, as Pillow keeps only the upper eight bits of it
 
 import os
 import stat
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard, Union
 
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
 from foveola.errors import FoveolaError, ImageError
-from foveola.images._headers import NO_MEMORY, Header, read_header
-from foveola.images._memory import BUDGET, LARGE, MEMORY, bytes_needed
-from foveola.images._sniff import is_dicom
+from foveola.images.headers import NO_MEMORY, Header, is_dicom, read_header
+from foveola.images.limits import (
+    DEFAULT_LIMITS,
+    LARGE,
+    MEMORY,
+    Limits,
+    bytes_needed,
+    checked_header,
+    checked_memory,
+    too_many_bytes,
+)
 from foveola.records import Eye
 from foveola.resources import AnyPath
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from foveola.images.dicom import DicomFacts
 
 Pixels = NDArray[np.uint8]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """What a file may cost; each is checked before anything is allocated for its pixels.
-
-    A decoder can't be stopped once it runs, so time is bounded by what a header states:
-    the seconds are an estimate, pixels times a rate above the slowest measured for the format.
-
-    Attributes:
-        max_bytes: of the file.
-        max_pixels: width x height.
-        max_seconds: of decoding, as estimated; with the other limits as they are, only large
-            progressive JPEGs of more than 14 scans exceed 20.
-        smallest_side: pixels of the shorter side below which it is no photograph.
-        max_aspect: the longer side by the shorter one.
-        max_memory: bytes that file, decoder and pixels take together, as estimated; what many
-            threads decode at once takes no more either.
-    """
-
-    max_bytes: int = 256 * 2**20
-    max_pixels: int = 100_000_000
-    max_seconds: float = 20.0
-    smallest_side: int = 64
-    max_aspect: float = 8.0
-    max_memory: int = BUDGET
-
-    def __post_init__(self) -> None:
-        for limit in fields(self):
-            if not getattr(self, limit.name) > 0:
-                raise ValueError(f"{limit.name} is {getattr(self, limit.name)}; expected above 0")
 
 
 class Size(NamedTuple):
@@ -71,13 +50,6 @@ class Size(NamedTuple):
     height: int
     format: str
 
-
-DEFAULT_LIMITS = Limits()
-
-# Nanoseconds for each 8-bit pixel, above the slowest files of benchmarks/decode.py;
-# 16 bits double them, and a JPEG pays for each of its scans.
-_NANOSECONDS = {"JPEG": 60, "PNG": 80, "TIFF": 100, "WebP": 100, "BMP": 40}
-_NANOSECONDS_A_SCAN = 10
 
 _BIG = 16 * 2**20  # bytes of a file, of which one at a time is read
 _BIG_FILE = threading.Lock()
@@ -103,7 +75,7 @@ def decode(
     """Decode a photograph: JPEG, PNG, TIFF, WebP, BMP or DICOM, whatever its name says.
 
     EXIF orientation and colour profile are applied; grey, palette, CMYK and 16-bit pictures
-    come as 8-bit RGB; what is transparent lies over black. See docs/images.md.
+    come as 8-bit RGB; what is transparent lies over black. See docs/reference/photographs.md.
 
     Args:
         source: the path of a file, or its bytes.
@@ -128,11 +100,16 @@ def decode(
     with naming(name):
         if is_dicom(data):
             return _dicom(data, limits, min_side, frame)
-        header = _checked(data, limits)
+        header = checked_header(data, limits)
         factor = reduction(header, min_side)
-        with MEMORY.hold(_memory(data, header, factor, limits)):
+        with MEMORY.hold(checked_memory(data, header, factor, limits)):
             pixels = _jpeg(data, header, factor) if header.format == "JPEG" else None
-            return _upright(_by_pillow(data, header, factor) if pixels is None else pixels, header)
+            if pixels is None:
+                # Most photographs are JPEGs, and a command that reads one should not wait for Pillow.
+                from foveola.images import _pillow
+
+                pixels = _pillow.decode(data, header, factor)
+            return _upright(pixels, header)
 
 
 @contextmanager
@@ -145,7 +122,7 @@ def naming(name: str) -> Iterator[None]:
 
 
 def same_scale(data: bytes, one: int, other: int) -> bool:
-    """Whether `decode` gives the same pixels for two values of min_side.
+    """Return whether `decode` gives the same pixels for two values of min_side.
 
     So that what is needed in two sizes is decoded once: PNG, TIFF and the like up to 16 million
     pixels, and what is reduced by the same factor for both.
@@ -160,7 +137,7 @@ def same_scale(data: bytes, one: int, other: int) -> bool:
 
 
 def peek(source: AnyPath | bytes, *, limits: Limits = DEFAULT_LIMITS) -> Size:
-    """Size and format from the header alone; the pixels may still turn out damaged.
+    """Read size and format from the header alone; the pixels may still turn out damaged.
 
     Raises:
         ImageError: as from `decode`, as far as the header shows it.
@@ -169,7 +146,7 @@ def peek(source: AnyPath | bytes, *, limits: Limits = DEFAULT_LIMITS) -> Size:
     with naming(name):
         if (facts := dicom_facts(data, limits)) is not None:
             return Size(facts.width, facts.height, "DICOM")
-        header = _checked(data, limits)
+        header = checked_header(data, limits)
     sides = header.width, header.height
     return Size(*(sides if header.orientation < 5 else sides[::-1]), header.format)
 
@@ -182,7 +159,7 @@ def _opened(source: AnyPath | bytes, limits: Limits, name: str | None = None) ->
 
 
 def read_bytes(path: AnyPath, limits: Limits = DEFAULT_LIMITS) -> bytes:
-    """The bytes of a file, at most `limits.max_bytes` of them.
+    """Read a file, at most `limits.max_bytes` of them.
 
     Raises:
         ImageError: missing, not to be read, not a file (a folder, a pipe), or too large.
@@ -206,17 +183,18 @@ def read_bytes(path: AnyPath, limits: Limits = DEFAULT_LIMITS) -> bytes:
     except PermissionError as error:
         raise ImageError(f"{path.name}: no permission to read it; ask its owner") from error
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
-        raise ImageError(f"{path.name!r}: can't be read ({_reason(error)})") from error
+        reason = (isinstance(error, OSError) and error.strerror) or error
+        raise ImageError(f"{path.name!r}: can't be read ({reason})") from error
     if len(data) > limits.max_bytes:
-        raise ImageError(f"{path.name}: {_too_many_bytes(status.st_size, limits)}")
+        raise ImageError(f"{path.name}: {too_many_bytes(status.st_size, limits)}")
     return data
 
 
 @contextmanager
 def at_hand(path: Path, min_side: int) -> Iterator[bytes]:
-    """The bytes of a file, for a block that decodes it and works on its pixels.
+    """Give the bytes of a file to a block that decodes it and works on its pixels.
 
-    Waits until what other threads do so with leaves enough memory (`_memory.BUDGET`).
+    Waits until what other threads do so with leaves enough memory (`limits.BUDGET`).
 
     Args:
         path: the file.
@@ -237,65 +215,6 @@ def at_hand(path: Path, min_side: int) -> Iterator[bytes]:
             yield data
 
 
-def _reason(error: OSError | ValueError) -> str:
-    return (isinstance(error, OSError) and error.strerror) or str(error)
-
-
-def _too_many_bytes(found: int, limits: Limits) -> str:
-    return (
-        f"the file has {found / 2**20:.1f} MiB; expected at most {limits.max_bytes / 2**20:.1f} "
-        "(Limits.max_bytes), so export it smaller"
-    )
-
-
-def _checked(data: bytes, limits: Limits) -> Header:
-    """The header of a photograph that keeps the limits."""
-    if len(data) > limits.max_bytes:
-        raise ImageError(_too_many_bytes(len(data), limits))
-    header = read_header(data)
-    width, height = header.width, header.height
-    size = f"the {header.format} header says {width} x {height} pixels"
-    if min(width, height) <= 0:
-        raise ImageError(f"{size}; the file is damaged, copy it again")
-    if width * height > limits.max_pixels:
-        most = limits.max_pixels / 1e6
-        raise ImageError(f"{size}; expected at most {most:g} million (Limits.max_pixels)")
-    if min(width, height) < limits.smallest_side:
-        raise ImageError(f"{size}; expected at least {limits.smallest_side} on each side")
-    if max(width, height) > limits.max_aspect * min(width, height):
-        raise ImageError(
-            f"{size}; expected sides of at most {limits.max_aspect:g} to 1 (Limits.max_aspect), "
-            "so cut out the photograph"
-        )
-    if (seconds := estimated_seconds(header)) > limits.max_seconds:
-        raise ImageError(
-            f"{size} in {header.passes} passes, about {seconds:.0f} s of decoding; expected at "
-            f"most {limits.max_seconds:g} s (Limits.max_seconds), so save it as a plain JPEG"
-        )
-    return header
-
-
-def _memory(data: bytes, header: Header, factor: int, limits: Limits) -> int:
-    """Bytes that decoding takes, within the limit."""
-    quick = header.format == "JPEG" and header.channels in (1, 3)
-    needed = bytes_needed(header, len(data), factor, quick=quick)
-    if needed > limits.max_memory:
-        raise ImageError(
-            f"the {header.format} header says {header.width} x {header.height} pixels, about "
-            f"{needed / 2**20:.0f} MiB to decode; expected at most {limits.max_memory / 2**20:.0f} "
-            "(Limits.max_memory), so export it smaller, or as a plain JPEG"
-        )
-    return needed
-
-
-def estimated_seconds(header: Header) -> float:
-    """The longest that decoding should take on one slow core, from the header alone."""
-    each = _NANOSECONDS[header.format] * (2 if header.bits > 8 else 1)
-    if header.format == "JPEG":
-        each += _NANOSECONDS_A_SCAN * header.passes
-    return header.width * header.height * each * 1e-9
-
-
 def _jpeg(data: bytes, header: Header, factor: int) -> Pixels | None:
     """A grey or colour JPEG in sRGB; None where Pillow has to do it."""
     if header.bits != 8:
@@ -304,7 +223,7 @@ def _jpeg(data: bytes, header: Header, factor: int) -> Pixels | None:
         return None
     height, width = -(-header.height // factor), -(-header.width // factor)
     try:
-        pixels = simplejpeg.decode_jpeg(data, min_height=height, min_width=width)
+        pixels: Pixels = simplejpeg.decode_jpeg(data, min_height=height, min_width=width)
     except ValueError as error:
         if any(words in str(error) for words in _HARMLESS):
             return None
@@ -315,11 +234,15 @@ def _jpeg(data: bytes, header: Header, factor: int) -> Pixels | None:
         raise ImageError(NO_MEMORY) from error
     if pixels.shape != (height, width, 3):
         raise ImageError("the JPEG states two sizes; export it again")
-    return pixels if header.icc is None else _to_srgb(pixels, header.icc)
+    if header.icc is None:
+        return pixels
+    from foveola.images.color import to_srgb
+
+    return to_srgb(pixels, header.icc)
 
 
 def dicom_facts(data: bytes, limits: Limits = DEFAULT_LIMITS) -> "DicomFacts | None":
-    """What a DICOM image says of itself: its size, its frames, its eye; None for other files.
+    """Read what a DICOM image says of itself: its size, its frames, its eye; None for other files.
 
     Raises:
         ImageError, MissingExtraError: as from `decode`, as far as the header shows it.
@@ -339,7 +262,7 @@ class Stated(NamedTuple):
 
 
 def stated(data: bytes) -> Stated:
-    """What a DICOM image says of itself, see `DicomFacts`; other files say nothing."""
+    """Read what a DICOM image says of itself, see `DicomFacts`; other files say nothing."""
     try:
         facts = dicom_facts(data)
     except FoveolaError:  # told by `decode`
@@ -351,27 +274,13 @@ def _dicom(data: bytes, limits: Limits, min_side: int | None, frame: int) -> Pix
     from foveola.images import dicom
 
     if len(data) > limits.max_bytes:
-        raise ImageError(_too_many_bytes(len(data), limits))
+        raise ImageError(too_many_bytes(len(data), limits))
     with MEMORY.hold(2 * len(data)):  # what it unpacks to is the child's
         return dicom.decode_dicom(data, limits, min_side=min_side, frame=frame)
 
 
-# Most photographs are JPEGs without a profile, and a command that reads one such should not
-# wait for Pillow to be imported.
-def _by_pillow(data: bytes, header: Header, factor: int) -> Pixels:
-    from foveola.images import _pillow
-
-    return _pillow.decode(data, header, factor)
-
-
-def _to_srgb(pixels: Pixels, icc: bytes) -> Pixels:
-    from foveola.images.color import to_srgb
-
-    return to_srgb(pixels, icc)
-
-
 def reduction(header: Header, min_side: int | None) -> int:
-    """How far a photograph may be scaled down: 1, 2, 4 or 8; only a JPEG where it is not large.
+    """Return how far a photograph may be scaled down: 1, 2, 4 or 8; only a JPEG where it is not large.
 
     Other scales of libjpeg (3/4, 3/8) cost more time than they save.
     """
@@ -394,3 +303,77 @@ def _upright(pixels: Pixels, header: Header) -> Pixels:
     if header.orientation in (3, 4, 7, 8):
         pixels = pixels[::-1]
     return np.ascontiguousarray(pixels)
+
+
+# --- a photograph as a caller has it ---
+
+
+Photograph = Union[AnyPath, bytes, NDArray[np.uint8], "Image"]
+
+
+class File(NamedTuple):
+    """A photograph as a file.
+
+    Attributes:
+        data: bytes of the file; pixels are the file of an uncompressed picture.
+        name: what messages call it.
+        path: of the file, absolute; None where it has none.
+    """
+
+    data: bytes
+    name: str
+    path: str | None
+
+
+def as_file(photograph: Photograph) -> File:
+    """Take a photograph in any form as a file.
+
+    Args:
+        photograph: the path of a file (text or Path), the bytes of one, (H, W, 3) uint8 RGB
+            upright, or an image of Pillow's.
+
+    Raises:
+        ImageError: there is no such file, it can't be read, or Pillow's image can't be shown.
+        ValueError: it is something else.
+    """
+    if isinstance(photograph, bytes):
+        return File(photograph, "the photograph", None)
+    if isinstance(photograph, np.ndarray):
+        return File(_bitmap(photograph), "the array", None)
+    if _is_pillow(photograph):
+        from foveola.images._pillow import pixels_of
+
+        return File(_bitmap(pixels_of(photograph)), "the image", None)
+    if not isinstance(photograph, str | os.PathLike):
+        raise ValueError(
+            f"the photograph is of type {type(photograph).__name__}; expected the path of a file "
+            "(text or Path), the bytes of a file, a PIL image, or an array (H, W, 3) uint8"
+        )
+    path = Path(photograph)
+    return File(read_bytes(path), path.name, str(path.absolute()))
+
+
+def is_one(photographs: Photograph | Iterable[Photograph]) -> TypeGuard[Photograph]:
+    """Return whether this is one photograph, good or bad, and no list of them."""
+    if not isinstance(photographs, Iterable):
+        return True  # of which `as_file` says what it is not
+    if isinstance(photographs, np.ndarray):
+        return photographs.dtype.kind not in "OUS"  # an array of paths is a list
+    return isinstance(photographs, str | bytes | os.PathLike) or _is_pillow(photographs)
+
+
+def _is_pillow(thing: object) -> "TypeGuard[Image]":
+    """Whether it is an image of Pillow's, which is not imported where nobody else did."""
+    pillow: Any = sys.modules.get("PIL.Image")
+    return pillow is not None and isinstance(thing, pillow.Image)
+
+
+def _bitmap(pixels: NDArray[np.uint8]) -> bytes:
+    """The file of a picture in which every pixel is kept."""
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
+        raise ValueError(
+            f"the photograph is an array {pixels.shape} {pixels.dtype}; expected (H, W, 3) uint8, RGB from 0 to 255"
+        )
+    import cv2  # not above: a JPEG is decoded without
+
+    return cv2.imencode(".bmp", np.ascontiguousarray(pixels[..., ::-1]))[1].tobytes()

@@ -1,25 +1,23 @@
 """DICOM images: bytes in, upright 8-bit sRGB out, decoded in a limited child process.
 
 Ophthalmic Photography, Secondary Capture and VL images, whatever their transfer syntax; see
-docs/dicom.md. Nothing here imports pydicom: the child does.
+docs/how-to/dicom.md. Nothing here imports pydicom: the child does.
 """
 
 import importlib.util
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from foveola.errors import MissingExtraError
 from foveola.images.limited import POOL
+from foveola.images.limits import Limits
 from foveola.records import Eye
 
-if TYPE_CHECKING:
-    from foveola.images.decode import Limits
-
 Pixels = NDArray[np.uint8]
-_CALLS = "foveola.images._dicom_calls"
+_CALLS = "foveola.images._dicom_frames"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +28,7 @@ class DicomFacts:
         width, height: pixels of a frame.
         frames: at least 1.
         eye: of the first frame; None where it is not stated or both are.
-        camera: maker and model, as `foveola.images.cameras` writes them; None for others.
+        camera: maker and model, in our words, see `known_camera`; None for others.
     """
 
     width: int
@@ -40,7 +38,7 @@ class DicomFacts:
     camera: str | None
 
 
-def decode_dicom(data: bytes, limits: "Limits", *, min_side: int | None = None, frame: int = 0) -> Pixels:
+def decode_dicom(data: bytes, limits: Limits, *, min_side: int | None = None, frame: int = 0) -> Pixels:
     """Decode one frame of a DICOM image.
 
     Args:
@@ -60,8 +58,8 @@ def decode_dicom(data: bytes, limits: "Limits", *, min_side: int | None = None, 
     return np.frombuffer(bytearray(pixels), np.uint8).reshape(facts["shape"])
 
 
-def read_facts(data: bytes, limits: "Limits") -> DicomFacts:
-    """What the header says; the pixels may still turn out damaged.
+def read_facts(data: bytes, limits: Limits) -> DicomFacts:
+    """Read what the header says; the pixels may still turn out damaged.
 
     Raises:
         ImageError, MissingExtraError: as for `decode_dicom`.
@@ -82,6 +80,6 @@ def require_pydicom() -> None:
         )
 
 
-def _call(name: str, data: bytes, limits: "Limits", **arguments: int | None) -> tuple[dict[str, Any], bytes]:
+def _call(name: str, data: bytes, limits: Limits, **arguments: int | None) -> tuple[dict[str, Any], bytes]:
     require_pydicom()
     return POOL.call(f"{_CALLS}:{name}", data, seconds=limits.max_seconds, limits=asdict(limits), **arguments)

@@ -28,7 +28,7 @@ _BLOCK = 8_000_000  # similarities held at a time: 32 MB
 
 
 def fingerprints(prepared: Pixels) -> Vectors:
-    """(S, S, 3) uint8 field of view -> (2, ASKED, DIMENSION) float32 of unit length.
+    """Compute fingerprints, (S, S, 3) uint8 field of view -> (2, ASKED, DIMENSION) float32 of unit length.
 
     The first half as it is, the second mirrored; in each the plain version first.
     """
@@ -38,13 +38,13 @@ def fingerprints(prepared: Pixels) -> Vectors:
 
 
 def mark(prepared: Pixels) -> Vectors:
-    """(S, S, 3) uint8 field of view -> (2, DIMENSION) float32 unit rows, plain and mirrored."""
+    """Compute the mark, (S, S, 3) uint8 field of view -> (2, DIMENSION) float32 unit rows, plain and mirrored."""
     green, weight = _shrunk(prepared)
     return np.stack([_one(green, weight), _one(green[:, ::-1].copy(), weight[:, ::-1].copy())])
 
 
 def same_picture(one: Vectors, other: Vectors) -> bool:
-    """Whether two marks are of one picture, perhaps saved in another way or mirrored.
+    """Return whether two marks are of one picture, perhaps saved in another way or mirrored.
 
     Fellow eyes differ far more. Two photographs of one eye that were taken at once may not.
     """
@@ -52,7 +52,7 @@ def same_picture(one: Vectors, other: Vectors) -> bool:
 
 
 def nearest(queries: Vectors, gallery: Vectors, k: int, least: float) -> Iterator[tuple[int, int, float]]:
-    """The k most similar others of each row: (row, row of the gallery, cosine).
+    """Yield the k most similar others of each row: (row, row of the gallery, cosine).
 
     Row i of the queries is the same photograph as row i of the gallery and never its own
     neighbour. Works on blocks of rows: memory does not grow with the square of their number.

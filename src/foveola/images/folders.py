@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from foveola.images._sniff import PICTURES, describe, is_dicom, readable_format
+from foveola.images.headers import PICTURES, describe, is_dicom, readable_format
 
 # of photographs that `decode` reads
 SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".webp", ".bmp"})
@@ -37,19 +37,19 @@ class PassedOver:
         self.counts[kind] += 1
 
     def said(self) -> str | None:
-        """A sentence; None where nothing was passed over."""
+        """Return a sentence; None where nothing was passed over."""
         if not self.counts:
             return None
         parts = [f"{count} {kind[count > 1]}" for kind, count in sorted(self.counts.items())]
         return f"passed over: {', '.join(parts)}"
 
     def as_json(self) -> dict[str, int]:
-        """Counts by kind, as plain values."""
+        """Return counts by kind, as plain values."""
         return {kind[1]: count for kind, count in sorted(self.counts.items())}
 
 
 def files_in(folder: Path, passed: PassedOver) -> Iterator[Path]:
-    """Every file in a folder and below, in order of path, but hidden ones.
+    """Yield every file in a folder and below, in order of path, but hidden ones.
 
     Raises:
         OSError: the folder itself can't be read.
@@ -70,7 +70,7 @@ def files_in(folder: Path, passed: PassedOver) -> Iterator[Path]:
 
 
 def photographs_in(folder: Path, passed: PassedOver) -> Iterator[Path]:
-    """Every file that has the suffix or the content of a photograph; as `files_in`."""
+    """Yield every file that has the suffix or the content of a photograph; as `files_in`."""
     for path in files_in(folder, passed):
         if path.suffix.lower() in SUFFIXES or (kind := kind_of(path)) is None:
             yield path
@@ -79,7 +79,7 @@ def photographs_in(folder: Path, passed: PassedOver) -> Iterator[Path]:
 
 
 def kind_of(path: Path) -> tuple[str, str] | None:
-    """What a file is by its content; None for a photograph that can be decoded, but DICOM."""
+    """Tell what a file is by its content; None for a photograph that can be decoded, but DICOM."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
             return ODD
@@ -91,12 +91,7 @@ def kind_of(path: Path) -> tuple[str, str] | None:
         return DICOM
     if readable_format(head) is not None:
         return None
-    words = describe(head)
-    return _picture(words.partition(" ")[2]) if words in PICTURES else OTHER
-
-
-def _picture(name: str) -> tuple[str, str]:
-    """Of one that is none for us."""
-    how = "to be converted to PNG or JPEG"
-    one = name if name.endswith("file") else f"{name} file"
-    return f"{one}, {how}", f"{one}s, {how}"
+    if (words := describe(head)) not in PICTURES:
+        return OTHER
+    name = words.partition(" ")[2].removesuffix(" file")  # of a picture that is none for us
+    return f"{name} file, to be converted to PNG or JPEG", f"{name} files, to be converted to PNG or JPEG"

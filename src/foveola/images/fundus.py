@@ -16,7 +16,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any
 
 import cv2
 import numpy as np
@@ -37,6 +37,7 @@ _SECOND = 0.2  # of the largest part's area: less is an inset or a label and no 
 _HALF_OF_TWO, _MOST_OF_ONE = 0.3, 0.6  # of an outline's points, that lie on one circle
 _MOST_SIDE = 4800  # pixels of a square that is cut at once
 _TRIALS = 64  # circles tried; three of five edge points being good, all fail with p < 1e-6
+_CLIP, _TILES = 2.0, 8  # of the equalisation of lightness: its limit, and tiles a side
 _rng = random.Random(0)  # noqa: S311, as numpy's takes 7 ms to import and nothing is secret here
 _DRAWS = np.array([[_rng.random() for _ in range(3)] for _ in range(_TRIALS)])
 
@@ -69,13 +70,13 @@ class Contract:
 
     @property
     def hash(self) -> str:
-        """16 hexadecimal digits that change with every setting and with the algorithm."""
+        """Return 16 hexadecimal digits that change with every setting and with the algorithm."""
         text = json.dumps({"algorithm": ALGORITHM, **asdict(self)}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @property
     def min_side(self) -> int:
-        """What `decode` is asked to leave of the shorter side before `prepare`: 1.5 times size.
+        """Return what `decode` must leave of the shorter side before `prepare`: 1.5 times size.
 
         libjpeg's smaller copies are not the means of pixels that other formats are brought down
         by, and half a pixel of the cut is more in them. Both are hidden by the means that follow
@@ -84,7 +85,7 @@ class Contract:
         return -(-3 * self.size // 2)
 
     def to_mapping(self) -> dict[str, Any]:
-        """As JSON can hold it; `Contract.from_mapping` reads it back."""
+        """Return plain values for JSON; `Contract.from_mapping` reads it back."""
         return {"algorithm": ALGORITHM, **asdict(self)}
 
     @classmethod
@@ -134,6 +135,11 @@ def find_field_of_view(image: Pixels) -> FieldOfView:
 
     Raises:
         ImageError: there are two discs or more: the eyes of a person, or two visits, in one frame.
+
+    >>> image = np.zeros((200, 240, 3), np.uint8)
+    >>> view = find_field_of_view(cv2.circle(image, (120, 100), 80, (180, 90, 40), -1))
+    >>> view.round, round(view.x), round(view.y), round(view.radius)
+    (True, 120, 100, 81)
     """
     height, width = image.shape[:2]
     circle = None
@@ -176,7 +182,10 @@ def prepare(image: Pixels, contract: Contract, eye: Eye | None = None, view: Fie
         ImageError: as from `find_field_of_view`, where the view is not given.
     """
     view = (view or find_field_of_view(image)) if contract.crop else _whole(image)
-    square = _resize(_cut(image, view), contract.size)
+    square = _cut(image, view)
+    if square.shape[0] != contract.size:
+        how = cv2.INTER_AREA if square.shape[0] > contract.size else cv2.INTER_CUBIC
+        square = cv2.resize(square, (contract.size,) * 2, interpolation=how).astype(np.uint8, copy=False)
     if contract.mask and view.round:
         square = cv2.bitwise_and(square, square, mask=_disc(contract.size))  # type: ignore[assignment]
     if contract.orient and eye == "left":
@@ -232,7 +241,9 @@ def _is_of_two(inside: NDArray[np.bool_]) -> bool:
         points = points[~_near(points, x, y, radius, 2 * _within(*inside.shape))[:, 0]]
     (a, b, r), (c, d, q) = circles
     apart = math.hypot(a - c, b - d) > 0.7 * (r + q) and min(r, q) > 0.4 * max(r, q)
-    return apart and _plausible(circles, inside) and all(_is_full(one, inside) for one in circles)
+    discs = [_filled(circle, *inside.shape) for circle in circles]
+    full = all(float((inside & disc).sum()) > 0.85 * float(disc.sum()) for disc in discs)
+    return apart and full and _plausible(circles, inside)
 
 
 def _foreground(small: Pixels) -> NDArray[np.bool_] | None:
@@ -388,11 +399,6 @@ def _plausible(circles: Sequence[Circle], inside: NDArray[np.bool_]) -> bool:
     return both > 0.93 * float(inside.sum()) and both > 0.5 * float(discs.sum())
 
 
-def _is_full(circle: Circle, inside: NDArray[np.bool_]) -> bool:
-    disc = _filled(circle, *inside.shape)
-    return float((inside & disc).sum()) > 0.85 * float(disc.sum())
-
-
 def _filled(circle: Circle, height: int, width: int) -> NDArray[np.bool_]:
     """(height, width), true inside."""
     x, y, radius = circle
@@ -418,16 +424,26 @@ def _cut(image: Pixels, view: FieldOfView) -> Pixels:
     return square
 
 
-def _resize(square: Pixels, size: int) -> Pixels:
-    if square.shape[0] == size:
-        return square
-    how: Literal[3, 2] = cv2.INTER_AREA if square.shape[0] > size else cv2.INTER_CUBIC  # type: ignore[assignment]
-    return cv2.resize(square, (size, size), interpolation=how).astype(np.uint8, copy=False)
-
-
 @lru_cache(maxsize=8)
 def _disc(size: int) -> Pixels:
     """(size, size) uint8, 255 inside the inscribed circle."""
     axis = np.arange(size) - (size - 1) / 2
     inside = axis[:, None] ** 2 + axis**2 <= (size / 2) ** 2
     return inside.astype(np.uint8) * 255
+
+
+def enhance(image: Pixels) -> Pixels:
+    """Equalise the lightness with limited contrast (3.1), the first step of paper 3: clip 2.0, 8 x 8 tiles.
+
+    Colours keep their hue; what is black, such as the surround, stays so.
+
+    Args:
+        image: (S, S, 3) uint8 RGB, the field of view.
+
+    Returns:
+        (S, S, 3) uint8.
+    """
+    lab = cv2.cvtColor(image, cv2.COLOR_RGB2LAB)
+    equalised = cv2.createCLAHE(_CLIP, (_TILES, _TILES)).apply(np.ascontiguousarray(lab[..., 0]))
+    lab[..., 0] = np.where(lab[..., 0] > 0, equalised, 0)
+    return cv2.cvtColor(lab, cv2.COLOR_LAB2RGB).astype(np.uint8)

@@ -11,7 +11,7 @@ go into a logistic regression:
     redness   red against green: retina is red, haze and stray light are not
 
 The weights lie beside this file and were fitted to what people said of photographs
-(benchmarks/gradability.py; docs/gradability.md has the figures). The value says nothing of disease;
+(benchmarks/gradability.py; docs/explanation/gradability.md has the figures). The value says nothing of disease;
 a bleeding that hides the retina makes it low as a bad exposure does. The numbers and the rule are
 ours; the labels that they were fitted to are EyeQ's (Fu et al., MICCAI 2019).
 """
@@ -81,7 +81,7 @@ class Rule:
     command: str
 
     def chance(self, measures: Floats) -> Floats:
-        """(..., 6) -> (...), from 0 to 1."""
+        """Return the chance, (..., 6) -> (...), from 0 to 1."""
         scaled = (np.clip(measures, self.low, self.high) - self.mean) / np.array(self.deviation)
         return np.asarray(1 / (1 + np.exp(-self.constant - scaled @ np.array(self.weights))))
 
@@ -100,7 +100,7 @@ class Rule:
 
 
 def gradability(pixels: Pixels, view: FieldOfView | None = None) -> float:
-    """The chance that a fundus photograph is of sufficient quality to be graded.
+    """Estimate the chance that a fundus photograph is of sufficient quality to be graded.
 
     0 for what shows no field in colour: a black frame, a grey picture, noise. Below 0.05 for a
     plain disc, and for a photograph that is blurred till it is one.
@@ -121,36 +121,27 @@ def gradability(pixels: Pixels, view: FieldOfView | None = None) -> float:
 
 
 def warning(value: float) -> str | None:
-    """What a user should be told of a photograph, to follow its name; None where all is well."""
+    """Return what to tell a user of a photograph, to follow its name; None where all is well."""
     if value >= WARN_BELOW:
         return None
     return f"may be too dark, blurred or hazy to be graded (gradability {value:.2f}); look at it, or take it again"
 
 
 def measure(pixels: Pixels, view: FieldOfView | None = None) -> Floats | None:
-    """(6,) MEASURES of a photograph; None where there is no field in colour."""
-    image = _halved(prepare(pixels, _CONTRACT, view=view))
+    """Compute the (6,) MEASURES of a photograph; None where there is no field in colour."""
+    square = prepare(pixels, _CONTRACT, view=view)
+    image = cv2.resize(square, (_SIZE, _SIZE), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
     red, green, blue = (np.asarray(channel, np.uint8) for channel in cv2.split(image))
     brightest = cv2.blur(cv2.max(cv2.max(red, green), blue), (5, 5))
     inside = _inside() & (brightest > _BLACK)
     if inside.sum() < _LEAST_SEEN * _inside().sum():
         return None
     colours = _block_means(image, inside)
-    if not _like_retina(colours):
+    reds, _, blues = np.log(colours + 5).T
+    if not np.median(reds - blues) > _REDDER:  # a retina has more red than blue; a grey picture as much
         return None
     lines = _lines(green, inside)
     return None if lines is None else np.array([*lines, *_light(colours)])
-
-
-def _halved(square: Pixels) -> Pixels:
-    halved = cv2.resize(square, (_SIZE, _SIZE), interpolation=cv2.INTER_AREA)
-    return halved.astype(np.uint8, copy=False)
-
-
-def _like_retina(colours: Floats) -> bool:
-    """Whether there is more red than blue, as in any retina; grey pictures have as much."""
-    red, _, blue = np.log(colours + 5).T
-    return bool(np.median(red - blue) > _REDDER)
 
 
 def _lines(green: Pixels, inside: NDArray[np.bool_]) -> tuple[float, float, float] | None:

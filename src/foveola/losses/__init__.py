@@ -4,14 +4,11 @@ All take pytorch-metric-learning's arguments (embeddings, labels, indices_tuple,
 ref_labels) and normalise the embeddings themselves.
 """
 
-from foveola.losses.ada_triplet import ada_triplet_loss
 from foveola.losses.auto_margin import AutoMargin
-from foveola.losses.comparison import sct_loss, wat_loss
 from foveola.losses.fine_triplet import fine_triplet_hinge_loss, fine_triplet_loss
-from foveola.losses.gather import gather_batch
 from foveola.losses.modules import AdaTripletLoss, FineTripletHingeLoss, FineTripletLoss, SCTLoss, TripletLoss, WATLoss
-from foveola.losses.pairs import jaccard
-from foveola.losses.triplet import triplet_loss
+from foveola.losses.pairs import gather_batch, jaccard
+from foveola.losses.triplet import ada_triplet_loss, sct_loss, triplet_loss, wat_loss
 
 __all__ = [
     "AdaTripletLoss",

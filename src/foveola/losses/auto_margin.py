@@ -13,8 +13,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from foveola.losses.pairs import Indices, Pairs, once, pairs_of
-from foveola.losses.precision import check_tensors
+from foveola.losses.pairs import Indices, Pairs, check_tensors, once, pairs_of
 
 Mode = Literal["mean", "Q1", "Q2"]
 
@@ -61,12 +60,12 @@ class AutoMargin(nn.Module):
 
     @property
     def margin(self) -> float:
-        """The margin to use now, 0 or above."""
+        """Return the margin to use now, 0 or above."""
         return float(self.get_buffer("_values")[0])
 
     @property
     def beta(self) -> float:
-        """The beta to use now, at most 1."""
+        """Return the beta to use now, at most 1."""
         return float(self.get_buffer("_values")[1])
 
     def _apply(self, fn: Callable[..., Tensor], recurse: bool = True) -> Self:

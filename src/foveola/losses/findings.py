@@ -11,13 +11,18 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, log_softmax, logsigmoid
 
-from foveola.losses.precision import check_tensors, wide
+from foveola.losses.pairs import check_tensors, wide
 
 FindingsLoss = Callable[..., Tensor]
 
 
 def binary_cross_entropy(logits: Tensor, truth: Tensor, weights: Tensor | None = None) -> Tensor:
-    """L independent sigmoids: the mathematically sound choice for several labels (3.5)."""
+    """Compare by L independent sigmoids, the sound choice where a person may have several labels.
+
+    >>> truth = torch.tensor([[1.0, 0.0, torch.nan]])  # the third is not known
+    >>> round(binary_cross_entropy(torch.zeros(1, 3), truth).item(), 4)
+    0.6931
+    """
     logits, truth = _checked(logits, truth)
     known = ~truth.isnan()
     each = binary_cross_entropy_with_logits(logits, truth.nan_to_num(), pos_weight=weights, reduction="none")
@@ -25,7 +30,7 @@ def binary_cross_entropy(logits: Tensor, truth: Tensor, weights: Tensor | None =
 
 
 def focal(logits: Tensor, truth: Tensor, weights: Tensor | None = None, *, gamma: float = 2.0) -> Tensor:
-    """Cross entropy times (1 - p of what is true) ** gamma.
+    """Compute the focal loss: cross entropy times (1 - p of what is true) ** gamma.
 
     Source: Lin et al., ICCV 2017, without its alpha, which is what `weights` is for.
     """
@@ -41,7 +46,7 @@ def asymmetric(
     negative: float = 4.0,
     shift: float = 0.05,
 ) -> Tensor:
-    """Focal loss with two exponents; what is easily negative, p < shift, counts nothing.
+    """Compute the focal loss with two exponents; what is easily negative, p < shift, counts nothing.
 
     Source: Ridnik et al., ICCV 2021, its default exponents 0 and 4 and shift 0.05.
     """
@@ -58,10 +63,10 @@ def asymmetric(
 
 
 def softmax_cross_entropy(logits: Tensor, truth: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Cross entropy of one softmax with the truth spread evenly over a person's labels (3.5).
+    """Compute the cross entropy of one softmax with the truth spread evenly over a person's labels.
 
-    The abstract's literal "Softmax". People without a known label are left out; what is not known
-    counts as absent.
+    The literal "Softmax" of the abstract of Li et al., Micromachines 2022. People without a
+    known label are left out; what is not known counts as absent.
     """
     logits, truth = _checked(logits, truth)
     target = truth.nan_to_num()

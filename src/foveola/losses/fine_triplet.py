@@ -16,8 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity, relu, softplus
 
-from foveola.losses.pairs import Indices, pair_loss, pairs_of
-from foveola.losses.precision import near_one, wide
+from foveola.losses.pairs import Indices, near_one, pair_loss, pairs_of, wide
 from foveola.losses.triplet import hinge_mean
 
 LEAST_AGREEMENT = 0.05  # a degree is a ratio: an agreement near 0 would make it explode
@@ -37,7 +36,7 @@ def fine_triplet_loss(
     detach_degree: bool = False,
     positive_from: float = 0.5,
 ) -> Tensor:
-    """The circle loss over all pairs, with the relevance degree for the scale of positives.
+    """Compute the circle loss over all pairs, with the relevance degree for the scale of positives.
 
         L = log(1 + sum_P exp(-d_ij ap_ij (s_ij - 1 + m)) * sum_N exp(scale an_ij (s_ij - m)))
         ap_ij = [1 + m - s_ij]+,   an_ij = [s_ij + m]+
@@ -110,7 +109,7 @@ def fine_triplet_hinge_loss(
     detach_degree: bool = False,
     positive_from: float = 0.5,
 ) -> Tensor:
-    """A reading of ours with an explicit hinge; the printed paper's form is not known.
+    """Compute our reading with an explicit hinge; the printed paper's form is not known.
 
         mean of [D_ap - D_an + m]+ over triplets above zero
           + weight * mean of [D_ap - (1 - d_ap)]+ over positive pairs

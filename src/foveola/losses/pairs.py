@@ -1,7 +1,10 @@
 """Which pairs of a batch are alike, and how similar their descriptors are.
 
 Every loss here takes what pytorch-metric-learning's losses take, so its miners, samplers and
-wrappers work with ours. This module turns those arguments into three matrices.
+wrappers work with ours. This module turns those arguments into three matrices, in single precision
+at least: under autocast a product of matrices is rounded to half precision, cosines then step by
+1 / 256, more than what is left between two descriptors near convergence, and counts overflow.
+What is not finite gives NaN, not 0. `gather` makes one batch of those of several processes.
 
 Letters: A anchors, R references (the anchors themselves unless others are given), D of the
 descriptors, L possible findings.
@@ -12,10 +15,9 @@ from functools import wraps
 from typing import Any, NamedTuple, ParamSpec, cast
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 from torch.nn.functional import normalize
-
-from foveola.losses.precision import check_tensors, nan_unless_finite, near_one, wide, without_autocast
 
 P = ParamSpec("P")
 
@@ -40,7 +42,7 @@ def pairs_of(
     *,
     positive_from: float = 0.5,
 ) -> Pairs:
-    """Cosine similarities with their positives and negatives.
+    """Compute cosine similarities with their positives and negatives.
 
     Args:
         embeddings: (A, D) float of any length; half precision is widened to float32.
@@ -119,7 +121,12 @@ def relevance(labels: Tensor, other: Tensor, positive_from: float = 0.5) -> tupl
 
 
 def jaccard(labels: Tensor, other: Tensor) -> Tensor:
-    """Shared findings / findings of either, (A, L) and (R, L) bool -> (A, R) float.
+    """Compute shared findings / findings of either, (A, L) and (R, L) bool -> (A, R) float.
+
+    >>> sets = torch.tensor([[1, 1, 0], [1, 0, 0], [0, 0, 1]], dtype=torch.bool)
+    >>> jaccard(sets, sets)[0].tolist()
+    [1.0, 0.5, 0.0]
+
 
     NaN where either image has no finding at all: nothing is known of the pair, and every
     comparison with NaN is false. A healthy eye has the finding "normal".
@@ -189,3 +196,80 @@ def _check_labels(labels: Tensor, of: Tensor, expected: str) -> None:
         raise ValueError("labels (B, L) are sets of findings; expected 0 and 1, or bool")
     if labels.is_floating_point() and not labels.isfinite().all():
         raise ValueError("labels are not all finite; expected whole numbers")
+
+
+def wide(values: Tensor) -> Tensor:
+    """Return float64 as it is, and everything else as float32."""
+    return values if values.dtype == torch.float64 else values.float()
+
+
+def near_one(rows: Tensor) -> Tensor:
+    """Return float (B, D) with each row's greatest value brought to 0.5 to 1 by a power of two.
+
+    No bit of an angle changes by it, but squares of 1e20 overflow in float32, and those of 1e-23
+    are nothing.
+    """
+    if not rows.numel():
+        return rows
+    return torch.ldexp(rows, -torch.frexp(rows.detach().abs().amax(1, keepdim=True)).exponent)
+
+
+def without_autocast(like: Tensor) -> torch.autocast:
+    """Switch autocast off, as a context, on the device of a tensor."""
+    return torch.autocast(like.device.type, enabled=False)
+
+
+def check_tensors(**given: object) -> None:
+    """Refuse what is no tensor, by name; None is left out.
+
+    Raises:
+        TypeError: one is something else.
+    """
+    for name, value in given.items():
+        if value is not None and not isinstance(value, Tensor):
+            raise TypeError(
+                f"expected {name} as a torch.Tensor, got {type(value).__name__}; torch.as_tensor "
+                "makes one of a list or an array"
+            )
+
+
+def nan_unless_finite(loss: Tensor, *given: Tensor | None) -> Tensor:
+    """Return a () loss as it is, or NaN with a gradient of NaN where a tensor is not finite.
+
+    Hinges drop what compares with nothing, and the mean over no term is 0: a loss that looks
+    perfect. A gradient of NaN is what a `GradScaler` skips a step for.
+    """
+    for each in given:
+        if each is not None:
+            loss = loss * torch.where(each.detach().isfinite().all(), 1.0, torch.nan)
+    return loss
+
+
+def gather_batch(embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the batch over all ranks of torch.distributed, in their order; itself without them.
+
+    A loss on the gathered batch, the same on each rank, sends each rank the gradient of its own
+    descriptors times the number of ranks, which DistributedDataParallel's mean undoes. So W
+    ranks of B / W images train exactly as one of B.
+
+    Args:
+        embeddings: (B, D), B the same on every rank.
+        labels: (B,) or (B, L).
+
+    Returns:
+        (W B, D) and (W B,) or (W B, L).
+    """
+    return gather(embeddings), gather(labels)
+
+
+def gather(values: Tensor) -> Tensor:
+    """(B, ...) of this rank -> (W B, ...) of all in their order, with gradients back to each."""
+    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+        return values
+    fixed, ranks = values.detach().contiguous(), dist.get_world_size()
+    gathered = [torch.empty_like(fixed) for _ in range(ranks)]
+    dist.all_gather(gathered, fixed)
+    if values.requires_grad:
+        # each rank has the whole loss, so the gradient of its own part needs no other rank
+        gathered[dist.get_rank()] = fixed + ranks * (values - fixed)
+    return torch.cat(gathered)

@@ -1,5 +1,7 @@
 """Triplet losses over every triplet of a batch, without a tensor that holds every triplet.
 
+The plain one, AdaTriplet, and two rivals that pytorch-metric-learning does not have: SCT and WAT.
+
 A batch of B descriptors has up to B^3 triplets (anchor, positive, negative). For one anchor and
 one positive, though, the negatives that count are an interval of the anchor's sorted negatives,
 and what the loss needs of them is their number and their sum:
@@ -8,7 +10,8 @@ and what the loss needs of them is their number and their sum:
 
 which takes O(B^2 log B) time and O(B^2) memory and is exact, in value and in gradient.
 
-Letters: A anchors, R references, P at most positives and N negatives of an anchor, s a cosine.
+Letters: A anchors, R references, P at most positives and N negatives of an anchor, s a cosine of
+an anchor with a positive (s_ap) or a negative (s_an).
 """
 
 from typing import Any, Literal
@@ -16,9 +19,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.nn.functional import pad
+from torch.nn.functional import pad, softplus
 
-from foveola.losses.pairs import Indices, Pairs, check, pair_loss, pairs_of, unit
+from foveola.losses.pairs import Indices, Pairs, check, once, pair_loss, pairs_of, unit
 
 Mining = Literal["all", "hard", "semihard"]
 
@@ -42,7 +45,7 @@ def triplet_loss(
     mining: Mining = "all",
     positive_from: float = 0.5,
 ) -> Tensor:
-    """The triplet loss on cosines, over all triplets of the batch that mining lets through.
+    """Compute the triplet loss on cosines, over all triplets of the batch that mining lets through.
 
         mean of [s_an - s_ap + margin]+  over the terms above zero
 
@@ -63,6 +66,10 @@ def triplet_loss(
 
     Returns:
         () float, differentiable in every case.
+
+    >>> embeddings = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
+    >>> triplet_loss(embeddings, torch.tensor([1, 1, 2]), margin=0.25).item()
+    0.75
     """
     if indices_tuple is not None and len(indices_tuple) == 3:
         return mean_above_zero(margin - listed(embeddings, labels, indices_tuple, ref_emb))
@@ -71,7 +78,7 @@ def triplet_loss(
 
 
 def hinge_mean(pairs: Pairs, margin: float, mining: Mining = "all") -> Tensor:
-    """Mean of s_an - s_ap + margin over the mined triplets in which it is above zero, or 0."""
+    """Return the mean of s_an - s_ap + margin over the mined triplets in which it is above zero, or 0."""
     difference, count = triplet_sums(pairs, margin, mining)
     number = count.to(difference.dtype)  # margin * count would be float32
     return (difference + margin * number) / number.clamp(min=1)
@@ -87,13 +94,13 @@ def listed(embeddings: Tensor, labels: Tensor | None, triplets: Indices, ref_emb
 
 
 def mean_above_zero(terms: Tensor) -> Tensor:
-    """Mean over the terms that are above zero; zero with a gradient if there is none."""
+    """Return the mean over the terms that are above zero; zero with a gradient if there is none."""
     above = terms > 0
     return (terms * above).sum() / above.sum().clamp(min=1)
 
 
 def triplet_sums(pairs: Pairs, margin: float, mining: Mining = "all") -> tuple[Tensor, Tensor]:
-    """Sum of s_an - s_ap over the mined triplets with s_an - s_ap + margin > 0, and their number.
+    """Add up s_an - s_ap over the mined triplets with s_an - s_ap + margin > 0, and their number.
 
     A term counts as above zero where s_an > s_ap - margin in floating point.
 
@@ -220,3 +227,137 @@ def _interval(p: Tensor, n: Tensor, negatives: Tensor, margin: float, mining: Mi
         else:
             high = torch.maximum(low, level)
     return low.clamp(max=n.shape[1]), torch.maximum(low, high).clamp(max=n.shape[1])
+
+
+@pair_loss
+def ada_triplet_loss(
+    embeddings: Tensor,
+    labels: Tensor | None,
+    indices_tuple: Indices | None = None,
+    ref_emb: Tensor | None = None,
+    ref_labels: Tensor | None = None,
+    *,
+    margin: float = 0.25,
+    beta: float = 0.0,
+    weight: float = 1.0,
+    mining: Mining = "semihard",
+    positive_from: float = 0.5,
+) -> Tensor:
+    """Compute AdaTriplet over every triplet and every negative pair of the batch.
+
+        mean of [s_an - s_ap + margin]+ over mined triplets above zero
+          + weight * mean of [s_an - beta]+ over negative pairs with s_an >= beta
+
+    With the authors' mining, "semihard", the first term never sees a triplet with
+    s_an >= s_ap: such a negative is pushed away by the second term alone, without pulling at
+    the positive. That is the point of the loss.
+
+    A pair of images counts as a negative even if neither has a positive in the batch, which
+    can't happen in the authors' P x K batches. A batch of one label, or of one image, has
+    loss 0.
+
+    Args:
+        embeddings: (A, D) float, normalised here.
+        labels: (A,) int or (A, L) bool findings, see `pairs_of`.
+        indices_tuple: triplets of a miner count as they are, without further mining, and
+            their negative pairs once each; of pairs, all combinations of an anchor's.
+        ref_emb: (R, D) to compare with instead of the batch itself.
+        ref_labels: of these.
+        margin: by which s_ap should exceed s_an, in [0, 2].
+        beta: cosine that a negative pair may keep, in [-1, 1].
+        weight: of the second term; 0 leaves the triplet loss.
+        mining: "semihard" (the authors'), "all" or "hard", see `triplet_loss`.
+        positive_from: Jaccard index from which findings are alike.
+
+    Returns:
+        () float, differentiable in every case.
+
+    >>> embeddings = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
+    >>> ada_triplet_loss(embeddings, torch.tensor([1, 1, 2]), margin=0.25).item()
+    0.5
+    """
+    pairs = pairs_of(embeddings, labels, indices_tuple, ref_emb, ref_labels, positive_from=positive_from)
+    if indices_tuple is not None and len(indices_tuple) == 3:
+        triplet = mean_above_zero(margin - listed(embeddings, labels, indices_tuple, ref_emb))
+    else:
+        triplet = hinge_mean(pairs, margin, mining)
+    negative = pairs.negative
+    if ref_emb is None:
+        negative = once(negative)
+    near = negative & (pairs.similarity >= beta)
+    excess = ((pairs.similarity - beta) * near).sum() / near.sum().clamp(min=1)
+    return triplet + weight * excess
+
+
+@pair_loss
+def sct_loss(
+    embeddings: Tensor,
+    labels: Tensor | None,
+    indices_tuple: Indices | None = None,
+    ref_emb: Tensor | None = None,
+    ref_labels: Tensor | None = None,
+    *,
+    weight: float = 1.0,
+    temperature: float = 0.1,
+) -> Tensor:
+    """Compute the selectively contrastive triplet loss (SCT).
+
+    The mean over all triplets of
+
+        weight * s_an                                    where s_an > s_ap
+        log(1 + exp((s_an - s_ap) / temperature))        elsewhere
+
+    A negative nearer than the positive is pushed away on its own; pulling the positive in at
+    the same time is what makes plain triplets collapse.
+
+    Source: Xuan et al., ECCV 2020 (arXiv:2007.12749), weight 1 and temperature 0.1. Triplets
+    from a miner come in as pairs: each anchor's positives meet each of its negatives.
+
+    Returns:
+        () float. Time grows as B^3 and memory as B^2 rows at a time: use B of a few hundred.
+    """
+    pairs = pairs_of(embeddings, labels, indices_tuple, ref_emb, ref_labels)
+    total, count = pairs.similarity.sum() * 0, 0
+    for s, positive, negative in zip(*pairs, strict=True):
+        p, n = s[positive], s[negative]
+        if not (len(p) and len(n)):
+            continue
+        difference = n[None, :] - p[:, None]
+        hard = difference > 0
+        easy = softplus(difference / temperature)
+        total = total + torch.where(hard, weight * n[None, :].expand_as(hard), easy).sum()
+        count += difference.numel()
+    return total / max(1, count)
+
+
+@pair_loss
+def wat_loss(
+    embeddings: Tensor,
+    labels: Tensor | None,
+    indices_tuple: Indices | None = None,
+    ref_emb: Tensor | None = None,
+    ref_labels: Tensor | None = None,
+    *,
+    least: float = 0.1,
+) -> Tensor:
+    """Compute the triplet loss whose margin grows where a triplet is hard.
+
+        d = s_ap - s_an,   m(d) = (2 - 2 d) / (4 - least) + least   (a constant in the gradient)
+        mean of [m(d) - d]+ over the terms above zero
+
+    Source: Zhao et al., ICCV workshops 2019, as "weakly adaptive triplet" in the AdaTriplet
+    repository (60073c5), which gives `least` no default of its own; 0.1 is ours.
+    """
+    slope = 2 / (4 - least)
+    offset = slope + least  # m(d) - d = offset - (1 + slope) d, above zero below this:
+    edge = offset / (1 + slope)
+    if indices_tuple is not None and len(indices_tuple) == 3:
+        d = listed(embeddings, labels, indices_tuple, ref_emb)
+        above = d < edge
+        difference, count = -(d * above).sum(), above.sum()
+    else:
+        pairs = pairs_of(embeddings, labels, indices_tuple, ref_emb, ref_labels)
+        difference, count = triplet_sums(pairs, edge)
+    number = count.to(difference.dtype)
+    margins = offset * number + slope * difference.detach()
+    return (difference + margins) / number.clamp(min=1)

@@ -20,22 +20,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveola.duplicates import find_duplicates
-from foveola.duplicates.agreement import agree
 from foveola.duplicates.find import Pair
+from foveola.duplicates.registration import agree
 from foveola.encoders.encoder import Encoder
 from foveola.laterality import Laterality, Side, read_views
-from foveola.matching.findings import KINDS, Audit, Finding
-from foveola.matching.labels import doubts
-from foveola.matching.pair import compared, local_features
-from foveola.matching.pictures import read_square
+from foveola.matching.label_errors import doubts
+from foveola.matching.pair import compared, local_features, read_square
 from foveola.matching.probability import Calibration, Evidence
+from foveola.matching.saved_audit import KINDS, Audit, Finding, Kind
 from foveola.records import Case
 
 Vectors = NDArray[np.float32]
 COPIES = ("file", "pixels", "photograph")
 
 ERRORS = 0.02  # share of records taken to be wrong before looking, for "two eyes" and "side"
-ASKED = 0.12  # probability from which two eyes under one id, or a side, are raised (docs/audit.md)
+ASKED = 0.12  # probability from which two eyes under one id, or a side, are raised (docs/how-to/audit.md)
 MOST_LABELS = 100  # doubts about grades, and about findings, that are raised: the worst
 
 
@@ -79,40 +78,32 @@ def _of_pairs(cases: Sequence[Case], pairs: Sequence[Pair]) -> Iterator[Finding]
     """What is wrong about photographs that show one eye."""
     for pair in pairs:
         a, b = cases[pair.first], cases[pair.second]
-        both = (pair.first, pair.second)
-        evidence = _pair_evidence(pair)
         copied = pair.kind in COPIES
-        same_person = a.identity == b.identity
-        score = 1.0 if pair.inliers < 0 else min(1.0, pair.inliers / 60 + pair.correlation / 2)
-        if not same_person:
+        found: list[tuple[Kind, str]] = []
+        if a.identity != b.identity:
             what = "are copies of one photograph" if copied else "show one eye"
-            yield Finding(
-                kind="one eye, two subjects",
-                cases=both,
-                score=score,
-                evidence=evidence,
-                said=f"Both {what}, and are filed under two subjects.",
-            )
+            found.append(("one eye, two subjects", f"Both {what}, and are filed under two subjects."))
         elif a.eye and b.eye and (a.eye == b.eye) == pair.mirrored:
             turned = "mirror images of each other" if pair.mirrored else "of one eye"
-            yield Finding(
-                kind="wrong side",
-                cases=both,
-                score=score,
-                evidence=evidence,
-                said=f"Both are {turned}, and are filed as {a.eye} and {b.eye}.",
-            )
+            found.append(("wrong side", f"Both are {turned}, and are filed as {a.eye} and {b.eye}."))
         if copied:
-            yield Finding(kind="copy", cases=both, score=score, evidence=evidence, said=_COPIED[pair.kind])
+            found.append(("copy", _COPIED[pair.kind]))
         one, other = a.extra.get("split"), b.extra.get("split")
         if one and other and one != other:
-            yield Finding(
-                kind="two splits",
-                cases=both,
-                score=score,
-                evidence=evidence,
-                said=f"Both show one eye, and lie in the splits {one} and {other}.",
-            )
+            found.append(("two splits", f"Both show one eye, and lie in the splits {one} and {other}."))
+        evidence: dict[str, str | int | float] = {"pair": pair.kind}
+        if pair.inliers >= 0:
+            evidence |= {
+                "features that agree": pair.inliers,
+                "correlation of vessels": round(pair.correlation, 3),
+                "difference of light": round(pair.light, 3),
+                "overlap": round(pair.overlap, 3),
+            }
+        if pair.mirrored:
+            evidence["mirrored"] = "yes"
+        score = 1.0 if pair.inliers < 0 else min(1.0, pair.inliers / 60 + pair.correlation / 2)
+        for kind, sentence in found:
+            yield Finding(kind=kind, cases=(pair.first, pair.second), score=score, evidence=evidence, said=sentence)
 
 
 _COPIED = {
@@ -120,18 +111,6 @@ _COPIED = {
     "pixels": "Both have the same pixels in other bytes.",
     "photograph": "One is an altered copy of the other: vessels and light agree.",
 }
-
-
-def _pair_evidence(pair: Pair) -> dict[str, str | int | float]:
-    said: dict[str, str | int | float] = {"pair": pair.kind}
-    if pair.inliers >= 0:
-        said |= {
-            "features that agree": pair.inliers,
-            "correlation of vessels": round(pair.correlation, 3),
-            "difference of light": round(pair.light, 3),
-            "overlap": round(pair.overlap, 3),
-        }
-    return said | ({"mirrored": "yes"} if pair.mirrored else {})
 
 
 def _of_one_id(cases: Sequence[Case], pairs: Sequence[Pair]) -> Iterator[tuple[int, int]]:

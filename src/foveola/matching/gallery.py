@@ -56,7 +56,7 @@ def discard(folder: Path) -> None:
 
 
 def missing(folder: Path, inner: Archive) -> dict[int, str]:
-    """Paths, by their ids in the inner archive, of what the outer no longer holds.
+    """Return the paths, by their ids in the inner archive, of what the outer no longer holds.
 
     Nobody may be told of these.
     """
@@ -66,7 +66,7 @@ def missing(folder: Path, inner: Archive) -> dict[int, str]:
 
 
 def count_missing(folder: Path, among: Collection[str] = ()) -> int:
-    """How many of these there are, or of some of the paths."""
+    """Count the photographs that the outer archive no longer holds, or those among some paths."""
     if not (folder / FOLDER / FILE).exists():
         return 0
     with Archive.open(folder / FOLDER, read_only=True) as inner:

@@ -21,19 +21,21 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from foveola import answers, report
+from foveola.answers import MatchAnswer, Show
 from foveola.archive import Archive
 from foveola.duplicates import registration
-from foveola.duplicates.agreement import agree
-from foveola.duplicates.registration import Features
+from foveola.duplicates.registration import Features, agree
 from foveola.encoders.encoder import Encoder
-from foveola.images.decode import decode
-from foveola.images.given import Photograph, as_file
+from foveola.images.decode import Photograph, as_file, decode
 from foveola.images.gradability import gradability
+from foveola.images.pictures import jpeg, thumbnail
+from foveola.labels import is_phantom
 from foveola.looks import Looker, check_retina, shipped_looker
 from foveola.matching import gallery, permission
-from foveola.matching.pair import compared, local_features
-from foveola.matching.pictures import read_square
+from foveola.matching.pair import chessboard, compared, local_features, read_square
 from foveola.matching.probability import CALIBRATION, PRIOR, Calibration, Evidence, posterior
+from foveola.plain import plain
 from foveola.records import Case
 from foveola.resources import AnyPath, Closing
 
@@ -41,6 +43,7 @@ Pixels = NDArray[np.uint8]
 
 CANDIDATES = 20  # photographs whose features are compared
 ACCEPTED = 0.5  # probability from which a candidate is named a match
+SHOWN = 5  # candidates on a page
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,7 @@ class MatchResult:
 
     @property
     def found(self) -> tuple[Candidate, ...]:
-        """Those likely enough to be named a match; often none."""
+        """Return the candidates likely enough to be named a match; often none."""
         return tuple(c for c in self.candidates if c.probability >= ACCEPTED)
 
 
@@ -183,7 +186,7 @@ class Matcher(Closing):
         prior: float = PRIOR,
         **facts: str,
     ) -> MatchResult:
-        """The same for a photograph that came over a network; see `match`.
+        """Match a photograph that came over a network; see `match`.
 
         Args:
             data: the file.
@@ -282,7 +285,11 @@ class _Look:
 
 
 def months_between(earlier: float | str | None, later: float | str | None) -> float | None:
-    """Months from one visit to another; None where either is unknown or they are of two kinds."""
+    """Count the months from one visit to another; None if either is unknown or they are of two kinds.
+
+    >>> months_between(12, 36), months_between(12, "2026-01-01")
+    (24.0, None)
+    """
     if isinstance(earlier, str) and isinstance(later, str):
         try:
             days = (date.fromisoformat(later) - date.fromisoformat(earlier)).days
@@ -292,3 +299,129 @@ def months_between(earlier: float | str | None, later: float | str | None) -> fl
     if isinstance(earlier, int | float) and isinstance(later, int | float):
         return float(later) - float(earlier)
     return None
+
+
+def answer(result: MatchResult, archive: Archive, show: Show) -> MatchAnswer:
+    """Return what is answered, each case as `show` makes it of its id and record.
+
+    Args:
+        result: of a match.
+        archive: whose ids the cases get; what it no longer holds is left out.
+        show: makes of an id and a record what is shown of a case.
+    """
+    found = ((each, archive.find(path=each.case.path)) for each in result.candidates)
+    candidates = tuple(
+        answers.Candidate.from_object(
+            each,
+            case=show(known[0], each.case),
+            months_to_query=each.months,
+            evidence=answers.Evidence.from_object(each.evidence, features_that_agree=each.evidence.inliers),
+        )
+        for each, known in found
+        if known is not None
+    )
+    return MatchAnswer.from_object(
+        result,
+        match=bool(result.found),
+        verdict=verdict(result),
+        probability_of_none=result.none,
+        candidates=candidates,
+        most_probable=result.most,
+        accepted_from=ACCEPTED,
+    )
+
+
+def verdict(result: MatchResult) -> str:
+    """Say in one sentence whether there is a match."""
+    among = f"{result.considered:,} photographs"
+    held = " The archive holds this very file, which is left out." if result.in_archive else ""
+    if not result.found:
+        return (
+            f"No match: {_percent(result.none)} that none of the {among} shows this eye, if one "
+            f"in {1 / result.prior:g} such questions has an answer.{held}"
+        )
+    many = len(result.found)
+    return f"{many} of the {among} probably {'shows' if many == 1 else 'show'} the same eye.{held}"
+
+
+def to_text(result: MatchResult, shown: int = SHOWN) -> str:
+    """Return text for a terminal: the sentence, then the likeliest candidates."""
+    lines = [verdict(result), ""]
+    lines.append(f"{'':>4}  {'same eye':>9}  {'features':>8}  {'cosine':>6}  {'time':>12}  image")
+    for c in result.candidates[:shown]:
+        lines.append(
+            f"{c.rank:>4}  {_percent(c.probability):>9}  {c.evidence.inliers:>8}  "
+            f"{c.evidence.cosine:>6.3f}  {_gap(c):>12}  {plain(c.case.image)}"
+        )
+    if result.found:
+        lines.append(f"\nno evidence shows more than {_percent(result.most)} among so many photographs")
+    return "\n".join(lines)
+
+
+def to_page(result: MatchResult, shown: int = SHOWN) -> str:
+    """Make a page with each candidate beside the query, and both laid over each other."""
+    own = read_square(Path(result.query.path))
+    query = thumbnail(Path(result.query.path))
+    pairs = []
+    for c in result.candidates[:shown]:
+        pictures = [
+            report.Photograph(title="Query", picture=query, name=result.query.image),
+            report.Photograph.of("In the archive", c.case, thumbnail(Path(c.case.path))),
+        ]
+        other = read_square(Path(c.case.path)) if c.evidence.inliers else None
+        if own is not None and other is not None:
+            board = jpeg(chessboard(own, other, c.affine))
+            pictures.append(report.Photograph(title="Laid over each other", picture=board))
+        pairs.append(
+            report.Pair(
+                title="Probably the same eye" if c in result.found else "Not shown to be the same",
+                badge=_percent(c.probability),
+                strong=c in result.found,
+                pictures=pictures,
+                evidence=_evidence(c),
+            )
+        )
+    facts = [
+        ("Question", "which photographs show the same eye as the query"),
+        ("Purpose", result.purpose),
+        ("Encoder", result.encoder),
+        ("Prior", f"{_percent(result.prior)} that the archive holds another of this eye"),
+        (
+            "At most",
+            f"{_percent(result.most)}: the pairs behind the calibration show no more among "
+            f"{result.considered:,} photographs, however strong the evidence",
+        ),
+    ]
+    cases = [result.query, *(c.case for c in result.candidates[:shown])]
+    return report.pairs_page(
+        pairs, title="Same eye", lead=verdict(result), facts=facts, phantoms=any(map(is_phantom, cases))
+    )
+
+
+def _evidence(c: Candidate) -> list[tuple[str, str]]:
+    seen = c.evidence
+    said = [("Descriptors", f"cosine {seen.cosine:.3f}")]
+    if not seen.inliers:
+        return [*said, ("Features", "no map that many agree on")]
+    said.append(("Features", f"{seen.inliers} agree on one map"))
+    if seen.overlap:
+        shared = f"{_percent(seen.overlap)} of the smaller retina is on both"
+        under = f"vessels and lesions correlate by {seen.correlation:.2f}; {shared}"
+        said.append(("Under it", under))
+    return said if c.months is None else [*said, ("Time", _gap(c))]
+
+
+def _gap(c: Candidate) -> str:
+    if c.months is None:
+        return "-"
+    size, way = abs(c.months), "earlier" if c.months > 0 else "later"
+    if size < 0.5:
+        return "same visit"
+    return f"{size / 12:.1f} y {way}" if size >= 23.5 else f"{size:.0f} mo {way}"
+
+
+def _percent(chance: float) -> str:
+    """In %; never 0 or 100, which no experiment shows."""
+    if chance < 0.001:
+        return "< 0.1 %"
+    return "> 99.9 %" if chance > 0.999 else f"{100 * chance:.1f} %"

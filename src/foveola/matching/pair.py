@@ -9,23 +9,22 @@ as it is for the command line and the service.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from foveola.duplicates import registration
-from foveola.duplicates.agreement import Agreement, agree
-from foveola.duplicates.registration import Features
-from foveola.encoders.encoder import Encoder
+from foveola.duplicates.registration import Agreement, Features, agree
+from foveola.encoders.encoder import UNUSABLE, Encoder
 from foveola.encoders.release import MATCHER
 from foveola.errors import ImageError
-from foveola.images.decode import decode, naming
+from foveola.images.decode import Photograph, as_file, decode, naming
 from foveola.images.fingerprint import mark, same_picture
-from foveola.images.given import Photograph, as_file
-from foveola.images.overlay import jpeg
+from foveola.images.pictures import jpeg
 from foveola.labels import percent
 from foveola.looks import check_retina, shipped_looker
-from foveola.matching.pictures import chessboard
 from foveola.matching.probability import CALIBRATION, PRIOR, Calibration, Evidence, posterior
 from foveola.notebook import Picture, html_lines, html_table
 
@@ -34,6 +33,8 @@ Pixels = NDArray[np.uint8]
 FEATURES = 1500  # of each photograph: duplicates need fewer, hard second visits find more here
 _SEEN = 4  # features that agree, from which the pixels are compared too
 _PLACES = ("the first photograph", "the second photograph")
+FIELDS = 8  # of the chessboard, along each side
+_GREY = 128
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -60,7 +61,7 @@ class EyeMatch:
 
     @property
     def sentences(self) -> list[str]:
-        """What is to be known of the answer."""
+        """Say what is to be known of the answer."""
         seen = self.evidence
         return [
             f"The probability that both show one eye is {percent(self.probability)}, where it was "
@@ -127,13 +128,39 @@ def _seen(photograph: Photograph, place: str, encoder: Encoder) -> tuple[NDArray
 
 
 def local_features(square: Pixels) -> Features:
-    """As many local features as matching compares, of a prepared field of view."""
+    """Find as many local features of a prepared field of view as matching compares."""
     return registration.features(square, FEATURES)
 
 
 def compared(cosine: float, agreed: Agreement, squares: Callable[[], tuple[Pixels, Pixels]]) -> Evidence:
-    """The evidence of two photographs; their pixels are asked for only if features agree."""
+    """Return the evidence of two photographs; their pixels are asked for only if features agree."""
     if agreed.inliers < _SEEN:
         return Evidence(cosine, agreed.inliers)
     seen = registration.compare(*squares(), agreed.affine, light=False)
     return Evidence(cosine, agreed.inliers, seen.correlation, seen.overlap)
+
+
+def read_square(path: Path) -> Pixels | None:
+    """Read the prepared field of view, (384, 384, 3) uint8; None where the file can't be read."""
+    try:
+        return registration.square(decode(path, min_side=registration.SIDE))
+    except UNUSABLE:
+        return None
+
+
+def chessboard(first: Pixels, second: Pixels, affine: NDArray[np.float32]) -> Pixels:
+    """Show fields of the one and of the other in turn: vessels go on across them if the map is right.
+
+    Args:
+        first: (S, S, 3) uint8.
+        second: likewise.
+        affine: (2, 3), from the second to the first.
+
+    Returns:
+        (S, S, 3) uint8; grey where the second shows nothing.
+    """
+    size = first.shape[0]
+    border = (_GREY, _GREY, _GREY)
+    moved = cv2.warpAffine(second, affine, (size, size), borderValue=border)
+    at = np.arange(size) * FIELDS // size
+    return np.where(((at[:, None] + at) % 2 == 0)[..., None], first, moved).astype(np.uint8)

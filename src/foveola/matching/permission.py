@@ -7,7 +7,9 @@ The log names no subject and no file: a digest of the query tells the same query
 """
 
 import getpass
+import json
 import os
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +25,8 @@ LOG = "matching-log.jsonl"
 UNREADABLE = "a line that can't be read: cut short by a crash, or changed"
 MISSING = "lines are missing from here on: the end of the log was cut off"
 LONGEST = 500  # characters of a purpose
+FORGOTTEN = "forgotten"  # in the place of the digest of a photograph that was removed
+Line = dict[str, object]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +77,7 @@ def switch_off(folder: Path) -> None:
 
 
 def permission(folder: Path) -> Permission:
-    """What matching is allowed for.
+    """Return what matching is allowed for.
 
     Raises:
         MatchingError: it is switched off, or the settings can't be read.
@@ -117,7 +121,7 @@ def log_use(folder: Path, action: str, **facts: str | int | float | None) -> Non
 
 
 def read_log(folder: Path) -> list[dict[str, object]]:
-    """All uses, oldest first.
+    """Return all uses, oldest first.
 
     In the place of a line that a crash cut short, or that was changed since, stands one whose
     action is UNREADABLE, and at the end one with MISSING where lines are gone from there.
@@ -138,13 +142,57 @@ def _told(action: str, **facts: int) -> dict[str, object]:
     return {"time": None, "account": None, "action": action, **facts}
 
 
+def forget_uses(folder: Path, digests: Collection[bytes], *, count_only: bool = False) -> int:
+    """Take the digests of photographs out of the log of matching, and count the lines with one."""
+    short = {digest.hex()[:16] for digest in digests}
+
+    def without(values: Line) -> Line:
+        return values | {"query": FORGOTTEN} if values.get("query") in short else values
+
+    return rewrite_values(folder / LOG, without, count_only)
+
+
+def rewrite_values(path: Path, change: Callable[[Line], Line | None], count_only: bool) -> int:
+    """Change a file of JSON lines, wholly or not at all, and return how many lines changed.
+
+    Args:
+        path: the file; 0 lines change where there is none.
+        change: gives what takes the place of a line's values; None drops the line.
+        count_only: change nothing.
+    """
+    if not path.exists():
+        return 0
+    changed = 0
+
+    def rewritten(lines: list[bytes]) -> list[bytes]:
+        nonlocal changed
+        kept = []
+        for line in lines:
+            try:
+                before = json.loads(line)
+                after = change(dict(before))
+            except (ValueError, TypeError):  # a line that a crash cut short
+                kept.append(line)
+                continue
+            changed += after != before
+            if after is not None:
+                kept.append(line if after == before else files.line_of(after))
+        return kept
+
+    if count_only:
+        rewritten(path.read_bytes().splitlines(keepends=True))
+    else:
+        files.rewrite_lines(path, rewritten)
+    return changed
+
+
 def now() -> str:
-    """ISO 8601 in UTC, to the second."""
+    """Return the time as ISO 8601 in UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def account() -> str:
-    """Of the operating system."""
+    """Return the account of the operating system."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a container without an entry for this user

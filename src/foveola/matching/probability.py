@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from foveola import files
 from foveola.errors import MatchingError
-from foveola.relevance.logistic import logistic
+from foveola.relevance.linear import logistic
 
 Floats = NDArray[np.float64]
 
@@ -66,12 +66,12 @@ class Calibration:
     pairs: tuple[int, int]
 
     def log_ratio(self, evidence: Sequence[Evidence]) -> Floats:
-        """(N,) natural logarithm of the likelihood ratio, bounded by the pairs it rests on."""
+        """Compute the natural logarithm of the likelihood ratio, (N,), bounded by the pairs it rests on."""
         low, high = -math.log(self.pairs[0]), math.log(self.pairs[1])
         return np.asarray(np.clip(self.score(evidence), low, high))
 
     def score(self, evidence: Sequence[Evidence]) -> Floats:
-        """(N,) the same without bounds: for an order, not for a probability."""
+        """Compute the same (N,) without bounds: for an order, not for a probability."""
         return np.asarray(_columns(evidence) @ np.array(self.weights))
 
     def save(self, path: Path) -> None:
@@ -128,7 +128,7 @@ def fit(evidence: Sequence[Evidence], same: ArrayLike, encoder: str) -> Calibrat
 
 
 def posterior(log_ratios: ArrayLike, gallery: int, prior: float = PRIOR, others: float = 0.0) -> tuple[Floats, float]:
-    """Probability of each of K candidates, (K,), and that none in the gallery is the eye.
+    """Compute the probability of each of K candidates, (K,), and that none in the gallery is the eye.
 
     Args:
         log_ratios: (K,) natural logarithms.
@@ -139,6 +139,10 @@ def posterior(log_ratios: ArrayLike, gallery: int, prior: float = PRIOR, others:
 
     Raises:
         ValueError: a number is out of range.
+
+    >>> chances, none = posterior([np.log(10_000)], gallery=100)  # one strong candidate of 100
+    >>> print(chances.round(3), round(none, 3))
+    [0.98] 0.01
     """
     ratios = np.exp(np.asarray(log_ratios, dtype=np.float64))
     if not 0 < prior < 1 or gallery < max(1, len(ratios)):

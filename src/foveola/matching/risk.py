@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 
 from foveola.archive import Archive
 from foveola.errors import ArchiveError, FoveolaError
-from foveola.matching.evaluation import MatchingEvaluation, evaluate_matching
-from foveola.matching.protocol import Protocol
-from foveola.metrics.tables import Rows, aligned, number, ranged
+from foveola.matching.evaluation import MatchingEvaluation, Protocol, evaluate_matching
 from foveola.metrics.verification import Rate
+from foveola.notebook import Rows, aligned, number, ranged
 from foveola.records import Case
 from foveola.trust import ALIKE, load
 
@@ -52,7 +51,7 @@ class Risk:
     left: float | None
 
     def to_dict(self) -> dict[str, object]:
-        """Plain types for json.dumps."""
+        """Return plain types for json.dumps."""
         return {
             "encoder": self.encoder,
             "photographs": self.photographs,
@@ -67,7 +66,7 @@ class Risk:
         }
 
     def to_text(self) -> str:
-        """A table for a terminal, and what it means."""
+        """Return a table for a terminal, and what it means."""
         lines = [
             f"{self.photographs:,} photographs, encoder {self.encoder}: how often the nearest "
             "descriptor is of the same identity."
@@ -99,7 +98,7 @@ class Risk:
 
 
 def read_archive(folder: Path) -> tuple[Vectors, list[Case], str]:
-    """Descriptors (N, D), cases in the same order, and the encoder's name.
+    """Read descriptors (N, D), cases in the same order, and the encoder's name.
 
     Raises:
         ArchiveError: it can't be opened, or is empty.

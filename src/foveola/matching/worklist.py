@@ -9,20 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveola.archive import Archive
-from foveola.duplicates.agreement import agree
+from foveola.duplicates.registration import agree
 from foveola.encoders.encoder import Encoder, Failed
-from foveola.images.overlay import jpeg
-from foveola.images.thumbnail import thumbnail
+from foveola.images.pictures import jpeg, thumbnail
 from foveola.labels import is_phantom
 from foveola.laterality import LATERALITY, Laterality
 from foveola.matching import gallery, permission
 from foveola.matching.audit import audit
-from foveola.matching.decisions import Decision, decisions
-from foveola.matching.findings import KINDS, Audit, Finding, Kind, involved, key
-from foveola.matching.kept import keep
-from foveola.matching.pair import local_features
-from foveola.matching.pictures import chessboard, read_square
+from foveola.matching.pair import chessboard, local_features, read_square
 from foveola.matching.probability import CALIBRATION, Calibration
+from foveola.matching.saved_audit import KINDS, Decision, Finding, Kind, decisions, involved, key, save_audit
 from foveola.plain import plain
 from foveola.records import Case
 from foveola.report import Pair, Photograph, pairs_page
@@ -84,12 +80,21 @@ def audit_archive(folder: Path, *, labels: bool = True, progress: Callable[[int]
         progress=progress,
     )
     named = [(key(finding, cases), finding) for finding in done.findings]
-    keep(folder, named, [id_ for id_, _ in known], done.checked)
-    return _sorted_out(folder, cases, done, named, allowed.purpose, encoder.name)
+    save_audit(folder, named, [id_ for id_, _ in known], done.checked)
+    made = decisions(folder)
+    return Worklist(
+        tuple(cases),
+        tuple((name, finding) for name, finding in named if name not in made),
+        tuple(made[name] for name in dict.fromkeys(n for n, _ in named) if name in made),
+        dict(done.checked),
+        done.failed,
+        allowed.purpose,
+        encoder.name,
+    )
 
 
 def to_dict(work: Worklist) -> dict[str, object]:
-    """Plain types for json.dumps."""
+    """Return plain types for json.dumps."""
     return {
         "checked": work.checked,
         "open": dict(counts(work)),
@@ -101,7 +106,7 @@ def to_dict(work: Worklist) -> dict[str, object]:
 
 
 def to_text(work: Worklist, shown: int = 20) -> str:
-    """For a terminal: counts, then the surest findings of each kind."""
+    """Return text for a terminal: counts, then the surest findings of each kind."""
     lines = [summary(work)]
     for kind in KINDS:
         of = [(name, f) for name, f in work.open if f.kind == kind]
@@ -117,7 +122,7 @@ def to_text(work: Worklist, shown: int = 20) -> str:
 
 
 def to_page(work: Worklist, shown: int = 100) -> str:
-    """A page with the pictures of each finding, up to `shown` of a kind."""
+    """Make a page with the pictures of each finding, up to `shown` of a kind."""
     chosen = [(name, f) for kind in KINDS for name, f in [x for x in work.open if x[1].kind == kind][:shown]]
     facts: list[tuple[str, str]] = [(kind, f"{count:,} open") for kind, count in counts(work).items()]
     facts += [(f"checked: {what}", f"{count:,}") for what, count in work.checked.items()]
@@ -132,7 +137,7 @@ def to_page(work: Worklist, shown: int = 100) -> str:
 
 
 def summary(work: Worklist) -> str:
-    """One sentence."""
+    """Say in one sentence how much there is to look at."""
     return (
         f"{len(work.open):,} findings to look at in {work.checked['photographs']:,} photographs; "
         "each is a question to a person, and nothing was changed."
@@ -140,24 +145,9 @@ def summary(work: Worklist) -> str:
 
 
 def counts(work: Worklist) -> dict[Kind, int]:
-    """Open findings of each kind."""
+    """Count the open findings of each kind."""
     found = Counter(finding.kind for _, finding in work.open)
     return {kind: found[kind] for kind in KINDS}
-
-
-def _sorted_out(
-    folder: Path, cases: Sequence[Case], done: Audit, named: Sequence[tuple[str, Finding]], purpose: str, encoder: str
-) -> Worklist:
-    made = decisions(folder)
-    return Worklist(
-        tuple(cases),
-        tuple((name, finding) for name, finding in named if name not in made),
-        tuple(made[name] for name in dict.fromkeys(n for n, _ in named) if name in made),
-        dict(done.checked),
-        done.failed,
-        purpose,
-        encoder,
-    )
 
 
 def _matching(folder: Path, cases: Sequence[Case]) -> tuple[Vectors, Encoder]:
@@ -196,7 +186,9 @@ def _pair(name: str, finding: Finding, cases: Sequence[Case]) -> Pair:
         for title, i in zip(titles, finding.cases, strict=False)
     ]
     if "features that agree" in finding.evidence and len(finding.cases) == 2:
-        pictures += _laid_over(*(Path(cases[i].path) for i in finding.cases))
+        first, second = (Path(cases[i].path) for i in finding.cases)
+        if (board := laid_over(first, second)) is not None:
+            pictures.append(Photograph(title="Laid over each other", picture=board))
     return Pair(
         title=finding.said,
         badge=f"{finding.kind} · {finding.score:.2f}",
@@ -207,15 +199,9 @@ def _pair(name: str, finding: Finding, cases: Sequence[Case]) -> Pair:
     )
 
 
-def _laid_over(first: Path, second: Path) -> list[Photograph]:
-    board = laid_over(first, second)
-    return [] if board is None else [Photograph(title="Laid over each other", picture=board)]
-
-
 def laid_over(first: Path, second: Path) -> bytes | None:
-    """Chessboard of two files as a JPEG; None where one can't be read or no feature agrees."""
-    squares = [read_square(first), read_square(second)]
-    a, b = squares
+    """Lay two files over each other as a JPEG; None if one can't be read or no feature agrees."""
+    a, b = read_square(first), read_square(second)
     if a is None or b is None:
         return None
     agreed = agree(local_features(a), local_features(b))

@@ -1,13 +1,10 @@
 """How good a descriptor is: rankings judged, with chance level and intervals."""
 
-from foveola.metrics.arrays import evaluate
-from foveola.metrics.differences import Difference, compare
 from foveola.metrics.estimates import Estimate, Metric, QueryMetrics
-from foveola.metrics.protocols import DEFAULT_KS, evaluate_retrieval
-from foveola.metrics.result import Evaluation
-from foveola.metrics.scores import Scores
-from foveola.metrics.settings import Exclude, Settings
-from foveola.metrics.sides import RetrievalData
+from foveola.metrics.inputs import Exclude, RetrievalData, Settings
+from foveola.metrics.ranking import Scores
+from foveola.metrics.results import Difference, Evaluation, compare
+from foveola.metrics.retrieval import DEFAULT_KS, evaluate, evaluate_retrieval
 
 __all__ = [
     "DEFAULT_KS",

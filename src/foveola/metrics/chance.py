@@ -11,7 +11,7 @@ from foveola.metrics.metrics import Floats, discounted, discounts
 
 
 def expected_hit_ratio(relevant: ArrayLike, ranked: ArrayLike, k: int) -> Floats:
-    """Mean of `hit_ratio` over all orders of N images, R of them relevant.
+    """Return the mean of `hit_ratio` over all orders of N images, R of them relevant.
 
     Each rank holds a relevant image with probability R/N, so E HR@k = (R/N) min(k, N) / k.
 
@@ -19,13 +19,16 @@ def expected_hit_ratio(relevant: ArrayLike, ranked: ArrayLike, k: int) -> Floats
         relevant: int (Q,), R.
         ranked: int (Q,), N; where it is 0 the result is 0.
         k: ranks looked at, at least 1.
+
+    >>> expected_hit_ratio(relevant=[3], ranked=[10], k=5)
+    array([0.3])
     """
     R, N = _counts(relevant, ranked)
     return R / np.maximum(N, 1) * np.minimum(k, N) / k
 
 
 def expected_any_hit(relevant: ArrayLike, ranked: ArrayLike, k: int) -> Floats:
-    """Mean of `any_hit` over all orders of N images, R of them relevant.
+    """Return the mean of `any_hit` over all orders of N images, R of them relevant.
 
     Of the first n = min(k, N) none is relevant in C(N-R, n) of C(N, n) choices, so
 
@@ -49,7 +52,7 @@ def expected_any_hit(relevant: ArrayLike, ranked: ArrayLike, k: int) -> Floats:
 
 
 def expected_average_precision_author(relevant: ArrayLike, ranked: ArrayLike, k: int) -> Floats:
-    """Mean of `average_precision_author` over all orders of N images, R of them relevant.
+    """Return the mean of `average_precision_author` over all orders of N images, R of them relevant.
 
     With p = R/N, and q = (R-1)/(N-1) for a second place once one is known to be relevant,
     rank i gives E[rel_i * precision@i] = (p/i) (1 + (i-1) q), and with n = min(k, N) and the
@@ -67,7 +70,7 @@ def expected_average_precision_author(relevant: ArrayLike, ranked: ArrayLike, k:
 
 
 def expected_average_precision_at_r(relevant: ArrayLike, ranked: ArrayLike) -> Floats:
-    """Mean of `average_precision_at_r` over all orders; NaN where nothing is relevant.
+    """Return the mean of `average_precision_at_r` over all orders; NaN where nothing is relevant.
 
     The sum of `expected_average_precision_author` with R ranks, divided by R.
     """
@@ -76,13 +79,13 @@ def expected_average_precision_at_r(relevant: ArrayLike, ranked: ArrayLike) -> F
 
 
 def expected_average_precision(relevant: ArrayLike, ranked: ArrayLike) -> Floats:
-    """Mean of `average_precision` over all orders; NaN where nothing is relevant."""
+    """Return the mean of `average_precision` over all orders; NaN where nothing is relevant."""
     R, N = _counts(relevant, ranked)
     return np.where(R > 0, _expected_precision_sum(R, N, N) / np.maximum(R, 1), np.nan)
 
 
 def expected_average_precision_per_hit(relevant: ArrayLike, ranked: ArrayLike, k: int) -> Floats:
-    """Mean of `average_precision_per_hit` over all orders of N images, R of them relevant.
+    """Return the mean of `average_precision_per_hit` over all orders of N images, R of them relevant.
 
     Of the first n = min(k, N), h are relevant with the hypergeometric probability, and lie
     in any order among them:
@@ -101,13 +104,13 @@ def expected_average_precision_per_hit(relevant: ArrayLike, ranked: ArrayLike, k
 
 
 def expected_r_precision(relevant: ArrayLike, ranked: ArrayLike) -> Floats:
-    """Mean of `r_precision` over all orders, R/N; NaN where nothing is relevant."""
+    """Return the mean of `r_precision` over all orders, R/N; NaN where nothing is relevant."""
     R, N = _counts(relevant, ranked)
     return np.where(R > 0, R / np.maximum(N, 1), np.nan)
 
 
 def expected_reciprocal_rank(relevant: ArrayLike, ranked: ArrayLike) -> Floats:
-    """Mean of `reciprocal_rank` over all orders; NaN where nothing is relevant.
+    """Return the mean of `reciprocal_rank` over all orders; NaN where nothing is relevant.
 
     The first relevant image stands at rank i with probability
     R/(N-i+1) * prod_{j<i} (N-R-j+1)/(N-j+1).
@@ -118,7 +121,7 @@ def expected_reciprocal_rank(relevant: ArrayLike, ranked: ArrayLike) -> Floats:
 
 
 def expected_ndcg(mean_gain: ArrayLike, ranked: ArrayLike, ideal: ArrayLike, k: int) -> Floats:
-    """Mean of `ndcg` over all orders: each rank holds the mean gain; NaN where no gain is.
+    """Return the mean of `ndcg` over all orders: each rank holds the mean gain; NaN where no gain is.
 
     Args:
         mean_gain: float (Q,), over the images that could be ranked.

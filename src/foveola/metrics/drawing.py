@@ -1,14 +1,19 @@
-"""What all figures share: matplotlib where it is installed, colours, sizes, files.
+"""What all figures share: matplotlib where it is installed, colours, sizes, files; and reliability.
 
 Colours stay apart for colour-blind readers: those without order are of Okabe and Ito (2008), those
 with an order run through viridis from light to dark. Figures are 1000 pixels wide.
 """
 
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import ArrayLike
+
 from foveola.errors import MissingExtraError
+from foveola.metrics.probabilities import calibration_error, reliability
 from foveola.resources import told_of
 
 if TYPE_CHECKING:
@@ -40,7 +45,7 @@ def check_matplotlib() -> None:
 def panels(
     rows: int, columns: int, height: float, *, sharex: bool = False, sharey: bool = False
 ) -> tuple["Figure", list["Axes"]]:
-    """A figure 10 inches wide with a grid of axes, row by row; height in inches."""
+    """Make a figure 10 inches wide with a grid of axes, row by row; height in inches."""
     check_matplotlib()
     from matplotlib.figure import Figure
 
@@ -55,7 +60,7 @@ def panels(
 
 
 def ordinal_colours(count: int) -> list[str]:
-    """Colours from light to dark for values with an order, such as grades."""
+    """Return colours from light to dark for values with an order, such as grades."""
     check_matplotlib()
     from matplotlib import colormaps
     from matplotlib.colors import to_hex
@@ -65,7 +70,7 @@ def ordinal_colours(count: int) -> list[str]:
 
 
 def one_legend(figure: "Figure", axes: "Axes") -> None:
-    """The legend of one of the axes, for the whole figure, below it."""
+    """Put the legend of one of the axes below the whole figure."""
     handles, names = axes.get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=4, frameon=False)
 
@@ -84,5 +89,40 @@ def save(figure: "Figure", path: Path) -> Path:
 
 
 def counted(count: int, one: str, many: str | None = None) -> str:
-    """Number and word, as in "1,031 queries"; many is one with an s unless given."""
+    """Return number and word, as in "1,031 queries"; many is one with an s unless given."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def save_reliability(truth: ArrayLike, said: Mapping[str, ArrayLike], path: Path, *, note: str = "") -> Path:
+    """Draw probabilities of one truth, such as before and after temperature scaling, and save it.
+
+    Left all from 0 to 1 and right, on its own scale, how many answers each point stands for.
+
+    Args:
+        truth: bool (N, L).
+        said: (N, L) probabilities, by the name in the figure.
+        path: of the PNG.
+        note: a line under the title.
+
+    Returns:
+        path.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    known = np.asarray(truth, bool).ravel()
+    figure, (points, counts) = panels(1, 2, 4.4)
+    points.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--")
+    for (name, given), colour, marker in zip(said.items(), CHOICE, MARKERS, strict=False):
+        scores = np.asarray(given, np.float64).ravel()
+        bins = reliability(scores, known)
+        error = float(calibration_error(scores, known, np.ones((1, len(known))))[0])
+        x = [each.said for each in bins]
+        points.plot(x, [each.true for each in bins], color=colour, marker=marker, label=name + f", ECE {error:.3f}")
+        counts.plot(x, [each.answers for each in bins], color=colour, marker=marker)
+    points.set(
+        xlabel="mean probability said", ylabel="share that is true", xlim=(0, 1), ylim=(0, 1), title="Reliability"
+    )
+    one_legend(figure, points)
+    counts.set(xlabel="mean probability said", ylabel="answers", yscale="log", title="How many")
+    return save(finish(figure, "How far probabilities are frequencies", note), path)

@@ -3,10 +3,19 @@
     found = identify(IdentityData(later, eyes), IdentityData(first, eyes))
     print(found.metrics["rank-1"].value.micro)
 
-An identity is whatever the caller says: a subject, or one eye of a subject. Letters: Q queries,
-N gallery images, B queries of a block, M metrics, L groups of queries, T steps of similarity.
+An identity is whatever the caller says: a subject, or one eye of a subject.
+
+Open-set identification says "no match" for whoever the gallery does not hold: the first of a
+ranking is accepted when its similarity reaches a threshold. FPIR, the false positive identification
+rate, is the share of searches without a mate that are accepted all the same; TPIR, the true
+positive identification rate, the share of searches with a mate that bring it up first and accept it
+(ISO/IEC 19795-1). A threshold is judged on other subjects than those it was set on.
+
+Letters: Q queries, N gallery images, B queries of a block, M metrics, L groups of queries, T steps
+of similarity.
 """
 
+import math
 import os
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,17 +28,18 @@ from threadpoolctl import threadpool_limits
 
 from foveola.errors import FoveolaError
 from foveola.metrics import metrics
-from foveola.metrics.estimates import Metric, QueryMetrics, summarise_named
-from foveola.metrics.judge import shared_codes
+from foveola.metrics.estimates import Metric, QueryMetrics, means, subject_bootstrap, summarise_named
+from foveola.metrics.inputs import check_directions
 from foveola.metrics.metrics import Bools, Floats
 from foveola.metrics.ranking import Gallery, query_blocks, rank
-from foveola.metrics.sides import check_directions
-from foveola.metrics.verification import STEPS, Pairs, Verification, verify
+from foveola.metrics.retrieval import shared_codes
+from foveola.metrics.verification import STEPS, Pairs, Rate, Verification, verify
 
 METRICS = ("mAP", "mAP@R", "rank-1", "rank-5", "rank-10", "CMC@1", "CMC@5", "CMC@10")
 _GRID = 1200  # steps of similarity that pairs are counted at, by subject
-
 Similarity = Callable[[slice], Floats]  # (B, N) of the queries of a slice, from -1 to 1
+FALSE_POSITIVES = (0.01, 0.05, 0.1)
+_LEAST = 3  # false positives that a rate must amount to before a threshold is set for it
 
 
 @dataclass(frozen=True, eq=False)
@@ -306,3 +316,100 @@ def _levels(counts: NDArray[np.int64]) -> NDArray[np.int64]:
     most = max(int(cumulative[-1]), 2)
     levels = [np.linspace(1, most, _GRID // 8), np.geomspace(1, most, _GRID // 8)]
     return np.minimum(np.searchsorted(cumulative, np.concatenate(levels)), STEPS - 1)
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """What one threshold does to people it was not set on.
+
+    Attributes:
+        wanted: FPIR that the thresholds were set for.
+        fpir: FPIR they had.
+        tpir: TPIR they had.
+        thresholds: of each fold of subjects.
+    """
+
+    wanted: float
+    fpir: Rate
+    tpir: Rate
+    thresholds: tuple[float, ...]
+
+    def to_dict(self) -> dict[str, object]:
+        """Return plain types for json.dumps."""
+        return {
+            "wanted_fpir": self.wanted,
+            "fpir": self.fpir.to_dict(),
+            "tpir": self.tpir.to_dict(),
+            "thresholds": list(self.thresholds),
+        }
+
+
+def reject(
+    best: Best,
+    *,
+    false_positives: Sequence[float] = FALSE_POSITIVES,
+    folds: int = 2,
+    bootstrap: int = 1000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> list[Rejection]:
+    """Set thresholds on some subjects and judge them on the others, fold by fold.
+
+    Every query is asked twice: with its identity in the gallery, where it is there, and as if it
+    were not, when the best of another identity stands first.
+
+    Args:
+        best: of an identification.
+        false_positives: FPIR to set thresholds for; those of which fewer than 3 false positives
+            could be expected on the subjects of a fold are left out, and so are all of them
+            where there are fewer subjects than folds.
+        folds: of subjects, at least 2.
+        bootstrap: resamples of the subjects; the thresholds stay.
+        confidence: of the intervals.
+        seed: of the folds and the bootstrap.
+
+    Raises:
+        ValueError: fewer than 2 folds, or a rate out of range.
+    """
+    if not all(0 < rate < 1 for rate in false_positives):
+        raise ValueError(f"false positive rates must lie between 0 and 1, got {false_positives}")
+    subjects, own = np.unique(best.subjects, return_inverse=True)
+    if folds < 2:
+        raise ValueError(f"expected at least 2 folds, got {folds}")
+    if len(subjects) < folds:
+        return []
+    order = np.random.default_rng(seed).permutation(len(subjects))
+    fold = (order % folds)[own]
+    known = ~np.isnan(best.impostor)
+    fewest = min(int((known & (fold != f)).sum()) for f in range(folds))
+    found = []
+    for rate in (rate for rate in false_positives if rate * fewest >= _LEAST):
+        thresholds = [threshold_for(best.impostor[fold != f], rate) for f in range(folds)]
+        values = _judged(best, np.array(thresholds)[fold])
+        members = np.empty((len(values), 0), dtype=bool)
+        ends = subject_bootstrap(values, members, best.subjects, resamples=bootstrap, confidence=confidence, seed=seed)
+        point = means(values, members).micro.tolist()
+        fpir, tpir = (Rate(p, *e) for p, e in zip(point, ends.micro.tolist(), strict=True))
+        found.append(Rejection(rate, fpir, tpir, tuple(thresholds)))
+    return found
+
+
+def threshold_for(impostor: Floats, rate: float) -> float:
+    """Return the least similarity that at most this share of searches without a mate reaches.
+
+    Args:
+        impostor: (Q,) best similarity to another identity, NaN where there is none.
+        rate: FPIR, between 0 and 1.
+    """
+    known = np.sort(impostor[~np.isnan(impostor)])[::-1]
+    if not len(known):
+        return math.nan
+    allowed = int(np.floor(rate * len(known) + 1e-9))
+    return float(np.nextafter(known[min(allowed, len(known) - 1)], np.inf))
+
+
+def _judged(best: Best, line: Floats) -> Floats:
+    """(Q, 2): whether a search without a mate is accepted, and whether one with a mate is."""
+    false = np.where(np.isnan(best.impostor), np.nan, best.impostor >= line)
+    true = np.where(best.mated, best.right & (best.similarity >= line), np.nan)
+    return np.column_stack([false, true])

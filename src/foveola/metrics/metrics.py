@@ -35,7 +35,7 @@ class Hits(NamedTuple):
 
 
 def find_hits(relevance: ArrayLike) -> Hits:
-    """Hits of rankings, bool (Q, N). Metrics over whole rankings share them."""
+    """Find the hits of rankings, bool (Q, N). Metrics over whole rankings share them."""
     ranked = np.asarray(relevance, dtype=bool)
     start = np.concatenate([[0], np.cumsum(np.count_nonzero(ranked, axis=1))])
     rank, precision = np.empty(start[-1], dtype=np.int64), np.empty(start[-1])
@@ -47,7 +47,7 @@ def find_hits(relevance: ArrayLike) -> Hits:
 
 
 def hit_ratio(relevance: ArrayLike, k: int) -> Floats:
-    """Share of the first k that is relevant (precision at k).
+    """Return the share of the first k that is relevant (precision at k).
 
         HR@k = (1/k) sum_{i<=k} rel_i
 
@@ -56,13 +56,16 @@ def hit_ratio(relevance: ArrayLike, k: int) -> Floats:
     Args:
         relevance: bool (Q, any), best first.
         k: ranks looked at, at least 1.
+
+    >>> hit_ratio([[True, False, True, True]], k=2)
+    array([0.5])
     """
     head = _head(relevance, k)
     return np.asarray(head.sum(axis=1) / k, dtype=np.float64)
 
 
 def any_hit(relevance: ArrayLike, k: int) -> Floats:
-    """1 where any of the first k is relevant, else 0.
+    """Return 1 where any of the first k is relevant, else 0.
 
         hit@k = [ sum_{i<=k} rel_i >= 1 ]
 
@@ -78,7 +81,7 @@ def any_hit(relevance: ArrayLike, k: int) -> Floats:
 
 
 def average_precision_author(relevance: ArrayLike, k: int) -> Floats:
-    """Average precision as the authors of mirror attention compute it.
+    """Compute average precision as the authors of mirror attention do.
 
         AP@k = (1/k) sum_{i<=k} rel_i * precision@i
 
@@ -89,13 +92,16 @@ def average_precision_author(relevance: ArrayLike, k: int) -> Floats:
     Args:
         relevance: bool (Q, any), best first.
         k: ranks looked at, at least 1.
+
+    >>> average_precision_author([[True, False, True, False]], k=4).round(4)
+    array([0.4167])
     """
     sums = _precision_sums(_head(relevance, k))
     return sums[:, -1] / k if sums.shape[1] else np.zeros(len(sums))
 
 
 def average_precision_per_hit(relevance: ArrayLike, k: int) -> Floats:
-    """Average precision over the hits among the first k.
+    """Compute average precision over the hits among the first k.
 
         AP@k = sum_{i<=k} rel_i * precision@i / max(1, sum_{i<=k} rel_i)
 
@@ -114,7 +120,7 @@ def average_precision_per_hit(relevance: ArrayLike, k: int) -> Floats:
 
 
 def average_precision(relevance: ArrayLike | Hits, relevant: ArrayLike) -> Floats:
-    """Average precision over the whole ranking: mean precision at the relevant images.
+    """Compute average precision over the whole ranking: mean precision at the relevant images.
 
         AP = (1/R) sum_i rel_i * precision@i
 
@@ -129,7 +135,7 @@ def average_precision(relevance: ArrayLike | Hits, relevant: ArrayLike) -> Float
 
 
 def average_precision_at_r(relevance: ArrayLike | Hits, relevant: ArrayLike) -> Floats:
-    """Average precision over as many ranks as there are relevant images.
+    """Compute average precision over as many ranks as there are relevant images.
 
         AP@R = (1/R) sum_{i<=R} rel_i * precision@i
 
@@ -148,7 +154,7 @@ def average_precision_at_r(relevance: ArrayLike | Hits, relevant: ArrayLike) -> 
 
 
 def r_precision(relevance: ArrayLike | Hits, relevant: ArrayLike) -> Floats:
-    """Share of the first R that is relevant, R being the number of relevant images.
+    """Return the share of the first R that is relevant, R being the number of relevant images.
 
     Arguments and errors as for `average_precision_at_r`.
     """
@@ -158,7 +164,7 @@ def r_precision(relevance: ArrayLike | Hits, relevant: ArrayLike) -> Floats:
 
 
 def reciprocal_rank(relevance: ArrayLike | Hits, relevant: ArrayLike) -> Floats:
-    """1 / rank of the first relevant image; its mean over queries is the MRR.
+    """Return 1 / rank of the first relevant image; its mean over queries is the MRR.
 
     Args:
         relevance: bool (Q, N), best first, or its hits.
@@ -172,7 +178,7 @@ def reciprocal_rank(relevance: ArrayLike | Hits, relevant: ArrayLike) -> Floats:
 
 
 def found_within(relevance: ArrayLike | Hits, relevant: ArrayLike, k: int) -> Floats:
-    """1 where a relevant image is among the first k, else 0; its mean is the plain rank-k rate.
+    """Return 1 where a relevant image is among the first k, else 0; its mean is the plain rank-k rate.
 
     Args:
         relevance: bool (Q, N), best first, or its hits.
@@ -186,7 +192,7 @@ def found_within(relevance: ArrayLike | Hits, relevant: ArrayLike, k: int) -> Fl
 
 
 def cumulative_match(relevance: ArrayLike | Hits, relevant: ArrayLike, k: int) -> Floats:
-    """The AdaTriplet paper's cumulative matching characteristic at k, not the usual rank-k rate.
+    """Compute the AdaTriplet paper's cumulative matching characteristic at k, not the usual rank-k rate.
 
         CMC@k = (1/R) sum_j [ rank_j - j <= k - 1 ],   j = 1 ... R
 
@@ -208,7 +214,7 @@ def cumulative_match(relevance: ArrayLike | Hits, relevant: ArrayLike, k: int) -
 
 
 def ndcg(gains: ArrayLike, ideal: ArrayLike, k: int) -> Floats:
-    """Discounted cumulative gain over that of the best order.
+    """Compute the discounted cumulative gain over that of the best order.
 
         DCG@k = sum_{i<=k} gain_i / log2(i + 1)        nDCG@k = DCG@k / DCG@k of the best order
 
@@ -220,6 +226,9 @@ def ndcg(gains: ArrayLike, ideal: ArrayLike, k: int) -> Floats:
         ideal: float (Q, any), the greatest gains that the gallery has for a query, falling.
             Where all are 0 the result is NaN.
         k: ranks looked at, at least 1.
+
+    >>> ndcg([[0.75, 1.0]], ideal=[[1.0, 0.75]], k=2).round(4)
+    array([0.9374])
     """
     if k < 1:
         raise ValueError(f"k must be at least 1, got {k}")
@@ -227,14 +236,14 @@ def ndcg(gains: ArrayLike, ideal: ArrayLike, k: int) -> Floats:
 
 
 def discounted(gains: ArrayLike, k: int) -> Floats:
-    """DCG@k of float (Q, any)."""
+    """Compute DCG@k of float (Q, any)."""
     head = np.asarray(gains, dtype=np.float64)[:, :k]
     # not as a product of matrices, whose last bit depends on how many rows there are
     return np.asarray((head * discounts(k)[: head.shape[1]]).sum(axis=1))
 
 
 def discounts(k: int) -> Floats:
-    """(k,): 1 / log2(i + 1) of the ranks i."""
+    """Return (k,): 1 / log2(i + 1) of the ranks i."""
     return np.asarray(1 / np.log2(np.arange(2, k + 2)))
 
 

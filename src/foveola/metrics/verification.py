@@ -15,9 +15,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from foveola.metrics.estimates import Interval, ends
+from foveola.metrics.estimates import Interval, ends, percentiles, resampled
 from foveola.metrics.metrics import Floats
-from foveola.metrics.uncertainty import percentiles, subject_weights
 
 Counts = NDArray[np.int64] | NDArray[np.int32]
 
@@ -49,7 +48,7 @@ class Pairs:
         genuine_subjects: ArrayLike | None = None,
         impostor_subjects: ArrayLike | None = None,
     ) -> "Pairs":
-        """Pairs whose similarities are at hand, each value a step of its own.
+        """Make pairs of similarities, each value a step of its own.
 
         Args:
             genuine: (G,) similarities, finite.
@@ -87,11 +86,11 @@ class Rate:
 
     @property
     def interval(self) -> Interval:
-        """Both ends."""
+        """Return both ends."""
         return self.low, self.high
 
     def to_dict(self) -> dict[str, object]:
-        """Plain types; what is unknown is None."""
+        """Return plain types; what is unknown is None."""
         value = None if math.isnan(self.value) else self.value
         return {"value": value, "interval": ends(self.low, self.high)}
 
@@ -121,7 +120,7 @@ class Verification:
     roc: tuple[Floats, Floats] = field(compare=False, repr=False)
 
     def to_dict(self) -> dict[str, object]:
-        """Plain types for json.dumps."""
+        """Return plain types for json.dumps."""
         return {
             "genuine_pairs": self.genuine,
             "impostor_pairs": self.impostor,
@@ -183,12 +182,9 @@ def _points(pairs: Pairs, known: Sequence[float], bootstrap: int, seed: int) -> 
     """AUC, EER and FNMR of all subjects, (2 + F,), and of each resample, (B, 2 + F)."""
     generator = np.random.default_rng(seed)
     S = len(pairs.genuine)
-    point = _judge(pairs, np.ones((1, S)), known)[0]
-    parts = [np.empty((0, len(point)))]
-    for start in range(0, bootstrap if S > 1 else 0, _CHUNK):
-        weights = subject_weights(generator, min(_CHUNK, bootstrap - start), S)
-        parts.append(_judge(pairs, weights, known))
-    return point, np.concatenate(parts)
+    point = _judge(pairs, np.ones((1, S)), known)
+    draws = (_judge(pairs, weights, known) for weights in resampled(generator, bootstrap if S > 1 else 0, S, _CHUNK))
+    return point[0], np.concatenate([point[:0], *draws])
 
 
 def _judge(pairs: Pairs, weights: Floats, known: Sequence[float]) -> Floats:

@@ -1,8 +1,9 @@
 """Attention over feature maps: the mirror block, and its neighbours for comparison.
 
-All take the maps of an image and of its left-right and up-down mirrors, and return one or two
-maps of the shape of the first. Those that look at the image alone ignore the mirrors, and say
-so in `mirrors`, so that nobody computes what is not used.
+All are plain layers, `MirrorAttention(C)(x)`: one map goes in, one of its shape comes out. Given
+the maps of an image and of its left-right and up-down mirrors, they return one or two maps of the
+shape of the first. Those that look at the image alone ignore the mirrors, and say so in `mirrors`,
+so that nobody computes what is not used.
 
 Shapes: B images, C channels, h x w positions, N = h * w, M = C // reduction.
 """
@@ -96,6 +97,15 @@ class MirrorAttention(Attention):
         reduction: C / M. The author has 2.
         aggregate: see above.
         shared_keys: one W_m and bn for both mirrors, as the author's code; else one each.
+
+    >>> block, x = MirrorAttention(channels=8), torch.rand(2, 8, 4, 4)
+    >>> block(x).shape  # one pass: mirrors are flips of the map
+    torch.Size([2, 8, 4, 4])
+    >>> torch.equal(block(x), x)  # a new block is the identity
+    True
+    >>> y_h, y_v = block(x, x.flip(-1), x.flip(-2))  # or three maps, encoded each
+    >>> y_h.shape
+    torch.Size([2, 8, 4, 4])
     """
 
     mirrors = True
@@ -130,7 +140,7 @@ class MirrorAttention(Attention):
         return original + self.out_left_right(y_h), original + self.out_up_down(y_v)
 
     def received(self, original: Tensor, left_right: Tensor, up_down: Tensor) -> tuple[Tensor, Tensor]:
-        """How much the two mirrors look at each position of the original: (B, h, w) twice.
+        """Compute how much the two mirrors look at each position of the original: (B, h, w) twice.
 
         The sum of A over the mirrors' positions; 1 on average. This is where the block looks.
         """
@@ -244,7 +254,7 @@ class CBAM(Attention):
 class SpatialGate(nn.Module):
     """The mirror network's gate on its input: I -> sigmoid(conv3x3([mean_c I; max_c I])) * I.
 
-    Equation 1.2 of the same source; no bias.
+    Source: the network of Fang et al., Biomed. Signal Process. Control 80 (2023) 104277; no bias.
     """
 
     def __init__(self) -> None:

@@ -1,17 +1,19 @@
-"""Both eyes of a person -> findings of the person: paper 3, as methods.md 3.3 reads it.
+"""Both eyes of a person -> findings of the person.
 
     left, right --(shared backbone, to stage 3)--> X_L, X_R
                 --(residual attention in place of stage 4)--> H_L, H_R
                 --(fusion)--> z --> one number a label; and one a label for each eye
 
-The article's own settings could not be read, so this is a reading of its abstract: what is certain
-are the order of the parts and their purpose. Cross-attention between the eyes, the handling of a
-missing eye and any backbone but ResNet-50 are ours.
+Source: Li et al., Micromachines 13(6) (2022) 947 (BFPC-Net). The article's own settings could not be
+read, so this is a reading of its abstract: what is certain are the order of the parts and their
+purpose. Cross-attention between the eyes, the handling of a missing eye and any backbone but
+ResNet-50 are ours.
 
 Shapes: B people, C channels of stage 3, D of the attention's output, h x w its positions, F of the
 fused feature, L labels.
 """
 
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
 import timm
@@ -19,14 +21,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from foveola.models.frozen import Freezable
+from foveola.models.backbone import STUB, Cut, Freezable, state_of
 from foveola.models.resnet_v2 import ResNet50V2
 
 Fusion = Literal["concat", "sum", "product", "cross"]
 FUSIONS: tuple[Fusion, ...] = ("concat", "sum", "product", "cross")
 GLUON = "resnet50v2"  # the backbone of which stages 1 to 3 are published; any other is timm's
 _EYES = 2
-_STUB = 64  # pixels; enough for any stride in use
 
 
 class Read(NamedTuple):
@@ -46,7 +47,7 @@ class Read(NamedTuple):
 
 
 class ResidualAttention(nn.Module):
-    """A bottleneck block whose branch passes a gate a channel, then a gate a position (3.3).
+    """A bottleneck block whose branch passes a gate a channel, then a gate a position.
 
     U = F(X),  c = sigmoid(W2 relu(W1 GAP(U))),  U' = c U,
     s = sigmoid(conv7x7([mean_c U'; max_c U'])),  H = relu(s U' + shortcut(X))
@@ -89,7 +90,7 @@ class ResidualAttention(nn.Module):
 
 
 class Fuse(nn.Module):
-    """H_L and H_R -> z, whichever of them there are (3.4).
+    """H_L and H_R -> z, whichever of them there are.
 
     concat   GAP(relu(conv1x1(relu(bn(conv3x3([H_L; H_R]))))))
     sum      likewise of the mean of the eyes there are
@@ -227,7 +228,7 @@ class BinocularModel(Freezable):
         return torch.stack([backbone(image) for backbone, image in each], 1)
 
     def read(self, maps: Tensor, present: Tensor | None = None) -> Read:
-        """What encode says -> what the model says; at the cost of the last part only."""
+        """Read what `encode` gave, at the cost of the last part only."""
         if present is None:
             present = torch.ones(maps.shape[:2], dtype=torch.bool, device=maps.device)
         if self.shared:
@@ -264,7 +265,7 @@ class _Timm(nn.Module):
 
 def _drop_unused(body: nn.Module) -> None:
     """Take out what the map does not depend on: some of timm's networks keep their last stages."""
-    sum(each.sum() for each in body.eval()(torch.zeros(1, 3, _STUB, _STUB))).backward()
+    sum(each.sum() for each in body.eval()(torch.zeros(1, 3, STUB, STUB))).backward()
     for name, module in list(body.named_modules()):
         own = list(module.parameters())
         if name and own and all(weight.grad is None for weight in own):
@@ -274,7 +275,7 @@ def _drop_unused(body: nn.Module) -> None:
 
 
 def trunk(backbone: str, *, whole: bool = False) -> "ResNet50V2 | _Timm":
-    """A backbone up to its last stage but one, or to its last.
+    """Build a backbone up to its last stage but one, or to its last.
 
     `channels` says what it gives, `ends` names the last module of each of its stages.
     """
@@ -293,3 +294,98 @@ def _stage(channels: int, width: int, blocks: int, gates: bool, *, stride: int) 
 def _normed(channels: int, out: int, kernel: int, stride: int = 1) -> tuple[nn.Conv2d, nn.BatchNorm2d]:
     conv = nn.Conv2d(channels, out, kernel, stride, padding=kernel // 2, bias=False)
     return conv, nn.BatchNorm2d(out)
+
+
+class Answered(NamedTuple):
+    """Probabilities of B people and L labels.
+
+    Attributes:
+        person: (B, L).
+        eyes: (B, 2, L), left first; of a missing eye they mean nothing.
+        evidence: (B, 2, L, h, w): what each position adds to an eye's logit; their mean and the
+            label's constant are the logit, divided by the temperature.
+    """
+
+    person: Tensor
+    eyes: Tensor
+    evidence: Tensor
+
+
+class Answer(nn.Module):
+    """Logits -> probabilities.
+
+    Args:
+        labels: L names.
+        normal: that of them which says that there is nothing else.
+        softmax: one softmax over the labels, not a sigmoid each.
+        monocular: the person's probabilities are made of the eyes': of a finding the greater, of
+            normal the lesser, as a person is as normal as the worse eye. Else they are the fused
+            feature's.
+    """
+
+    def __init__(
+        self, labels: Sequence[str], *, normal: str = "N", softmax: bool = False, monocular: bool = False
+    ) -> None:
+        super().__init__()
+        self.softmax, self.monocular = softmax, monocular
+        self.register_buffer("normal", torch.tensor([label == normal for label in labels]))
+        self.register_buffer("temperature", torch.ones(()))
+        self.register_buffer("eye_temperature", torch.ones(()))
+
+    def set_temperatures(self, person: float, eye: float) -> None:
+        """Divide logits by these from now on."""
+        self.get_buffer("temperature").fill_(person)
+        self.get_buffer("eye_temperature").fill_(eye)
+
+    def forward(self, person: Tensor, eyes: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+        """Turn logits (B, L) and (B, 2, L), and bool (B, 2), into probabilities of the same shapes."""
+        each = self._spread(eyes.float() / self.get_buffer("eye_temperature"))
+        if not self.monocular:
+            return self._spread(person.float() / self.get_buffer("temperature")), each
+        there = present[:, :, None].to(each.dtype)
+        least, most = (each * there + 1 - there).amin(1), (each * there).amax(1)
+        return torch.where(self.get_buffer("normal"), least, most), each
+
+    def answer(self, said: Read, weight: Tensor, present: Tensor) -> Answered:
+        """Turn what a model said into probabilities, and say where in each eye they come from.
+
+        Args:
+            said: of B people.
+            weight: (L, D), of the model's last layer for an eye.
+            present: (B, 2) bool.
+        """
+        person, eyes = self(said.person, said.eyes, present)
+        seen = torch.einsum("bedhw,ld->belhw", said.maps.float(), weight.float())
+        return Answered(person, eyes, seen / self.get_buffer("eye_temperature"))
+
+    def _spread(self, logits: Tensor) -> Tensor:
+        return logits.softmax(-1) if self.softmax else logits.sigmoid()
+
+
+class ReaderTrunk:
+    """The like of a BinocularModel whose eyes share a backbone.
+
+    Raises:
+        ValueError: nothing is frozen, or each eye has a backbone of its own.
+    """
+
+    def __init__(self, model: BinocularModel) -> None:
+        if model.frozen_end is None or not model.shared:
+            raise ValueError("there is no frozen stage of one backbone to keep the maps of")
+        backbone = model.backbones[0]
+        self.module, self.signature = model, f"reader {model.frozen_end}"
+        self._cut = Cut(backbone, backbone.get_submodule(model.frozen_end))
+
+    def weights(self) -> Iterator[Tensor]:
+        """Return all that the kept maps depend on, in a fixed order: weights and statistics."""
+        return state_of(self.module.frozen)
+
+    @torch.no_grad()
+    def __call__(self, x: Tensor) -> Tensor:
+        """(B, 3, H, W) normalised images -> (B, 1, c, h, w) maps where the frozen part ends."""
+        return self._cut.first(x)[:, None]
+
+    def encode(self, maps: Tensor) -> Tensor:
+        """(B, 2, c, h, w), left first -> (B, 2, C, h', w'), as `BinocularModel.encode`."""
+        encoded = self._cut.rest(maps.flatten(0, 1))
+        return encoded.reshape(-1, maps.shape[1], *encoded.shape[1:])

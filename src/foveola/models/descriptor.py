@@ -4,6 +4,7 @@ Shapes: B images, C channels of the last feature map, h x w its positions, D of 
 V maps that the attention returns (2 for mirror attention, else 1).
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -13,11 +14,55 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 from torch.nn.functional import normalize as unit_length
 
-from foveola.models.attention import ATTENTIONS, Attention, SpatialGate
-from foveola.models.frozen import Freezable
+from foveola.models.attention import ATTENTIONS, Attention, MirrorAttention, SpatialGate
+from foveola.models.backbone import Cut, Freezable, load_weights, state_of
 from foveola.models.labels import LabelPart
-from foveola.models.pooling import POOLINGS
-from foveola.models.weights import load_weights
+
+
+class Average(nn.Module):
+    """The plain mean over positions, in float32 whatever the input."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C) float32."""
+        return x.float().mean(dim=(-2, -1))
+
+
+class GeM(nn.Module):
+    """Generalised mean over positions: p = 1 is the average, p towards infinity the maximum.
+
+        y_c = ( mean_hw max(x_chw, eps)^p )^(1/p)
+
+    A small lesion fills few positions of the map; a p above 1 keeps it from being averaged
+    away. Computed in float32 whatever the input: a cube overflows half precision at 40.
+
+    Source: Radenovic et al., TPAMI 2018; p = 3, learned, as in the mirror-attention code.
+
+    Args:
+        p: starting exponent, at least 1.
+        eps: floor of the activations; what is negative counts as this.
+
+    >>> x = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]])
+    >>> GeM(p=1.0)(x).item(), round(GeM(p=3.0)(x).item(), 3)
+    (2.5, 2.924)
+    """
+
+    def __init__(self, p: float = 3.0, eps: float = 1e-6) -> None:
+        super().__init__()
+        if p < 1:
+            raise ValueError(f"expected an exponent of at least 1, got {p}")
+        self.p = nn.Parameter(torch.tensor(float(p)))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C) float32."""
+        with torch.autocast(x.device.type, enabled=False):
+            powered = x.float().clamp(min=self.eps) ** self.p
+            pooled: Tensor = powered.mean(dim=(-2, -1)) ** (1 / self.p)
+        return pooled
+
+
+POOLINGS: dict[str, type[nn.Module]] = {"gem": GeM, "average": Average}
+
 
 Views = Literal["encode", "feature"]
 Fusion = Literal["concat", "sum"]
@@ -151,7 +196,7 @@ class DescriptorModel(Freezable):
         return self.describe(*self.maps(x))
 
     def describe(self, original: Tensor, left_right: Tensor, up_down: Tensor) -> Described:
-        """Maps (B, C, h, w) of the image and its mirrors -> descriptor, attended maps, grades."""
+        """Describe maps (B, C, h, w) of the image and its mirrors: descriptor, attended maps, grades."""
         maps = tuple(self.attention(original, left_right, up_down))
         pooled = [self.pool(each) for each in maps]
         if self.fusion == "sum":
@@ -186,7 +231,7 @@ class DescriptorModel(Freezable):
         return luminance(x) if self.in_channels == 1 else x
 
     def with_mirrors(self, encoded: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        """Maps of the image, and of its mirrors where they were encoded -> those of all three."""
+        """Add to the image's map those of its mirrors, where they were not encoded."""
         if len(encoded) == 3:
             return encoded[0], encoded[1], encoded[2]
         original = encoded[0]
@@ -212,7 +257,7 @@ class DescriptorModel(Freezable):
 
 
 def in_float32(module: nn.Module, x: Tensor) -> Tensor:
-    """A linear layer (or none) in float32, in a model of half precision or under autocast too."""
+    """Apply a linear layer (or none) in float32, in a model of half precision or under autocast too."""
     if not isinstance(module, nn.Linear):
         return x
     with torch.autocast(x.device.type, enabled=False):
@@ -249,3 +294,91 @@ def normalise(pixels: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     """(B, H, W, 3) values 0 to 255 -> (B, 3, H, W) as the contract's mean and std say."""
     scaled = (pixels.float() / 255 - mean) / std
     return scaled.permute(0, 3, 1, 2)
+
+
+def head_arrays(model: DescriptorModel) -> dict[str, Any]:
+    """Return what follows the attended maps, as the arguments of `foveola.explain.Head`.
+
+    p, eps and fusion, and weight and bias as float32 arrays, None without a projection.
+    """
+    linear = model.projection if isinstance(model.projection, nn.Linear) else None
+    return {
+        **({"p": float(model.pool.p.detach()), "eps": model.pool.eps} if isinstance(model.pool, GeM) else {"p": None}),
+        "weight": None if linear is None else linear.weight.detach().float().cpu().numpy(),
+        "bias": None if linear is None else linear.bias.detach().float().cpu().numpy(),
+        "fusion": model.fusion,
+    }
+
+
+@torch.no_grad()
+def attention_maps(model: DescriptorModel, x: Tensor) -> dict[str, Tensor]:
+    """Measure what the attention does at each position of (B, 3, H, W) normalised images.
+
+    Returns:
+        maps (B, h, w) float32, means over the V outputs:
+            "added": length over the channels of the attended map less the original. For the
+                gates of SE and CBAM, which only take away, it is what is taken away.
+            "gain": length of the attended map over that of the original; 1 where nothing
+                changes, and where the original is 0.
+            "received": how much the mirrors look at a position, 1 on average; of mirror
+                attention alone.
+    """
+    original, left_right, up_down = model.maps(x)
+    attended = torch.stack(tuple(model.attention(original, left_right, up_down))).float()
+    before = original.float()
+    length = before.norm(dim=1)
+    gain = attended.norm(dim=2) / length
+    found = {"added": (attended - before).norm(dim=2).mean(0), "gain": torch.where(length > 0, gain, 1.0).mean(0)}
+    if isinstance(model.attention, MirrorAttention):
+        received = model.attention.received(original, left_right, up_down)
+        found["received"] = torch.stack(received).mean(0)
+    return found
+
+
+class Trunk:
+    """Cuts a model after its frozen stages; weights stay the model's own.
+
+    Args:
+        model: with at least one frozen stage and no gate on the input, which would have to be
+            trained through the frozen part.
+
+    Raises:
+        ValueError: nothing is frozen, or the model has a gate.
+    """
+
+    def __init__(self, model: DescriptorModel) -> None:
+        if model.frozen_end is None:
+            raise ValueError("the model has no frozen stage to keep the maps of")
+        if not isinstance(model.gate, nn.Identity):
+            raise ValueError("a gate on the input is trained; its maps can't be kept")
+        self.model = model
+        self._cut = Cut(model.encode, model.backbone.get_submodule(model.frozen_end))
+        mirrored = model.attention.mirrors and model.views == "encode"
+        self.views: tuple[int | None, ...] = (None, -1, -2) if mirrored else (None,)
+
+    @property
+    def module(self) -> nn.Module:
+        """Return the model."""
+        return self.model
+
+    @property
+    def signature(self) -> str:
+        """Return what the kept maps depend on beside weights and pixels."""
+        green = " green" if self.model.green else ""
+        return f"{self.views} {self.model.frozen_end} {self.model.in_channels}{green}"
+
+    def weights(self) -> Iterator[Tensor]:
+        """Return all that the kept maps depend on, in a fixed order: weights and statistics."""
+        return state_of(self.model.frozen)
+
+    @torch.no_grad()
+    def __call__(self, x: Tensor) -> Tensor:
+        """(B, 3, H, W) normalised images -> (B, U, c, h, w) maps where the frozen part ends."""
+        views = (self.model.input(x if v is None else x.flip(v)) for v in self.views)
+        return torch.stack([self._cut.first(view) for view in views], 1)
+
+    def describe(self, maps: Tensor) -> Described:
+        """(B, U, c, h, w) -> what the model says of the images these are the maps of."""
+        encoded = [self._cut.rest(each, self.model.in_channels) for each in maps.unbind(1)]
+        described: Described = self.model.describe(*self.model.with_mirrors(encoded))
+        return described

@@ -40,7 +40,7 @@ class LabelPart(nn.Module):
 
     @torch.no_grad()
     def sharpen(self, power: float) -> None:
-        """From now on p^power, divided by its sum, stands for p: above 1 the likeliest gains.
+        """Let p^power, divided by its sum, stand for p from now on: above 1 the likeliest gains.
 
         Nothing that was fitted changes place; a query then asks more for its likeliest label,
         and finds first the images that have it most surely.

@@ -1,7 +1,7 @@
 """The first three stages of ResNet-50 with pre-activation, in GluonCV's layout.
 
 The published weights of GluonCV end after stage 3 and the BatchNorm that opens stage 4, which is
-where paper 3 puts attention in place of stage 4. timm's own pre-activation network has no
+where `binocular` puts attention in place of stage 4. timm's own pre-activation network has no
 BatchNorm on the input and none after the stem, so these weights don't fit there.
 
 Source: He et al., Identity mappings in deep residual networks, ECCV 2016; layers and names after

@@ -12,9 +12,8 @@ from typing import Final
 import cv2
 import numpy as np
 
-from foveola.phantom.anatomy import CAMERA, PIXELS, EyeModel, stream
+from foveola.phantom.anatomy import CAMERA, PIXELS, EyeModel, Floats, stream
 from foveola.phantom.drawing import Bytes, View, soften
-from foveola.phantom.vessels import Floats
 
 RIM: Final = 0.975  # field of view's radius in half image sides
 _STRAY: Final = (0.55, 0.85, 0.80)  # colour of stray light
@@ -72,7 +71,7 @@ class Shot:
     defocus: float
 
     def view(self, eye: EyeModel, size: int) -> View:
-        """How the retina falls on an image of size x size pixels."""
+        """Return how the retina falls on an image of size x size pixels."""
         scale, middle = RIM * size / 2, (size - 1) / 2
         c, s = self.zoom * math.cos(self.turn), self.zoom * math.sin(self.turn)
         side = 1 if eye.eye == "right" else -1  # a left eye is seen mirrored
@@ -82,7 +81,7 @@ class Shot:
 
 
 def aim(eye: EyeModel, visit: int) -> Shot:
-    """The shot of this eye at this visit. Most visits use the subject's usual camera."""
+    """Choose the shot of this eye at this visit. Most visits use the subject's usual camera."""
     home = stream(eye.subject.seed, eye.subject.number, "both", 0, CAMERA)
     day = stream(eye.subject.seed, eye.subject.number, "both", visit + 1, CAMERA)
     usual, other = home.integers(len(CAMERAS)), day.integers(len(CAMERAS))
@@ -105,7 +104,7 @@ def aim(eye: EyeModel, visit: int) -> Shot:
 
 @lru_cache(maxsize=len(CAMERAS))
 def aperture(camera: Camera, size: int) -> Floats:
-    """(S, S) float32: 1 where the camera sees the eye, soft within a pixel at the edge."""
+    """Return (S, S) float32: 1 where the camera sees the eye, soft within a pixel at the edge."""
     scale = RIM * size / 2
     x, y = _grid(size)
     r = np.sqrt(x * x + y * y)
@@ -122,7 +121,7 @@ def aperture(camera: Camera, size: int) -> Floats:
 
 
 def expose(image: Floats, shot: Shot, eye: EyeModel, visit: int) -> Bytes:
-    """What the camera makes of the retina: light, colour, blur, noise, black surround.
+    """Turn the retina into what the camera shows: light, colour, blur, noise, black surround.
 
     Args:
         image: (S, S, 3) reflectance as it falls on the sensor, RGB; overwritten.

@@ -1,9 +1,10 @@
-"""Canvases seen through the camera: outlines given on the retina, filled in pixels.
+"""Canvases seen through the camera: outlines of vessels and lesions, filled in pixels.
 
 A canvas has twice the image's resolution and is averaged down, so that a capillary may
 be thinner than a pixel. Drawing uses OpenCV's fixed-point coordinates.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,7 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from foveola.phantom.vessels import Floats
+from foveola.phantom.anatomy import EyeModel, Floats, Point, Vessel
+from foveola.phantom.lesions import Lesion, quadrant
 
 Bytes = NDArray[np.uint8]
 Shape = tuple[Floats, int]  # closed outline (P, 2) on the retina, and a grey value
@@ -34,7 +36,7 @@ class View:
     size: int
 
     def pixels(self, points: Floats) -> NDArray[np.float64]:
-        """(P, 2) on the retina -> (P, 2) pixel coordinates."""
+        """Project (P, 2) on the retina -> (P, 2) pixel coordinates."""
         return np.asarray(points @ self.matrix[:, :2].T + self.matrix[:, 2])
 
 
@@ -56,7 +58,7 @@ def fill(view: View, shapes: Sequence[Shape]) -> Floats:
 
 
 def ribbon(points: Floats, widths: Floats) -> Floats:
-    """Outline (2 P, 2) of a line (P, 2) of changing width (P,); P is at least 2."""
+    """Return the outline (2 P, 2) of a line (P, 2) of changing width (P,); P is at least 2."""
     step = points[1:] - points[:-1]
     along = np.concatenate([step[:1], step[1:] + step[:-1], step[-1:]])
     along /= np.maximum(np.sqrt((along**2).sum(1, keepdims=True)), 1e-9)
@@ -65,8 +67,163 @@ def ribbon(points: Floats, widths: Floats) -> Floats:
 
 
 def soften(density: Floats, sigma: float) -> Floats:
-    """Gaussian blur, sigma in pixels; the kernel ends at 2.5 sigma."""
+    """Blur by a Gaussian, sigma in pixels; the kernel ends at 2.5 sigma."""
     if sigma <= 0.05:
         return density
     side = 2 * max(1, round(2.5 * sigma)) + 1
     return np.asarray(cv2.GaussianBlur(density, (side, side), sigma), np.float32)
+
+
+# --- outlines, each kind in its own manner ---
+
+
+_ROUND = np.linspace(0, 2 * np.pi, 24, endpoint=False)
+_CIRCLE = np.stack([np.cos(_ROUND), np.sin(_ROUND)], 1).astype(np.float32)
+_WAVES = np.arange(1, 6)
+_WAVE_SIZE = _WAVES**-0.7
+
+
+def vessel_shapes(tree: Sequence[Vessel], beading: Sequence[int]) -> dict[str, list[Shape]]:
+    """Return shapes of the layers vein, artery and reflex, the light that wide vessels throw back."""
+    layers: dict[str, list[Shape]] = {"vein": [], "artery": [], "reflex": []}
+    for vessel in sorted(tree, key=lambda v: float(v.widths[0])):  # the widest come last
+        width = float(vessel.widths[0])
+        points, widths = vessel.points, vessel.widths
+        if not vessel.artery and width > 0.007 and beading:
+            points, widths = _beaded(points, widths, beading)
+        tone = round(255 * min(1.0, 0.22 + 0.78 * width / 0.015))
+        layers["artery" if vessel.artery else "vein"].append((ribbon(points, widths), tone))
+        if width > 0.009 and len(vessel.points) > 8:
+            bright = min(1.0, width / 0.018) * (1.0 if vessel.artery else 0.45)
+            line = ribbon(vessel.points[3:], 0.30 * vessel.widths[3:])
+            layers["reflex"].append((line, round(255 * bright)))
+    return layers
+
+
+def _beaded(points: Floats, widths: Floats, beading: Sequence[int]) -> tuple[Floats, Floats]:
+    """Strings of sausages where the vein runs through a beaded quadrant."""
+    n = 4 * len(points)
+    t, fine = np.arange(len(points)), np.linspace(0, len(points) - 1, n)
+    smooth = np.stack([np.interp(fine, t, points[:, k]) for k in (0, 1)], 1)
+    where = np.array([quadrant((x, y)) in beading for x, y in smooth.tolist()], float)
+    where = np.convolve(where, np.ones(9) / 9, "same")
+    wave = 0.32 * np.sin(fine * 2 * np.pi / 3.1 + 2.5 * np.sin(fine / 4.3)) + 0.08
+    return smooth.astype(np.float32), (np.interp(fine, t, widths) * (1 + where * wave)).astype(np.float32)
+
+
+def lesion_shapes(spot: Lesion, eye: EyeModel) -> list[Shape]:
+    """Return the shapes of one lesion; they depend on its key only, so they are the same at each visit."""
+    rng = np.random.default_rng([spot.key, 2])
+    form = spot.form
+    if form in {"MA", "dot"}:
+        outline = np.array(spot.at, np.float32) + np.float32(spot.radius) * _CIRCLE
+        return [(outline, int(rng.integers(150, 256)))]
+    if form == "flame":
+        return _flame(rng, spot, _fibre_angle(eye, spot.at))
+    if form in {"cluster", "ring", "spray"}:
+        return _exudates(rng, spot, eye)
+    if form == "SE":
+        return _cotton(rng, spot, _fibre_angle(eye, spot.at))
+    if form in {"NV", "IRMA"}:
+        return _tangle(rng, spot)
+    if form == "preretinal":
+        return _boat(rng, spot)
+    rough = 0.12 if form == "drusen" else 0.28
+    return [(_blob(rng, spot.at, spot.radius, rough), int(rng.integers(120, 235)))]
+
+
+def _blob(rng: np.random.Generator, at: Point, radius: float, rough: float) -> Floats:
+    """(24, 2) outline: a circle with random low waves."""
+    size, phase = rough * rng.normal(size=5) * _WAVE_SIZE, rng.uniform(0, 2 * np.pi, 5)
+    r = 1 + size @ np.cos(_WAVES[:, None] * _ROUND + phase[:, None])
+    r = radius * np.minimum(np.maximum(r, 0.35), 1.7)
+    return np.asarray(np.array(at) + r[:, None] * _CIRCLE, np.float32)
+
+
+def _fibre_angle(eye: EyeModel, at: Point) -> float:
+    """Direction of the nerve fibres: out of the disc, arching around the macula."""
+    dx, dy = at[0] - eye.disc[0], at[1] - eye.disc[1]
+    arch = 0.5 * math.copysign(1, dy) * min(1.0, math.hypot(dx, dy)) if dx < 0 else 0.0
+    return math.atan2(dy, dx) + arch
+
+
+def _flame(rng: np.random.Generator, spot: Lesion, angle: float) -> list[Shape]:
+    """A bundle of streaks along the nerve fibres, frayed at both ends."""
+    along = np.array([math.cos(angle), math.sin(angle)])
+    across = np.array([-along[1], along[0]])
+    t, tone = np.linspace(-1, 1, 9)[:, None], int(rng.integers(130, 230))
+    shapes: list[Shape] = []
+    for _ in range(6):
+        side, shift = rng.normal(0, 0.17) * spot.radius, rng.normal(0, 0.25) * spot.radius
+        half = spot.radius * rng.uniform(0.55, 1.0)
+        line = np.array(spot.at) + across * side * (1 + 0.3 * t) + along * (shift + half * t)
+        widths = spot.radius * rng.uniform(0.16, 0.30) * (1 - t[:, 0] ** 2) ** 0.7
+        shapes.append((ribbon(line.astype(np.float32), widths.astype(np.float32)), tone))
+    return shapes
+
+
+def _exudates(rng: np.random.Generator, spot: Lesion, eye: EyeModel) -> list[Shape]:
+    """Sharp waxy flecks: in a heap, in a ring around a leak, or in a row towards the fovea."""
+    n = int(rng.integers(14, 60))
+    angle = math.atan2(eye.fovea[1] - spot.at[1], eye.fovea[0] - spot.at[0])
+    open_at, gap = rng.uniform(0, 6.3), rng.uniform(0.5, 2.5)
+    shapes: list[Shape] = []
+    for _ in range(n):
+        if spot.form == "ring":
+            a = open_at + rng.uniform(gap, 6.3)
+            r = spot.radius * rng.normal(1, 0.08)
+        elif spot.form == "spray":
+            a, r = angle + rng.normal(0, 0.25), spot.radius * rng.uniform(-1, 1.2)
+        else:
+            a, r = rng.uniform(0, 6.3), spot.radius * abs(rng.normal(0, 0.5))
+        at = (spot.at[0] + r * math.cos(a), spot.at[1] + r * math.sin(a))
+        size = 0.0028 + 0.010 * rng.random() ** 4
+        if math.hypot(at[0] - eye.fovea[0], at[1] - eye.fovea[1]) > 0.05 and math.hypot(*at) < 0.82:
+            shapes.append((_blob(rng, at, size, 0.3), int(rng.integers(170, 256))))
+    return shapes
+
+
+def _cotton(rng: np.random.Generator, spot: Lesion, angle: float) -> list[Shape]:
+    """A heap of soft balls, longer across the nerve fibres than along them."""
+    shapes: list[Shape] = []
+    for _ in range(7):
+        side, shift = rng.normal(0, 0.5) * spot.radius, rng.normal(0, 0.3) * spot.radius
+        x = spot.at[0] - math.sin(angle) * side + math.cos(angle) * shift
+        y = spot.at[1] + math.cos(angle) * side + math.sin(angle) * shift
+        radius = spot.radius * rng.uniform(0.3, 0.6)
+        shapes.append((_blob(rng, (x, y), radius, 0.15), int(rng.integers(170, 256))))
+    return shapes
+
+
+def _tangle(rng: np.random.Generator, spot: Lesion) -> list[Shape]:
+    """Fine vessels that leave one root, wind, and loop back: new vessels, or small IRMA."""
+    stems = 9 if spot.kind == "NV" else 3
+    width = 0.0060 if spot.kind == "NV" else 0.0042
+    step = spot.radius / 11
+    base = rng.uniform(0, 6.3)
+    shapes: list[Shape] = []
+    for k in range(stems):
+        heading = base + k * (6.3 / stems) * rng.uniform(0.8, 1.2)
+        bend = rng.choice([-1, 1]) * rng.uniform(0.10, 0.30)
+        x, y = spot.at
+        line = []
+        for _ in range(int(rng.integers(10, 20))):
+            bend += rng.normal(0, 0.10)
+            bend = max(-0.45, min(0.45, bend))
+            heading += bend
+            x, y = x + step * math.cos(heading), y + step * math.sin(heading)
+            line.append((x, y))
+        widths = width * np.linspace(1, 0.6, len(line), dtype=np.float32)
+        shapes.append((ribbon(np.array(line, np.float32), widths), 220))
+    return shapes
+
+
+def _boat(rng: np.random.Generator, spot: Lesion) -> list[Shape]:
+    """A pool of blood in front of the retina: level at the top, rounded below."""
+    a = np.linspace(0, math.pi, 40)
+    wide, deep = spot.radius, spot.radius * rng.uniform(0.45, 0.75)
+    wave = sum(rng.normal(0, 0.08) * np.sin(k * a) for k in (2, 3, 5)) * np.sin(a)
+    x = spot.at[0] + wide * np.cos(a) * (0.72 + 0.28 * np.abs(np.cos(a)))
+    y = spot.at[1] + deep * (np.sin(a) ** 1.3 * (1 + wave) - 0.35)
+    y[[0, -1]] += 0.04 * deep
+    return [(np.stack([x, y], 1).astype(np.float32), 250)]

@@ -31,26 +31,8 @@ from foveola.resources import AnyPath, told_of
 
 COMMENT: Final = "Foveola phantom - not a patient"
 COLUMNS: Final = (
-    "image",
-    "subject",
-    "eye",
-    "visit",
-    "grade",
-    "findings",
-    "age",
-    "sex",
-    "camera",
-    "masks",
-    "ma",
-    "he",
-    "ex",
-    "se",
-    "nv",
-    "irma",
-    "beading",
-    "preretinal",
-    "drusen",
-    "phantom",
+    *("image", "subject", "eye", "visit", "grade", "findings", "age", "sex", "camera", "masks"),
+    *("ma", "he", "ex", "se", "nv", "irma", "beading", "preretinal", "drusen", "phantom"),
 )
 MONTHS: Final = 12  # from visit to visit
 _EYES: Final[tuple[Eye, Eye]] = ("right", "left")
@@ -115,7 +97,7 @@ def generate(
 
 
 def grades(subject: Subject, eye: Eye, visits: int) -> list[int]:
-    """ICDR grade at each visit: stays or rises, and the fellow eye is seldom far off."""
+    """Draw the ICDR grade at each visit: it stays or rises, and the fellow eye is seldom far off."""
     shared = stream(subject.seed, subject.number, "both", 0, COURSE)
     own = stream(subject.seed, subject.number, eye, 0, COURSE + 100)
     grade = int(shared.choice(5, p=_FIRST_GRADE))
@@ -129,7 +111,7 @@ def grades(subject: Subject, eye: Eye, visits: int) -> list[int]:
 
 
 def read_masks(path: AnyPath) -> dict[str, NDArray[np.bool_]]:
-    """Masks of one image, kind -> (S, S) bool, from a mask file written by generate.
+    """Read the masks of one image, kind -> (S, S) bool, from a mask file written by generate.
 
     Raises:
         ImageError: the file is missing or no 8-bit grey PNG.
@@ -145,7 +127,7 @@ def read_masks(path: AnyPath) -> dict[str, NDArray[np.bool_]]:
 
 
 def encode_jpeg(image: Bytes, *, quality: int = 92) -> bytes:
-    """JPEG of an RGB image (H, W, 3) whose comment says that it is no patient's."""
+    """Encode an RGB image (H, W, 3) as a JPEG whose comment says that it is no patient's."""
     done, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not done:
         raise RuntimeError("OpenCV could not encode a JPEG")

@@ -9,20 +9,19 @@ Ophthalmology 110 (2003) 1677):
        beading in 2 or more, intraretinal microvascular abnormalities (IRMA) in 1 or more
     4  new vessels or preretinal haemorrhage
 
-A quadrant here is a quarter of the eye's frame (see vessels.py). Every eye has an endless
+A quadrant here is a quarter of the eye's frame (see anatomy.py). Every eye has an endless
 list of lesions of each kind in a fixed order; a visit shows as many as its grade asks
 for. Old ones stay until their time is up, and the next in the list follow.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Final
 
 import numpy as np
 
-from foveola.phantom.anatomy import COURSE, LESIONS, EyeModel
-from foveola.phantom.vessels import Point
+from foveola.phantom.anatomy import COURSE, LESIONS, EyeModel, Point
 
 ANYWHERE: Final = -1
 # Kind -> chance to last from one visit to the next.
@@ -79,22 +78,22 @@ class Disease:
     beading: tuple[int, ...] = ()
 
     def count(self, kind: str) -> int:
-        """Number of lesions of a kind; exudates are counted in groups."""
+        """Count the lesions of a kind; exudates are counted in groups."""
         return sum(lesion.kind == kind for lesion in self.lesions)
 
     def findings(self) -> str:
-        """ODIR letters: D diabetic retinopathy, A drusen, N neither."""
+        """Return ODIR letters: D diabetic retinopathy, A drusen, N neither."""
         letters = ["D"] * (self.grade > 0) + ["A"] * (self.count("drusen") > 0)
         return ";".join(letters or ["N"])
 
 
 def quadrant(at: Point) -> int:
-    """0 upper temporal, 1 upper nasal, 2 lower temporal, 3 lower nasal."""
+    """Return 0 upper temporal, 1 upper nasal, 2 lower temporal, 3 lower nasal."""
     return int(at[0] >= 0) + 2 * int(at[1] >= 0)
 
 
 def progress(eye: EyeModel, history: Sequence[int], months: Sequence[int] | None = None) -> Disease:
-    """The disease at the last of these visits.
+    """Return the disease at the last of these visits.
 
     Args:
         eye: whose lesions.
@@ -116,15 +115,11 @@ def progress(eye: EyeModel, history: Sequence[int], months: Sequence[int] | None
         stay = visit - history.index(grade)
         wanted = course.numbers(grade, stay, eye.subject.age + months[visit] / 12)
         for pool, number in wanted.items():
-            kept = [_older(x) for x in alive.get(pool, []) if _lasts(x)]
+            kept = [replace(x, age=x.age + 1) for x in alive.get(pool, []) if _lasts(x)]
             source = pools.setdefault(pool, _pool(eye, *pool))
             alive[pool] = kept + [next(source) for _ in range(number - len(kept))]
     lesions = tuple(x for group in alive.values() for x in group)
     return Disease(history[-1], lesions, course.beading if history[-1] >= 3 else ())
-
-
-def _older(lesion: Lesion) -> Lesion:
-    return Lesion(lesion.kind, lesion.form, lesion.at, lesion.radius, lesion.key, age=lesion.age + 1)
 
 
 def _lasts(lesion: Lesion) -> bool:
@@ -155,7 +150,7 @@ class _Course:
         self.draw = {kind: float(rng.random()) for kind in _LASTS}
 
     def numbers(self, grade: int, stay: int, age: float) -> dict[tuple[str, int], int]:
-        """Lesions wanted of each kind and quadrant, `stay` visits after the grade began."""
+        """Count the lesions wanted of each kind and quadrant, `stay` visits after the grade began."""
         u, wanted = self.draw, {}
         more = min(1 + 0.12 * stay, 1.4)
         if grade >= 1:

@@ -17,14 +17,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from foveola.encoders.ahead import in_order
-from foveola.encoders.compiling import WAITED_FOR
+from foveola.encoders.compiling import WAITED_FOR, in_order
 from foveola.encoders.encoder import UNUSABLE, Failed
 from foveola.encoders.reading_model import ReadingModel
 from foveola.errors import ImageError, ManifestError, PairError
-from foveola.images.decode import decode
+from foveola.images.decode import File, Photograph, as_file, decode
 from foveola.images.fingerprint import mark, same_picture
-from foveola.images.given import File, Photograph, as_file
 from foveola.laterality import TWICE, Side, Sides, check_eye, check_sides, shipped_sides
 from foveola.looks import Looker, refused, shipped_looker
 from foveola.people import EYES, people_of
@@ -122,7 +120,7 @@ def read_person(
 def prepare_eye(
     reader: ReadingModel, pixels: Pixels, looker: Looker | None = None, sides: Sides | None = None
 ) -> Prepared:
-    """(H, W, 3) uint8 RGB as decoded -> what is kept of it to be read; see `read_person`."""
+    """Make a photograph ready: (H, W, 3) uint8 RGB as decoded; see `read_person`."""
     square = reader.prepare(pixels)
     turned = reader.release.contract.orient
     squares = {eye: reader.prepare(pixels, eye) if turned else square for eye in EYES}

@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 from foveola import answers
 from foveola.answers import LocalEye, ReadAnswer, Show, local_case
 from foveola.errors import FoveolaError
-from foveola.images.decode import decode
+from foveola.images.decode import Photograph, as_file, decode
 from foveola.images.fundus import Contract, prepare
-from foveola.images.given import Photograph, as_file
-from foveola.images.overlay import jpeg, overlay, shares
+from foveola.images.pictures import jpeg, overlay, shares
 from foveola.labels import NO_DIAGNOSIS, finding_word
 from foveola.looks import left_out
 from foveola.notebook import Picture, Rows, aligned, html_lines, html_table, to_frame
@@ -87,13 +86,13 @@ class Reading:
 
     @property
     def found(self) -> tuple[str, ...]:
-        """Labels above their thresholds."""
+        """Return the labels above their thresholds."""
         at = zip(self.labels, self.probabilities, self.thresholds, strict=True)
         return tuple(label for label, p, threshold in at if p > threshold)
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What a user must know before trusting it; empty where there is nothing."""
+        """Say what a user must know before trusting it; empty where there is nothing."""
         said = [*left_out(self.refused), *self.sides]
         if len(self.eyes) == 1:
             only = next(iter(self.eyes))
@@ -187,7 +186,7 @@ class Pictures(NamedTuple):
 
 
 def pictures(reading: Reading, photographs: Mapping[Eye, Pixels] | None = None) -> Pictures:
-    """The field of view of each eye, and where the likeliest findings come from in it.
+    """Show the field of view of each eye, and where the likeliest findings come from in it.
 
     Both eyes of a finding are on one scale. Where nothing is above its threshold the likeliest
     finding is shown; normal never is, as nothing in particular speaks for it.
@@ -199,16 +198,13 @@ def pictures(reading: Reading, photographs: Mapping[Eye, Pixels] | None = None) 
     if photographs is None:
         photographs = {eye: decode(of.path) for eye, of in reading.eyes.items()}
     squares = {eye: prepare(photographs[eye], _FIELD) for eye in reading.eyes}
-    return Pictures(
-        {eye: jpeg(square) for eye, square in squares.items()},
-        {label: _evidence(reading, label, squares) for label in _pictured(reading)},
-    )
-
-
-def _pictured(reading: Reading) -> list[str]:
     order = sorted(zip(reading.probabilities, reading.labels, strict=True), reverse=True)
     names = [label for _, label in order if label != NORMAL]
-    return [label for label in names if label in reading.found][:PICTURED] or names[:1]
+    shown = [label for label in names if label in reading.found][:PICTURED] or names[:1]
+    return Pictures(
+        {eye: jpeg(square) for eye, square in squares.items()},
+        {label: _evidence(reading, label, squares) for label in shown},
+    )
 
 
 def _evidence(reading: Reading, label: str, squares: Mapping[Eye, Pixels]) -> dict[Eye, bytes]:

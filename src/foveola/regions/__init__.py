@@ -1,9 +1,8 @@
-"""Region search: the archive's cases by their place most like a marked one. See docs/regions.md."""
+"""Region search: the archive's cases by their place most like a marked one. See docs/how-to/regions.md."""
 
 from foveola.regions.box import Box
 from foveola.regions.build import Kept, count_missing, forget_missing, switch_off, switch_on, update
-from foveola.regions.results import Places, RegionHit, RegionResult
-from foveola.regions.search import RegionSearch
+from foveola.regions.search import Places, RegionHit, RegionResult, RegionSearch
 from foveola.regions.store import is_on
 
 __all__ = [

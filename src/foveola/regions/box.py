@@ -32,6 +32,9 @@ class Box(NamedTuple):
 
         Raises:
             RegionError: it is neither, or lies beyond the picture.
+
+        >>> Box.parse("0.4,0.5,0.1,0.2")
+        Box(x=0.4, y=0.5, width=0.1, height=0.2)
         """
         try:
             values = [float(part) for part in text.split(",")]
@@ -45,7 +48,7 @@ class Box(NamedTuple):
         return cls(*values, *([0.0, 0.0] if len(values) == 2 else [])).checked()
 
     def checked(self) -> Self:
-        """Itself.
+        """Return the box itself, if it lies within the picture.
 
         Raises:
             RegionError: it does not lie within the picture.
@@ -87,12 +90,12 @@ class Field(NamedTuple):
 
     @classmethod
     def of(cls, view: FieldOfView, height: int, width: int) -> "Field":
-        """Of a picture of so many pixels."""
+        """Find the square around the field of view of a picture of so many pixels."""
         corner = (view.x - view.radius) / width, (view.y - view.radius) / width
         return cls(*corner, 2 * view.radius / width, height / width, view.round)
 
     def cells(self, box: Box, n: int) -> Cells:
-        """The positions that a box covers, at least one; a point gets a square of POINT.
+        """Return the positions that a box covers, at least one; a point gets a square of POINT.
 
         Raises:
             RegionError: it lies outside the field of view.
@@ -105,14 +108,14 @@ class Field(NamedTuple):
         return Cells(columns[0], rows[0], columns[1], rows[1])
 
     def box(self, cells: Cells, n: int) -> Box:
-        """Where positions lie in the picture; what reaches beyond the frame is cut off."""
+        """Return where positions lie in the picture; what reaches beyond the frame is cut off."""
         x0, x1 = (self.x + self.side * c / n for c in (cells.x, cells.x + cells.columns))
         y0, y1 = ((self.y + self.side * c / n) / self.aspect for c in (cells.y, cells.y + cells.rows))
         x0, y0, x1, y1 = (min(max(v, 0.0), 1.0) for v in (x0, y0, x1, y1))
         return Box(x0, y0, x1 - x0, y1 - y0)
 
     def inside(self, n: int) -> NDArray[np.bool_]:
-        """(n, n) which positions see retina: their centre is in the circle, and in the frame."""
+        """Return (n, n) which positions see retina: their centre is in the circle, and in the frame."""
         centre = (np.arange(n) + 0.5) / n
         across, down = self.x + self.side * centre, self.y + self.side * centre
         framed = ((down >= 0) & (down <= self.aspect))[:, None] & ((across >= 0) & (across <= 1))
@@ -123,7 +126,11 @@ class Field(NamedTuple):
 
 
 def square(cells: Cells, n: int) -> Box:
-    """Positions in shares of the square around the field of view, as thumbnails show it."""
+    """Return positions in shares of the square around the field of view, as thumbnails show it.
+
+    >>> square(Cells(x=5, y=10, columns=2, rows=2), n=20)
+    Box(x=0.25, y=0.5, width=0.1, height=0.1)
+    """
     return Box(cells.x / n, cells.y / n, cells.columns / n, cells.rows / n)
 
 

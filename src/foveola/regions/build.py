@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveola.archive import Archive
-from foveola.encoders.ahead import in_order
+from foveola.encoders.compiling import in_order
 from foveola.encoders.encoder import AHEAD, UNUSABLE, Failed
-from foveola.encoders.local import Local
+from foveola.encoders.parts import Local
 from foveola.encoders.release import read_release
 from foveola.errors import ImageError, RegionError
 from foveola.files import stamp_of
@@ -20,9 +20,8 @@ from foveola.images.decode import decode
 from foveola.images.fundus import find_field_of_view
 from foveola.records import Case
 from foveola.regions import store
-from foveola.regions.basis import Basis, packed
 from foveola.regions.box import Field
-from foveola.regions.store import Described, Store, is_on
+from foveola.regions.store import Basis, Described, Store, is_on, packed
 from foveola.resources import AnyPath
 
 BATCH = 128  # photographs that a crash can lose
@@ -109,13 +108,13 @@ def update(folder: AnyPath, progress: Progress | None = None) -> Kept:
 
 
 def count_missing(folder: Path, among: Collection[int] = ()) -> int:
-    """How many photographs that the archive no longer holds, or some of them, have places still."""
+    """Count the photographs that the archive no longer holds, or some of them, that have places still."""
     gone = _missing(folder)[1].tolist() if is_on(folder) else []
     return sum(not among or id_ in among for id_ in gone)
 
 
 def forget_missing(folder: Path) -> int:
-    """Wipe the places of photographs that the archive no longer holds; how many there were.
+    """Wipe the places of photographs that the archive no longer holds, and count these.
 
     Does nothing where the side file is off.
     """
@@ -205,5 +204,5 @@ def _local(archive: Archive) -> Local:
 
 
 def cores() -> int:
-    """Processor cores that this process may use."""
+    """Count the processor cores that this process may use."""
     return len(os.sched_getaffinity(0))

@@ -1,9 +1,12 @@
 """The side file of an archive that holds what its encoder sees at each place.
 
     A/regions/regions.json   which encoder made it; written last, so its presence says "on"
-    A/regions/basis.npz      the archive's principal axes (basis.py)
+    A/regions/basis.npz      the archive's principal axes
     A/regions/places.i8      a slot a photograph: n * n * D bytes, int8
     A/regions/slots.npy      which photograph is in which slot, and where its field of view lies
+
+Places are made small by the archive's own axes, learnt once from a sample of it, less its mean
+appearance, so that what all retinas share counts for nothing in a similarity.
 
 One process writes, any number read. A slot is written and on the disk before slots.npy, which is
 replaced whole, speaks of it; a slot is wiped before slots.npy forgets it. Killed at any moment it
@@ -11,6 +14,8 @@ lacks at most the last batch, and what is left of that is cut off by whoever wri
 counts only as long as the archive has the photograph's id with the same size and time of change.
 Its CRC-32 stands in slots.npy and is checked when it is first read; UNCHECKED stands where an older
 Foveola wrote none.
+
+Letters: C channels in, D kept, n x n positions.
 """
 
 import contextlib
@@ -22,17 +27,20 @@ import shutil
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from foveola import files
 from foveola.errors import RegionError
-from foveola.regions.basis import Basis, Bytes, D, damaged
 from foveola.regions.box import Field
 from foveola.resources import AnyPath, beside
 
+D = 32  # kept of 256 channels; 64 find no more lesions (benchmarks/regions.py)
+STEPS = 127  # a unit vector's values as whole numbers from -127 to 127
+Bytes = NDArray[np.int8]
+Floats = NDArray[np.float32]
 FOLDER = "regions"
 _META, _BASIS, _PLACES, _SLOTS, _LOCK = ("regions.json", "basis.npz", "places.i8", "slots.npy", "lock")
 FORMAT = 2  # 1 had no checksums
@@ -54,6 +62,76 @@ SLOT = np.dtype([*_OLD_SLOT.descr, ("crc", "<i8")])
 Slots = NDArray[np.void]
 
 
+class Basis(NamedTuple):
+    """Principal axes of an archive's places.
+
+    Attributes:
+        mean: (C,) float32, what is subtracted.
+        axes: (C, D) float32, of unit length.
+        grid: n.
+    """
+
+    mean: Floats
+    axes: Floats
+    grid: int
+
+    @classmethod
+    def learn(cls, places: Floats, grid: int) -> Self:
+        """Learn from (N, C) vectors of places in the field the D axes along which they differ most.
+
+        Raises:
+            ValueError: fewer places than axes.
+        """
+        if len(places) <= D or places.shape[1] < D:
+            raise ValueError(f"expected more than {D} places of {D} channels, got {places.shape}")
+        mean = places.mean(axis=0, dtype=np.float64)
+        centred = places - mean
+        _, axes = np.linalg.eigh(centred.T @ centred)
+        return cls(mean.astype(np.float32), axes[:, ::-1][:, :D].astype(np.float32), grid)
+
+    def reduced(self, maps: Floats, inside: NDArray[np.bool_]) -> Floats:
+        """Reduce maps: (n, n, C) -> (n, n, D) of unit length; zero where not inside the field."""
+        small = (maps - self.mean) @ self.axes
+        small /= np.maximum(np.linalg.norm(small, axis=-1, keepdims=True), 1e-12)
+        small[~inside] = 0
+        return np.asarray(small, np.float32)
+
+    def save(self, path: Path) -> None:
+        """Write it whole or not at all."""
+        grid = np.array(self.grid, np.int64)
+        files.save_arrays(path, {"mean": self.mean, "axes": self.axes, "grid": grid})
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what `save` wrote.
+
+        Raises:
+            RegionError: the file is missing or damaged.
+        """
+        try:
+            held = files.load_arrays(path)
+            mean, axes, grid = held["mean"], held["axes"], int(held["grid"])
+        except (OSError, ValueError, KeyError, TypeError):
+            raise RegionError(damaged(path.parent)) from None
+        sound = mean.ndim == 1 and axes.shape == (len(mean), D) and 1 <= grid <= 1024
+        if not (sound and np.isfinite(mean).all() and np.isfinite(axes).all()):
+            raise RegionError(damaged(path.parent))
+        return cls(mean.astype(np.float32), axes.astype(np.float32), grid)
+
+
+def packed(small: Floats) -> Bytes:
+    """Pack unit vectors as int8; a value is off by 1/254 at most, a cosine by about .002."""
+    return np.asarray(np.round(small * STEPS), np.int8)
+
+
+def damaged(folder: Path) -> str:
+    """Return the sentence for a side file that can't be read."""
+    return (
+        f"{folder} is damaged; make it anew with 'foveola regions off {folder.parent}' and then "
+        f"'foveola regions on {folder.parent}'"
+    )
+
+
 class Described(NamedTuple):
     """What is to be stored of one photograph.
 
@@ -71,7 +149,7 @@ class Described(NamedTuple):
 
 
 def is_on(folder: AnyPath) -> bool:
-    """Whether an archive keeps its places."""
+    """Return whether an archive keeps its places."""
     folder = Path(folder)
     return (folder / FOLDER / _META).exists()
 
@@ -129,16 +207,16 @@ class Store:
 
     @property
     def slots(self) -> Slots:
-        """(S,) of SLOT; the id is FREE where nothing is kept."""
+        """Return (S,) of SLOT; the id is FREE where nothing is kept."""
         return self._slots
 
     @property
     def places(self) -> Bytes:
-        """(S, n, n, D) int8, mapped from the disk."""
+        """Return (S, n, n, D) int8, mapped from the disk."""
         return self._places
 
     def fields(self) -> Callable[[int], Field]:
-        """From a slot to where the field of view of its photograph lies, as things stand now."""
+        """Return a function from a slot to its photograph's field of view, as things stand now."""
         slots = self._slots
         return lambda slot: Field(*slots[slot].item()[3:8])
 
@@ -155,7 +233,7 @@ class Store:
             self._checked[at] = True
 
     def refresh(self) -> bool:
-        """Read anew what another process may have written; whether anything had changed."""
+        """Read anew what another process may have written, and return whether anything had changed."""
         try:
             stat = (self.folder / _SLOTS).stat()
             now = stat.st_mtime_ns, stat.st_ino
@@ -235,7 +313,7 @@ class Writer:
         return [own[id_] if id_ in own else next(end) for id_ in ids]
 
     def forget(self, ids: NDArray[np.int64]) -> int:
-        """Wipe what is kept of cases; how many there were."""
+        """Wipe what is kept of cases, and count these."""
         slots = self._slots.copy()
         gone = np.flatnonzero(np.isin(slots["id"], ids) & (slots["id"] != FREE))
         for at in gone.tolist():

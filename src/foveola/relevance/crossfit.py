@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from foveola.relevance.labels import Bools, Ids, LabelTable, codes_of
 from foveola.relevance.learn import Prior, folds, learn
 from foveola.relevance.linear import Floats, Vectors
-from foveola.relevance.order import FIRST, Asked, codes_in, spread
-from foveola.relevance.relevance import SHARES, Relevance, targets_of
+from foveola.relevance.order import FIRST, SHARES, Asked, Relevance, codes_in, spread, targets_of
 
 
 @dataclass(frozen=True, eq=False)

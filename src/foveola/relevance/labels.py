@@ -39,7 +39,7 @@ class LabelTable:
 
     @property
     def link(self) -> Link:
-        """Whether a case has one value (softmax), or any number of them (sigmoid)."""
+        """Return whether a case has one value (softmax), or any number of them (sigmoid)."""
         return "sigmoid" if self.label == FINDINGS else "softmax"
 
     @classmethod
@@ -67,6 +67,10 @@ class LabelTable:
         Raises:
             ValueError: an array is of another shape, grades are no numbers, or a label is given
                 several values that has one.
+
+        >>> table = LabelTable.of_any([2, "2", None, 0.0])
+        >>> table.values, table.known.tolist()
+        (('0', '2'), [True, True, False, True])
         """
         several, recorded = _value_sets(labels)
         name = label or (FINDINGS if several else "label")
@@ -137,14 +141,14 @@ def _value_sets(labels: Any) -> tuple[bool, list[frozenset[str] | None]]:
     values = list(labels)
     several = [isinstance(v, set | frozenset | list | tuple | np.ndarray) for v in values]
     sets = [
-        _words(value) if many else None if (word := word_of(value)) is None else frozenset({word})
+        frozenset(word for each in value if (word := word_of(each)) is not None)
+        if many
+        else None
+        if (word := word_of(value)) is None
+        else frozenset({word})
         for value, many in zip(values, several, strict=True)
     ]
     return any(several), sets
-
-
-def _words(values: Iterable[Any]) -> frozenset[str]:
-    return frozenset(word for value in values if (word := word_of(value)) is not None)
 
 
 def _of_columns(members: NDArray[Any], names: Iterable[Any] | None) -> list[frozenset[str] | None]:

@@ -43,7 +43,11 @@ class Block:
 
 
 def blocks(text: str) -> list[Block]:
-    """A document's parts in order."""
+    r"""Split a document into its parts, in order.
+
+    >>> [block.kind for block in blocks("# Title\n\nSome words.\n\n- one\n- two")]
+    ['heading', 'paragraph', 'list']
+    """
     found: list[Block] = []
     for fenced, part in _fenced(text.splitlines()):
         if fenced:
@@ -76,16 +80,16 @@ def _of_paragraph(lines: list[str]) -> Iterator[Block]:
             lines = lines[1:]
         elif first.lstrip().startswith("|") and len(lines) > 1 and _RULE.match(lines[1].strip()):
             size = next((i for i, x in enumerate(lines) if "|" not in x), len(lines))
-            yield Block("table", rows=tuple(_cells(x) for x in [first, *lines[2:size]]))
+            rows = [first, *lines[2:size]]
+            yield Block(
+                "table",
+                rows=tuple(tuple(_pieces(cell.strip()) for cell in x.strip().strip("|").split("|")) for x in rows),
+            )
             lines = lines[size:]
         else:
-            size = next((i for i, x in enumerate(lines) if i and _begins(x)), len(lines))
+            size = next((i for i, x in enumerate(lines) if i and x.startswith(("#", "|"))), len(lines))
             yield _plain(lines[:size])
             lines = lines[size:]
-
-
-def _begins(line: str) -> bool:
-    return line.startswith(("#", "|"))
 
 
 def _plain(lines: list[str]) -> Block:
@@ -99,10 +103,6 @@ def _plain(lines: list[str]) -> Block:
         else:
             items[-1] += " " + line.strip()
     return Block("list", tuple(map(_pieces, items)))
-
-
-def _cells(line: str) -> tuple[Text, ...]:
-    return tuple(_pieces(cell.strip()) for cell in line.strip().strip("|").split("|"))
 
 
 def _pieces(text: str) -> Text:

@@ -31,7 +31,7 @@ class Line:
 
     @property
     def path(self) -> str:
-        """For the d of an SVG path."""
+        """Return the d of an SVG path."""
         return " ".join(f"{'L' if place else 'M'}{p.x:.1f} {p.y:.1f}" for place, p in enumerate(self.points))
 
 

@@ -1,17 +1,161 @@
-"""From results to what a template prints: words, numbers and pictures, all computed here."""
+"""From a search to what a template prints: words, numbers and pictures, all computed here.
+
+What a search says of its query, the archive's suggestion first, is used by the report and by the
+page of the service alike, with the template suggestion.html.
+"""
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol, TypeAlias
 
-from foveola.labels import findings_of, grade_word, is_phantom, visit_word
+from foveola.answers import Order, Suggestion
+from foveola.labels import findings_of, grade_word, is_phantom, label_word, visit_word
 from foveola.records import Case
-from foveola.report.answer import AnswerView, view_answer
-from foveola.report.shapes import HitShape, Images, SearchShape
-from foveola.trust.sentences import of_doubt, of_hit, unrecorded
+from foveola.relevance.labels import GRADE
+from foveola.trust import HitTrust, QueryTrust
+from foveola.trust.sentences import (
+    LEAST,
+    LIKE,
+    of_doubt,
+    of_hit,
+    of_hundred,
+    of_order,
+    of_person,
+    of_picture,
+    of_quality,
+    of_recorded,
+    of_suggestion,
+    unrecorded,
+)
 
+# The picture of a case as JPEG or PNG bytes, or None where there is none to show.
+Images: TypeAlias = Callable[[Case], bytes | None]
+ROWS = 8  # of a drawing, at most
 _MAGIC = ((b"\xff\xd8\xff", "image/jpeg"), (b"\x89PNG\r\n\x1a\n", "image/png"))
 _SHORT = 12  # letters of a fingerprint: enough to tell encoders apart by eye
+
+
+class HitShape(Protocol):
+    """One case found: rank from 1, cosine similarity from -1 to 1."""
+
+    @property
+    def rank(self) -> int: ...  # noqa: D102
+    @property
+    def similarity(self) -> float: ...  # noqa: D102
+    @property
+    def case(self) -> Case: ...  # noqa: D102
+    @property
+    def trust(self) -> HitTrust | None: ...  # noqa: D102
+
+
+class SearchShape(Protocol):
+    """A query and its hits, best first.
+
+    `considered` is the number of cases compared after filter and exclusion, `where` the
+    filter as it was typed, `encoder` the name or fingerprint of the encoder, `gradability` the
+    query's, from 0 to 1. `order` is that of the hits, `label` what it is learnt of, and `recorded`
+    of how many hits that is recorded.
+    """
+
+    @property
+    def query(self) -> Case: ...  # noqa: D102
+    @property
+    def hits(self) -> Sequence[HitShape]: ...  # noqa: D102
+    @property
+    def excluded_same_subject(self) -> int | None: ...  # noqa: D102
+    @property
+    def considered(self) -> int | None: ...  # noqa: D102
+    @property
+    def order(self) -> Order: ...  # noqa: D102
+    @property
+    def label(self) -> str | None: ...  # noqa: D102
+    @property
+    def recorded(self) -> int | None: ...  # noqa: D102
+    @property
+    def where(self) -> str | None: ...  # noqa: D102
+    @property
+    def encoder(self) -> str: ...  # noqa: D102
+    @property
+    def gradability(self) -> float: ...  # noqa: D102
+    @property
+    def trust(self) -> QueryTrust | None: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class Chance:
+    """A label value: its word, how many of 100 with their interval, and the three as lengths.
+
+    Attributes:
+        word: of the value.
+        count: such as "55 (46 to 63)".
+        value, low, high: of 100.
+    """
+
+    word: str
+    count: str
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class AnswerView:
+    """An answer as it is printed.
+
+    Attributes:
+        suggestion: sentences, the first of which is the headline; empty where nothing is suggested.
+        caption: of the drawing.
+        chances: its rows.
+        trust: sentences on the picture and its nearest case.
+        sufficient: whether any hit is sufficiently alike.
+        doubt: a warning of the photograph's quality, as a sentence.
+        order: how the hits are ordered, and how many have the label.
+        person: what was left out of the query's own person.
+    """
+
+    suggestion: list[str]
+    caption: str
+    chances: list[Chance]
+    trust: list[str]
+    sufficient: bool
+    doubt: str | None
+    order: str
+    person: str
+
+
+def view_answer(result: SearchShape) -> AnswerView:
+    """Prepare what is said of a search."""
+    trust = result.trust
+    suggestion = None if trust is None else trust.suggestion
+    recorded = of_recorded(result.label, result.recorded, len(result.hits))
+    order = "; ".join(filter(None, [of_order(result.order, result.label), recorded]))
+    return AnswerView(
+        suggestion=of_suggestion(suggestion, [hit.case for hit in result.hits]),
+        caption=LIKE,
+        chances=[] if suggestion is None else _chances(suggestion),
+        trust=of_picture(trust),
+        sufficient=trust is None or trust.sufficient,
+        doubt=of_quality(None if trust is None else trust.looks, result.gradability),
+        order=order,
+        person=of_person(result.query.subject is not None, result.excluded_same_subject),
+    )
+
+
+def _chances(suggestion: Suggestion) -> list[Chance]:
+    """What is drawn: every grade in its order; else what is likely, most first."""
+    shares = suggestion.shares
+    if suggestion.label == GRADE:
+        shares = tuple(sorted(shares, key=lambda each: int(each.value)))
+    else:
+        shares = (tuple(s for s in shares if round(100 * s.share.value) >= LEAST) or shares[:3])[:ROWS]
+    chances = []
+    for of in shares:
+        word = label_word(suggestion.label, of.value)
+        low, value, high = (round(100 * x, 1) for x in (of.share.low, of.share.value, of.share.high))
+        word = f"{of.value} {word}" if suggestion.label == GRADE else word
+        chances.append(Chance(word, of_hundred(of.share), value, low, high))
+    return chances
 
 
 @dataclass(frozen=True)
@@ -56,12 +200,14 @@ class SearchView:
 
 
 def view_search(result: SearchShape, images: Images, encoder_card: Mapping[str, object] | None) -> SearchView:
-    """Everything a page says about one search; images is called once a case."""
+    """Prepare everything a page says about one search; images is called once a case."""
     card = encoder_card or {}
     cases = [result.query, *(hit.case for hit in result.hits)]
     fingerprint = card.get("fingerprint")
+    query = view_case(result.query, images, "Query")
+    quality = of_doubt(None if result.trust is None else result.trust.looks, result.gradability)
     return SearchView(
-        query=_view_query(result, images),
+        query=replace(query, facts={**query.facts, "Quality": quality}),
         hits=[_view_hit(hit, result, images) for hit in result.hits],
         answer=view_answer(result),
         considered=result.considered,
@@ -73,14 +219,8 @@ def view_search(result: SearchShape, images: Images, encoder_card: Mapping[str, 
     )
 
 
-def _view_query(result: SearchShape, images: Images) -> CaseView:
-    view = view_case(result.query, images, "Query")
-    looks = None if result.trust is None else result.trust.looks
-    return replace(view, facts={**view.facts, "Quality": of_doubt(looks, result.gradability)})
-
-
 def card_rows(encoder_card: Mapping[str, object] | None) -> list[tuple[str, str]]:
-    """The plain entries of an encoder's card, in its order; tables in it are left out."""
+    """List the plain entries of an encoder's card, in its order; tables in it are left out."""
     entries = (encoder_card or {}).items()
     return [
         (key.replace("_", " "), str(value))
@@ -90,7 +230,7 @@ def card_rows(encoder_card: Mapping[str, object] | None) -> list[tuple[str, str]
 
 
 def data_uri(picture: bytes | None) -> str | None:
-    """JPEG or PNG bytes for the src of an img; None for anything else."""
+    """Return JPEG or PNG bytes for the src of an img; None for anything else."""
     for magic, kind in _MAGIC:
         if picture and picture.startswith(magic):
             return f"data:{kind};base64,{base64.b64encode(picture).decode('ascii')}"
@@ -111,12 +251,12 @@ def _view_hit(hit: HitShape, result: SearchShape, images: Images) -> HitView:
 
 
 def bar(similarity: float) -> float:
-    """Percent of the bar's length; what is below 0 has none."""
+    """Return the percent of the bar's length; what is below 0 has none."""
     return round(100 * min(max(similarity, 0.0), 1.0), 1)
 
 
 def view_case(case: Case, images: Images, role: str) -> CaseView:
-    """A case with its picture; the role stands in what is read out for it."""
+    """Prepare a case with its picture; the role stands in what is read out for it."""
     eye = f"{case.eye} eye" if case.eye else "eye not recorded"
     graded = "no grade" if case.grade is None else f"grade {case.grade}, {grade_word(case.grade)}"
     return CaseView(
@@ -136,6 +276,10 @@ def view_case(case: Case, images: Images, role: str) -> CaseView:
 
 
 def shortened(name: str) -> str:
-    """A bare fingerprint is cut; a name stays."""
+    """Cut a bare fingerprint; a name stays.
+
+    >>> shortened("screening"), shortened("sha256:" + 64 * "a")
+    ('screening', 'aaaaaaaaaaaa')
+    """
     bare = len(name) >= 32 and all(c in "0123456789abcdef" for c in name.removeprefix("sha256:"))
     return name.removeprefix("sha256:")[:_SHORT] if bare else name

@@ -1,7 +1,6 @@
 """Image in, similar cases out."""
 
-from foveola.retrieval.feedback import Marks
-from foveola.retrieval.results import Hit, Query, SearchResult
-from foveola.retrieval.retriever import Retriever, check_two
+from foveola.retrieval.results import Hit, Marks, Query, SearchResult, check_two
+from foveola.retrieval.retriever import Archive, Retriever
 
-__all__ = ["Hit", "Marks", "Query", "Retriever", "SearchResult", "check_two"]
+__all__ = ["Archive", "Hit", "Marks", "Query", "Retriever", "SearchResult", "check_two"]

@@ -1,4 +1,12 @@
-"""Image in, similar cases out. Every front door uses `Retriever`."""
+"""Image in, similar cases out. Every front door uses `Retriever`; a researcher opens an `Archive`.
+
+    archive = Archive.open("archive/")
+    archive.search("fundus.jpg", k=5, where="grade >= 2")
+
+`Archive` is a `Retriever`, and so the archive and its own encoder. The class of that name in
+`foveola.archive` keeps cases on the disk: it lies on a floor below, where no photograph can be
+encoded, and is what programs write with.
+"""
 
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -12,15 +20,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveola.answers import Order, Suggestion
-from foveola.archive import Archive, Found
+from foveola.archive import Archive as StoredArchive
+from foveola.archive import ArchiveInfo
 from foveola.archive.state import State
 from foveola.encoders.compiling import WAITED_FOR
 from foveola.encoders.encoder import Encoder
-from foveola.errors import NoCaseError, PairError
-from foveola.images.decode import decode, naming, stated
-from foveola.images.fingerprint import mark, same_picture
-from foveola.images.given import Photograph, as_file
-from foveola.laterality import TWICE, Side, Sides, check_eye, check_sides, shipped_sides
+from foveola.errors import NoCaseError
+from foveola.images.decode import Photograph, as_file, decode, naming, stated
+from foveola.images.fingerprint import mark
+from foveola.laterality import Side, Sides, check_eye, check_sides, shipped_sides
 from foveola.learned import Ranker
 from foveola.looks import Looker, refused
 from foveola.people import EYES
@@ -28,9 +36,8 @@ from foveola.people_search import PeopleSearch, PersonResult
 from foveola.records import Case, Eye, known_identifier
 from foveola.relevance.order import Asked
 from foveola.resources import AnyPath, Closing
-from foveola.retrieval.feedback import Marks, moved
-from foveola.retrieval.results import Hit, Query, SearchResult
-from foveola.trust import ALIKE, TRUST, Calibration, QueryTrust, is_far, judge_answer, judge_hit, load
+from foveola.retrieval.results import Hit, Marks, Query, SearchResult, check_person, check_two, moved
+from foveola.trust import ALIKE, TRUST, Calibration, is_far, judge_answer, judge_hit, load
 from foveola.trust.calibration import label_values
 from foveola.trust.sentences import of_doubt
 
@@ -53,7 +60,7 @@ class Retriever(Closing):
             a name leaves out tells whose it is.
     """
 
-    def __init__(self, archive: Archive, encoder: Encoder) -> None:
+    def __init__(self, archive: StoredArchive, encoder: Encoder) -> None:
         self.archive = archive
         self.encoder = encoder
         self._people = PeopleSearch(archive)
@@ -76,14 +83,14 @@ class Retriever(Closing):
             EncoderError: the encoder can't be used.
         """
         folder = Path(folder)
-        archive = Archive.open(folder, read_only=True)
+        archive = StoredArchive.open(folder, read_only=True)
         try:
             if isinstance(encoder, Encoder):
                 loaded = encoder
             else:
                 loaded = Encoder.load(encoder or archive.encoder_folder, together=WAITED_FOR)
             if loaded.fingerprint != archive.fingerprint:
-                Archive.open(folder, fingerprint=loaded.fingerprint, read_only=True)  # raises
+                StoredArchive.open(folder, fingerprint=loaded.fingerprint, read_only=True)  # raises
         except BaseException:
             archive.close()
             raise
@@ -105,7 +112,7 @@ class Retriever(Closing):
         self.archive.close()
 
     def labels(self) -> tuple[str, ...]:
-        """Labels that the archive learnt and can be asked by; what most cases have comes first."""
+        """Return the labels that the archive learnt and can be searched by; what most cases have comes first."""
         learned = self._ranker.learned()
         return () if learned is None else tuple(learned.labels)
 
@@ -134,7 +141,7 @@ class Retriever(Closing):
                 (H, W, 3) uint8 RGB upright or a PIL image, in which the archive can't know its own
                 file again.
             k: number of hits wanted.
-            where: condition on the cases, see docs/archive.md.
+            where: condition on the cases, see docs/reference/archive.md.
             subject: pseudonym of the query's subject, whose images are left out.
             collection: name space of that pseudonym.
             eye: of the query, where it is known.
@@ -152,10 +159,10 @@ class Retriever(Closing):
         """
         start = time.perf_counter()
         query = self._ask(image, subject, collection, eye)
-        found = self.answer(query, k, where=where, same_subject=same_subject, by=by, label=label)
+        found = self.search_query(query, k, where=where, same_subject=same_subject, by=by, label=label)
         return replace(found, milliseconds=(time.perf_counter() - start) * 1000)
 
-    def read(
+    def embed(
         self,
         data: bytes,
         name: str,
@@ -224,7 +231,7 @@ class Retriever(Closing):
         known = self.archive.values(CAMERA, most=MOST_CAMERAS)
         return camera if known and camera not in known else None
 
-    def answer(
+    def search_query(
         self,
         query: Query,
         k: int = 10,
@@ -238,9 +245,9 @@ class Retriever(Closing):
         """Find the cases most like a photograph that was read; see `search`.
 
         Args:
-            query: from `read`.
+            query: from `embed`.
             k: number of hits wanted.
-            where: condition on the cases, see docs/archive.md.
+            where: condition on the cases, see docs/reference/archive.md.
             same_subject: let the query's own subject be found too.
             by: the order, see `search`; a picture that can't be compared, or to which no case of
                 the archive is sufficiently similar, is answered by looks.
@@ -289,10 +296,14 @@ class Retriever(Closing):
             order, found = "looks", find()  # what was learnt of others says nothing of it
         trust = judge_answer(known, query.looks, found.nearest, suggested, anywhere)
         on = None if relevance is None else relevance.label
+        columns = (found.ids.tolist(), found.similarities.tolist(), found.scores.tolist(), found.cases)
         return SearchResult(
             query=query.case,
             in_archive=query.id is not None,
-            hits=_hits(found, known, trust),
+            hits=tuple(
+                Hit(rank, similarity, score, case, id_, judge_hit(known, trust, similarity, case))
+                for rank, (id_, similarity, score, case) in enumerate(zip(*columns, strict=True), start=1)
+            ),
             excluded_same_subject=found.excluded_same_subject,
             considered=found.considered,
             order=order,
@@ -307,7 +318,7 @@ class Retriever(Closing):
         )
 
     def too_alike(self, asked: Collection[Query], *, same_subject: bool) -> float | None:
-        """Cosine from which on a case is left out, as it may show the same eye as one of these.
+        """Return the cosine from which on a case is left out, as it may show the same eye as one of these.
 
         None leaves nobody out: it is known whose photographs they are, or the same subject shall
         be found.
@@ -342,14 +353,14 @@ class Retriever(Closing):
     ) -> PersonResult:
         """Find the people most like a person; a person is a subject at one visit.
 
-        How two people are compared is told in docs/patient-search.md. A visit that the archive
+        How two people are compared is told in docs/how-to/patient-search.md. A visit that the archive
         holds itself is never its own hit, and brings its subject with it.
 
         Args:
             left: photograph of the left eye, as in `search`; None where there is none.
             right: of the right eye, likewise; one of the two is needed.
             k: number of hits wanted.
-            where: condition that a photograph of either eye must meet, see docs/archive.md.
+            where: condition that a photograph of either eye must meet, see docs/reference/archive.md.
             subject: pseudonym of the query's subject, whose visits are left out.
             collection: name space of that pseudonym.
             same_subject: let other visits of the query's own subject be found too.
@@ -366,10 +377,10 @@ class Retriever(Closing):
         given = {eye: image for eye, image in eyes.items() if image is not None}
         sides = shipped_sides() if len(given) == len(EYES) else None
         asked = {eye: self._ask(image, subject, collection, eye, sides) for eye, image in given.items()}
-        found = self.answer_person(asked, k, where=where, same_subject=same_subject)
+        found = self.search_person_query(asked, k, where=where, same_subject=same_subject)
         return replace(found, milliseconds=(time.perf_counter() - start) * 1000)
 
-    def answer_person(
+    def search_person_query(
         self, asked: Mapping[Eye, Query], k: int = 10, *, where: str | None = None, same_subject: bool = False
     ) -> PersonResult:
         """Find the people most like a person whose photographs were read; see `search_person`.
@@ -378,7 +389,7 @@ class Retriever(Closing):
         alone.
 
         Args:
-            asked: the photograph of each eye there is, from `read`.
+            asked: the photograph of each eye there is, from `embed`.
             k: number of hits wanted.
             where: condition that a photograph of either eye must meet.
             same_subject: let other visits of the query's own subject be found too.
@@ -389,7 +400,7 @@ class Retriever(Closing):
         if len(asked) == len(EYES):
             check_two(*asked.values())  # first, as exchanging these two would not mend it
         if not self.doubts_subjects():
-            _check_person(asked)
+            check_person(asked)
         why = refused({eye: one.looks for eye, one in asked.items()})
         exchanged = check_sides({eye: one.side for eye, one in asked.items() if eye not in why})
         ids = [one.id for one in asked.values() if one.id is not None]
@@ -435,33 +446,32 @@ class Retriever(Closing):
         self, image: Photograph, subject: str | None, collection: str, eye: Eye | None, sides: Sides | None = None
     ) -> Query:
         data, name, path = as_file(image)
-        return self.read(data, name, path=path, subject=subject, collection=collection, eye=eye, sides=sides)
+        return self.embed(data, name, path=path, subject=subject, collection=collection, eye=eye, sides=sides)
 
 
-def check_two(one: Query, other: Query) -> None:
-    """Refuse one picture twice, in one file or two, and two photographs of one known eye.
+class Archive(Retriever):
+    """An archive opened for searching, with its own encoder. A context manager.
 
-    Raises:
-        PairError: they can't be the two eyes of one person.
+    Made by `open`; `foveola.add_missing` makes a new archive and adds to one.
     """
-    if one.digest == other.digest or same_picture(one.mark, other.mark):
-        raise PairError(TWICE)
-    if one.case.eye is not None and one.case.eye == other.case.eye:
-        raise PairError(f"both photographs are of a {one.case.eye} eye; give one of each eye")
 
+    def __len__(self) -> int:
+        return len(self.archive)
 
-def _check_person(asked: Mapping[Eye, Query]) -> None:
-    """Refuse two photographs that the archive knows to be no left and right eye of one person."""
-    for eye, one in asked.items():
-        if one.id is not None and one.case.eye not in (None, eye):
-            raise PairError(
-                f"the photograph given as the {eye} eye is case {one.id} of the archive, which "
-                f"knows it as the {one.case.eye} one; exchange the two, or correct the archive"
-            )
-    known = [one.case for one in asked.values() if one.id is not None and one.case.subject]
-    subjects = {case.identity for case in known}
-    if len(subjects) > 1:
-        raise PairError("the archive knows the two photographs as those of two subjects; give the eyes of one")
+    def __repr__(self) -> str:
+        return f"Archive of {len(self):,} cases by the encoder {self.encoder.name}"
+
+    def cases(self) -> list[Case]:
+        """Return the N cases, in order of addition."""
+        return [case for _, case in self.archive.cases()]
+
+    def vectors(self) -> NDArray[np.float32]:
+        """Return the descriptors, float32 (N, D) of unit length, row i of case i; read-only."""
+        return self.archive.vectors()[1]
+
+    def info(self) -> ArchiveInfo:
+        """Return what the archive holds, in numbers."""
+        return replace(self.archive.info(), learned=self.labels())
 
 
 def _merge(given: Case, known: Case | None, *, doubted: bool) -> Case:
@@ -483,11 +493,3 @@ def _nearest(state: State, query: Query, least: float | None, *, same_subject: b
     if not same_subject:
         own |= state.of_identity(query.case.identity)
     return None if own.all() else float(state.cosines(query.descriptor)[~own].max())
-
-
-def _hits(found: Found, known: Calibration | None, trust: QueryTrust) -> tuple[Hit, ...]:
-    columns = (found.ids.tolist(), found.similarities.tolist(), found.scores.tolist(), found.cases)
-    return tuple(
-        Hit(rank, similarity, score, case, id_, judge_hit(known, trust, similarity, case))
-        for rank, (id_, similarity, score, case) in enumerate(zip(*columns, strict=True), start=1)
-    )

@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartParser
+from starlette.middleware.base import RequestResponseEndpoint
 
 from foveola.errors import FoveolaError
 from foveola.overview import Overviews
@@ -21,22 +22,25 @@ from foveola.server.api import cases as cases_api
 from foveola.server.api import jobs as jobs_api
 from foveola.server.api import matching as matching_api
 from foveola.server.api import reading as reading_api
+from foveola.server.api import regions as regions_api
 from foveola.server.api import search as search_api
 from foveola.server.api import status as status_api
-from foveola.server.audit.chain import operator
+from foveola.server.audit import operator
 from foveola.server.auth.middleware import AuthMiddleware
 from foveola.server.auth.policies import Plan
 from foveola.server.auth.service import AuthService, Settings
 from foveola.server.errors import headers_of, nameless, status_of
-from foveola.server.guard import Next, with_headers
+from foveola.server.headers import with_headers
 from foveola.server.metrics import Measured, Metrics
 from foveola.server.services.changes import Changes
 from foveola.server.services.matching import MatchingService
 from foveola.server.services.reading import ReadingService
+from foveola.server.services.regions import RegionService
 from foveola.server.services.search import SearchService
 from foveola.server.study import open_study
-from foveola.server.web import exports, login, matching, occlusion, overview, reading, regions, search
+from foveola.server.web import login, matching, reading, search
 from foveola.server.web import study as study_pages
+from foveola.server.web.pages import refusal
 
 UPLOAD_MB = 64
 MultiPartParser.spool_max_size = 0  # a photograph that is sent stays in memory, however large
@@ -44,23 +48,8 @@ STATIC = Path(__file__).with_name("web") / "static"
 # An agent of OpenTelemetry that happens to be on this computer is told no address of a page (it has
 # a case's number in it) and no fault's text. Older FastAPIs have no telemetry and ignore this.
 SILENT: Any = dict.fromkeys(("tracing", "metrics", "logs", "operation_spans", "auto_configure"), False)
-ROUTED = (
-    login,
-    search,
-    reading,
-    exports,
-    matching,
-    overview,
-    study_pages,
-    search_api,
-    cases_api,
-    jobs_api,
-    matching_api,
-    status_api,
-    reading_api,
-    regions,
-    occlusion,
-)
+PAGES = (login, search, reading, matching, study_pages)
+INTERFACE = (search_api, cases_api, jobs_api, matching_api, status_api, reading_api, regions_api)
 
 
 def create_app(
@@ -72,7 +61,7 @@ def create_app(
     settings: Settings | None = None,
     retriever: Retriever | None = None,
 ) -> FastAPI:
-    """The page and the interface on one archive.
+    """Make the page and the interface on one archive.
 
     Args:
         archive: its folder; opened at once, so that a fault shows before anything listens.
@@ -122,10 +111,10 @@ def create_app(
     app.state.service, app.state.auth = service, auth
     app.state.changes, app.state.metrics = changes, metrics
     app.state.reading, app.state.matching = ReadingService(service), MatchingService(service)
-    app.state.study = sessions
+    app.state.regions, app.state.study = RegionService(service), sessions
     app.state.overviews = Overviews(service.retriever.archive)
-    for part in ROUTED:  # include_router would make each route a second time, a fifth of a start
-        app.router.routes.extend(part.router.routes)
+    for part in (*PAGES, *INTERFACE):
+        app.include_router(part.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     app.add_exception_handler(FoveolaError, _explained)
     app.add_exception_handler(HTTPException, _explained)
@@ -134,7 +123,7 @@ def create_app(
     app.add_middleware(AuthMiddleware, auth=auth, plan=Plan(app), answer=answer, upload_mb=upload_mb)
 
     @app.middleware("http")
-    async def guarded(request: Request, following: Next) -> Response:
+    async def guarded(request: Request, following: RequestResponseEndpoint) -> Response:
         return with_headers(request, await following(request))
 
     app.add_middleware(Measured, metrics=metrics)
@@ -142,7 +131,7 @@ def create_app(
 
 
 async def _explained(request: Request, error: Exception) -> Response:
-    """One sentence, as JSON to a program and as a page to a person."""
+    """Say one sentence, as JSON to a program and as a page to a person."""
     if isinstance(error, HTTPException):
         return answer(request, error.status_code, str(error.detail))
     if isinstance(error, RequestValidationError):
@@ -153,8 +142,8 @@ async def _explained(request: Request, error: Exception) -> Response:
 
 
 def answer(request: Request, status: int, sentence: str) -> Response:
-    """A refusal."""
+    """Refuse a request."""
     sentence = nameless(sentence, request.app.state.service.retriever.archive.folder)
     if request.url.path.startswith("/api/"):
         return JSONResponse({"detail": sentence}, status, headers_of(status))
-    return search.refusal(request, status, sentence)
+    return refusal(request, status, sentence)

@@ -114,7 +114,11 @@ def _bound(kept: "OrderedDict[str, tuple[Any, float]]") -> None:
 
 
 def is_loopback(address: str) -> bool:
-    """Whether an address is this computer's alone."""
+    """Return whether an address is this computer's alone.
+
+    >>> is_loopback("127.0.0.1"), is_loopback("10.0.0.7"), is_loopback("pacs.example")
+    (True, False, False)
+    """
     try:
         return ip_address(address).is_loopback
     except ValueError:
@@ -122,7 +126,11 @@ def is_loopback(address: str) -> bool:
 
 
 def address_key(address: str) -> str:
-    """One key for whoever holds an address: a household's whole /64 of IPv6."""
+    """Return one key for whoever holds an address: a household's whole /64 of IPv6.
+
+    >>> address_key("2001:db8::7"), address_key("::ffff:10.0.0.7")
+    ('2001:db8::', '10.0.0.7')
+    """
     try:
         parsed = ip_address(address)
     except ValueError:

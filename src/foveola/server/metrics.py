@@ -72,7 +72,7 @@ class Metrics:
             self._faults.labels(method, route).inc()
 
     def text(self) -> bytes:
-        """All numbers as Prometheus reads them."""
+        """Return all numbers as Prometheus reads them."""
         return generate_latest(self.registry)
 
 
@@ -109,7 +109,7 @@ class Measured:
 
 
 def template(scope: Scope | dict[str, Any]) -> str:
-    """Of a request's address: /cases/{id}, never /cases/7; "none" where there is no such route."""
+    """Return the template of a request's address: /cases/{id}, never /cases/7; "none" where there is no such route."""
     route = scope.get("route")
     path = getattr(route, "path", None)
     if isinstance(path, str) and path:

@@ -13,7 +13,7 @@ Pixels = NDArray[np.uint8]
 
 
 def augment(image: Pixels, size: int, rng: np.random.Generator, kind: str = "fundus") -> Pixels:
-    """A random variant of an image.
+    """Return a random variant of an image.
 
     Args:
         image: (S, S, 3) uint8, a prepared field of view; S above size keeps it sharp.

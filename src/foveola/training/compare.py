@@ -6,7 +6,7 @@ once its score is written; then the table as comparison.md, comparison.csv and c
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,16 +20,14 @@ from foveola.encoders.reading_model import read_reader
 from foveola.errors import ConfigError, ImageError
 from foveola.files import write_whole
 from foveola.metrics import RetrievalData, evaluate_retrieval
+from foveola.plain import to_csv
 from foveola.records import Case
 from foveola.resources import AnyPath, beside, told_of
-from foveola.spreadsheets import to_csv
-from foveola.training.chosen import Config, load_any
-from foveola.training.config import DataConfig, TrainConfig
+from foveola.training.config import Config, DataConfig, TrainConfig, load_any
 from foveola.training.data import training_labels
-from foveola.training.ranks import asked
-from foveola.training.start import start
-
-Report = Callable[[str], None]
+from foveola.training.prepared import Report
+from foveola.training.ranks import started
+from foveola.training.run import start
 
 
 @dataclass(frozen=True)
@@ -61,7 +59,7 @@ def compare(config_files: Sequence[AnyPath], out: AnyPath, *, seeds: int = 3, re
     Each run is judged on the subjects that its configuration holds out, which are the same for
     all: each of their images asked against the others. For diseases by grade, macro, without
     the query's own subject; for subjects and eyes by identity, micro. Readers are judged by the
-    official score of ODIR and the honest figures beside it, see `foveola.metrics.reading`.
+    official score of ODIR and the honest figures beside it, see `foveola.metrics.multilabel`.
 
     Args:
         config_files: TOML, see TrainConfig, or all of readers, see ReadingConfig; differences are
@@ -76,9 +74,9 @@ def compare(config_files: Sequence[AnyPath], out: AnyPath, *, seeds: int = 3, re
     Raises:
         ConfigError: two configurations of one name, of another split, or nothing held out.
     """
-    if asked() > 1:
+    if started() > 1:
         raise ConfigError(
-            f"torchrun started {asked()} processes, and a comparison runs in one; start it "
+            f"torchrun started {started()} processes, and a comparison runs in one; start it "
             "without torchrun, or train each file by itself with foveola train"
         )
     out = Path(out)
@@ -137,7 +135,7 @@ def _score(config: Config, base: Path, folder: Path, report: Report) -> dict[str
 
 
 def held_out_scores(run: Path, label: str) -> dict[str, float]:
-    """How well a run's encoder finds alike images among the subjects it was not trained on.
+    """Measure how well a run's encoder finds alike images of subjects it was not trained on.
 
     Args:
         run: folder of a finished run.
@@ -162,7 +160,7 @@ def held_out_scores(run: Path, label: str) -> dict[str, float]:
 
 
 def reader_scores(reader: Path) -> dict[str, float]:
-    """What a released reader reached on the people held back, from its card.
+    """Read from a released reader's card what it reached on the people held back.
 
     Returns:
         The official score and what it is made of, macro-AUC, mAP and calibration error; macro-F1
@@ -210,21 +208,19 @@ def _error(values: NDArray[np.float64]) -> float:
 
 
 def to_markdown(rows: Sequence[Row]) -> str:
-    """One table, a line for each configuration and metric."""
+    """Return one table, a line for each configuration and metric."""
     lines = [
         "| metric | configuration | seeds | mean | standard error | difference to the first |",
         "|---|---|---|---|---|---|",
     ]
     for row in rows:
-        difference = "" if row.name == rows[0].name else _signed(row)
+        difference = f"{row.difference:+.4f} ± {_number(row.difference_error)}"
+        if row.name == rows[0].name:
+            difference = ""
         lines.append(
             f"| {row.metric} | {row.name} | {len(row.scores)} | {row.mean:.4f} | {_number(row.error)} | {difference} |"
         )
     return "\n".join(lines) + "\n"
-
-
-def _signed(row: Row) -> str:
-    return f"{row.difference:+.4f} ± {_number(row.difference_error)}"
 
 
 def _number(value: float) -> str:

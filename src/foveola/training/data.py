@@ -1,14 +1,18 @@
-"""Photographs for training: read once, prepared once, augmented each time.
+"""Photographs for training: read once, prepared once, drawn in batches, augmented each time.
 
 Decoding and finding the field of view cost more than a training step on a small network, so
 both are done once and kept as one array of prepared images on disk (`pack`), which is a cache:
 it is keyed by the contract and by every file's size and time, and can be deleted at any time.
+
+A batch is P x K: groups of one label, and in a group never twice the same subject if avoidable.
+Two photographs of one person look alike for reasons that have nothing to do with disease; as
+positives they would teach identity, and a model would look better than it is.
 """
 
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, Sampler
 
 from foveola.encoders.encoder import UNUSABLE, Failed
 from foveola.errors import FoveolaError, ImageError
@@ -26,7 +30,8 @@ from foveola.images.decode import decode
 from foveola.images.fundus import Contract, prepare
 from foveola.records import Case
 from foveola.resources import beside
-from foveola.training.augment import augment
+from foveola.training.augment import augment, centre
+from foveola.training.ranks import share
 
 Pixels = NDArray[np.uint8]
 Map = np.memmap[Any, Any]
@@ -44,12 +49,12 @@ class Labels(NamedTuple):
 
     @property
     def number(self) -> int:
-        """L, of the labels that a target is one or a set of."""
+        """Return L, of the labels that a target is one or a set of."""
         return self.targets.shape[1] if self.targets.ndim == 2 else len(self.names)
 
 
 def training_labels(cases: Sequence[Case], kind: str = "disease", *, single: bool = False) -> Labels:
-    """What makes two cases alike; see `DataConfig.label`.
+    """Return what makes two cases alike; see `DataConfig.label`.
 
     A disease of fewer than LEAST_IMAGES cases is not trained on, nor a subject or an eye of
     one image unless `single` ones count too, nor a case whose label is unknown. With "findings" the
@@ -63,7 +68,7 @@ def training_labels(cases: Sequence[Case], kind: str = "disease", *, single: boo
     elif kind == "findings":
         texts = [_rarest(case, counts) for case in cases]
     else:
-        texts = [_label(case, counts) for case in cases]
+        texts = [_rarest(case, counts) if case.grade is None else f"grade {case.grade}" for case in cases]
     codes, names = _numbered(texts, LEAST_IMAGES)
     if kind != "findings":
         return Labels(codes, names, codes)
@@ -75,7 +80,7 @@ def training_labels(cases: Sequence[Case], kind: str = "disease", *, single: boo
 
 
 def finding_labels(cases: Sequence[Case], trained: NDArray[np.bool_]) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """Which findings each case has, as far as its data set tells.
+    """Tell which findings each case has, as far as its data set says.
 
     A finding that a data set never names is unknown there, not absent. One that fewer than
     LEAST_IMAGES of the cases trained on have is left out.
@@ -115,10 +120,6 @@ def _numbered(texts: Sequence[str], least: int) -> tuple[NDArray[np.int64], tupl
     names = tuple(sorted(text for text in sizes if text and sizes[text] >= least))
     index = {name: i for i, name in enumerate(names)}
     return np.array([index.get(text, -1) for text in texts], np.int64), names
-
-
-def _label(case: Case, counts: Counter[str]) -> str:
-    return f"grade {case.grade}" if case.grade is not None else _rarest(case, counts)
 
 
 def _rarest(case: Case, counts: Counter[str]) -> str:
@@ -260,3 +261,134 @@ class PackedImages(Dataset[tuple[Tensor, Any, Any]]):
             self._rng = np.random.default_rng([self._seed, worker.id if worker else 0])
         image = augment(np.asarray(self.images[index]), self.size, self._rng, self.kind)
         return torch.from_numpy(image), self.targets[index], self.grades[index]
+
+
+class PlainImages(Dataset[tuple[Tensor, int]]):
+    """Images as they are judged, without augmentation, with their row.
+
+    Args:
+        images: (N, S, S, 3) uint8.
+        rows: which of them.
+        size: pixels of each side of what comes out.
+    """
+
+    def __init__(self, images: Pixels, rows: NDArray[np.int64], size: int) -> None:
+        self.images, self.rows, self.size = images, rows, size
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        """-> (size, size, 3) uint8 and its number in `rows`."""
+        image = centre(np.asarray(self.images[self.rows[index]]), self.size)
+        return torch.from_numpy(image.copy()), index
+
+
+class SubjectSampler(Sampler[list[int]]):
+    """Batches of P groups; each has K images of one label from K different subjects.
+
+    Of several processes each is given its part of the batch, see `ranks`.
+
+    Labels are drawn with probability count ** power, with replacement, so a frequent one may
+    fill more than one group; but where the labels are subjects or eyes (`distinct`), each once
+    in a batch. A label of fewer than K subjects repeats subjects, and images only when all of
+    a subject's are taken.
+
+    Args:
+        labels: (N,) int, -1 for images that are not to be drawn.
+        subjects: (N,) any hashable; equal for images of one person.
+        groups: P.
+        images_per_group: K.
+        batches: number of batches in an epoch.
+        power: 1 draws labels as often as they occur, 0 all alike.
+        distinct: no label twice in a batch, as far as there are P of them.
+        both_eyes: draw subjects instead, all alike, and all labels of each.
+        seed: of the first epoch; `set_epoch` moves on from there.
+    """
+
+    def __init__(
+        self,
+        labels: Sequence[int] | NDArray[np.int64],
+        subjects: Sequence[object],
+        *,
+        groups: int,
+        images_per_group: int,
+        batches: int,
+        power: float = 0.5,
+        distinct: bool = False,
+        both_eyes: bool = False,
+        seed: int = 0,
+    ) -> None:
+        self.groups, self.images_per_group, self.batches = groups, images_per_group, batches
+        self.seed, self.epoch = seed, 0
+        self._images = _by_label_and_subject(labels, subjects)
+        if len(self._images) < 2:
+            raise ValueError(f"expected images of at least 2 labels, got {len(self._images)}")
+        self._labels = sorted(self._images)
+        counts = [sum(map(len, self._images[label].values())) for label in self._labels]
+        weights = np.array(counts, float) ** power
+        self._chance = weights / weights.sum()
+        self._distinct = distinct and len(self._labels) >= groups
+        self._fellows = _by_first_subject(self._images, self._labels) if both_eyes else []
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw other batches in each epoch, and the same ones again when a run is resumed."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.batches
+
+    def __iter__(self) -> Iterator[list[int]]:
+        rng = np.random.default_rng([self.seed, self.epoch])
+        for _ in range(self.batches):
+            yield share(self._batch(rng))
+
+    def _batch(self, rng: np.random.Generator) -> list[int]:
+        chosen = self._choose(rng)
+        while len(set(chosen)) < 2:  # a batch of one label has no triplet
+            chosen = self._choose(rng)
+        labels, times = np.unique(chosen, return_counts=True)
+        batch: list[int] = []
+        for label, n in zip(labels, times, strict=True):
+            batch += self._draw(self._labels[label], int(n) * self.images_per_group, rng)
+        return batch
+
+    def _choose(self, rng: np.random.Generator) -> NDArray[np.int64]:
+        if self._fellows:
+            order = rng.permutation(len(self._fellows))
+            chosen = [label for person in order for label in self._fellows[person]]
+            return np.array(chosen[: self.groups])
+        many = len(self._labels)
+        return rng.choice(many, self.groups, replace=not self._distinct, p=self._chance)
+
+    def _draw(self, label: int, count: int, rng: np.random.Generator) -> list[int]:
+        """Count images of a label, passing through its subjects before any comes again."""
+        people = list(self._images[label].values())
+        left: list[list[int]] = [[] for _ in people]  # images of each not drawn yet
+        order: list[int] = []
+        while len(order) < count:
+            order += rng.permutation(len(people)).tolist()
+        drawn = []
+        for person in order[:count]:
+            if not left[person]:
+                left[person] = rng.permutation(people[person]).tolist()
+            drawn.append(left[person].pop())
+        return drawn
+
+
+def _by_first_subject(images: dict[int, dict[object, list[int]]], labels: Sequence[int]) -> list[list[int]]:
+    """Places of the labels of each subject, where a label is of one subject only."""
+    found: dict[object, list[int]] = {}
+    for place, label in enumerate(labels):
+        found.setdefault(next(iter(images[label])), []).append(place)
+    return list(found.values())
+
+
+def _by_label_and_subject(
+    labels: Sequence[int] | NDArray[np.int64], subjects: Sequence[object]
+) -> dict[int, dict[object, list[int]]]:
+    images: dict[int, dict[object, list[int]]] = {}
+    for index, (label, subject) in enumerate(zip(labels, subjects, strict=True)):
+        if label >= 0:
+            images.setdefault(int(label), {}).setdefault(subject, []).append(index)
+    return images

@@ -4,20 +4,20 @@ from collections.abc import Hashable, Sequence
 from typing import Any
 
 import lightning
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from foveola.losses.gather import gather
-from foveola.models.descriptor import Described, DescriptorModel, normalise
-from foveola.models.trunk import Trunk
+from foveola.images.fundus import Contract
+from foveola.losses.pairs import gather
+from foveola.metrics import RetrievalData, evaluate_retrieval
+from foveola.models.descriptor import Described, DescriptorModel, Trunk, normalise
 from foveola.training.config import TrainConfig
+from foveola.training.loop import LOG_EVERY, warm_cosine
 from foveola.training.losses import Criterion
 from foveola.training.ranks import in_order
-from foveola.training.schedule import warm_cosine
-from foveola.training.validation import retrieval_map
 
-LOG_EVERY = 10  # steps
 VALIDATION = "validation/mAP"
 
 
@@ -30,10 +30,8 @@ class DescriptorTraining(lightning.LightningModule):
     Args:
         config: of the run.
         model: what is trained.
-        labels: number of labels.
-        findings: F, number of findings, for their head.
-        mean: the contract's, three values on the scale 0 to 1.
-        std: likewise.
+        criterion: the losses.
+        contract: what is done to a photograph, of which mean and std are used here.
         steps: optimiser steps of the whole run, for the learning rate.
         validation: targets and subjects of the validation images, in the order they are given
             to `validation_step`.
@@ -43,21 +41,17 @@ class DescriptorTraining(lightning.LightningModule):
         self,
         config: TrainConfig,
         model: DescriptorModel,
+        criterion: Criterion,
+        contract: Contract,
         *,
-        labels: int,
-        findings: int = 0,
-        mean: tuple[float, ...],
-        std: tuple[float, ...],
         steps: int,
         validation: tuple[NDArray[Any], Sequence[Hashable]] | None = None,
     ) -> None:
         super().__init__()
         self.config, self.model, self.steps = config, model, steps
-        self.register_buffer("mean", torch.tensor(mean))
-        self.register_buffer("std", torch.tensor(std))
-        self.criterion = Criterion(
-            config.loss, labels=labels, dimension=model.dimension, width=model.width, findings=findings
-        )
+        self.register_buffer("mean", torch.tensor(contract.mean))
+        self.register_buffer("std", torch.tensor(contract.std))
+        self.criterion = criterion
         self._validation = validation
         self._judged: list[Tensor] = []
 
@@ -71,7 +65,7 @@ class DescriptorTraining(lightning.LightningModule):
         return described
 
     def training_step(self, batch: tuple[Tensor, Tensor, Tensor], index: int) -> Tensor:
-        """One batch's loss: of several processes, that of all their parts."""
+        """Return one batch's loss: of several processes, that of all their parts."""
         pixels, targets, grades = batch
         targets, grades = gather(targets), gather(grades)
         findings = None
@@ -120,7 +114,7 @@ class DescriptorTraining(lightning.LightningModule):
         self.log(VALIDATION, value, prog_bar=True)
 
     def configure_optimizers(self) -> Any:
-        """Groups of parameters with rates of their own, and the schedule."""
+        """Return groups of parameters with rates of their own, and the schedule."""
         config = self.config
         rate = config.learning_rate
         pretrained = [p for p in self.model.backbone.parameters() if p.requires_grad]
@@ -141,3 +135,35 @@ class DescriptorTraining(lightning.LightningModule):
             return optimizer
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, warm_cosine(self.steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def retrieval_map(
+    descriptors: NDArray[np.float32],
+    targets: NDArray[np.int64] | NDArray[np.bool_],
+    subjects: Sequence[Hashable],
+    *,
+    by_identity: bool,
+) -> float:
+    """Compute the mean average precision of a search for each image among the others.
+
+    For diseases macro mAP@10 (AP divided by 10) without the query's own subject; for identities
+    micro mAP@R, the subject being what is looked for.
+
+    Args:
+        descriptors: (N, D).
+        targets: (N,) codes with -1 for unlabelled, or (N, L) sets.
+        subjects: N hashables.
+        by_identity: whether the targets are subjects or eyes.
+
+    Returns:
+        0 to 1.
+    """
+    side = RetrievalData(descriptors, targets, subjects, _names(targets))
+    done = evaluate_retrieval(side, ks=(10,), exclude="none" if by_identity else "subject", bootstrap=0)
+    value = done.metrics["mAP@R" if by_identity else "mAP@10"].value
+    return value.micro if by_identity else value.macro
+
+
+def _names(targets: NDArray[np.int64] | NDArray[np.bool_]) -> tuple[str, ...]:
+    count = targets.shape[1] if targets.ndim == 2 else int(targets.max(initial=-1)) + 1
+    return tuple(str(i) for i in range(count))

@@ -15,7 +15,7 @@ descriptor for every labelled photograph. What is there is not made again.
 import json
 import shutil
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -30,14 +30,10 @@ from foveola.errors import ConfigError
 from foveola.files import write_whole
 from foveola.models.descriptor import DescriptorModel
 from foveola.resources import beside
-from foveola.training.config import TrainConfig
+from foveola.training.config import ReadingConfig, TrainConfig
 from foveola.training.maps import describe_all
-from foveola.training.prepared import Prepared, contract_of, prepare_data
-from foveola.training.reading_config import ReadingConfig
-from foveola.training.run import build_model, fit
-
-Report = Callable[[str], None]
-
+from foveola.training.prepared import Prepared, Report, contract_of, prepare_data
+from foveola.training.run import Run, build_model
 
 C = TypeVar("C", TrainConfig, ReadingConfig)
 
@@ -60,7 +56,7 @@ class Row(Generic[C]):
 
 
 def read_rows(path: Path, kind: type[C] = TrainConfig) -> list[Row[C]]:  # type: ignore[assignment]
-    """The rows of a file.
+    """Read the rows of a file.
 
     Args:
         path: TOML.
@@ -99,7 +95,7 @@ def _merged(common: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]
 
 
 def folder_of(out: Path, row: Row[C], fold: int) -> Path:
-    """Where a row keeps what it made of a fold."""
+    """Return where a row keeps what it made of a fold."""
     return out / row.name / f"fold-{fold}"
 
 
@@ -125,20 +121,22 @@ def train_row(row: Row[TrainConfig], fold: int, base: Path, out: Path, report: R
     folder.mkdir(parents=True, exist_ok=True)
     report(f"{row.name}, fold {fold}")
     if row.trained:
-        prepared, model = fit(config, base, folder, report)
+        run = Run.of(config, base, folder, report)
+        run.fit()
+        prepared, model = run.data, run.model
     else:
         lightning.seed_everything(config.seed, verbose=False)
         prepared = prepare_data(config, base, folder, lambda _: None)
         model = build_model(config, base)
     cache = base / data.cache if data.variants else None
-    made = describe_all(model, prepared.images, contract_of(config), cache, report)
+    made = describe_all(model, prepared.images, contract_of(config.model), cache, report)
     _keep(folder, model, made, prepared)
     return folder
 
 
 def _keep(folder: Path, model: DescriptorModel, made: NDArray[np.float32], prepared: Prepared) -> None:
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-    save_file({k: v.contiguous() for k, v in model.state_dict().items()}, _weights(folder))
+    save_file({k: v.contiguous() for k, v in model.state_dict().items()}, folder / "model.safetensors")
     held = set(prepared.held.tolist())
     cases = [
         {"collection": case.collection, "image": case.image, "held": i in held} for i, case in enumerate(prepared.cases)
@@ -151,13 +149,13 @@ def _keep(folder: Path, model: DescriptorModel, made: NDArray[np.float32], prepa
 
 
 def read_entries(folder: Path) -> list[tuple[str, str, bool]]:
-    """Collection, image and whether it was held out, of each photograph of a row's fold."""
+    """Read collection, image and whether it was held out, of each photograph of a row's fold."""
     entries = json.loads((folder / "cases.json").read_text(encoding="utf-8"))
     return [(entry["collection"], entry["image"], entry["held"]) for entry in entries]
 
 
 def read_descriptors(folder: Path, entries: Sequence[tuple[str, str, bool]]) -> NDArray[np.float32]:
-    """Descriptors of a row's fold in the order of these entries, whatever order they were made in.
+    """Read a row's descriptors of a fold in the order of these entries, whatever order they were made in.
 
     Raises:
         ConfigError: it was made of other photographs, or others of them were held out.
@@ -171,10 +169,6 @@ def read_descriptors(folder: Path, entries: Sequence[tuple[str, str, bool]]) -> 
         )
     made: NDArray[np.float32] = np.load(folder / "descriptors.npy").astype(np.float32)
     return made[[at[entry] for entry in entries]]
-
-
-def _weights(folder: Path) -> Path:
-    return folder / "model.safetensors"
 
 
 def train_rows(

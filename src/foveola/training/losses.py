@@ -18,8 +18,7 @@ from foveola.losses import (
     TripletLoss,
     WATLoss,
 )
-from foveola.losses.pairs import check, pairs_of
-from foveola.losses.precision import nan_unless_finite, wide, without_autocast
+from foveola.losses.pairs import check, nan_unless_finite, pairs_of, wide, without_autocast
 from foveola.losses.triplet import triplet_sums
 from foveola.models.descriptor import in_float32
 from foveola.training.config import LossConfig
@@ -107,7 +106,7 @@ class Criterion(nn.Module):
 
     @torch.no_grad()
     def state(self, descriptors: Tensor, targets: Tensor) -> dict[str, Tensor | float]:
-        """What is worth watching: margin, beta, similarities, share of triplets still active."""
+        """Return what is worth watching: margin, beta, similarities, share of triplets still active."""
         pairs = pairs_of(descriptors.detach(), targets)
         watched: dict[str, Tensor | float] = {
             "similarity/positive": _mean(pairs.similarity, pairs.positive),
@@ -124,7 +123,7 @@ class Criterion(nn.Module):
 
     @property
     def margin(self) -> float | None:
-        """The triplet margin in force, where there is one."""
+        """Return the triplet margin in force, where there is one."""
         if self.auto is not None:
             return self.auto.margin
         if self.config.name not in ("triplet", "ada_triplet"):

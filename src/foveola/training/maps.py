@@ -18,8 +18,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from foveola.images.fundus import Contract
-from foveola.models.descriptor import Described, DescriptorModel, normalise
-from foveola.models.trunk import Trunk
+from foveola.models.descriptor import Described, DescriptorModel, Trunk, normalise
 from foveola.resources import beside
 from foveola.training.augment import augment
 from foveola.training.data import new_map
@@ -35,14 +34,14 @@ class Stem(Protocol):
 
     @property
     def module(self) -> nn.Module:
-        """What it is a part of; its mode is set to evaluation while maps are made."""
+        """Return the whole; its mode is set to evaluation while maps are made."""
 
     @property
     def signature(self) -> str:
-        """What the maps depend on beside weights and pixels."""
+        """Return what the maps depend on beside weights and pixels."""
 
     def weights(self) -> Iterator[Tensor]:
-        """All of them, in a fixed order."""
+        """Return all of them, in a fixed order."""
 
     def __call__(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) normalised images -> (B, U, c, h, w)."""
@@ -168,7 +167,7 @@ def describe_all(
     cache: Path | None = None,
     report: Callable[[str], None] = print,
 ) -> NDArray[np.float32]:
-    """Descriptors of prepared images, scaled down but not augmented.
+    """Compute descriptors of prepared images, scaled down but not augmented.
 
     Args:
         model: trained.
@@ -191,7 +190,7 @@ def pool_all(
     cache: Path | None = None,
     report: Callable[[str], None] = print,
 ) -> Tensor:
-    """Like `describe_all`, but (N, C) what the model's heads see, computed in single precision.
+    """Compute what the model's heads see, (N, C), else as `describe_all`, in single precision.
 
     What is fitted to them closely would miss the very same images by the noise of bf16.
     """

@@ -19,37 +19,37 @@ from torch import Tensor
 from torch.utils.data import BatchSampler, Sampler
 
 from foveola.errors import ConfigError
-from foveola.losses.gather import gather
+from foveola.losses.pairs import gather
 
 S = TypeVar("S", list[int], Tensor)
 
 _PATIENCE = timedelta(days=1)  # of the others while the first prepares or exports
 
 
-def asked() -> int:
-    """How many processes torchrun started; 1 without it."""
+def started() -> int:
+    """Return how many processes torchrun started; 1 without it."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def rank() -> int:
-    """Which of them this is, from 0."""
+    """Return which of them this is, from 0."""
     return int(os.environ.get("RANK", "0"))
 
 
 def first() -> bool:
-    """Whether this is the process that prepares, reports and exports."""
+    """Tell whether this is the process that prepares, reports and exports."""
     return rank() == 0
 
 
 def world() -> int:
-    """How many processes train together now."""
+    """Return how many processes train together now."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 @contextmanager
 def joined() -> Iterator[None]:
     """Meet the other processes that torchrun started, and part when all are done."""
-    if asked() == 1 or world() > 1:
+    if started() == 1 or world() > 1:
         yield
         return
     gpus = torch.cuda.is_available()
@@ -118,7 +118,7 @@ class EvenRows(Sampler[int]):
 
 
 def in_order(mine: Tensor, count: int) -> Tensor:
-    """What all processes made of the rows that EvenRows gave them: (count, ...) in order."""
+    """Gather what all processes made of the rows that EvenRows gave them: (count, ...) in order."""
     everyone = gather(mine)
     parts = everyone.reshape(world(), -1, *everyone.shape[1:])
     return parts.transpose(0, 1).flatten(0, 1)[:count]

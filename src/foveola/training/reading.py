@@ -7,8 +7,7 @@ The run's folder holds what `foveola train` keeps (see run.py). The epoch with t
 macro-AUC on the validation people is the one that counts.
 """
 
-import sys
-from contextlib import redirect_stdout
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,25 +16,78 @@ import lightning
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
-from foveola.errors import ManifestError
+from foveola.encoders.parts import convolutions
+from foveola.encoders.release import RELEASED
+from foveola.errors import ConfigError, ManifestError
 from foveola.losses.findings import FINDINGS_LOSSES, class_balanced
-from foveola.losses.gather import gather
-from foveola.metrics.reading import choose_thresholds, evaluate_reading
-from foveola.metrics.temperature import fit_temperature
-from foveola.models.answer import Answer
-from foveola.models.binocular import BinocularModel, Read
+from foveola.losses.pairs import gather
+from foveola.metrics.multilabel import choose_thresholds, evaluate_reading
+from foveola.metrics.probabilities import fit_temperature
+from foveola.models.backbone import load_folded, load_weights
+from foveola.models.binocular import GLUON, Answer, BinocularModel, Read, ReaderTrunk
 from foveola.models.descriptor import normalise
-from foveola.models.trunk import ReaderTrunk
-from foveola.people import People
-from foveola.training.loop import BEST, Loop, claim, last_checkpoint, trainer
-from foveola.training.people_data import Feed, PreparedPeople, prepare_people
-from foveola.training.prepared import HELD, JUDGED, TRAINED, Report
+from foveola.people import NORMAL, People
+from foveola.training.config import ReaderConfig, ReadingConfig
+from foveola.training.loop import BEST, claim, load_checkpoint, run_epochs, warm_cosine
+from foveola.training.prepared import HELD, JUDGED, TRAINED, Feed, PreparedPeople, Report, prepare_people
 from foveola.training.ranks import first_before_others, in_order, share
-from foveola.training.reading_config import ReadingConfig
-from foveola.training.reading_model import answer_of, build_reader
-from foveola.training.schedule import warm_cosine
+
+
+def build_reader(config: ReadingConfig, base: Path) -> BinocularModel:
+    """Build the model of a configuration as it is before training."""
+    of = config.model
+    model = BinocularModel(
+        len(config.data.labels),
+        of.backbone,
+        attention=of.attention,
+        blocks=of.blocks,
+        fusion=of.fusion,
+        width=of.width,
+        feature=of.feature,
+        dropout=of.dropout,
+        shared=of.shared,
+        whole=of.whole,
+    )
+    if of.weights:
+        for trunk in model.backbones:
+            _load(trunk, of, base)
+    model.freeze(of.freeze)
+    return model.to(memory_format=torch.channels_last)
+
+
+def _load(trunk: nn.Module, of: ReaderConfig, base: Path) -> None:
+    path = base / str(of.weights)
+    if not path.exists() and not (RELEASED / str(of.weights)).exists():
+        raise ConfigError(f"weights: {path} does not exist")
+    if not path.is_file():
+        _load_released(trunk, of, path if path.is_dir() else str(of.weights))
+    elif of.backbone == GLUON:
+        trunk.load_gluon(path)  # type: ignore[operator]
+    else:
+        load_weights(trunk.get_submodule("body"), path, beyond=True)
+
+
+def _load_released(trunk: nn.Module, of: ReaderConfig, source: str | Path) -> None:
+    ends: Sequence[str] = trunk.ends  # type: ignore[assignment]
+    if of.freeze != len(ends):
+        raise ConfigError(
+            f"freeze is {of.freeze}; an encoder's statistics are folded into its weights, so all "
+            f"{len(ends)} stages taken from {of.weights} must keep them: set freeze = {len(ends)}"
+        )
+    load_folded(trunk, convolutions(source), str(of.weights))
+
+
+def answer_of(config: ReadingConfig) -> Answer:
+    """Return how a configuration's model answers, before its temperatures are fitted."""
+    return Answer(
+        config.data.labels,
+        normal=NORMAL,
+        softmax=config.loss.name == "softmax",
+        monocular=not config.loss.person_weight,
+    )
+
 
 Floats = NDArray[np.float32]
 VALIDATION = "validation/macro-AUC"
@@ -74,7 +126,7 @@ class ReadingTraining(lightning.LightningModule):
         return said
 
     def training_step(self, batch: tuple[Tensor, ...], _: int) -> Tensor:
-        """One batch's loss: of several processes, that of all their parts."""
+        """Return one batch's loss: of several processes, that of all their parts."""
         pixels, present, truth, eyes = batch
         truth, eyes = gather(truth), gather(eyes)
         present = share(self._some_missing(gather(present)))
@@ -114,7 +166,7 @@ class ReadingTraining(lightning.LightningModule):
             self.log(VALIDATION, value, prog_bar=True)
 
     def configure_optimizers(self) -> Any:
-        """Two groups of parameters with rates of their own; warm-up, then a cosine to zero."""
+        """Return two groups of parameters with rates of their own; warm-up, then a cosine to zero."""
         config, backbones = self.config, set(self.model.backbones.parameters())
         rest = [p for p in self.model.parameters() if p not in backbones]
         pretrained = [p for p in self.model.backbones.parameters() if p.requires_grad]
@@ -167,16 +219,16 @@ class ReaderRun:
 
     @property
     def model(self) -> BinocularModel:
-        """The network."""
+        """Return the network."""
         return self.module.model
 
     @property
     def answer(self) -> Answer:
-        """Its logits as probabilities."""
+        """Return what turns its logits into probabilities."""
         return self.module.answer
 
     def say(self, people: People) -> Readings:
-        """What it says of some of the people that it was prepared with."""
+        """Read some of the people that it was prepared with."""
         return _read(self.module, self.feed, people)
 
     def told(self, said: Readings) -> Floats:
@@ -189,7 +241,7 @@ class ReaderRun:
         return np.where(both, said.probabilities, only).astype(np.float32, copy=False)
 
     def say_uncalibrated(self, people: People) -> Readings:
-        """Likewise, as it was before its temperatures were fitted."""
+        """Read them as it did before its temperatures were fitted."""
         kept = [float(self.answer.get_buffer(n)) for n in ("temperature", "eye_temperature")]
         self.answer.set_temperatures(1.0, 1.0)
         try:
@@ -227,18 +279,8 @@ def train_reader(config: ReadingConfig, base: Path, out: Path, report: Report = 
     loader = feed.varied(trained)
     positive = torch.from_numpy(np.nansum(trained.truth, axis=0))
     module = ReadingTraining(config, model, positive, config.epochs * len(loader), judged)
-    loop = Loop(
-        epochs=config.epochs,
-        precision=config.precision,
-        average_decay=config.average_decay,
-        judged_by=VALIDATION,
-        patience=config.patience,
-        log_every=min(10, len(loader)),
-    )
-    with redirect_stdout(sys.stderr):
-        trainer(out, loop).fit(module, loader, feed.judged(judged), ckpt_path=last_checkpoint(out), weights_only=True)
-    best = torch.load(out / "checkpoints" / BEST, map_location="cpu", weights_only=True)
-    module.load_state_dict(best["state_dict"])
+    run_epochs(out, config, module, loader, feed.judged(judged), judged_by=VALIDATION)
+    load_checkpoint(module, out / "checkpoints" / BEST)
     module.eval()
     _calibrate(module, feed, judged)
     validation = _read(module, feed, judged)
@@ -254,7 +296,7 @@ def train_reader(config: ReadingConfig, base: Path, out: Path, report: Report = 
 
 
 def alone_thresholds(truth: Floats, said: Floats) -> NDArray[np.float64] | None:
-    """Thresholds for an eye by itself; None where no eye has both labels and an answer.
+    """Choose thresholds for an eye by itself; None where no eye has both labels and an answer.
 
     Args:
         truth: (P, 2, L) of each eye, 0 or 1; NaN is unknown.

@@ -15,7 +15,7 @@ from foveola.encoders.add import Wanted, contract_of, digest_of, free_folder, re
 from foveola.encoders.graph import DESCRIPTOR, FEATURES, last_line
 from foveola.encoders.release import Release, checked_name
 from foveola.errors import EncoderError
-from foveola.models.weights import load_weights
+from foveola.models.backbone import load_weights
 
 
 class Pooled(nn.Module):

@@ -6,10 +6,21 @@ whether anything in the archive is sufficiently like it.
 """
 
 from foveola.answers import HitTrust, Looks, QueryTrust
-from foveola.trust.calibration import ALIKE, TRUST, Calibration, calibrate, is_missing, label_values, load, refresh
-from foveola.trust.familiarity import FAMILIARITY, Familiarity
-from foveola.trust.judge import is_far, judge_answer, judge_hit, judge_picture
-from foveola.trust.seen import SEEN, Seen
+from foveola.trust.calibration import (
+    ALIKE,
+    TRUST,
+    Calibration,
+    calibrate,
+    is_far,
+    is_missing,
+    judge_answer,
+    judge_hit,
+    judge_picture,
+    label_values,
+    load,
+    refresh,
+)
+from foveola.trust.familiarity import FAMILIARITY, SEEN, Familiarity, Seen
 
 __all__ = [
     "ALIKE",

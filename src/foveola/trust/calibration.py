@@ -1,13 +1,14 @@
-"""The similarities of an archive's own photographs, by which those of a query are judged.
+"""How far a hit and an answer can be trusted, by the similarities of an archive's own photographs.
 
 Some photographs of the archive are asked about as if they were new: their own person is left out.
 What is then known of similarities and labels is kept in A/trust.json, a file of numbers without
-names, and made again whenever the archive has changed.
+names, and made again whenever the archive has changed. By it hits are judged, and the answer as a
+whole; the picture itself by what the encoder knows.
 """
 
 import contextlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +16,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveola import files
-from foveola.answers import HitTrust, Label
+from foveola.answers import HitTrust, Label, Looks, QueryTrust, Suggestion
 from foveola.archive import Archive
 from foveola.errors import ArchiveError
+from foveola.images.gradability import WARN_BELOW
 from foveola.records import Case
-from foveola.relevance.curve import BIN, Curve, percentile, read_curve
+from foveola.relevance.calibrate import BIN, Curve, percentile, read_curve
+from foveola.trust.familiarity import SEEN, Familiarity, Seen
 from foveola.trust.sample import REST, Sample, draw
-from foveola.trust.seen import SEEN, Seen
 
 TRUST = "trust.json"  # in the folder of an archive
 FORMAT = 1
 FALSE_REJECT = 0.01  # of the archive's own photographs
 LEAST = 20  # people, below which nothing can be said
-ALIKE = 0.998  # stands for what an archive can't say: docs/doors.md, "That matching is off"
+ALIKE = 0.998  # stands for what an archive can't say: docs/how-to/access.md, "That matching is off"
 # Share of an archive's photographs that may lose a case of somebody else because it is so alike:
 # where no eye is there twice, and at the most.
 OTHERS = (0.1, 0.25)
 _POINTS = 201  # of a distribution that is kept
+POOR = 0.05  # gradability below which likeness says little
+LEAST_PIXELS = 128  # pixels of the shorter side; of less no lesion can be told
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +73,7 @@ class Calibration:
 
     @property
     def alike(self) -> float:
-        """Similarity from which on a photograph may well be another of the same eye.
+        """Return the similarity from which on a photograph may well be another of the same eye.
 
         Where the archive holds eyes twice: as many of these pairs are less alike as there are
         photographs with somebody else's that is more alike. Without, and at the least: see OTHERS.
@@ -83,7 +87,7 @@ class Calibration:
 
     @property
     def threshold(self) -> float:
-        """Similarity below which a case is not sufficiently alike."""
+        """Return the similarity below which a case is not sufficiently alike."""
         return float(np.interp(FALSE_REJECT, np.linspace(0, 1, len(self.nearest)), self.nearest))
 
     def hit(self, similarity: float, case: Case) -> HitTrust:
@@ -168,7 +172,7 @@ def refresh(archive: Archive, *, changed: bool = True) -> None:
 
 
 def is_missing(archive: Archive) -> bool:
-    """Whether nothing is kept of an archive that has people enough, as its file was lost, say."""
+    """Return whether nothing is kept of an archive that has people enough, as its file was lost, say."""
     if len(archive) < LEAST or (archive.folder / TRUST).exists():
         return False
     with archive.state() as state:
@@ -176,7 +180,7 @@ def is_missing(archive: Archive) -> bool:
 
 
 def load(archive: Archive) -> Calibration | None:
-    """What was kept of an archive; None where nothing was, or not of this encoder.
+    """Read what was kept of an archive; None where nothing was, or not of this encoder.
 
     Raises:
         ArchiveError: it is damaged.
@@ -223,3 +227,78 @@ def _fitted(archive: Archive, sample: Sample, trained: NDArray[np.bool_] | None)
 def _quantiles(values: NDArray[np.float32]) -> tuple[float, ...]:
     line = np.quantile(values.astype(np.float64), np.linspace(0, 1, _POINTS))
     return tuple(np.round(line, 6).tolist())
+
+
+def judge_picture(
+    known: Familiarity | None,
+    pooled: NDArray[np.float32],
+    gradability: float,
+    camera: str | None = None,
+    side: int = LEAST_PIXELS,
+) -> Looks:
+    """Judge whether a picture is a photograph of the retina, and good enough to be compared.
+
+    Args:
+        known: of the encoder, where it has one.
+        pooled: (C,) what the encoder made of the picture.
+        gradability: see `foveola.images.gradability`; 0 says that no field in colour was found.
+        camera: that took it, where the archive has no photograph of that one.
+        side: pixels of its shorter side, as decoded.
+    """
+    unlike = None if known is None else known.unlike(pooled)
+    foreign = gradability == 0
+    if known is not None and unlike is not None:
+        foreign |= known.foreign(pooled, unlike, doubtful=gradability < WARN_BELOW)
+    return Looks(unlike, foreign, poor=gradability < POOR or side < LEAST_PIXELS, camera=camera)
+
+
+def is_far(known: Calibration | None, nearest: float | None) -> bool:
+    """Return whether a nearest case is not sufficiently similar; None is no case at all."""
+    return nearest is None or (known is not None and nearest < known.threshold)
+
+
+def judge_answer(
+    known: Calibration | None,
+    looks: Looks,
+    nearest: float | None,
+    suggestion: Suggestion | None,
+    anywhere: float | None = None,
+) -> QueryTrust:
+    """Judge how far to trust an answer.
+
+    Args:
+        known: of the archive; None where it has too few people.
+        looks: of the query.
+        nearest: similarity to the nearest case considered; None where there was none.
+        suggestion: what the archive learnt suggests of the query, if anything.
+        anywhere: similarity to the nearest case of the archive, where a condition let only some be
+            considered: what the archive suggests does not depend on that condition.
+    """
+    sufficient = looks.comparable and not is_far(known, nearest)
+    told = sufficient or (looks.comparable and not is_far(known, anywhere))
+    return QueryTrust(
+        suggestion=suggestion if told else None,
+        nearest=None if known is None or nearest is None else percentile(nearest, known.nearest),
+        threshold=None if known is None else known.threshold,
+        false_reject=FALSE_REJECT,
+        sufficient=sufficient,
+        looks=looks,
+        trained=None if known is None or known.new else known.trained,
+    )
+
+
+def judge_hit(known: Calibration | None, answer: QueryTrust, similarity: float, case: Case) -> HitTrust | None:
+    """Judge how far to trust one hit; of an answer that is not sufficient nothing is told."""
+    if known is None and answer.suggestion is None:
+        return None
+    judged = HitTrust(None, None, None, None, True) if known is None else known.hit(similarity, case)
+    if not answer.sufficient:
+        return replace(judged, same=None, other=None, agreement=None)
+    if answer.suggestion is None:
+        return judged
+    label = answer.suggestion.label
+    values = label_values(case, label)
+    chance = None if values is None else answer.suggestion.of(values)
+    if judged.label != label:  # pairs were compared by another one
+        judged = replace(judged, same=None, other=None)
+    return replace(judged, label=label, agreement=chance)

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from foveola.answers import Label
 from foveola.archive.state import State
-from foveola.relevance.curve import Bools, Curve, Ids, fit_curve
-from foveola.relevance.labels import codes_of
+from foveola.relevance.calibrate import Curve, fit_curve
+from foveola.relevance.labels import Bools, Ids, codes_of
 
 Vectors = NDArray[np.float32]
 
@@ -41,7 +41,7 @@ class Labels:
     keys: NDArray[np.str_]
 
     def agree(self, query: int, rows: Ids) -> Bools:
-        """(n,) whether the query shares a label value with these."""
+        """Return (n,) whether the query shares a label value with these."""
         return np.asarray((self.members[rows] & self.members[query]).any(axis=1))
 
 
@@ -75,7 +75,7 @@ class Sample:
     asker: Ids
 
     def curves(self) -> dict[str, Curve]:
-        """One for each label that is common among neighbours, and one, REST, for the others."""
+        """Fit a curve for each label that is common among neighbours, and one, REST, for the others."""
         names, counts = np.unique(self.key, return_counts=True)
         common = [str(name) for name, count in zip(names, counts, strict=True) if count >= OWN]
         chosen = {name: self.key == name for name in common}

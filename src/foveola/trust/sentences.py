@@ -8,7 +8,7 @@ from foveola.labels import label_word
 from foveola.people import NORMAL
 from foveola.records import Case
 from foveola.relevance.labels import FINDINGS, GRADE
-from foveola.relevance.relevance import EVEN
+from foveola.relevance.order import EVEN
 from foveola.trust.calibration import label_values
 from foveola.trust.familiarity import UNUSUAL
 
@@ -24,12 +24,12 @@ UNLIKE = "is unlike the photographs that the encoder knows: another camera, a ra
 
 
 def percent(share: Share) -> str:
-    """A share and its interval: 82 % (74 to 88)."""
+    """Return a share and its interval: 82 % (74 to 88)."""
     return f"{100 * share.value:.0f} % ({100 * share.low:.0f} to {100 * share.high:.0f})"
 
 
 def of_hit(trust: HitTrust | None) -> str | None:
-    """What a page says beside a hit; None where nothing is known."""
+    """Say beside a hit how far to trust it; None where nothing is known."""
     if trust is None:
         return None
     if not trust.sufficient:
@@ -40,7 +40,7 @@ def of_hit(trust: HitTrust | None) -> str | None:
 
 
 def of_query(trust: QueryTrust | None, cases: Sequence[Case] = ()) -> list[str]:
-    """Sentences on the whole answer, the most important first.
+    """Say what must be known of the whole answer, the most important first.
 
     Args:
         trust: of the answer.
@@ -52,14 +52,14 @@ def of_query(trust: QueryTrust | None, cases: Sequence[Case] = ()) -> list[str]:
 
 
 def of_picture(trust: QueryTrust | None) -> list[str]:
-    """The same without what the archive suggests: of the picture and its nearest case."""
+    """Say the same without what the archive suggests: of the picture and its nearest case."""
     if trust is None:
         return []
     return [*_picture(trust), *_nearest(trust), *_camera(trust), *_trained(trust)]
 
 
 def of_doubt(looks: Looks | None, gradability: float) -> str | None:
-    """What is to be known of a photograph of which something is said, to follow its name.
+    """Say what is to be known of a photograph that is answered, to follow its name.
 
     None where all is well, or worse is said already. The same for searches, readings and people.
     """
@@ -71,13 +71,13 @@ def of_doubt(looks: Looks | None, gradability: float) -> str | None:
 
 
 def of_quality(looks: Looks | None, gradability: float) -> str | None:
-    """The same as a sentence, of the one photograph that was asked about."""
+    """Say the same as a sentence, of the one photograph that was asked about."""
     doubt = of_doubt(looks, gradability)
     return None if doubt is None else f"The photograph {doubt}."
 
 
 def of_person(known: bool, left_out: int | None) -> str:
-    """What was left out of the query's own person.
+    """Say what was left out of the query's own person.
 
     Args:
         known: whether it is known whose photograph the query is.
@@ -92,14 +92,14 @@ def of_person(known: bool, left_out: int | None) -> str:
 
 
 def of_order(order: Order, label: str | None) -> str:
-    """How the hits are ordered: "by the archive's labels (grade), looks second"."""
+    """Say how the hits are ordered: "by the archive's labels (grade), looks second"."""
     if order == "learned":
         return f"by the archive's labels ({label}), looks second"
     return f"by labels ({label}) and looks in equal parts" if order == "both" else "by looks"
 
 
 def of_recorded(label: str | None, recorded: int | None, hits: int) -> str | None:
-    """Of how many hits the label is recorded; None where there is none to be recorded."""
+    """Say of how many hits the label is recorded; None where there is none to be recorded."""
     if label is None or recorded is None or not hits:
         return None
     verb = "are" if label == FINDINGS else "is"
@@ -107,12 +107,12 @@ def of_recorded(label: str | None, recorded: int | None, hits: int) -> str | Non
 
 
 def unrecorded(case: Case, label: str | None) -> bool:
-    """Whether a hit stands where it does without a label of its own."""
+    """Return whether a hit stands where it does without a label of its own."""
     return label is not None and label_values(case, label) is None
 
 
 def of_refused(looks: Looks) -> str:
-    """Why nothing can be said of a picture that is not comparable, to follow its name."""
+    """Say why nothing can be said of a picture that is not comparable, to follow its name."""
     if looks.foreign:
         return "does not look like a colour photograph of the retina"
     return "shows too little of the retina"
@@ -157,7 +157,7 @@ def _trained(trust: QueryTrust) -> list[str]:
 
 
 def of_suggestion(suggestion: Suggestion | None, cases: Sequence[Case] = ()) -> list[str]:
-    """What the archive suggests; the values that fewer than LEAST of 100 have are left out.
+    """Say what the archive suggests; the values that fewer than LEAST of 100 have are left out.
 
     Args:
         suggestion: of the answer.
@@ -185,7 +185,11 @@ def of_suggestion(suggestion: Suggestion | None, cases: Sequence[Case] = ()) -> 
 
 
 def of_hundred(share: Share) -> str:
-    """A share and its interval as counts: 55 (46 to 63)."""
+    """Return a share and its interval as counts: 55 (46 to 63).
+
+    >>> of_hundred(Share(0.55, 0.46, 0.63))
+    '55 (46 to 63)'
+    """
     return f"{100 * share.value:.0f} ({100 * share.low:.0f} to {100 * share.high:.0f})"
 
 

@@ -22,10 +22,11 @@ from pydicom.uid import (
 
 from dicoms import OPHTHALMIC_16, colours, compressed, encapsulated, header, to_bytes, with_pixels
 from foveola.errors import ImageError
-from foveola.images.cameras import known_camera
-from foveola.images.decode import DEFAULT_LIMITS, decode
+from foveola.images._dicom_object import known_camera
+from foveola.images.decode import decode
 from foveola.images.limited import POOL
-from foveola.server.dicom.dates import read_date
+from foveola.images.limits import DEFAULT_LIMITS
+from foveola.server.dicom.deidentify import read_date
 from foveola.server.dicom.streams import clean_jpeg, clean_jpeg_2000
 from marks import MARK, UIDS, planted
 

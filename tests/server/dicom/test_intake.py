@@ -17,8 +17,8 @@ from foveola.archive import Archive
 from foveola.datasets.manifest import Manifest
 from foveola.errors import ImageError, PacsError
 from foveola.images.decode import decode
-from foveola.server.dicom.forget import forget_patient
 from foveola.server.dicom.intake import Intake, Refused
+from foveola.server.dicom.pseudonyms import forget_patient
 
 MARK = "Mustermann"
 
@@ -235,8 +235,14 @@ def test_dark_photographs_of_a_folder_are_counted_and_two_eyes_in_one_refused(ph
     both = np.concatenate([photographs[0], photographs[1]], axis=1)
     for n, pixels in enumerate((photographs[0], photographs[1] // 12, both)):
         (folder / f"{n}.dcm").write_bytes(to_bytes(with_pixels(pixels)))
+    (folder / "notes.txt").write_text("x")
+    (folder / ".hidden").touch()
     done = foveola("index", tmp_path / "A", f"dicom://{folder}", code=3)
+    assert "1 other files passed over" in done.stdout
+    assert "passed over: 1 hidden file or folder\n" in done.stderr
     assert "1 of the 2 added may be too dark, blurred or hazy to be graded" in done.stderr
     assert "1 x this picture shows two fields of view or more" in done.stderr
     said = foveola("index", tmp_path / "B", f"dicom://{folder}", "--json", code=3).stdout
     assert '"may_not_be_gradable": 1' in said
+    assert '"passed_over": {"hidden files and folders": 1}' in said
+    assert '"not_dicom": 1' in said

@@ -8,7 +8,8 @@ import sys
 import pytest
 
 from foveola.errors import PacsError
-from foveola.server.dicom.pseudonyms import EARLIEST, LATEST, Identity, Original, Pseudonyms
+from foveola.server.dicom.patients import EARLIEST, LATEST, Identity
+from foveola.server.dicom.pseudonyms import Original, Pseudonyms
 
 
 def identity(patient="4711", instance="1.2.3", **more):
@@ -131,7 +132,8 @@ def test_another_kind_of_file_is_told(tmp_path):
 RESERVE = """
 import sys
 from pathlib import Path
-from foveola.server.dicom.pseudonyms import Identity, Pseudonyms
+from foveola.server.dicom.patients import Identity
+from foveola.server.dicom.pseudonyms import Pseudonyms
 said = {"issuer": "", "study": "1.2", "series": "1.2.1", "sop_class": "1.9", "frames": 1}
 with Pseudonyms(Path(sys.argv[1])) as names:
     for n in range(40):
@@ -148,3 +150,64 @@ def test_two_processes_agree_on_every_name(tmp_path):
     assert len(first) == 40
     assert first == second
     assert len({line.split()[0] for line in first}) == 5
+
+
+def told_by(path):
+    """All that the file says."""
+    with Pseudonyms(path) as names:
+        said = [names.unfinished(), names.renamed("1.2.0"), names.renamed("1.2.5")]
+        for n in range(0, 6, 2):  # whom an image would be given to
+            made = names.reserve(identity(patient=str(n // 2), instance=f"1.2.{n}", name="a", birth=str(n)))
+            said += [made, names.originals(made.instances)]
+    return said
+
+
+def test_every_flip_and_cut_is_an_error_or_changes_nothing(tmp_path):
+    whole, spoilt = tmp_path / "names.db", tmp_path / "spoilt.db"
+    with Pseudonyms(whole) as names:
+        for n in range(6):
+            made = names.reserve(identity(patient=str(n // 2), instance=f"1.2.{n}", name="a", birth=str(n - n % 2)))
+            if n % 2:
+                names.indexed(made.instances)
+        names.forget(made.pseudonym)
+        names.reserve(identity(patient="2", instance="1.2.4", name="a", birth="4"))
+        names.reserve(identity(patient="2", instance="1.2.5", name="b", birth="5"))
+    data, said = whole.read_bytes(), told_by(whole)
+    assert told_by(whole) == said
+    held = [at for at, byte in enumerate(data) if byte]
+    places = [*range(100), *held[:: max(1, len(held) // 500)]]
+    changed = [data[:at] + bytes([data[at] ^ 1 << at % 8]) + data[at + 1 :] for at in places]
+    errors = 0
+    for one in [*changed, *(data[:end] for end in range(100, len(data), 1999))]:
+        spoilt.write_bytes(one)
+        spoilt.with_name("spoilt.db-journal").unlink(missing_ok=True)
+        try:
+            assert told_by(spoilt) == said
+        except PacsError as error:
+            assert "can't be used" in str(error)  # noqa: PT017
+            errors += 1
+    assert errors > len(places) // 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE patients SET patient = '9' WHERE patient = '4711'",
+        "UPDATE patients SET shift_days = shift_days - 1",
+        "UPDATE instances SET patient = 2 WHERE patient = 1",
+        "DELETE FROM instances WHERE patient = 2",
+        "DELETE FROM seen",
+        "UPDATE sums SET sum = sum + 1 WHERE name = 'uids'",
+        "DELETE FROM sums WHERE name = 'others'",
+    ],
+)
+def test_a_row_that_is_not_what_was_written_is_told(names, change):
+    for n in range(2):
+        names.reserve(identity(patient=f"471{n + 1}", instance=f"1.{n}", study=f"1.{n}", name="a", birth=str(n)))
+    names.close()
+    db = sqlite3.connect(names.path)
+    with db:
+        db.execute(change)
+    db.close()
+    with pytest.raises(PacsError, match="damaged or of another kind"):
+        Pseudonyms(names.path)

@@ -10,15 +10,14 @@ import signal
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from upkeep.toy_archive import GONE, found_of, state
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from foveola.archive import database
 from foveola.archive.removals import are_pending
 from foveola.errors import ArchiveError
 from foveola.server.maintenance import finish_removals, remove_cases
 from foveola.server.maintenance.forget import forget
+from server.maintenance.toy_archive import GONE, found_of, state
 
 EVENTS = ("open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate")
 left = 0

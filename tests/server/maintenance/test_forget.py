@@ -19,13 +19,14 @@ from foveola.archive import Archive
 from foveola.datasets.manifest import Manifest
 from foveola.errors import AccessError, ArchiveError
 from foveola.indexing import add_missing
-from foveola.matching import decisions, gallery, permission
-from foveola.matching.findings import key_of
+from foveola.matching import gallery, permission, saved_audit
 from foveola.matching.match import Matcher
+from foveola.matching.saved_audit import key_of
 from foveola.records import Case
 from foveola.server import Settings, create_app
 from foveola.server.audit import Log, read, verify
-from foveola.server.dicom.pseudonyms import Identity, Pseudonyms
+from foveola.server.dicom.patients import Identity
+from foveola.server.dicom.pseudonyms import Pseudonyms
 from foveola.server.maintenance.backup import backup
 from foveola.server.maintenance.forget import commitment, digest_of, forget
 from foveola.trust import Seen
@@ -106,8 +107,8 @@ def decide(archive):
     ]
     theirs = [key_of("copy", "", others[:2]), key_of("label", "grade 2", others[:1])]
     for key in mine + theirs:
-        decisions.decide(archive, key, "right", "a note")
-    decisions.decide(archive, mine[0], "open")
+        saved_audit.decide(archive, key, "right", "a note")
+    saved_audit.decide(archive, mine[0], "open")
     return mine, theirs
 
 
@@ -147,7 +148,7 @@ def test_nothing_of_the_person_stays(archive):
     assert counts == (4, 2, 2, 6, 1)
     assert receipt.elsewhere["marks of training"] == 2
     assert Seen.load(archive / "encoder").among([digest, other]).tolist() == [False, True]
-    assert set(decisions.decisions(archive)) == set(theirs)
+    assert set(saved_audit.decisions(archive)) == set(theirs)
     assert [use.get("query") for use in permission.read_log(archive)][-2:] == ["forgotten", "ab" * 8]
     # the log is whole, its ids point at nothing, and the receipt can be checked against it
     assert verify(archive, receipt.head).since == 0
@@ -185,7 +186,7 @@ def test_what_cannot_be_logged_is_not_begun(archive):
     assert all(Path(case.path).exists() for _, case, _ in of_subject(archive)["."])
 
 
-@pytest.mark.parametrize("where", ["traces.refresh", "traces.gallery.forget_missing"])
+@pytest.mark.parametrize("where", ["remove.refresh", "remove.gallery.forget_missing"])
 def test_interrupted_anywhere_nobody_is_named_and_it_can_be_run_again(archive, monkeypatch, where):
     def stop(*_, **__):
         raise KeyboardInterrupt

@@ -6,16 +6,24 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from upkeep.toy_archive import GONE, found_of, made_up, make, state
+from click.testing import CliRunner
+from fastapi.testclient import TestClient
 
 from foveola.archive import Archive, database
 from foveola.archive.removals import are_pending
+from foveola.cli.commands import main
 from foveola.errors import ArchiveError, NoCaseError
-from foveola.server.maintenance import finish_removals, remove_cases, settle, traces
+from foveola.retrieval import Retriever
+from foveola.server import create_app
+from foveola.server.maintenance import finish_removals, remove, remove_cases, settle
 from foveola.server.maintenance.forget import forget
+from foveola.server.services.changes import Changes
+from server.maintenance.toy_archive import GONE, found_of, made_up, make, state
 
 NAME = b"subject-P1"
 KILLED = Path(__file__).with_name("killed_removal.py")
@@ -84,7 +92,7 @@ def test_killed_at_any_step_nothing_is_found_and_a_repeat_ends_the_same(kept, tm
     assert int(done.stdout.split()[0]) >= 5
 
 
-PARTS = [part.__name__ for part in (*traces.ELSEWHERE, *traces.USED)]
+PARTS = [part.__name__ for part in (*remove.ELSEWHERE, *remove.USED)]
 
 
 @pytest.mark.parametrize("stage", ["counting", "wiping"])
@@ -96,7 +104,7 @@ def test_a_part_that_can_not_be_wiped_is_told_and_a_repeat_finishes(folder, monk
         raise OSError(13, "Permission denied", "a name")
 
     for group in ("USED", "ELSEWHERE"):
-        parts = tuple(refused if each.__name__ == part else each for each in getattr(traces, group))
+        parts = tuple(refused if each.__name__ == part else each for each in getattr(remove, group))
         monkeypatch.setattr(f"foveola.server.maintenance.remove.{group}", parts)
     with pytest.raises(ArchiveError, match=r"traces stay.*Permission denied.*not found any more"):
         forget(folder, "subject-P1")
@@ -205,3 +213,138 @@ def test_other_requests_are_not_answered_by_what_was_begun(folder, monkeypatch):
         remove_cases(folder, ids=[2])  # one of them: still on its way
     release()
     assert remove_cases(folder, ids=[2]) == 5
+
+
+KILL = """
+import os, signal, sys
+from pathlib import Path
+from foveola.server.maintenance import remove
+remove.finish_removals = lambda _: os.kill(os.getpid(), signal.SIGKILL)
+remove.remove_cases(Path(sys.argv[1]), subject="subject-P1")
+"""
+
+
+@pytest.fixture(scope="module")
+def begun(kept, tmp_path_factory):
+    """The archive as a removal left it that was killed when the cases were out of it."""
+    aside = tmp_path_factory.mktemp("begun")
+    shutil.copytree(kept, aside / "whole")
+    done = subprocess.run([sys.executable, "-c", KILL, kept / "A"], check=False, capture_output=True)
+    assert done.returncode == -9, done.stderr
+    shutil.move(kept, aside / "begun")
+    shutil.move(aside / "whole", kept)
+    return aside / "begun"
+
+
+@pytest.fixture
+def halfway(begun, folder):
+    """That, where the archive was made."""
+    shutil.rmtree(folder.parent)
+    shutil.copytree(begun, folder.parent)
+    assert are_pending(folder)
+    assert traces_of(folder)
+    return folder
+
+
+def test_a_repeat_may_spell_the_subject_in_another_way(halfway):
+    assert remove_cases(halfway, subject="\u00a0subject-\u200bP1 ", collection=" c") == len(GONE)
+    assert is_finished(halfway)
+
+
+def test_what_was_begun_is_finished_though_the_next_finds_nobody(halfway):
+    with pytest.raises(NoCaseError):
+        remove_cases(halfway, subject="nobody")
+    assert is_finished(halfway)
+
+
+def is_finished(folder):
+    return not are_pending(folder) and traces_of(folder) == [] and state(folder)["places"] == [3, 5, 7, 9]
+
+
+NEXT = {  # what is typed after the name of the archive; most fail on a toy, when it is done
+    "info": [],
+    "index": ["2.jpg"],
+    "search": ["2.jpg"],
+    "match": ["2.jpg"],
+    "serve": ["--port", "1", "--host", "not.here"],
+    "learn": [],
+    "risk": ["--bootstrap", "0"],
+    "audit": [],
+    "backup": ["copy"],
+    "evaluate": [],
+    "regions update": [],
+    "matching update": [],
+    "matching log": [],
+    "accounts list": [],
+    "audit-log show": [],
+    "study new": ["study"],
+    "pacs answer": ["--case", "1", "--to", "folder"],
+}
+
+
+@pytest.mark.parametrize("name", NEXT)
+def test_the_next_command_finishes_what_was_begun_and_says_so(halfway, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(halfway.with_name("outside") / "2.jpg", "2.jpg")
+    done = CliRunner().invoke(main, [*name.split(), str(halfway), *NEXT[name]])
+    assert isinstance(done.exception, SystemExit | None), done.exception
+    assert "A removal of 5 cases that was interrupted is finished." in done.stderr
+    assert is_finished(halfway)
+
+
+@pytest.mark.parametrize("typed", [["evaluate", "other", "--against"], ["read", "2.jpg", "--archive"]])
+def test_it_is_finished_wherever_the_archive_is_named(halfway, tmp_path, monkeypatch, typed):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "2.jpg").touch()
+    done = CliRunner().invoke(main, [*typed, str(halfway)])
+    assert isinstance(done.exception, SystemExit | None), done.exception
+    assert is_finished(halfway)
+
+
+def test_a_process_of_its_own_finishes_it(halfway):
+    command = [sys.executable, "-m", "foveola", "info", str(halfway), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "A removal of 5 cases that was interrupted is finished.\n")
+    assert is_finished(halfway)
+
+
+def opened(folder):
+    """The archive for a service: nothing is encoded, so its encoder is none."""
+    encoder = SimpleNamespace(
+        fingerprint="f00d", name="toy", release=SimpleNamespace(folder=folder / "encoder"), wait=lambda: None
+    )
+    return Retriever(Archive.open(folder, read_only=True), encoder)
+
+
+def test_a_service_finishes_it_at_its_start(halfway):
+    with TestClient(create_app(halfway, retriever=opened(halfway))):
+        assert is_finished(halfway)
+
+
+def test_a_service_finishes_it_though_its_photographs_can_not_be_looked_for(halfway, monkeypatch):
+    def refused(_):
+        raise OSError(13, "Permission denied", "a name")
+
+    for name in ("find_again", "sweep"):
+        monkeypatch.setattr(f"foveola.server.services.changes.{name}", refused)
+    with TestClient(create_app(halfway, retriever=opened(halfway))):
+        assert is_finished(halfway)
+
+
+def test_a_service_that_was_disturbed_at_its_start_finishes_it_later(halfway, monkeypatch):
+    monkeypatch.setattr(database, "BUSY_SECONDS", 0.05)
+    release = locked_matching(halfway)
+    retriever = opened(halfway)
+    changes = Changes(SimpleNamespace(retriever=retriever), after=0.5)
+    changes.start()
+    assert are_pending(halfway)
+    release()
+    try:
+        for _ in range(200):
+            if not are_pending(halfway):
+                break
+            time.sleep(0.05)
+        assert is_finished(halfway)
+    finally:
+        changes.close()
+        retriever.close()

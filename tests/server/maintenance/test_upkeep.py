@@ -18,7 +18,7 @@ from foveola.errors import ArchiveError, ImageError, KnownCaseError, NoCaseError
 from foveola.indexing import add_missing, open_archive
 from foveola.records import Case
 from foveola.server.maintenance import add_photograph, find_again, is_settled, remove_cases, settle, sweep
-from foveola.server.maintenance.photographs import keep, owns
+from foveola.server.maintenance.add import keep, owns
 
 RECORD = Case(image="", path="", subject="s1", eye="left", grade=1, collection="c")
 
@@ -98,7 +98,7 @@ def test_a_kill_before_the_case_is_stored_leaves_what_the_sweep_takes(folder, fi
     digest = blake2b(data, digest_size=16).digest()
     program = (
         "import os, sys; from pathlib import Path;"
-        "from foveola.server.maintenance.photographs import keep;"
+        "from foveola.server.maintenance.add import keep;"
         "keep(Path(sys.argv[1]), Path(sys.argv[2]).read_bytes(), bytes.fromhex(sys.argv[3]));"
         "os.kill(os.getpid(), 9)"
     )

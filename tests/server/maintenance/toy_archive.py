@@ -11,12 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from foveola.archive import Archive, Entry
-from foveola.matching import decisions, gallery, permission
-from foveola.matching.findings import key_of
+from foveola.matching import gallery, permission, saved_audit
+from foveola.matching.saved_audit import key_of
 from foveola.records import Case
-from foveola.regions.basis import Basis, D
 from foveola.regions.box import Field
-from foveola.regions.store import FREE, Described, Store
+from foveola.regions.store import FREE, Basis, D, Described, Store
 from foveola.trust import Seen
 
 SUBJECTS = ("P1", "P1", "P2", "P1", "P3", "P1", "P2", "P1", "P3")
@@ -65,7 +64,7 @@ def make(folder: Path) -> Path:
     permission.switch_on(folder, "a test")
     for entry in entries:
         permission.log_use(folder, "match", query=entry.digest.hex()[:16], candidates=20)
-        decisions.decide(folder, key_of("label", "grade 2", [entry.case]), "right", "a note")
+        saved_audit.decide(folder, key_of("label", "grade 2", [entry.case]), "right", "a note")
     return folder
 
 
@@ -81,7 +80,7 @@ def state(folder: Path) -> dict[str, object]:
         found[f"{place.name} marks"] = Seen.load(place / "encoder").marks.tolist()
     slots = Store(folder, "f00d").slots["id"].tolist()
     found["places"] = sorted(id_ for id_ in slots if id_ != FREE)
-    found["decisions"] = sorted(decisions.decisions(folder))
+    found["decisions"] = sorted(saved_audit.decisions(folder))
     found["uses"] = [use.get("query") for use in permission.read_log(folder)]
     for name in ("photographs", "outside"):
         place = folder / name if name == "photographs" else folder.with_name(name)

@@ -2,7 +2,7 @@
 
     adapt("idrid", Path("B. Disease Grading"))  # writes B. Disease Grading/manifest.csv
 
-One short file declares each data set; `base` holds what they share.
+A data set is declared among its like; `base` holds what they share.
 """
 
 import difflib
@@ -14,56 +14,17 @@ from typing import Literal
 
 import pandas as pd
 
-from foveola.datasets.adapters import (
-    aptos,
-    brset,
-    chase,
-    chestxray14,
-    ddr,
-    deepdrid,
-    drive,
-    eyepacs,
-    eyeq,
-    folders,
-    huggingface,
-    idrid,
-    jsiec,
-    messidor2,
-    oai,
-    odir,
-    papila,
-    rfmid,
-    stare,
-)
+from foveola.datasets.adapters import findings, general, grading, radiographs, vessels
 from foveola.datasets.adapters.base import Adapter, Layout, Record, find_duplicates
 from foveola.datasets.manifest import Manifest
 from foveola.datasets.tables import table_of_frame
 from foveola.errors import ManifestError
 from foveola.resources import AnyPath
 
+_FAMILIES = (findings, general, grading, radiographs, vessels)
 ADAPTERS: dict[str, Adapter] = {
-    module.ADAPTER.name: module.ADAPTER
-    for module in (
-        aptos,
-        brset,
-        chase,
-        chestxray14,
-        ddr,
-        deepdrid,
-        drive,
-        eyepacs,
-        eyeq,
-        folders,
-        huggingface,
-        idrid,
-        jsiec,
-        messidor2,
-        oai,
-        odir,
-        papila,
-        rfmid,
-        stare,
-    )
+    adapter.name: adapter
+    for adapter in sorted((one for family in _FAMILIES for one in family.ADAPTERS), key=lambda one: one.name)
 }
 
 LABELS = ("grade", "findings", "dme")
@@ -117,13 +78,17 @@ def read_dataset(
     folder = Path(folder)
     if not folder.is_dir():
         raise ManifestError(f"{folder} is not a folder; expected where the data set was unpacked")
-    adapter = _adapter(name)
+    if name not in ADAPTERS:
+        close = difflib.get_close_matches(name.lower(), ADAPTERS, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"expected one of {', '.join(ADAPTERS)}"
+        raise ManifestError(f"unknown data set {name!r}; {hint}")
+    adapter = ADAPTERS[name]
     if columns and not adapter.asks_columns:
         asking = ", ".join(key for key, other in ADAPTERS.items() if other.asks_columns)
         raise ManifestError(f"the columns of {name} are known; name columns for {asking} only")
     target = None if manifest is None else Path(manifest)
     layout = Layout(folder, columns=columns or {}, manifest=target)
-    records = adapter.read(layout)
+    records = list(adapter.read(layout))
     if layout.missing and missing == "error":
         raise ManifestError(
             f"{folder}: {len(layout.missing)} of {len(records)} listed photographs are missing, "
@@ -154,8 +119,9 @@ def adapt(
     Raises:
         ManifestError: see read_dataset; or out exists and says something else.
     """
-    out = None if out is None else Path(out)
-    target = _target(Path(folder), out)
+    target = Path(folder if out is None else out)
+    if target.suffix not in (".csv", ".tsv", ".parquet"):
+        target /= "manifest.csv"
     if not target.parent.is_dir():
         raise ManifestError(f"{target.parent} is not a folder; make it first")
     adapted = read_dataset(name, folder, missing=missing, columns=columns, manifest=target)
@@ -171,14 +137,6 @@ def adapt(
             f": {', '.join(adapted.disagreeing[:5])}" if adapted.disagreeing else "",
         )
     return target
-
-
-def _adapter(name: str) -> Adapter:
-    if name not in ADAPTERS:
-        close = difflib.get_close_matches(name.lower(), ADAPTERS, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"expected one of {', '.join(ADAPTERS)}"
-        raise ManifestError(f"unknown data set {name!r}; {hint}")
-    return ADAPTERS[name]
 
 
 def _adapted(records: list[Record], layout: Layout) -> Adapted:
@@ -197,11 +155,6 @@ def _adapted(records: list[Record], layout: Layout) -> Adapted:
     disagreeing = tuple(names[i] for i, first in copies.items() if rows[i] != rows[first])
     duplicates = tuple(names[i] for i in copies)
     return Adapted(manifest, tuple(layout.missing), duplicates, disagreeing)
-
-
-def _target(folder: Path, out: Path | None) -> Path:
-    out = folder if out is None else Path(out)
-    return out if out.suffix in (".csv", ".tsv", ".parquet") else out / "manifest.csv"
 
 
 def _write(manifest: Manifest, target: Path, *, overwrite: bool) -> None:

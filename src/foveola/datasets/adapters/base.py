@@ -48,7 +48,7 @@ class Adapter:
     label_meaning: str
     known_duplicates: str
     unverified: str
-    read: Callable[["Layout"], list[Record]]
+    read: Callable[["Layout"], Iterable[Record]]
     asks_columns: bool = False
 
 
@@ -71,7 +71,7 @@ class Layout:
     passed: PassedOver = field(default_factory=PassedOver)
 
     def table(self, *names: str) -> list[dict[str, str]]:
-        """Rows of the first of these CSV or Excel files that exists, every cell as text.
+        """Return the rows of the first of these CSV or Excel files that exists, every cell as text.
 
         Args:
             names: file names, "*" and "?" as wild cards; the first that is found is taken.
@@ -85,7 +85,7 @@ class Layout:
         return rows
 
     def table_if_there(self, *names: str) -> list[dict[str, str]] | None:
-        """Like `table`, but None where there is no such file."""
+        """Return the same as `table`, but None where there is no such file."""
         for name in names:
             path = self._find(name)
             if path is not None:
@@ -93,14 +93,21 @@ class Layout:
         return None
 
     def lines(self, name: str) -> list[str] | None:
-        """The lines of a text file that is no regular table; None where there is none."""
+        """Return the lines of a text file that is no regular table; None where there is none."""
         path = self._find(name)
         if path is None:
             return None
         return path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
 
+    def needed_lines(self, name: str) -> list[str]:
+        """Return the same as `lines`; a file that is not there is a ManifestError."""
+        found = self.lines(name)
+        if found is None:
+            raise self.without(name)
+        return found
+
     def sheet(self, name: str) -> list[list[str]]:
-        """The filled rows of an Excel file whose header is no single row, every cell as text.
+        """Return the filled rows of an Excel file whose header is no single row, every cell as text.
 
         Raises:
             ManifestError: it is not in the folder or below.
@@ -111,7 +118,7 @@ class Layout:
         return _excel_lines(path)
 
     def file(self, name: str) -> str | None:
-        """Path of a file that is no photograph, such as a mask, relative to the folder.
+        """Return the path of a file that is no photograph, such as a mask, relative to the folder.
 
         Args:
             name: "*" and "?" are wild cards; None where there is no such file.
@@ -120,11 +127,11 @@ class Layout:
         return None if path is None else path.relative_to(self.folder).as_posix()
 
     def without(self, what: str) -> ManifestError:
-        """The error for a folder that lacks what the layout is known by."""
+        """Make the error for a folder that lacks what the layout is known by."""
         return ManifestError(f"{self.folder}: found no {what}; expected the folder in which the data set was unpacked")
 
     def photographs(self) -> list[str]:
-        """Every photograph, by path relative to the folder and in its order."""
+        """Return every photograph, by path relative to the folder and in its order."""
         return sorted(path for paths in self._photographs.values() for path in paths)
 
     def named(self, pattern: str, example: str) -> list[tuple[str, re.Match[str]]]:
@@ -144,7 +151,7 @@ class Layout:
         return [(path, match) for path, match in found if path is not None]
 
     def image(self, name: str, *, within: str = "") -> str | None:
-        """Path of the photograph called name, relative to the folder; None, noted, if missing.
+        """Return the path of the photograph called name, relative to the folder; None, noted, if missing.
 
         Args:
             name: with or without a suffix; the case of letters and the suffix may differ,
@@ -157,7 +164,7 @@ class Layout:
         """
         exact = Path(name).name.lower()
         stem = Path(exact).stem if Path(exact).suffix in SUFFIXES else exact
-        candidates = [path for path in self._photographs[stem] if _is_within(path, within)]
+        candidates = [path for path in self._photographs[stem] if within.lower() in path.lower().rpartition("/")[0]]
         named = [path for path in candidates if Path(path).name.lower() == exact] or candidates
         if len(named) > 1:
             raise ManifestError(
@@ -201,7 +208,7 @@ class Layout:
 
 
 def column(row: Mapping[str, str], name: str) -> str:
-    """A cell by the name of its column, whatever the spaces and the case of letters.
+    """Return a cell by the name of its column, whatever the spaces and the case of letters.
 
     Raises:
         ManifestError: there is no such column.
@@ -213,13 +220,17 @@ def column(row: Mapping[str, str], name: str) -> str:
 
 
 def are_grades(classes: Iterable[str]) -> bool:
-    """Whether names of classes are grades 0 to 4; 0 and 1 alone mean no and yes."""
+    """Return whether names of classes are grades 0 to 4; 0 and 1 alone mean no and yes.
+
+    >>> are_grades(["0", "2"]), are_grades(["0", "1"]), are_grades(["mild", "severe"])
+    (True, False, False)
+    """
     names = set(classes)
     return names <= {"0", "1", "2", "3", "4"} and not names <= {"0", "1"}
 
 
 def find_duplicates(paths: Sequence[Path]) -> dict[int, int]:
-    """Position of each file whose bytes an earlier one has, with that first one's position.
+    """Return the position of each file whose bytes an earlier one has, with that first one's.
 
     Only files of equal size are read, so that a clean set of 100 GB costs no more than a listing.
     """
@@ -238,25 +249,21 @@ def find_duplicates(paths: Sequence[Path]) -> dict[int, int]:
 
 
 def text_set(items: Iterable[str]) -> str:
-    """The cell of a set; an empty one is ";": looked at, nothing found."""
+    """Write the cell of a set; an empty one is ";": looked at, nothing found.
+
+    >>> text_set(["H", "D"]), text_set([])
+    ('D;H', ';')
+    """
     return ";".join(sorted(set(items))) or ";"
-
-
-def _is_within(path: str, word: str) -> bool:
-    return word.lower() in path.lower().rpartition("/")[0]
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
     if path.suffix.lower() == ".xlsx":
-        return _excel_rows(path)
+        header, *body = _excel_lines(path) or [[]]
+        return [dict(zip(header, line, strict=False)) for line in body]
     table = read_table(path)
     columns = list(table.columns.values())
     return [dict(zip(table.columns, cells, strict=True)) for cells in zip(*columns, strict=True)]
-
-
-def _excel_rows(path: Path) -> list[dict[str, str]]:
-    header, *body = _excel_lines(path) or [[]]
-    return [dict(zip(header, line, strict=False)) for line in body]
 
 
 def _excel_lines(path: Path) -> list[list[str]]:

@@ -10,13 +10,12 @@ from pydantic import BeforeValidator, Field
 
 from foveola.answers import Added, CasePage, StoredCase
 from foveola.datasets import cells
-from foveola.datasets.faults import Faults
+from foveola.datasets.tables import Faults
 from foveola.records import PLAIN, RESERVED, Case, Eye, Scalar, is_missing
 from foveola.server.api import FAULTS, said
 from foveola.server.auth.context import record_access, show_case
-from foveola.server.ids import CaseId
+from foveola.server.dependencies import CaseId, OnService
 from foveola.server.services.changes import Changes
-from foveola.server.web.search import OnService
 
 LARGEST = 2**63 - 1  # id that the archive can hold
 LONGEST = 200  # characters of a text
@@ -126,7 +125,7 @@ OnChanges = Annotated[Changes, Depends(changes_of)]
 @router.get("/cases", response_model=CasePage)
 def cases(
     service: OnService,
-    where: Annotated[str | None, Query(description="condition, see docs/archive.md")] = None,
+    where: Annotated[str | None, Query(description="condition, see docs/reference/archive.md")] = None,
     after: Annotated[int, Query(ge=0, le=LARGEST, description="`next` of the page before")] = 0,
     limit: Annotated[int, Query(ge=1, le=1000, description="cases on a page")] = 100,
 ) -> JSONResponse:

@@ -8,12 +8,11 @@ from fastapi.responses import JSONResponse
 
 from foveola.answers import MatchAnswer
 from foveola.datasets.cells import visit_of
-from foveola.matching.match import CANDIDATES
-from foveola.matching.present import answer
+from foveola.matching.match import CANDIDATES, answer
 from foveola.matching.probability import PRIOR
 from foveola.server.api import FAULTS, said
 from foveola.server.auth.context import show_case
-from foveola.server.web.search import OnService
+from foveola.server.dependencies import OnService
 
 router = APIRouter(prefix="/api/v1", responses=FAULTS)
 

@@ -11,7 +11,7 @@ from foveola.errors import ArchiveError, ImageError, PairError
 from foveola.records import Eye
 from foveola.server.api import FAULTS, said
 from foveola.server.auth.context import show_case
-from foveola.server.web.search import OnService, Whose
+from foveola.server.dependencies import OnService, Whose
 
 router = APIRouter(prefix="/api/v1", responses=FAULTS)
 UNKNOWN = "the archive does not know which photographs are whose, and of which eye"

@@ -3,12 +3,12 @@
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
 
-from foveola.archive.info import ArchiveInfo
+from foveola.archive import ArchiveInfo
 from foveola.errors import FoveolaError
 from foveola.server.api import FAULTS, said
+from foveola.server.dependencies import OnService
 from foveola.server.metrics import TYPE, Metrics
 from foveola.server.startup import ALIVE
-from foveola.server.web.search import OnService
 
 router = APIRouter(prefix="/api/v1", responses=FAULTS)
 

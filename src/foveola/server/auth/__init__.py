@@ -1,7 +1,5 @@
 """Who may use an archive over a network: accounts, their passwords, sessions and tokens."""
 
-from foveola.server.auth.passwords import SHORTEST
-from foveola.server.auth.roles import ROLES, Role, allowed
-from foveola.server.auth.store import FILE, Account, Accounts, Session, Token
+from foveola.server.auth.accounts import FILE, ROLES, SHORTEST, Account, Accounts, Role, Session, Token, allowed
 
 __all__ = ["FILE", "ROLES", "SHORTEST", "Account", "Accounts", "Role", "Session", "Token", "allowed"]

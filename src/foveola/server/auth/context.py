@@ -52,29 +52,29 @@ def record_access(ids: Iterable[int], size: int = SMALL) -> None:
 
 
 def account() -> str:
-    """Who asks; empty where the archive has no accounts, or nobody logged in."""
+    """Return who asks; empty where the archive has no accounts, or nobody logged in."""
     context = _context.get()
     return context.account if context else ""
 
 
 def may(role: Role) -> bool:
-    """Whether whoever asks may do what needs a role; for what a page offers."""
+    """Return whether whoever asks may do what needs a role; for what a page offers."""
     context = _context.get()
     return context is None or allowed(context.role, role)
 
 
 def may_match() -> bool:
-    """Whether whoever asks may tell people apart: others learn nobody's pseudonym."""
+    """Return whether whoever asks may tell people apart: others learn nobody's pseudonym."""
     return may("matcher")
 
 
 def hidden_columns() -> frozenset[str]:
-    """Columns that no condition of theirs may name; it would be answered letter by letter."""
+    """Return columns that no condition of theirs may name; it would be answered letter by letter."""
     return NAMES if may_match() else NAMES | {"subject"}
 
 
 def discreet(found: Any) -> Any:
-    """What was found, without what confirms a photograph or a person to who may not match."""
+    """Return what was found, without what confirms a photograph or a person to who may not match."""
     if may_match():
         return found
     held = () if isinstance(found.in_archive, tuple) else None
@@ -92,17 +92,17 @@ def show_case(id_: int, case: Case) -> StoredCase:
 
 
 def csrf_token() -> str:
-    """What a request of this session that changes something has to bring."""
+    """Return what a request of this session that changes something has to bring."""
     context = _context.get()
     return context.csrf if context else ""
 
 
 def csrf() -> Markup:
-    """The hidden field of a form; nothing where there is no session."""
+    """Return the hidden field of a form; nothing where there is no session."""
     token = csrf_token()
     return Markup('<input type="hidden" name="{}" value="{}">').format(FIELD, token) if token else Markup()
 
 
 def csrf_of(secret: str) -> str:
-    """The token that belongs to a session; who lacks its cookie can't make it."""
+    """Compute the token that belongs to a session; who lacks its cookie can't make it."""
     return hmac.new(secret.encode(), b"csrf", sha256).hexdigest()

@@ -5,12 +5,15 @@ audit log, before the first byte of the answer leaves.
 """
 
 import math
+import time
+from collections import deque
 from collections.abc import Callable
 from hmac import compare_digest
-from urllib.parse import quote
+from urllib.parse import parse_qs, quote
 
 import anyio
 import anyio.to_thread
+from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -18,17 +21,17 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from foveola.errors import AccessError
 from foveola.server.auth import allowed
-from foveola.server.auth.context import HEADER, RequestContext, set_context
+from foveola.server.auth.context import FIELD, HEADER, RequestContext, set_context
 from foveola.server.auth.policies import Plan, RoutePolicy
 from foveola.server.auth.service import AuthService, bearer
-from foveola.server.body import BufferedBody
 from foveola.server.headers import host_name
 from foveola.server.limits import EVERYBODY, Buckets, Shares
-from foveola.server.web.texts import texts
+from foveola.server.texts import texts
 
 SAFE = ("GET", "HEAD", "OPTIONS")
 QUEUE, QUEUE_SECONDS = 64, 20.0  # searches that may wait for others, and how long
 LOG_IN_BYTES = 8_000  # that may be sent by who is not known yet
+LOOKED_AT = 1 << 16  # bytes from the beginning in which the token of a form must be
 CLOSE = {"Connection": "close"}  # of an answer to what is still being sent
 Answer = Callable[[Request, int, str], Response]
 
@@ -81,7 +84,7 @@ class AuthMiddleware:
             if known:
                 self._inside.give(address)
 
-    async def _enter(self, request: Request, body: BufferedBody, send: Send) -> None:
+    async def _enter(self, request: Request, body: "BufferedBody", send: Send) -> None:
         auth = self._auth
         self._check_host(request)
         self._check_origin(request)
@@ -146,7 +149,7 @@ class AuthMiddleware:
             headers = {"Retry-After": str(math.ceil(wait))}
             raise HTTPException(429, texts()("doors.often"), headers)
 
-    async def _check_form(self, request: Request, context: RequestContext, body: BufferedBody) -> None:
+    async def _check_form(self, request: Request, context: RequestContext, body: "BufferedBody") -> None:
         if request.method in SAFE or bearer(request) is not None:
             return
         brought = request.headers.get(HEADER) or await body.token()
@@ -166,7 +169,7 @@ class AuthMiddleware:
             refusal.headers["HX-Redirect"] = "/login"
         return refusal
 
-    async def _pass(self, scope: Scope, body: BufferedBody, send: Send, policy: RoutePolicy) -> None:
+    async def _pass(self, scope: Scope, body: "BufferedBody", send: Send, policy: RoutePolicy) -> None:
         if not policy.heavy:
             await self._app(scope, body, send)
             return
@@ -224,9 +227,145 @@ class AuthMiddleware:
 
 
 def same(one: str, other: str) -> bool:
-    """Compared in a time that tells nothing."""
+    """Compare two secrets in a time that tells nothing."""
     return compare_digest(one.encode(), other.encode())
 
 
 async def _nothing() -> Message:
     return {"type": "http.disconnect"}
+
+
+class BufferedBody:
+    """Stands for the `receive` of a request.
+
+    Args:
+        request: whose body.
+        receive: of the server.
+        seconds: by which it must be there.
+    """
+
+    def __init__(self, request: Request, receive: Receive, seconds: float) -> None:
+        self._type = request.headers.get("content-type", "")
+        self._receive, self._end = receive, time.monotonic() + seconds
+        self._kept: deque[Message] = deque()
+        self._more = True
+        self._shares: Shares | None = None
+        self._key, self._taken = "", 0
+
+    def charge(self, shares: Shares, key: str) -> None:
+        """Count what comes from here on among the bytes of all bodies, as this account's."""
+        self._shares, self._key = shares, key
+
+    def release(self) -> None:
+        """Give its share back: nothing of it is in memory any more."""
+        if self._shares is not None and self._taken:
+            self._shares.give(self._key, self._taken)
+            self._taken = 0
+
+    async def __call__(self) -> Message:
+        """Return the next message: what was looked at already, then what comes.
+
+        Raises:
+            HTTPException: 408, it took too long; 503, too much is in memory already.
+        """
+        return self._kept.popleft() if self._kept else await self._next()
+
+    async def token(self) -> str:
+        """Read the form's CSRF token from the beginning of the body; empty where there is none."""
+        data = b""
+        while self._more and len(data) < LOOKED_AT:
+            data += await self._keep()
+            if found := _token(self._type, data, whole=not self._more):
+                return found
+        return ""
+
+    async def whole(self) -> None:
+        """Wait until all of it is there."""
+        while self._more:
+            await self._keep()
+
+    async def _keep(self) -> bytes:
+        message = await self._next()
+        self._kept.append(message)
+        data: bytes = message.get("body", b"")
+        return data
+
+    async def _next(self) -> Message:
+        if not self._more:  # who asks now waits for the end of the connection
+            return await self._receive()
+        with anyio.move_on_after(max(0.0, self._end - time.monotonic())):
+            message = await self._receive()
+            self._more = message["type"] == "http.request" and bool(message.get("more_body"))
+            self._take(len(message.get("body", b"")))
+            return message
+        raise HTTPException(408, "the request took too long to arrive; send it again")
+
+    def _take(self, count: int) -> None:
+        if self._shares is None or not count:
+            return
+        if not self._shares.take(self._key, count):
+            self._kept.clear()
+            raise HTTPException(503, texts()("doors.full"), {"Retry-After": "5"})
+        self._taken += count
+
+
+def _token(kind: str, data: bytes, *, whole: bool) -> str:
+    name, options = parse_options_header(kind)
+    if name == b"multipart/form-data" and (boundary := options.get(b"boundary")):
+        return _Parts(boundary).look(data)
+    if name == b"application/x-www-form-urlencoded" and whole:
+        try:
+            return parse_qs(data.decode("ascii"), max_num_fields=1000).get(FIELD, [""])[0]
+        except ValueError:
+            return ""
+    return ""
+
+
+class _Parts:
+    """The parts of a form, as far as they have come."""
+
+    def __init__(self, boundary: bytes) -> None:
+        self._header = self._value = self._data = b""
+        self._named, self._found = False, ""
+        self._parser = MultipartParser(
+            boundary,
+            {
+                "on_part_begin": self._begin,
+                "on_header_field": self._field,
+                "on_header_value": self._text,
+                "on_header_end": self._line,
+                "on_part_data": self._more,
+                "on_part_end": self._end,
+            },
+        )
+
+    def look(self, data: bytes) -> str:
+        try:
+            self._parser.write(data)
+        except ValueError:  # no form
+            return ""
+        return self._found
+
+    def _begin(self) -> None:
+        self._header = self._value = self._data = b""
+        self._named = False
+
+    def _field(self, data: bytes, start: int, end: int) -> None:
+        self._header += data[start:end]
+
+    def _text(self, data: bytes, start: int, end: int) -> None:
+        self._value += data[start:end]
+
+    def _line(self) -> None:
+        if self._header.lower() == b"content-disposition":
+            _, options = parse_options_header(self._value)
+            self._named = options.get(b"name") == FIELD.encode() and b"filename" not in options
+        self._header = self._value = b""
+
+    def _more(self, data: bytes, start: int, end: int) -> None:
+        if self._named:
+            self._data += data[start:end]
+
+    def _end(self) -> None:
+        if self._named:
+            self._found = self._data.decode("latin-1")

@@ -124,7 +124,7 @@ class Plan:
             raise ValueError(f"no line in POLICIES of auth/policies.py says who may use: {lines}")
 
     def find(self, method: str, path: str) -> RoutePolicy | None:
-        """What a request needs; None where no route fits it."""
+        """Return what a request needs; None where no route fits it."""
         method = "GET" if method == "HEAD" else method
         for route, methods, template in self._routes:
             found = route.path_regex.match(path)
@@ -134,7 +134,7 @@ class Plan:
 
 
 def keys(app: FastAPI) -> list[tuple[str, str]]:
-    """Method and path of every route, as POLICIES names them."""
+    """Return method and path of every route, as POLICIES names them."""
     return [(method, path) for m, path in map(_key, _routes(app)) for method in m]
 
 

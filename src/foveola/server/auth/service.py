@@ -72,7 +72,7 @@ class AuthService:
 
     @property
     def accounts(self) -> Accounts | None:
-        """The archive's accounts, as soon as it has any.
+        """Return the archive's accounts, as soon as it has any.
 
         Raises:
             AccessError: they can't be read.
@@ -82,10 +82,8 @@ class AuthService:
                 self._opened = Accounts(self._folder)
             return self._opened
 
-    # Who asks
-
     def context(self, request: Request) -> RequestContext | None:
-        """Who a request comes from; None where that is not known, and has to be.
+        """Return who a request comes from; None where that is not known, and has to be.
 
         Raises:
             AccessError: the accounts can't be read.
@@ -103,24 +101,22 @@ class AuthService:
         return RequestContext(session.account.name, session.account.role, csrf_of(secret))
 
     def cookie(self, request: Request) -> str:
-        """The name of the cookie of a session."""
+        """Return the name of the cookie of a session."""
         return "__Host-foveola" if self.is_secure(request) else "foveola"
 
     def is_secure(self, request: Request) -> bool:
-        """Whether the browser speaks TLS, to us or to the proxy."""
+        """Return whether the browser speaks TLS, to us or to the proxy."""
         said = request.headers.get("x-forwarded-proto", "")
         return (said if self._by_proxy(request) and said else request.url.scheme) == "https"
 
     def address(self, request: Request) -> str:
-        """Where a request comes from: as the proxy record_access it, or the connection's other end."""
+        """Return where a request comes from: as the proxy saw it, or the connection's other end."""
         last = request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
         own = request.client.host if request.client else ""
         return address_key(last if self._by_proxy(request) and last else own)
 
     def _by_proxy(self, request: Request) -> bool:
         return self.settings.behind_proxy and is_loopback(request.client.host if request.client else "")
-
-    # Logging in and out
 
     def log_in(self, request: Request, name: str, password: str) -> tuple[Session | None, float]:
         """Begin a session.
@@ -158,8 +154,6 @@ class AuthService:
             self.accounts.log_out(request.cookies.get(self.cookie(request), ""))
             self.log.append(account, "log out")
 
-    # What they see
-
     def record(self, context: RequestContext, action: str, *, part: bool) -> None:
         """Write that an account sees cases, unless a line of its page says so already.
 
@@ -187,6 +181,6 @@ class AuthService:
 
 
 def bearer(request: Request) -> str | None:
-    """The token of a program; None where the request brings none."""
+    """Return the token of a program; None where the request brings none."""
     kind, _, secret = request.headers.get("authorization", "").partition(" ")
     return secret.strip() if kind.lower() == "bearer" else None

@@ -6,5 +6,9 @@ STORE, PSEUDONYMS = "store", "pseudonyms.sqlite"
 
 
 def place_of(archive: Path) -> Path:
-    """Where, unless another place is given, what comes from a PACS lies beside an archive."""
+    """Return where, unless another place is given, what comes from a PACS lies beside an archive.
+
+    >>> place_of(Path("/data/retina")).name
+    'retina.pacs'
+    """
     return archive.absolute().with_name(f"{archive.absolute().name}.pacs")

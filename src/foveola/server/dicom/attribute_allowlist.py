@@ -21,7 +21,11 @@ LARGEST = 1e5  # of a kept number: window centres of 16 bits, and no patient num
 
 
 def numbers(most: int = 2) -> Rule:
-    """Numbers as text, at most so many of them, each within LARGEST, with 10 digits."""
+    """Keep numbers as text, at most so many of them, each within LARGEST, with 10 digits.
+
+    >>> numbers()("0.25"), numbers()([1, 2, 3])
+    (['0.25'], None)
+    """
 
     def keep(value: Any) -> Any:
         try:
@@ -35,8 +39,17 @@ def numbers(most: int = 2) -> Rule:
     return keep
 
 
+def first_number(value: Any) -> Any:
+    """The first of several numbers, as `numbers` keeps it: what decides how a picture looks is no other."""
+    return numbers(1)(next(iter(_listed(value)), None))
+
+
 def words(*known: str) -> Rule:
-    """Those of the values that are in a list of words."""
+    """Keep those of the values that are in a list of words.
+
+    >>> words("YES", "NO")("YES "), words("YES", "NO")("Anna")
+    (['YES'], None)
+    """
 
     def keep(value: Any) -> Any:
         kept = [str(item).strip() for item in _listed(value)]
@@ -46,7 +59,7 @@ def words(*known: str) -> Rule:
 
 
 def leading(*known: tuple[str, ...]) -> Rule:
-    """The first values as long as each is in the list for its place."""
+    """Keep the first values as long as each is in the list for its place."""
 
     def keep(value: Any) -> Any:
         kept: list[str] = []
@@ -60,12 +73,12 @@ def leading(*known: tuple[str, ...]) -> Rule:
 
 
 def data(most: int) -> Rule:
-    """Binary data of at most so many bytes."""
+    """Keep binary data of at most so many bytes."""
     return lambda value: value if isinstance(value, bytes) and len(value) <= most else None
 
 
 def whole(most: int = 3) -> Rule:
-    """Binary whole numbers (US, SS), at most so many."""
+    """Keep binary whole numbers (US, SS), at most so many."""
 
     def keep(value: Any) -> Any:
         values = list(_listed(value))
@@ -76,12 +89,12 @@ def whole(most: int = 3) -> Rule:
 
 
 def measured(value: Any) -> Any:
-    """One binary floating-point number (FL, FD)."""
+    """Keep one binary floating-point number (FL, FD)."""
     return value if isinstance(value, float) and abs(value) <= LARGEST else None
 
 
 def tables(value: Any) -> Any:
-    """The first VOI or modality table, without its explanation."""
+    """Keep the first VOI or modality table, without its explanation."""
     rules = {"LUTDescriptor": whole(), "LUTData": _table}
     kept = [kept_of(item, rules) for item in list(value)[:1]]
     if not kept or len(kept[0]) != len(rules):
@@ -96,20 +109,20 @@ def _table(value: Any) -> Any:
 
 
 def agents(value: Any) -> Any:
-    """What the pupil was widened with, as codes."""
+    """Keep what the pupil was widened with, as codes."""
     rules = {"MydriaticAgentCodeSequence": codes}
     kept = [kept_of(item, rules) for item in list(value)[:4]]
     return Sequence([item for item in kept if len(item)]) or None
 
 
 def profile(value: Any) -> Any:
-    """An ICC profile of at most 4 MiB."""
+    """Keep an ICC profile of at most 4 MiB."""
     is_one = isinstance(value, bytes) and value[36:40] == b"acsp" and len(value) <= 2**22
     return value if is_one else None
 
 
 def codes(value: Any) -> Any:
-    """A sequence of codes: those that the standard's dictionary has, with its meaning."""
+    """Keep of a sequence of codes those that the standard's dictionary has, with its meaning."""
     if not isinstance(value, Sequence):
         return None
     kept = []
@@ -125,7 +138,7 @@ def codes(value: Any) -> Any:
 
 @cache
 def meanings() -> dict[tuple[str, str], str]:
-    """(scheme, value) of every code in the dictionary to its meaning."""
+    """Return the meaning of every code in the dictionary, by (scheme, value)."""
     concepts: dict[str, dict[str, dict[str, tuple[str, list[int]]]]]
     concepts = cast(Any, _concepts_dict).concepts
     return {
@@ -137,7 +150,7 @@ def meanings() -> dict[tuple[str, str], str]:
 
 
 def kept_of(found: Dataset, rules: Mapping[str, Rule]) -> Dataset:
-    """A new dataset with what the rules keep."""
+    """Make a new dataset with what the rules keep."""
     made = Dataset()
     for keyword, rule in rules.items():
         if keyword not in found:
@@ -189,12 +202,12 @@ KEPT: dict[str, Rule] = {
 }
 
 KEPT_GREY: dict[str, Rule] = {
-    "WindowCenter": numbers(16),
-    "WindowWidth": numbers(16),
+    "WindowCenter": first_number,
+    "WindowWidth": first_number,
     "VOILUTFunction": words("LINEAR", "LINEAR_EXACT", "SIGMOID"),
     "VOILUTSequence": tables,
     "ModalityLUTSequence": tables,
-    "RescaleIntercept": numbers(1),
-    "RescaleSlope": numbers(1),
+    "RescaleIntercept": first_number,
+    "RescaleSlope": first_number,
     "RescaleType": words("US", "OD"),
 }

@@ -1,7 +1,7 @@
 """De-identify a DICOM image: PS3.15 Basic Profile, with dates moved, by a list of what to keep.
 
     identify    who and what an object is
-    rewrite     an object of its own for each frame, with what `kept` keeps
+    rewrite     an object of its own for each frame, with what `attribute_allowlist` keeps
     describe    what the archive is told of a stored object
 
 All three run in the limited child (`foveola.images.limited`), so that the program itself never
@@ -10,6 +10,7 @@ parses what a stranger sent.
 
 import datetime
 import io
+import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -21,16 +22,12 @@ from pydicom.sequence import Sequence
 from pydicom.uid import UID, ExplicitVRLittleEndian, JPEGTransferSyntaxes
 
 from foveola.errors import ImageError
-from foveola.images._dicom_frames import stored_values, stream_of
-from foveola.images._dicom_numbers import SHADES
-from foveola.images._dicom_object import JPEG_2000, Form, eye_of, form_of, read_object
-from foveola.images._dicom_palette import COLOURS, Palette, palette_of
-from foveola.images._dicom_streams import bare_colours
-from foveola.images.cameras import camera_of
-from foveola.images.decode import Limits
+from foveola.images._dicom_colors import COLOURS, Palette, palette_of
+from foveola.images._dicom_frames import bare_colours, stored_values, stream_of
+from foveola.images._dicom_object import JPEG_2000, SHADES, Form, camera_of, eye_of, form_of, read_object
+from foveola.images.limits import Limits
 from foveola.server.dicom.attribute_allowlist import KEPT, KEPT_GREY, kept_of, meanings
-from foveola.server.dicom.dates import moved, read_date
-from foveola.server.dicom.persons import marks_of
+from foveola.server.dicom.patients import marks_of
 from foveola.server.dicom.streams import clean_jpeg, clean_jpeg_2000
 
 METHOD = "Foveola: PS3.15 Basic Profile by a keep list, dates moved"
@@ -55,7 +52,7 @@ class Facts:
 
 
 def identify(data: bytes, *, limits: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
-    """The fields of `Identity`.
+    """Return the fields of `Identity`.
 
     Raises:
         ImageError: no image that can be used, one with a burned-in annotation, or one whose
@@ -89,7 +86,7 @@ def _uid(found: Dataset, keyword: str, tag: str) -> str:
 
 
 def rewrite(data: bytes, *, limits: dict[str, Any], names: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
-    """One de-identified file a frame, one after the other.
+    """Make one de-identified file a frame, one after the other.
 
     Args:
         data: the object.
@@ -109,10 +106,11 @@ def rewrite(data: bytes, *, limits: dict[str, Any], names: dict[str, Any]) -> tu
 
 
 def describe(data: bytes, *, limits: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
-    """The fields of `Facts` of a stored file."""
+    """Return the fields of `Facts` of a stored file."""
     found = read_object(data, Limits(**limits))
     camera = " ".join(filter(None, (found.get("Manufacturer"), found.get("ManufacturerModelName"))))
-    date = _acquired(found)
+    dates = (read_date(found.get(k)) for k in ("AcquisitionDateTime", *_DATES))
+    date = next((date for date in dates if date is not None), None)
     facts = Facts(eye=eye_of(found), visit=date.isoformat() if date else None, camera=camera or None)
     return asdict(facts), b""
 
@@ -126,7 +124,10 @@ def _file(found: Dataset, form: Form, frame: int, uid: str, names: dict[str, Any
         _put_palette(made, palette_of(found))
     _name(made, found, uid, names)
     _move_dates(made, found, names["shift_days"])
-    _keep_camera(made, found)
+    if (camera := camera_of(found)) is not None:
+        made.Manufacturer = camera[0]
+        if camera[1]:
+            made.ManufacturerModelName = camera[1]
     if (eye := eye_of(found, frame)) is not None:
         made.ImageLaterality = _SIDES[eye]
     made.InstanceNumber = frame + 1
@@ -154,25 +155,41 @@ def _name(made: Dataset, found: Dataset, uid: str, names: dict[str, Any]) -> Non
     made.setdefault("Modality", "OT")
     made.PatientIdentityRemoved = "YES"
     made.DeidentificationMethod = METHOD
-    made.DeidentificationMethodCodeSequence = Sequence([_code(value) for value in _CODES])
+    made.DeidentificationMethodCodeSequence = Sequence()
+    for value in _CODES:
+        code = Dataset()
+        code.CodeValue, code.CodingSchemeDesignator = value, "DCM"
+        code.CodeMeaning = meanings()["DCM", value][:64]
+        made.DeidentificationMethodCodeSequence.append(code)
     made.LongitudinalTemporalInformationModified = "MODIFIED"
 
 
-def _code(value: str) -> Dataset:
-    made = Dataset()
-    made.CodeValue, made.CodingSchemeDesignator = value, "DCM"
-    made.CodeMeaning = meanings()["DCM", value][:64]
-    return made
-
-
-def _keep_camera(made: Dataset, found: Dataset) -> None:
-    if (camera := camera_of(found)) is not None:
-        made.Manufacturer = camera[0]
-        if camera[1]:
-            made.ManufacturerModelName = camera[1]
-
-
 # --- dates ---
+
+
+def read_date(value: Any) -> datetime.date | None:
+    """Read the date of a DA or DT, YYYYMMDD or the older YYYY.MM.DD; None where it is none.
+
+    >>> read_date("1961.03.05"), read_date("19610230")
+    (datetime.date(1961, 3, 5), None)
+    """
+    text = str(value or "").strip()
+    found = re.match(r"(\d{4})([.]?)(\d{2})\2(\d{2})", text, re.ASCII)
+    if found is None or not 1900 <= int(found[1]) <= 2199:
+        return None
+    try:
+        return datetime.date(int(found[1]), int(found[3]), int(found[4]))
+    except ValueError:
+        return None
+
+
+def moved(date: datetime.date, days: int) -> str:
+    """Move a date so many days, as a DA.
+
+    >>> moved(datetime.date(2024, 3, 1), -1)
+    '20240229'
+    """
+    return (date + datetime.timedelta(days)).strftime("%Y%m%d")
 
 
 def _move_dates(made: Dataset, found: Dataset, days: int) -> None:
@@ -183,12 +200,6 @@ def _move_dates(made: Dataset, found: Dataset, days: int) -> None:
             setattr(made, keyword, moved(date, days))
     if (date := read_date(found.get("AcquisitionDateTime"))) is not None:
         made.AcquisitionDateTime = moved(date, days)
-
-
-def _acquired(found: Dataset) -> datetime.date | None:
-    """When the picture was taken, as near as is stated."""
-    dates = (read_date(found.get(k)) for k in ("AcquisitionDateTime", *_DATES))
-    return next((date for date in dates if date is not None), None)
 
 
 # --- pixels ---

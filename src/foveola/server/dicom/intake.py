@@ -1,14 +1,17 @@
-"""Take DICOM images in: de-identify, store, index. Nothing twice, and nothing lost by a kill.
+"""Take DICOM images in, one by one or a folder: de-identify, store, index. Nothing twice or lost by a kill.
 
     names reserved (durable) -> file in the store (durable) -> in the archive -> noted as indexed
 
 A kill between two steps leaves an object that its sender sends again, as it was not
 acknowledged; `recover` finishes what had reached the store. What `take` returned from is safe.
+No name of a file or folder is kept or told: exports are often named after their patient.
 """
 
+import stat
 import threading
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -19,19 +22,22 @@ from foveola.archive import Archive
 from foveola.encoders.encoder import Encoder, Failed
 from foveola.errors import ArchiveError, ImageError, PacsError
 from foveola.files import write_whole
-from foveola.images.decode import DEFAULT_LIMITS, Limits
 from foveola.images.dicom import decode_dicom, require_pydicom
+from foveola.images.folders import ODD, PassedOver, files_in
 from foveola.images.limited import POOL
+from foveola.images.limits import DEFAULT_LIMITS, Limits
 from foveola.indexing import index_cases, open_archive
 from foveola.learned import refresh
 from foveola.records import Case, Eye
 from foveola.resources import Closing, remove_killed, sync_folder
-from foveola.server.dicom.pseudonyms import Identity, Names, Pseudonyms
+from foveola.server.dicom.patients import Identity
+from foveola.server.dicom.pseudonyms import Names, Pseudonyms
 from foveola.trust import load
 
 COLLECTION = "pacs"
 TOGETHER = 32  # objects encoded in one go by `take_many`
 GROWTH = 1.02  # of the archive, after which similarities are weighed anew (foveola.trust)
+UNREADABLE = "the file can't be read; look at its rights and the disk"
 _CALLS = "foveola.server.dicom.deidentify"
 _LOOKED = 512  # pixels of the smaller side that two pictures of one UID are compared at, for JPEG
 # Grey levels, on average: two decoders of one lossy stream differ by less, two photographs by more.
@@ -136,7 +142,7 @@ class Intake(Closing):
 
     @property
     def archive(self) -> Archive:
-        """The archive, open for writing."""
+        """Return the archive, open for writing."""
         return self._archive
 
     def close(self) -> None:
@@ -192,8 +198,6 @@ class Intake(Closing):
             paths = [path for path in (self._path(*one) for one in begun) if path.exists()]
             return len(paths) - len(self._index(paths).failed)
 
-    # Inside
-
     def _stage(self, data: bytes) -> _Staged | Refused:
         """Put the de-identified files of an object into the store."""
         try:
@@ -201,7 +205,9 @@ class Intake(Closing):
             names = self.pseudonyms.reserve(Identity(**facts))
             paths = tuple(self._path(names.pseudonym, uid) for uid in names.instances)
             made, data = self._call("rewrite", data, names=asdict(names))
-            files = dict(zip(paths, _parts(data, made["sizes"]), strict=True))
+            ends = accumulate(made["sizes"])  # the files came one after the other
+            parts = [data[end - size : end] for size, end in zip(made["sizes"], ends, strict=True)]
+            files = dict(zip(paths, parts, strict=True))
             known, there = self._there(paths)
             for path in there:
                 self._check_same(path, files[path])
@@ -282,7 +288,9 @@ class Intake(Closing):
         good = [case for case in cases if isinstance(case, Case)]
         bad = [case for case in cases if isinstance(case, Failed)]
         done = index_cases(self._archive, self._encoder, good, weigh=False)
-        failed = {Path(item.case.path): _reason(item) for item in (*bad, *done.failed)}
+        failed = {  # without the name of the file, which the sender does not know
+            (path := Path(item.case.path)): item.reason.removeprefix(f"{path.name}: ") for item in (*bad, *done.failed)
+        }
         for path in failed:
             path.unlink(missing_ok=True)
         self.pseudonyms.drop([path.stem for path in failed])
@@ -298,15 +306,8 @@ class Intake(Closing):
             facts, _ = self._call("describe", path.read_bytes())
         except (ImageError, OSError) as error:
             return Failed.of(case, error)
-        return Case(
-            image=path.name,
-            path=str(path),
-            subject=path.parent.name,
-            eye=cast(Eye | None, facts["eye"]),
-            visit=facts["visit"],
-            collection=self.collection,
-            extra={"camera": facts["camera"]} if facts["camera"] else {},
-        )
+        extra = {"camera": facts["camera"]} if facts["camera"] else {}
+        return replace(case, eye=cast(Eye | None, facts["eye"]), visit=facts["visit"], extra=extra)
 
     def _weigh(self) -> None:
         """Learn what similarities are worth, but not anew with every single photograph."""
@@ -320,12 +321,87 @@ class Intake(Closing):
             self._grown = False
 
 
-def _parts(data: bytes, sizes: Sequence[int]) -> list[bytes]:
-    """The files that came one after the other."""
-    ends = list(accumulate(sizes))
-    return [data[end - size : end] for size, end in zip(sizes, ends, strict=True)]
+@dataclass(kw_only=True)
+class FolderTaken:
+    """What became of a folder.
+
+    Attributes:
+        added: objects that are new in the archive.
+        unchanged: objects that were there already.
+        refused: objects that could not be used, by reason.
+        doubtful: cases of which it is not sure whose they are, by the sentence that says why.
+        others: files that are not DICOM, passed over.
+        passed: what else was passed over.
+        hardly_gradable: frames of the added that may be too dark or blurred to be graded.
+    """
+
+    added: int = 0
+    unchanged: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+    doubtful: dict[str, list[int]] = field(default_factory=dict)
+    others: int = 0
+    passed: PassedOver = field(default_factory=PassedOver)
+    hardly_gradable: int = 0
 
 
-def _reason(item: Failed) -> str:
-    """Why a frame failed, without the name of its file, which the sender does not know."""
-    return item.reason.removeprefix(f"{Path(item.case.path).name}: ")
+def find_files(folder: Path, passed: PassedOver) -> list[Path]:
+    """Find every file in folder and below, in order of path; hidden ones and DICOMDIR are left out.
+
+    Args:
+        folder: where to look.
+        passed: counts what is passed over.
+
+    Raises:
+        PacsError: there is no such folder, or it can't be read.
+    """
+    if not folder.is_dir():
+        raise PacsError(f"{folder} is not a folder; expected dicom:// and a folder of DICOM files")
+    try:
+        return [path for path in files_in(folder, passed) if path.name != "DICOMDIR"]  # the table of contents of a disc
+    except OSError as error:
+        raise PacsError(f"{folder} can't be read: {error.strerror}") from None
+
+
+def take_folder(intake: Intake, files: list[Path], progress: Callable[[int], None] | None = None) -> FolderTaken:
+    """Take the DICOM images among files in; run again, it takes only what is new.
+
+    Args:
+        intake: where to.
+        files: from `find_files`.
+        progress: called with the number of files just dealt with.
+
+    Raises:
+        PacsError, ArchiveError, OSError: the rest could not be stored; what was taken stays.
+    """
+    done = FolderTaken()
+    for start in range(0, len(files), TOGETHER):
+        together = files[start : start + TOGETHER]
+        for result in intake.take_many(_objects(together, done)):
+            if isinstance(result, Refused):
+                done.refused[result.reason] += 1
+                continue
+            done.added += result.new
+            done.unchanged += not result.new
+            done.hardly_gradable += result.hardly_gradable
+            if result.doubt:
+                done.doubtful.setdefault(result.doubt, []).extend(result.ids)
+        if progress:
+            progress(len(together))
+    return done
+
+
+def _objects(files: list[Path], done: FolderTaken) -> Iterator[bytes]:
+    """The bytes of those that are DICOM; the rest is counted."""
+    for path in files:
+        try:
+            if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
+                done.passed.add(ODD)
+                continue
+            with path.open("rb") as file:
+                if file.read(132)[128:] != b"DICM":
+                    done.others += 1
+                    continue
+                file.seek(0)
+                yield file.read(DEFAULT_LIMITS.max_bytes + 1)
+        except OSError:
+            done.refused[UNREADABLE] += 1

@@ -1,23 +1,30 @@
-"""A C-STORE node: takes photographs that a PACS sends, and answers C-ECHO.
+"""The DICOM network: a node that takes what a PACS sends (C-STORE), and a peer that is asked (C-FIND).
 
 An object is acknowledged when it lies in the spool, not before, so that nothing acknowledged is
-lost; indexing follows (`foveola.server.dicom.worker`).
+lost; indexing follows (`foveola.server.dicom.spool`).
 """
 
-from collections.abc import Callable, Collection
+import re
+import warnings
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
-from pydicom import uid
+from pydicom import Dataset, uid
 from pynetdicom import AE, evt
+from pynetdicom.association import Association
 from pynetdicom.dsutils import encode_file_meta
 from pynetdicom.events import Event
 from pynetdicom.pdu import P_DATA_TF
-from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
+from pynetdicom.sop_class import ComprehensiveSRStorage, StudyRootQueryRetrieveInformationModelFind, Verification  # type: ignore[attr-defined]
 
 from foveola.errors import PacsError
 from foveola.server.dicom.spool import Spool
+
+if TYPE_CHECKING:
+    from foveola.server.dicom.web import Reference  # which needs what only DICOMweb needs
 
 SYNTAXES: Final = (
     uid.ExplicitVRLittleEndian,
@@ -42,6 +49,7 @@ PDU_BYTES = 1 << 17  # asked of the sender
 # What a request for an association may take: 128 contexts with 64 transfer syntaxes of 64 letters
 LARGEST_PDU: Final = 1 << 20
 QUIET_SECONDS = 60.0  # an association that says nothing for so long is closed
+SECONDS = 30.0  # that a PACS that is asked may be silent
 _PREAMBLE = bytes(128) + b"DICM"
 
 
@@ -67,7 +75,8 @@ class NodeSettings:
 
     def __post_init__(self) -> None:
         for title in (self.ae_title, *self.allowed):
-            if not _is_ae_title(title):
+            written = title.isascii() and title.isprintable() and "\\" not in title and title.strip()
+            if not written or len(title) > 16:
                 raise PacsError(f"{title!r} is no AE title; expected 1 to 16 ASCII letters, digits or signs")
 
 
@@ -176,9 +185,89 @@ def _bound_pdus(event: Event) -> None:
     socket.recv = recv
 
 
-def _is_ae_title(title: str) -> bool:
-    printable = title.isascii() and title.isprintable() and "\\" not in title
-    return printable and bool(title.strip()) and len(title) <= 16
+_ADDRESS = re.compile(r"dicom://([\x21-\x7e]{1,16})@(\[[0-9a-fA-F:]+\]|[\w.-]+):(\d{1,5})/?")
+_PATIENT = ("PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex")
+_STUDY = (
+    "StudyDate",
+    "StudyTime",
+    "AccessionNumber",
+    "StudyID",
+    "ReferringPhysicianName",
+    "StudyDescription",
+    "SpecificCharacterSet",
+)
 
 
-__all__ = ["SYNTAXES", "Node", "NodeSettings"]
+class Peer:
+    """A PACS that has no DICOMweb: asked by C-FIND, sent to by C-STORE.
+
+    Args:
+        address: dicom://AE_TITLE@host:port.
+        calling: AE title of ours, which the PACS must know.
+
+    Raises:
+        PacsError: the address can't be understood.
+    """
+
+    def __init__(self, address: str, calling: str = "FOVEOLA") -> None:
+        found = _ADDRESS.fullmatch(address)
+        if found is None or int(found[3]) > 65535:
+            raise PacsError("expected a PACS as dicom://AE_TITLE@host:port")
+        self._title, self._host, self._port = found[1], found[2].strip("[]"), int(found[3])
+        self.host = f"{found[2]}:{found[3]}"
+        self._calling = calling
+
+    def header(self, reference: "Reference") -> Dataset:
+        """Ask for patient and study of an instance; its UIDs are put to them.
+
+        Raises:
+            PacsError: the PACS can't be reached, refuses or does not know the study.
+        """
+        model = StudyRootQueryRetrieveInformationModelFind
+        asked = Dataset()
+        asked.QueryRetrieveLevel = "STUDY"
+        asked.StudyInstanceUID = reference.study
+        for keyword in (*_PATIENT, *_STUDY):
+            setattr(asked, keyword, "")
+        with self._associated(model) as association, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # they quote values of elements
+            answers = list(association.send_c_find(asked, model))
+        found = [identifier for _, identifier in answers if identifier is not None]
+        if len(found) != 1:
+            raise PacsError(f"the PACS at {self.host} does not know the study of the image")
+        header = Dataset()
+        for keyword in (*_PATIENT, *_STUDY):
+            if keyword in found[0]:
+                header[keyword] = found[0][keyword]
+        header.StudyInstanceUID, header.SeriesInstanceUID = reference.study, reference.series
+        header.SOPInstanceUID, header.SOPClassUID = reference.instance, reference.sop_class
+        return header
+
+    def store(self, made: Dataset) -> None:
+        """Send a report.
+
+        Raises:
+            PacsError: it was not stored.
+        """
+        with self._associated(ComprehensiveSRStorage) as association:
+            status = association.send_c_store(made).get("Status")
+        if status is None or (status != 0 and status & 0xF000 != 0xB000):  # B...: with a warning
+            reason = "" if status is None else f" (status {status:#06x})"
+            raise PacsError(f"the PACS at {self.host} did not store the report{reason}")
+
+    @contextmanager
+    def _associated(self, sop_class: str) -> Iterator[Association]:
+        entity = AE(self._calling)
+        entity.add_requested_context(sop_class)
+        entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = SECONDS
+        entity.connection_timeout = SECONDS
+        association = entity.associate(self._host, self._port, ae_title=self._title)
+        if not association.is_established:
+            why = "refuses us" if association.is_rejected else "can't be reached"
+            if association.is_aborted and association.rejected_contexts:
+                why = "does not offer what is needed"
+            raise PacsError(f"the PACS at {self.host} {why}; check AE titles and port on both sides")
+        try:
+            yield association
+        finally:
+            association.release()

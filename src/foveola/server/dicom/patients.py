@@ -2,17 +2,27 @@
 
 patients    one row a person, by issuer and patient ID
 others      further persons that came under the same two
-seen        marks of the names and birth dates that came with each (persons.py)
+seen        marks of the names and birth dates that came with each
+
+What comes under one Patient ID is not always of one person. Names and birth dates are compared by
+marks, hashes that stand for them: the names themselves are kept nowhere, and do not leave the child
+process that reads them. A name and a date that both contradict what came before are those of
+another person; one of the two is a marriage, a correction or a slip, and told.
 """
 
+import datetime
+import re
 import secrets
 import sqlite3
+import unicodedata
 import uuid
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from hashlib import blake2b
+from typing import NamedTuple
 
 from foveola.errors import ImageError
 from foveola.records import identifier, is_missing, known_identifier
-from foveola.server.dicom.persons import Marks, choose
 
 EARLIEST, LATEST = 366, 3652  # days that dates are moved into the past, drawn for each patient
 OTHER_PATIENT = (
@@ -22,10 +32,93 @@ OTHER_PATIENT = (
 _STUDY, _OTHER = "\0study", "\0other"  # in place of an issuer: a patient without an ID; of `others`
 _ALPHABET = "23456789BCDFGHJKLMNPQRSTVWXZ"  # without vowels, so that no word comes out
 _LETTERS = 12  # 28 ** 12 is 2e17
+APART = "the Patient ID came with another name and another birth date before; they are kept apart as two persons"
+ALIKE = "the Patient ID came with another {} before; they are kept as one person"
+UNCLEAR = (
+    "the Patient ID is of several persons, and name and birth date do not say of which; it is kept "
+    "as nobody's that is known"
+)
+_NOBODY = {"anon", "anonymous", "anonymised", "anonymized", "unknown", "no", "name", "noname"}
+_NO_DATE = datetime.date(1900, 1, 1)  # what some programs write where they have none
+
+
+class Marks(NamedTuple):
+    """What stands for a person's name and date of birth; "" where they are not told."""
+
+    name: str = ""
+    birth: str = ""
+
+
+class Choice(NamedTuple):
+    """Whose an object is.
+
+    Attributes:
+        person: one of the known; None for nobody of them.
+        new: whether it is another person of this Patient ID.
+        sentence: what has to be told of it, without patients' data; "" for nothing.
+    """
+
+    person: int | None
+    new: bool
+    sentence: str
+
+
+def marks_of(name: str, birth: datetime.date | None) -> Marks:
+    """Compute marks of a DICOM person name and a date; what says nothing has the mark of none.
+
+    Names are compared without the case of letters and what separates their parts.
+
+    >>> marks_of("SMITH^ANNA", None) == marks_of("Smith Anna", None)
+    True
+    >>> marks_of("ANONYMOUS", None)
+    Marks(name='', birth='')
+    """
+    group = next((part for part in name.split("=") if part.strip("^ ")), "").strip("^ ")
+    words = re.findall(r"\w+", unicodedata.normalize("NFKC", group).casefold())
+    known = not is_missing(group) and not set(words) <= _NOBODY
+    dated = birth is not None and birth != _NO_DATE
+    return Marks(_mark(" ".join(words)) if known else "", _mark(str(birth)) if dated else "")
+
+
+def choose(persons: Mapping[int, Collection[Marks]], told: Marks) -> Choice:
+    """Choose among the persons of a Patient ID.
+
+    Args:
+        persons: the known, each with the marks that came with it.
+        told: marks of the object.
+    """
+    against = {
+        person: min((_contradictions(each, told) for each in seen), key=len, default=())
+        for person, seen in persons.items()
+    }
+    least = min(map(len, against.values()), default=0)
+    best = [person for person, contradicted in against.items() if len(contradicted) == least]
+    if not best:
+        return Choice(None, new=True, sentence="")
+    if least == len(told):
+        return Choice(None, new=True, sentence=APART)
+    if len(best) > 1:
+        return Choice(None, new=False, sentence=UNCLEAR)
+    (contradicted,) = against[best[0]] or ("",)
+    return Choice(best[0], new=False, sentence=contradicted and ALIKE.format(contradicted))
+
+
+def _contradictions(seen: Marks, told: Marks) -> tuple[str, ...]:
+    """In what two marks contradict each other."""
+    pairs = zip(("name", "birth date"), seen, told, strict=True)
+    return tuple(what for what, one, other in pairs if one and other and one != other)
+
+
+def _mark(text: str) -> str:
+    return blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def is_pseudonym(text: str) -> bool:
-    """Whether a text has the form of our pseudonyms."""
+    """Return whether a text has the form of our pseudonyms.
+
+    >>> is_pseudonym("P23456789BCDF"), is_pseudonym("../Smith")
+    (True, False)
+    """
     return len(text) == _LETTERS + 1 and text[0] == "P" and set(text[1:]) <= set(_ALPHABET)
 
 
@@ -37,7 +130,7 @@ class Identity:
         patient_id, issuer: (0010,0020) and (0010,0021), "" where they are empty.
         study, series, instance, sop_class: its UIDs.
         frames: at least 1; each becomes an instance of its own.
-        name, birth: marks of the patient's name and birth date, see `foveola.server.dicom.persons`.
+        name, birth: marks of the patient's name and birth date, see `Marks`.
 
     Patient ID and issuer are brought to their normal form; an ID that stands for none is none.
     """
@@ -58,7 +151,7 @@ class Identity:
 
     @property
     def marks(self) -> Marks:
-        """What stands for the person."""
+        """Return what stands for the person."""
         return Marks(self.name, self.birth)
 
 
@@ -146,5 +239,5 @@ def _row(db: sqlite3.Connection, key: tuple[str, str]) -> int:
 
 
 def new_uid() -> str:
-    """A UID without a registered root, PS3.5 B.2."""
+    """Draw a UID without a registered root, PS3.5 B.2."""
     return f"2.25.{uuid.uuid4().int}"

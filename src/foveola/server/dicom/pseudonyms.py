@@ -2,9 +2,11 @@
 
     patients    issuer and patient ID -> pseudonym, days by which dates are moved
     others      further persons that came under one issuer and patient ID
-    seen        marks of the names and birth dates that came with a patient (persons.py)
+    seen        marks of the names and birth dates that came with a patient (patients.py)
     uids        study and series, original -> new
     instances   one row a stored frame: new SOP Instance UID <- original, frame, study, series
+    sums        of each table the sum of its rows' digests: a flipped bit could merge two patients,
+                or send a report to another; looked at when the file is opened
 
 Pseudonyms and UIDs are random, so nothing outside this file leads back. It lies outside the
 archive and the store, which may be copied, published or lost without it; only its owner may
@@ -12,24 +14,26 @@ read it. Two processes may use it at the same time; what was returned survives a
 """
 
 import contextlib
+import marshal
 import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 from foveola.errors import PacsError
 from foveola.resources import Closing, transaction
-from foveola.server.dicom.patients import EARLIEST, LATEST, Identity, is_pseudonym, new_uid, patient_of
+from foveola.server.dicom.patients import Identity, is_pseudonym, new_uid, patient_of
 
 APPLICATION_ID = 0x464F5650  # "FOVP"
-VERSION = 1
+VERSION = 2  # 1 had no sums
 BUSY_SECONDS = 10.0
 
 _SCHEMA = f"""
 PRAGMA application_id = {APPLICATION_ID};
-PRAGMA user_version = {VERSION};
 CREATE TABLE patients (
     id INTEGER PRIMARY KEY,
     issuer TEXT NOT NULL,
@@ -72,7 +76,16 @@ CREATE TABLE IF NOT EXISTS seen (
     birth TEXT NOT NULL,
     PRIMARY KEY (patient, name, birth)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS sums (name TEXT PRIMARY KEY, sum INTEGER NOT NULL);
 """
+_SUMMED = {
+    "patients": ("id", "issuer", "patient", "pseudonym", "shift_days"),
+    "others": ("person", "issuer", "patient"),
+    "seen": ("patient", "name", "birth"),
+    "uids": ("kind", "original", "patient", "new"),
+    "instances": ("new", "original", "frame", "study", "series", "sop_class", "patient", "indexed"),
+}
+_TURN = 1 << 56  # at which sums begin anew: a digest and a sum are below it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,7 +159,7 @@ class Pseudonyms(Closing):
             self._db.close()
 
     def reserve(self, identity: Identity) -> Names:
-        """The names of an object, made at its first call; on return they are on the disk.
+        """Return the names of an object, made at its first call; on return they are on the disk.
 
         Raises:
             ImageError: the instance came before, with another patient.
@@ -184,7 +197,7 @@ class Pseudonyms(Closing):
             db.executemany("UPDATE instances SET indexed = 1 WHERE new = ?", [(uid,) for uid in instances])
 
     def unfinished(self) -> list[tuple[str, str]]:
-        """(pseudonym, new SOP Instance UID) of what was begun and not noted as indexed."""
+        """Return (pseudonym, new SOP Instance UID) of what was begun and not noted as indexed."""
         with self._reading() as db:
             return db.execute(
                 "SELECT p.pseudonym, i.new FROM instances AS i JOIN patients AS p "
@@ -197,7 +210,7 @@ class Pseudonyms(Closing):
             db.executemany("DELETE FROM instances WHERE new = ?", [(uid,) for uid in instances])
 
     def originals(self, instances: Sequence[str]) -> dict[str, Original]:
-        """New SOP Instance UID to what it was made from; unknown ones are left out."""
+        """Return what new SOP Instance UIDs were made from; unknown ones are left out."""
         found: dict[str, Original] = {}
         with self._reading() as db:
             for uid in instances:
@@ -214,7 +227,7 @@ class Pseudonyms(Closing):
         return found
 
     def renamed(self, instance: str) -> list[str]:
-        """What took the place of an instance of the PACS: a new UID a frame, none if unknown."""
+        """Return what took the place of an instance of the PACS: a new UID a frame, none if unknown."""
         with self._reading() as db:
             rows = db.execute("SELECT new FROM instances WHERE original = ? ORDER BY frame", (instance,))
             return [str(new) for (new,) in rows]
@@ -233,7 +246,7 @@ class Pseudonyms(Closing):
         return count
 
     def count(self, pseudonym: str) -> int:
-        """How many instances are known of a patient."""
+        """Count the instances that are known of a patient."""
         with self._reading() as db:
             (count,) = db.execute(
                 "SELECT count(*) FROM instances AS i JOIN patients AS p ON p.id = i.patient WHERE p.pseudonym = ?",
@@ -257,7 +270,7 @@ class Pseudonyms(Closing):
             yield
         except sqlite3.ProgrammingError:
             raise
-        except (sqlite3.DatabaseError, OSError) as error:
+        except (sqlite3.DatabaseError, UnicodeError, OSError) as error:  # what SQLite says can be spoilt, too
             why = getattr(error, "strerror", None) or _WHY.get(
                 getattr(error, "sqlite_errorcode", 0) & 0xFF, "it is damaged or of another kind"
             )
@@ -300,6 +313,41 @@ def _prepare(db: sqlite3.Connection) -> None:
             raise sqlite3.DatabaseError
         for statement in _ADDED.split(";"):
             db.execute(statement)
+        if version < VERSION:
+            db.executemany("INSERT OR REPLACE INTO sums VALUES (?, ?)", _sums(db).items())
+            db.execute(f"PRAGMA user_version = {VERSION}")
+        _check(db)
+    _watch(db)
+
+
+def _check(db: sqlite3.Connection) -> None:
+    """Refuse rows, or a description of them, that are not what was written."""
+    sound = db.execute("PRAGMA integrity_check(1)").fetchall() == [("ok",)]  # indexes agree with tables
+    if not sound or dict(db.execute("SELECT name, sum FROM sums")) != _sums(db):
+        raise sqlite3.DatabaseError
+
+
+def _sums(db: sqlite3.Connection) -> dict[str, int]:
+    """The sum of the digests of all rows of each table, and of what describes the tables."""
+    wanted = {name: f"SELECT {', '.join(columns)} FROM {name} NOT INDEXED" for name, columns in _SUMMED.items()}  # noqa: S608
+    wanted["sqlite_master"] = "SELECT type, name, tbl_name, sql FROM sqlite_master"
+    return {name: sum(_digest(*row) for row in db.execute(query)) % _TURN for name, query in wanted.items()}
+
+
+def _watch(db: sqlite3.Connection) -> None:
+    """Let every change in this connection change the sums."""
+    db.create_function("digest", -1, _digest, deterministic=True)
+    for name, columns in _SUMMED.items():
+        gone, come = (f"digest({', '.join(f'{row}.{column}' for column in columns)})" for row in ("old", "new"))
+        for event, change in {"INSERT": f"+ {come}", "DELETE": f"- {gone}", "UPDATE": f"- {gone} + {come}"}.items():
+            db.execute(
+                f"CREATE TEMP TRIGGER sum_{name}_{event} AFTER {event} ON main.{name} BEGIN "  # noqa: S608 - constants
+                f"UPDATE sums SET sum = (sum {change}) & {_TURN - 1} WHERE name = '{name}'; END"
+            )
+
+
+def _digest(*values: Any) -> int:
+    return int.from_bytes(blake2b(marshal.dumps(values, 2), digest_size=7).digest())
 
 
 def _replaced(db: sqlite3.Connection, kind: str, original: str, patient: int) -> str:
@@ -326,4 +374,47 @@ def _original(row: tuple[str, str, str, str, str, str, int, str, int]) -> Origin
     )
 
 
-__all__ = ["EARLIEST", "LATEST", "Identity", "Names", "Original", "Pseudonyms", "is_pseudonym"]
+@dataclass(frozen=True, kw_only=True)
+class Forgotten:
+    """What was removed.
+
+    Attributes:
+        files: of the store.
+        instances: rows of the file of pseudonyms.
+    """
+
+    files: int
+    instances: int
+
+
+def held_of(store: Path, names: Pseudonyms, pseudonym: str) -> Forgotten:
+    """Count what there is of a patient, as `forget_patient` would remove it."""
+    folder = store / pseudonym
+    files = len(list(folder.iterdir())) if folder.is_dir() else 0
+    return Forgotten(files=files, instances=names.count(pseudonym))
+
+
+def forget_patient(store: Path, names: Pseudonyms, pseudonym: str) -> Forgotten:
+    """Remove a patient from the store and from the file of pseudonyms.
+
+    The archive is another matter: remove the subject there first. Killed in between, it can be
+    called again. If the PACS sends an image of the patient later, they come as somebody new.
+
+    Args:
+        store: of the de-identified files.
+        names: opened for writing.
+        pseudonym: the subject of their cases.
+
+    Raises:
+        PacsError: this is no pseudonym of ours, or the file of pseudonyms can't be written.
+        OSError: a file can't be removed.
+    """
+    if not is_pseudonym(pseudonym):  # it becomes part of a path
+        raise PacsError("this subject did not come from a PACS: its name is no pseudonym of ours")
+    folder = store / pseudonym
+    files = sorted(folder.iterdir()) if folder.is_dir() else []
+    for file in files:
+        file.unlink()
+    if folder.is_dir():
+        folder.rmdir()
+    return Forgotten(files=len(files), instances=names.forget(pseudonym))

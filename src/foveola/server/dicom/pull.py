@@ -40,7 +40,7 @@ class Point:
 
     @classmethod
     def load(cls, path: Path, source: str) -> Self:
-        """The point that was kept; the beginning where there is none, or of another PACS.
+        """Read the point that was kept; the beginning where there is none, or of another PACS.
 
         Raises:
             PacsError: the file can't be read.
@@ -86,7 +86,7 @@ class New(NamedTuple):
 def by_query(
     pacs: Pacs, point: Point, classes: Collection[str], *, days: int, modality: str | None = None
 ) -> Iterator[New]:
-    """New instances of studies of the last days.
+    """Find new instances of studies of the last days.
 
     A study is asked for its instances where their number has changed since it was read, or where
     the PACS does not say it.
@@ -102,7 +102,9 @@ def by_query(
     if days:
         filters["StudyDate"] = f"{date.today() - timedelta(days=days):%Y%m%d}-"
     found = list(pacs.studies(filters))
-    _forget(point, {_mark(uid) for uid, _ in found})
+    for study in set(point.studies) - {_mark(uid) for uid, _ in found}:  # older than the days that are asked for
+        del point.studies[study]
+        point.counts.pop(study, None)
     for uid, count in found:
         study = _mark(uid)
         if count is not None and point.counts.get(study) == count:
@@ -124,15 +126,8 @@ def _mark(uid: str) -> str:
     return blake2b(uid.encode(), digest_size=12).hexdigest()
 
 
-def _forget(point: Point, there: set[str]) -> None:
-    """Studies that have grown older than the window are not asked for again."""
-    for uid in set(point.studies) - there:
-        del point.studies[uid]
-        point.counts.pop(uid, None)
-
-
 def by_changes(pacs: Pacs, point: Point, classes: Collection[str]) -> Iterator[New]:
-    """New instances by Orthanc's list of changes, which misses nothing, however old its date."""
+    """Find new instances by Orthanc's list of changes, which misses nothing, however old its date."""
     newest = _changes(pacs, "last")
     if newest is None:
         raise PacsError(f"the PACS at {pacs.host} has no list of changes; use --feed qido")
@@ -159,27 +154,27 @@ def _listed(pacs: Pacs, page: dict[str, Any]) -> list[tuple[int, str | None]]:
 
 
 def _changed(pacs: Pacs, id_: str, classes: Collection[str]) -> Iterator[New]:
-    address = f"{orthanc_root(pacs)}/instances/{id_}"
+    address = f"{_orthanc_root(pacs)}/instances/{id_}"
     found = pacs.get_json(f"{address}/metadata?expand")
     if found is not None and _wanted(str(found.get("SopClassUid", "")), classes):
         yield New(lambda: pacs.get_bytes(f"{address}/file"), lambda: None)
 
 
 def _changes(pacs: Pacs, asked: str) -> dict[str, Any] | None:
-    found = pacs.get_json(f"{orthanc_root(pacs)}/changes?{asked}")
+    found = pacs.get_json(f"{_orthanc_root(pacs)}/changes?{asked}")
     fits = isinstance(found, dict) and {"Changes", "Done", "Last"} <= set(found)
     return found if fits else None
 
 
 def has_changes(pacs: Pacs) -> bool:
-    """Whether the PACS is an Orthanc that shows its list of changes."""
+    """Return whether the PACS is an Orthanc that shows its list of changes."""
     try:
         return _changes(pacs, "last") is not None
     except PacsError:
         return False
 
 
-def orthanc_root(pacs: Pacs) -> str:
+def _orthanc_root(pacs: Pacs) -> str:
     """Where Orthanc's own interface lies: one level above its DICOMweb root."""
     return pacs.url.rpartition("/")[0]
 
@@ -197,11 +192,13 @@ class Pulled:
         added: objects that were indexed.
         known: objects that were in the archive already.
         refused: why objects could not be used, a sentence each.
+        hardly_gradable: frames of the added that may be too dark or blurred to be graded.
     """
 
     added: int = 0
     known: int = 0
     refused: list[str] = field(default_factory=list)
+    hardly_gradable: int = 0
 
 
 def pull(new: Iterator[New], take: Callable[[bytes], bool], save: Callable[[], None]) -> Pulled:
@@ -220,7 +217,14 @@ def pull(new: Iterator[New], take: Callable[[bytes], bool], save: Callable[[], N
     pulled, saved = Pulled(), time.monotonic()
     try:
         for each in new:
-            _take(each, take, pulled)
+            try:
+                new_here = take(each.fetch())
+                pulled.added += new_here
+                pulled.known += not new_here
+            except (ArchiveError, EncoderError, PacsError):
+                raise
+            except FoveolaError as error:
+                pulled.refused.append(str(error))
             each.done()
             if time.monotonic() - saved > SAVE_SECONDS:
                 save()
@@ -228,18 +232,3 @@ def pull(new: Iterator[New], take: Callable[[bytes], bool], save: Callable[[], N
     finally:
         save()
     return pulled
-
-
-def _take(each: New, take: Callable[[bytes], bool], pulled: Pulled) -> None:
-    try:
-        if take(each.fetch()):
-            pulled.added += 1
-        else:
-            pulled.known += 1
-    except (ArchiveError, EncoderError, PacsError):
-        raise
-    except FoveolaError as error:
-        pulled.refused.append(str(error))
-
-
-__all__ = ["Point", "Pulled", "by_changes", "by_query", "has_changes", "pull"]

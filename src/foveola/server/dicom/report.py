@@ -2,13 +2,16 @@
 
 One measurement group for the photograph asked about (gradability) and one for each similar case
 (rank, similarity, how far to trust it, and in words what is known of the case by its pseudonym).
-The report is never complete and never verified: a person has to judge it.
+The report is never complete and never verified: a person has to judge it. `answer` searches with a
+case that came from a PACS and sends its report back.
 """
 
 import uuid
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Final
+from pathlib import Path
+from typing import Final, Protocol
 
 from highdicom import UID
 from highdicom.sr import (
@@ -36,7 +39,9 @@ from pydicom.sr.coding import Code
 from foveola.errors import PacsError
 from foveola.labels import findings_of, grade_word, is_phantom, visit_word
 from foveola.records import Case, Eye
-from foveola.retrieval import Hit, SearchResult
+from foveola.retrieval import Hit, Retriever, SearchResult
+from foveola.server.dicom.pseudonyms import Pseudonyms
+from foveola.server.dicom.web import Reference
 from foveola.trust.sentences import of_hit, of_order, of_person, of_quality, of_query, of_recorded
 
 SCHEME: Final = "99FOVEOLA"
@@ -66,7 +71,7 @@ _SIDES: Final[dict[Eye, Code]] = {"left": codes.SCT.Left, "right": codes.SCT.Rig
 
 
 def case_link(template: str | None, id_: int) -> str | None:
-    """Where a case of the archive can be looked at.
+    """Return the address where a case of the archive can be looked at.
 
     Args:
         template: an address with {case} in the place of the case's number, which is the only
@@ -75,6 +80,9 @@ def case_link(template: str | None, id_: int) -> str | None:
 
     Raises:
         PacsError: the template has no {case}, or another field.
+
+    >>> case_link("https://foveola.example/cases/{case}", 7)
+    'https://foveola.example/cases/7'
     """
     if template is None:
         return None
@@ -87,7 +95,7 @@ def case_link(template: str | None, id_: int) -> str | None:
 def similar_cases_report(
     image: Dataset, result: SearchResult, *, frame: int | None = None, asked: int | None = None, link: str | None = None
 ) -> ComprehensiveSR:
-    """A report on the cases that are most like an image of a PACS.
+    """Make a report on the cases that are most like an image of a PACS.
 
     Args:
         image: header of the image as the PACS knows it: its patient, study and UIDs.
@@ -101,7 +109,10 @@ def similar_cases_report(
     """
     _complete(image)
     source = SourceImageForMeasurementGroup(image.SOPClassUID, image.SOPInstanceUID, None if frame is None else [frame])
-    algorithm = _algorithm(result)
+    parameters = [f"encoder {result.encoder}", f"fingerprint {result.fingerprint}", f"order {result.order}"]
+    if result.where:
+        parameters.append(f"condition {result.where}")
+    algorithm = AlgorithmIdentification("Foveola", version("foveola"), parameters)
     groups = [_query_group(result, algorithm, source)]
     groups += [_hit_group(hit, algorithm, source, link) for hit in result.hits]
     report = MeasurementReport(
@@ -126,7 +137,11 @@ def similar_cases_report(
         is_final=False,
         is_verified=False,
     )
-    made.CodingSchemeIdentificationSequence = [_scheme()]
+    scheme = Dataset()
+    scheme.CodingSchemeDesignator = SCHEME
+    scheme.CodingSchemeName = "Foveola, similar-case search for retinal photographs"
+    scheme.CodingSchemeResponsibleOrganization = "Foveola"
+    made.CodingSchemeIdentificationSequence = [scheme]
     return made
 
 
@@ -150,14 +165,6 @@ def _complete(image: Dataset) -> None:
             setattr(image, keyword, "")
 
 
-def _scheme() -> Dataset:
-    item = Dataset()
-    item.CodingSchemeDesignator = SCHEME
-    item.CodingSchemeName = "Foveola, similar-case search for retinal photographs"
-    item.CodingSchemeResponsibleOrganization = "Foveola"
-    return item
-
-
 def _observer(result: SearchResult) -> ObservationContext:
     """The program as a device, the same one for as long as version and encoder stay."""
     name = f"foveola {version('foveola')} {result.fingerprint}"
@@ -166,14 +173,6 @@ def _observer(result: SearchResult) -> ObservationContext:
         uid=uid, name="Foveola", manufacturer_name="Foveola", model_name=result.encoder
     )
     return ObservationContext(observer_device_context=ObserverContext(codes.DCM.Device, device))
-
-
-def _algorithm(result: SearchResult) -> AlgorithmIdentification:
-    parameters = [f"encoder {result.encoder}", f"fingerprint {result.fingerprint}"]
-    parameters.append(f"order {result.order}")
-    if result.where:
-        parameters.append(f"condition {result.where}")
-    return AlgorithmIdentification("Foveola", version("foveola"), parameters)
 
 
 def _query_group(
@@ -224,7 +223,11 @@ def _numbers(hit: Hit) -> Iterable[Measurement]:
 
 
 def case_words(case: Case) -> str:
-    """What is known of a case: "subject P7, right eye, month 12; moderate NPDR; cataract"."""
+    """Say what is known of a case.
+
+    >>> case_words(Case(image="", path="", subject="P7", eye="right", visit=12.0, grade=2))
+    'subject P7, right eye, month 12; moderate NPDR'
+    """
     who = f"subject {case.subject}" if case.subject is not None else "subject unknown"
     eye = f"{case.eye} eye" if case.eye else None
     first = ", ".join(filter(None, [who, eye, visit_word(case.visit)]))
@@ -239,12 +242,15 @@ def _in_words(result: SearchResult, link: str | None) -> ContainerContentItem:
     container = ContainerContentItem(EVALUATIONS, relationship_type=RelationshipTypeValues.CONTAINS)
     cases = [hit.case for hit in result.hits]
     doubt = of_quality(result.trust.looks, result.gradability)
+    recorded = of_recorded(result.label, result.recorded, len(result.hits))
+    how = "; ".join(filter(None, [of_order(result.order, result.label), recorded]))
+    person = of_person(result.query.subject is not None, result.excluded_same_subject)
     sentences = [
         NO_DIAGNOSIS,
         *of_query(result.trust, cases),
         *([] if doubt is None else [doubt]),
-        _ordered(result),
-        _compared(result),
+        f"Ordered {how}.",
+        f"{result.considered} cases compared; same person: {person}.",
     ]
     if any(map(is_phantom, cases)):
         sentences.append(PHANTOMS)
@@ -252,17 +258,6 @@ def _in_words(result: SearchResult, link: str | None) -> ContainerContentItem:
     if link:
         container.ContentSequence.append(_text(LINK, link))
     return container
-
-
-def _ordered(result: SearchResult) -> str:
-    recorded = of_recorded(result.label, result.recorded, len(result.hits))
-    how = "; ".join(filter(None, [of_order(result.order, result.label), recorded]))
-    return f"Ordered {how}."
-
-
-def _compared(result: SearchResult) -> str:
-    person = of_person(result.query.subject is not None, result.excluded_same_subject)
-    return f"{result.considered} cases compared; same person: {person}."
 
 
 def _measured(name: CodedConcept, value: float, unit: Code = codes.UCUM.NoUnits) -> Measurement:
@@ -274,7 +269,7 @@ def _text(name: CodedConcept | Code, value: str) -> TextContentItem:
 
 
 def report_words(report: Dataset) -> Sequence[str]:
-    """Every text of a report, in order; for people who look without a viewer."""
+    """Return every text of a report, in order; for people who look without a viewer."""
     said: list[str] = []
     for item in report.get("ContentSequence", []):
         if item.ValueType == "TEXT":
@@ -283,4 +278,93 @@ def report_words(report: Dataset) -> Sequence[str]:
     return said
 
 
-__all__ = ["NO_DIAGNOSIS", "case_link", "case_words", "report_words", "similar_cases_report"]
+class Receiver(Protocol):
+    """A PACS that knows the image and takes the report: `Pacs` or `Peer`."""
+
+    def header(self, reference: Reference) -> Dataset:
+        """Fetch patient, study and UIDs of an image."""
+
+    def store(self, made: Dataset) -> None:
+        """Take a report."""
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A report that the PACS has stored.
+
+    Attributes:
+        case: the number of the case asked about.
+        result: what was found.
+        sop_instance_uid: of the report.
+        link: where the case can be looked at, if a template was given.
+    """
+
+    case: int
+    result: SearchResult
+    sop_instance_uid: str
+    link: str | None
+
+
+def case_of(retriever: Retriever, pseudonyms: Pseudonyms, instance: str) -> int:
+    """Return the number of the case that was made from an instance of the PACS, of its first frame.
+
+    Raises:
+        PacsError: none was.
+    """
+    for new in pseudonyms.renamed(instance):
+        original = pseudonyms.originals([new])[new]
+        for id_, case in retriever.archive.cases():
+            if case.subject == original.pseudonym and Path(case.path).stem == new:
+                return id_
+    raise PacsError("no case of the archive was made from an image with this SOP Instance UID")
+
+
+def answer(
+    retriever: Retriever,
+    pseudonyms: Pseudonyms,
+    id_: int,
+    to: Receiver,
+    *,
+    k: int = 10,
+    where: str | None = None,
+    link: str | None = None,
+) -> Answered:
+    """Find the cases most like a case that came from a PACS, and send the report there.
+
+    Patient and study of the report are asked of the PACS, which may have corrected them since;
+    nothing of them is kept here.
+
+    Args:
+        retriever: of the archive.
+        pseudonyms: which lead back to the image in the PACS.
+        id_: of the case.
+        to: the PACS.
+        k: number of similar cases.
+        where: condition on them.
+        link: template of the address of a case, see `case_link`.
+
+    Raises:
+        ArchiveError: there is no such case.
+        PacsError: it did not come from a PACS, or the PACS does not play its part.
+        FilterError: the condition can't be understood.
+        ImageError: the stored image can't be read any more.
+    """
+    own = case_link(link, id_)
+    case = retriever.archive.case(id_)
+    new = Path(case.path).stem
+    original = pseudonyms.originals([new]).get(new)
+    if original is None:
+        raise PacsError(
+            f"case {id_} did not come from a PACS, or not with these pseudonyms; answer only "
+            "what was taken by foveola pacs or foveola index dicom://"
+        )
+    header = to.header(  # first, as it may fail
+        Reference(original.study, original.series, original.instance, original.sop_class)
+    )
+    if "SOPClassUID" not in header:
+        header.SOPClassUID = original.sop_class
+    result = retriever.search(Path(case.path), k, where=where)
+    frames = len(pseudonyms.renamed(original.instance))
+    made = similar_cases_report(header, result, frame=original.frame if frames > 1 else None, asked=id_, link=link)
+    to.store(made)
+    return Answered(id_, result, str(made.SOPInstanceUID), own)

@@ -16,7 +16,7 @@ _DAMAGED = "the {} in PixelData (7FE0,0010) is damaged or cut off; copy or send 
 
 
 def clean_jpeg(stream: bytes) -> bytes:
-    """A JPEG or JPEG-LS of any process, from SOI to EOI, with the segments that decode it.
+    """Keep of a JPEG or JPEG-LS of any process, from SOI to EOI, the segments that decode it.
 
     Of the application's segments three say what the colours are, and only that is kept of them:
     JFIF (without its thumbnail), Adobe's, and the transform of JPEG-LS.
@@ -82,28 +82,11 @@ def _next_marker(stream: bytes, at: int) -> int:
 # --- JPEG 2000: ITU-T T.800, annex A ---
 
 _SOC, _SOT, _SOD, _EOC = 0xFF4F, 0xFF90, 0xFF93, 0xFFD9
-_NEEDED = {
-    0xFF50,
-    0xFF51,
-    0xFF52,
-    0xFF53,
-    0xFF55,
-    0xFF57,
-    0xFF58,
-    0xFF59,
-    0xFF5C,
-    0xFF5D,
-    0xFF5E,
-    0xFF5F,
-    0xFF60,
-    0xFF61,
-    0xFF63,
-    _SOT,
-}
+_NEEDED = {*range(0xFF50, 0xFF54), 0xFF55, *range(0xFF57, 0xFF5A), *range(0xFF5C, 0xFF62), 0xFF63, _SOT}
 
 
 def clean_jpeg_2000(stream: bytes) -> bytes:
-    """A JPEG 2000 codestream whose comments are blanked; a JP2 file's boxes are left out.
+    """Return a JPEG 2000 codestream with its comments blanked; a JP2 file's boxes are left out.
 
     Comments are overwritten in place, as tile parts state their lengths.
 

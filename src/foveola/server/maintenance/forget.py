@@ -19,8 +19,7 @@ from foveola.archive import Archive
 from foveola.archive.removals import Removal
 from foveola.errors import ArchiveError
 from foveola.records import identifier
-from foveola.server.audit import Log, head
-from foveola.server.audit.chain import now, operator
+from foveola.server.audit import Log, head, now, operator
 from foveola.server.maintenance import finish_removals
 
 ELSEWHERE = ("places", "from the PACS", "marks of training")  # what Receipt.elsewhere may name
@@ -134,18 +133,22 @@ def forget(folder: Path, subject: str, collection: str | None = None, *, files: 
 
 
 def commitment(subject: str, salt: bytes) -> str:
-    """What stands for a pseudonym in a receipt."""
+    """Compute what stands for a pseudonym in a receipt.
+
+    >>> commitment("P7", b"salt") == commitment("P8", b"salt")
+    False
+    """
     return hashlib.scrypt(identifier(subject).encode(), salt=salt, n=2**15, r=8, p=1, maxmem=2**26, dklen=32).hex()
 
 
 def digest_of(receipt: Receipt) -> str:
-    """SHA-256 of a receipt without its head, as the audit log has it."""
+    """Compute SHA-256 of a receipt without its head, as the audit log has it."""
     values = asdict(receipt) | {"head": ""}
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def is_of(removal: Removal, subject: str) -> bool:
-    """Whether a removal is one of a subject, told by its salt and hash."""
+    """Return whether a removal is one of a subject, by its salt and hash."""
     if removal.person is None:
         return False
     salt, hashed = removal.person

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from foveola.errors import ArchiveError, BusyError, JobError
+from foveola.images.folders import PassedOver
 from foveola.records import Case
 from foveola.server.maintenance import (
     Added,
@@ -19,7 +20,7 @@ from foveola.server.maintenance import (
     settle,
     sweep,
 )
-from foveola.server.services.jobs import Job, Jobs
+from foveola.server.services.jobs import Job, Jobs, Result
 from foveola.server.services.search import SearchService
 
 T = TypeVar("T")
@@ -54,10 +55,9 @@ class Changes:
 
     def start(self) -> None:
         """Look for photographs after the archive was moved, and clean up after a kill."""
-        with contextlib.suppress(ArchiveError, OSError):  # on a disc that can't be written
-            find_again(self.folder)
-            sweep(self.folder)
-            finish_removals(self.folder)
+        for work in (finish_removals, find_again, sweep):
+            with contextlib.suppress(ArchiveError, OSError):  # on a disc that can't be written
+                work(self.folder)
 
     def close(self) -> None:
         """Stop the job at work; what has yet to follow will at the next start."""
@@ -91,9 +91,10 @@ class Changes:
             raise JobError("this service may import from no folder; start it with --import-root FOLDER")
         encoder = self.service.retriever.encoder
 
-        def work(job: Job) -> dict[str, int]:
+        def work(job: Job) -> Result:
+            passed = PassedOver()
             try:
-                done = import_source(self.folder, encoder, root, source, collection, job.begun, job.advance)
+                done = import_source(self.folder, encoder, root, source, collection, job.begun, job.advance, passed)
             finally:
                 self._later()
             return {
@@ -101,6 +102,7 @@ class Changes:
                 "unchanged": done.unchanged,
                 "relabelled": done.relabelled,
                 "failed": len(done.failed),
+                "passed_over": passed.as_json(),
                 "may_not_be_gradable": len(done.doubtful),
             }
 
@@ -109,7 +111,7 @@ class Changes:
     def start_removal(self, ids: Collection[int] | None, subject: str | None, collection: str | None) -> Job:
         """Take cases, or all cases of a subject, away."""
 
-        def work(_: Job) -> dict[str, int]:
+        def work(_: Job) -> Result:
             try:
                 with self._writing:
                     count = remove_cases(self.folder, ids=ids, subject=subject, collection=collection)
@@ -122,7 +124,7 @@ class Changes:
     def start_settling(self) -> Job:
         """Learn anew what similarities are worth, and follow with the gallery for matching."""
 
-        def work(job: Job) -> dict[str, int]:
+        def work(job: Job) -> Result:
             settle(self.folder, job.advance)
             return {}
 

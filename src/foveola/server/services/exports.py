@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveola.people_search import PersonResult
+from foveola.plain import to_csv
 from foveola.reading import Reading, pictures
 from foveola.records import Case, Eye
 from foveola.report import people_page, reading_page, search_page
 from foveola.retrieval import Hit, SearchResult
-from foveola.server.web.texts import texts
-from foveola.spreadsheets import to_csv
+from foveola.server.texts import texts
 from foveola.trust.sentences import of_order
 
 COLUMNS = (
@@ -47,7 +47,7 @@ Card: TypeAlias = Mapping[str, object]
 
 
 def search_report(result: SearchResult, own: bytes, thumbnails: Thumbnails, card: Card) -> str:
-    """The hits of a search as one HTML file.
+    """Write the hits of a search as one HTML file.
 
     Args:
         result: of `Retriever.search`.
@@ -67,7 +67,7 @@ def search_report(result: SearchResult, own: bytes, thumbnails: Thumbnails, card
 
 
 def people_report(result: PersonResult, own: Mapping[Eye, bytes], thumbnails: Thumbnails, card: Card) -> str:
-    """The people most like one person as one HTML file; arguments as for `search_report`."""
+    """Write the people most like one person as one HTML file; arguments as for `search_report`."""
     result, shown = _people(result, own, thumbnails)
     return people_page(result, images=lambda case: shown[case.path], title=texts()("tabs.people"), encoder_card=card)
 
@@ -79,7 +79,7 @@ def reading_report(
     own: Mapping[Eye, bytes],
     thumbnails: Thumbnails,
 ) -> str:
-    """What the reader says of one or two eyes as one HTML file.
+    """Write what the reader says of one or two eyes as one HTML file.
 
     Args:
         reading: of these eyes.
@@ -101,7 +101,7 @@ def reading_report(
 
 
 def hits_csv(result: SearchResult) -> str:
-    """A row a hit, in COLUMNS; an empty cell is unknown.
+    """Write a row a hit, in COLUMNS; an empty cell is unknown.
 
     They are ordered by score, as `order` says; similarity is the cosine. The last six are those of
     `foveola.trust.HitTrust`, shares from 0 to 1.
@@ -142,7 +142,7 @@ def _named(case: Case, id_: int) -> Case:
 
 
 def anonymous(case: Case, name: str) -> Case:
-    """A case without what tells whose it is; the name stands for its file."""
+    """Return a case without what tells whose it is; the name stands for its file."""
     left_out = texts()("export.left_out")
     return replace(
         case,

@@ -11,7 +11,7 @@ import queue
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from foveola.errors import FoveolaError
 from foveola.files import write_whole
 from foveola.server.errors import EndedError, NoJobError, QueueFullError, nameless
 
+Result = Mapping[str, int | Mapping[str, int]]
 OPEN = ("queued", "running")
 FILE = "jobs.json"
 WAITING, KEPT = 16, 200  # jobs
@@ -41,7 +42,7 @@ class Job:
         state: queued, running, and how it ended.
         done, total: photographs dealt with, of how many; total is None where it is not known.
         sentence: why it failed; None while it has not.
-        result: numbers that it ended with.
+        result: numbers that it ended with; under "passed_over" such by kind.
         created, ended: seconds since 1970.
     """
 
@@ -51,7 +52,7 @@ class Job:
     done: int = 0
     total: int | None = None
     sentence: str | None = None
-    result: dict[str, int] = field(default_factory=dict)
+    result: Result = field(default_factory=dict)
     created: float = field(default_factory=time.time)
     ended: float | None = None
     stop: bool = field(default=False, repr=False)
@@ -71,7 +72,7 @@ class Job:
             raise Stopped
 
 
-Work = Callable[[Job], dict[str, int]]
+Work = Callable[[Job], Result]
 
 
 class Jobs:
@@ -111,7 +112,7 @@ class Jobs:
         return job
 
     def get(self, id_: str) -> Job:
-        """A job.
+        """Return a job.
 
         Raises:
             NoJobError: there is none, or it was long ago.
@@ -122,17 +123,17 @@ class Jobs:
             return self._jobs[id_]
 
     def all(self) -> list[Job]:
-        """The newest first."""
+        """Return the newest first."""
         with self._lock:
             return list(self._jobs.values())[::-1]
 
     def length(self) -> int:
-        """Jobs that wait or are at work."""
+        """Count jobs that wait or are at work."""
         with self._lock:
             return sum(job.state in OPEN for job in self._jobs.values())
 
     def waits(self, kind: JobKind) -> bool:
-        """Whether a job of a kind has yet to begin."""
+        """Return whether a job of a kind has yet to begin."""
         with self._lock:
             return any(j.kind == kind and j.state == "queued" for j in self._jobs.values())
 

@@ -7,20 +7,17 @@ from pathlib import Path
 from foveola.duplicates import registration
 from foveola.errors import FoveolaError
 from foveola.images.decode import decode
-from foveola.images.overlay import jpeg
-from foveola.images.thumbnail import small
+from foveola.images.pictures import jpeg, small
 from foveola.matching import permission
-from foveola.matching.decisions import Decision, Verdict, decide, decisions
-from foveola.matching.kept import KeptAudit, KeptFinding, kept
 from foveola.matching.match import CANDIDATES, MatchResult
+from foveola.matching.pair import chessboard, read_square
 from foveola.matching.permission import Permission
-from foveola.matching.pictures import chessboard, read_square
+from foveola.matching.saved_audit import Decision, SavedAudit, SavedFinding, Verdict, decide, decisions, load_audit
 from foveola.matching.worklist import audit_archive, laid_over
 from foveola.server.auth.context import LARGE, account, record_access
 from foveola.server.errors import nameless
-from foveola.server.services.pictures import LRUCache, Pixels
+from foveola.server.services.memory import LRUCache, Pixels, SessionStore
 from foveola.server.services.search import NAME, SearchService
-from foveola.server.services.tokens import SessionStore
 
 BOARDS = 32
 
@@ -68,7 +65,7 @@ class MatchingService:
         self._lock = threading.Lock()
 
     def allowed(self) -> Permission | None:
-        """What matching is allowed for; None where it is switched off."""
+        """Return what matching is allowed for; None where it is switched off."""
         if not (self.folder / permission.SETTINGS).exists():
             return None
         return permission.permission(self.folder)
@@ -87,7 +84,7 @@ class MatchingService:
         return self.matches.put(Matched(result, square, small(pixels), LRUCache(BOARDS)))
 
     def board(self, matched: Matched, rank: int) -> bytes | None:
-        """Query and candidate laid over each other, as a JPEG; None where that shows nothing."""
+        """Lay query and candidate over each other, as a JPEG; None where that shows nothing."""
         found = next((c for c in matched.result.candidates if c.rank == rank), None)
         if found is None or not found.evidence.inliers:
             return None
@@ -102,13 +99,13 @@ class MatchingService:
 
         return matched.boards.get(rank, make)
 
-    def worklist(self) -> KeptAudit | None:
-        """The findings of the last audit; None where there was none."""
+    def worklist(self) -> SavedAudit | None:
+        """Return the findings of the last audit; None where there was none."""
         ids, _ = self.service.retriever.archive.vectors()
-        return kept(self.folder, ids.tolist())
+        return load_audit(self.folder, ids.tolist())
 
     def decided(self) -> dict[str, Decision]:
-        """Decisions by the key of their finding."""
+        """Return decisions by the key of their finding."""
         return decisions(self.folder)
 
     def decide(self, key: str, verdict: Verdict, note: str, by: str | None = None) -> None:
@@ -120,8 +117,8 @@ class MatchingService:
         permission.permission(self.folder)
         decide(self.folder, key, verdict, note, by)
 
-    def evidence(self, finding: KeptFinding) -> bytes | None:
-        """The two photographs of a finding laid over each other; None where that shows nothing."""
+    def evidence(self, finding: SavedFinding) -> bytes | None:
+        """Lay the two photographs of a finding over each other; None where that shows nothing."""
         if len(finding.ids) != 2 or "features that agree" not in finding.evidence:
             return None
         first, second = (Path(self.service.case(id_).path) for id_ in finding.ids)

@@ -44,13 +44,13 @@ class Models:
 
     @property
     def reader(self) -> ReadingModel:
-        """The shipped reader."""
+        """Return the shipped reader."""
         with self._loading:
             return self._reader
 
     @property
     def looker(self) -> Looker:
-        """Tells whether a photograph shows a retina."""
+        """Return what tells whether a photograph shows a retina."""
         with self._loading:
             return self._looker
 
@@ -70,15 +70,15 @@ class Models:
         return read_prepared(reader, {eye: prepare_eye(reader, each, looker, sides) for eye, each in pixels.items()})
 
     def similar(self, photographs: dict[Eye, bytes], k: int, where: str | None, **person: Any) -> PersonResult:
-        """The people of the archive most like that one.
+        """Find the people of the archive most like that one.
 
         Raises:
             ArchiveError: the archive does not know whose photographs it has.
             FilterError: the condition can't be understood.
-            ImageError: as from `read`.
+            ImageError: as from `Retriever.embed`.
         """
-        asked = {eye: self._retriever.read(data, name(eye), eye=eye, **person) for eye, data in photographs.items()}
-        found: PersonResult = discreet(self._retriever.answer_person(asked, k, where=where))
+        asked = {eye: self._retriever.embed(data, name(eye), eye=eye, **person) for eye, data in photographs.items()}
+        found: PersonResult = discreet(self._retriever.search_person_query(asked, k, where=where))
         return found
 
     def match(self, data: bytes, candidates: int, visit: float | str | None, prior: float, **facts: str) -> MatchResult:
@@ -112,7 +112,7 @@ class Models:
 
 
 def name(eye: Eye) -> str:
-    """What an error calls the photograph of an eye."""
+    """Return what an error calls the photograph of an eye."""
     return f"the {eye} photograph"
 
 

@@ -1,4 +1,4 @@
-"""ReadingService eyes of a person: which is which, the people most like them, and what a reader says.
+"""Both eyes of a person: which is which, the people most like them, and what a reader says.
 
 Which is which is told from the pictures where that is sure, and asked where it is not.
 """
@@ -10,18 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveola.images.decode import decode
-from foveola.images.overlay import shares
-from foveola.laterality import SURE, Side, Sides, check_sides, shipped_sides
+from foveola.images.pictures import shares
+from foveola.laterality import Sides, check_sides, first_of_two, shipped_sides
 from foveola.people import EYES
 from foveola.people_search import PersonResult
 from foveola.reading import Prepared, Reading, check_twice, prepare_eye, read_prepared
 from foveola.records import Eye
 from foveola.retrieval import check_two
 from foveola.server.auth.context import discreet, record_access
-from foveola.server.services.pictures import LRUCache, heat
-from foveola.server.services.queries import Sent
+from foveola.server.services.memory import LRUCache, Sent, SessionStore, heat
 from foveola.server.services.search import NAME, SearchService
-from foveola.server.services.tokens import SessionStore
 
 OTHER: Mapping[Eye, Eye] = {"left": "right", "right": "left"}
 
@@ -76,7 +74,7 @@ class ReadingService:
         check_sides(dict(zip(EYES, retinas, strict=False)))  # whichever is which
         if first is not None:
             return self._pair(tokens, first)
-        told = self._first(sent)
+        told = first_of_two([each.query.side for each in sent], [each.query.case.eye for each in sent])
         return f"/eyes/{self.unsaid.put(tuple(tokens))}" if told is None else self.say(tokens, *told)
 
     def say(self, tokens: Sequence[str], first: Eye, sure: float | None = None) -> str:
@@ -89,28 +87,28 @@ class ReadingService:
         return f"/people/{self.pairs.put(pair)}"
 
     def swap(self, pair: Pair) -> str:
-        """The same two with left and right exchanged; returns where they are shown."""
+        """Exchange left and right; return where they are shown."""
         return self.say([pair.tokens["right"], pair.tokens["left"]], "left")
 
     def sent(self, pair: Pair) -> dict[Eye, Sent] | None:
-        """ReadingService photographs; None where one is not kept any more."""
+        """Return both photographs; None where one is not kept any more."""
         found = {eye: self.service.queries.get(pair.tokens[eye]) for eye in EYES}
         kept = {eye: sent for eye, sent in found.items() if sent is not None}
         return kept if len(kept) == len(EYES) else None
 
     def people(self, sent: Mapping[Eye, Sent], k: int, where: str | None) -> PersonResult:
-        """The people most like these eyes.
+        """Find the people most like these eyes.
 
         Raises:
             ArchiveError, FilterError, ImageError: as `Retriever.search_person` does.
         """
         asked = {eye: of.query for eye, of in sent.items()}
-        result: PersonResult = discreet(self.service.retriever.answer_person(asked, k, where=where))
+        result: PersonResult = discreet(self.service.retriever.search_person_query(asked, k, where=where))
         record_access(id_ for hit in result.hits for id_ in hit.ids.values())
         return result
 
     def reading(self, sent: Mapping[Eye, Sent]) -> Reading:
-        """What the reader says of these eyes, or of the one there is.
+        """Read these eyes, or the one there is.
 
         Raises:
             EncoderError: there is no reader.
@@ -125,7 +123,7 @@ class ReadingService:
         return self._readings.get(key, make)
 
     def evidence(self, sent: Mapping[Eye, Sent], label: str, eye: Eye) -> bytes | None:
-        """Where a finding comes from in an eye, as a PNG; both eyes are on one scale."""
+        """Map where a finding comes from in an eye, as a PNG; both eyes are on one scale."""
         if not sent:
             return None
         reading = self.reading(sent)
@@ -155,18 +153,6 @@ class ReadingService:
 
         return sent.prepared.get(None, make)
 
-    def _first(self, sent: Sequence[Sent]) -> tuple[Eye, float | None] | None:
-        """Which eye the first one is, and how sure that is; None where it has to be asked."""
-        known = [each.query.case.eye for each in sent]
-        sides = [each.query.side or Side("left", 0.5) for each in sent]  # without the rule
-        told = [side.eye if eye is None else eye for side, eye in zip(sides, known, strict=True)]
-        chances = [side.probability if eye is None else 1.0 for side, eye in zip(sides, known, strict=True)]
-        sure = chances[0] * chances[1]
-        first = known[0] or (None if known[1] is None else OTHER[known[1]])
-        if first is not None:
-            return first, None
-        return (told[0], sure) if told[0] != told[1] and sure >= SURE else None
-
     def _say(self, tokens: Sequence[str], first: Eye) -> None:
         """Note which eye each shows, and describe it anew where its encoder turns left eyes."""
         for token, eye in zip(tokens, (first, OTHER[first]), strict=True):
@@ -181,5 +167,5 @@ class ReadingService:
 
 
 def pixels(sent: Sent) -> NDArray[np.uint8]:
-    """(H, W, 3), of a photograph that was sent."""
+    """Decode a photograph that was sent, (H, W, 3)."""
     return decode(sent.picture.jpeg, name=NAME)

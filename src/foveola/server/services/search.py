@@ -10,22 +10,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveola.answers import Order
-from foveola.archive.info import ArchiveInfo
+from foveola.archive import ArchiveInfo
 from foveola.encoders.parts import Parts
 from foveola.errors import ImageError
-from foveola.explain import removal_map
+from foveola.explain import occlusion_map, removal_maps
 from foveola.images.decode import decode, read_bytes, same_scale
-from foveola.images.overlay import shares
-from foveola.images.thumbnail import small
+from foveola.images.fundus import prepare
+from foveola.images.pictures import shares, small
 from foveola.laterality import Sides
 from foveola.records import Case, Eye
 from foveola.retrieval import Marks, Query, Retriever, SearchResult
 from foveola.server.auth.context import LARGE, discreet, hidden_columns, may_match, record_access
 from foveola.server.metrics import Metrics
+from foveola.server.services.filters import Chosen
+from foveola.server.services.memory import PIXELS, LRUCache, Picture, Queries, Sent, heat, picture
 from foveola.server.services.models import Models
-from foveola.server.services.pictures import MOST, LRUCache, Picture, heat, picture
-from foveola.server.services.queries import Queries, Sent
-from foveola.server.web.filters import Chosen
 
 NAME = "the photograph"  # stands for the name of a file, which may be a patient's
 THUMBNAILS, PICTURES, MAPS = 4096, 64, 64
@@ -50,6 +49,7 @@ class SearchService:
         self._thumbnails: LRUCache[bytes | None] = LRUCache(THUMBNAILS)
         self._pictures: LRUCache[Picture] = LRUCache(PICTURES)
         self._features: LRUCache[Maps] = LRUCache(MAPS)
+        self._covered: LRUCache[bytes] = LRUCache(2 * MAPS)
         self._ids: NDArray[np.int64] | None = None
         self._parting = threading.Lock()  # one request at a time: a compiled part is not shared
         self._warm: Future[None] = Future()
@@ -65,7 +65,7 @@ class SearchService:
             self._warm.set_result(None)
 
     def ready(self, seconds: float) -> bool:
-        """Whether a search would be answered without delay; waits for that as long as told.
+        """Return whether a search would be answered without delay; waits for that as long as told.
 
         Raises:
             ArchiveError, EncoderError: it would not be, and why.
@@ -85,6 +85,12 @@ class SearchService:
     def info(self) -> ArchiveInfo:
         """Say what the archive holds."""
         return replace(self.retriever.archive.info(), learned=self.retriever.labels())
+
+    @property
+    def card(self) -> dict[str, object]:
+        """Return what a report says of the encoder."""
+        encoder = self.retriever.encoder
+        return {"name": encoder.name, "fingerprint": encoder.fingerprint}
 
     def receive(
         self,
@@ -106,12 +112,12 @@ class SearchService:
         Raises:
             ImageError: it is no photograph that can be used.
         """
-        pixels = decode(data, min_side=MOST, name=NAME)
-        once = same_scale(data, MOST, self.retriever.encoder.contract.min_side)
-        query = self.read(data, eye, subject, collection, pixels if once else None, sides)
+        pixels = decode(data, min_side=PIXELS, name=NAME)
+        once = same_scale(data, PIXELS, self.retriever.encoder.contract.min_side)
+        query = self.embed(data, eye, subject, collection, pixels if once else None, sides)
         return self.queries.put(query, pixels)
 
-    def read(
+    def embed(
         self,
         data: bytes,
         eye: Eye | None = None,
@@ -120,9 +126,9 @@ class SearchService:
         pixels: NDArray[np.uint8] | None = None,
         sides: Sides | None = None,
     ) -> Query:
-        """The same without keeping it; `pixels` are given where they were decoded already."""
+        """Read and encode it without keeping it; `pixels` are given where they were decoded already."""
         with self.metrics.reading():
-            return self.retriever.read(
+            return self.retriever.embed(
                 data, NAME, subject=subject, collection=collection, eye=eye, pixels=pixels, sides=sides
             )
 
@@ -142,17 +148,17 @@ class SearchService:
         return self.receive(data, case.eye)
 
     def search(self, sent: Sent, chosen: Chosen) -> SearchResult:
-        """The cases most like a photograph that was sent, as it was ticked and marked.
+        """Find the cases most like a photograph that was sent, as it was ticked and marked.
 
         Raises:
             FilterError: the condition can't be understood.
             ArchiveError: the archive has not learnt what it is to be ordered by.
         """
-        return self.answer(
+        return self.search_query(
             sent.query, chosen.count, chosen.condition(), chosen.marks, by=chosen.order, label=chosen.label or None
         )
 
-    def answer(
+    def search_query(
         self,
         query: Query,
         k: int,
@@ -162,7 +168,7 @@ class SearchService:
         by: Order | None = None,
         label: str | None = None,
     ) -> SearchResult:
-        """The cases most like a photograph that was read.
+        """Find the cases most like a photograph that was read.
 
         Raises:
             FilterError: the condition can't be understood.
@@ -170,13 +176,13 @@ class SearchService:
         """
         with self.metrics.searching():
             result: SearchResult = discreet(
-                self.retriever.answer(query, k, where=where, marks=marks or Marks(), by=by, label=label)
+                self.retriever.search_query(query, k, where=where, marks=marks or Marks(), by=by, label=label)
             )
         record_access(hit.id for hit in result.hits)
         return result
 
     def case(self, id_: int) -> Case:
-        """A case.
+        """Return a case.
 
         Raises:
             ArchiveError: there is none with this id.
@@ -186,7 +192,7 @@ class SearchService:
         return case
 
     def visits(self, id_: int) -> list[tuple[int, Case]]:
-        """All photographs of a case's subject, by visit, this one among them."""
+        """List all photographs of a case's subject, by visit, this one among them."""
         case = self.case(id_)
         archive = self.retriever.archive
         with archive.state() as state:
@@ -197,13 +203,11 @@ class SearchService:
         return sorted(found, key=lambda pair: (*_when(pair[1]), pair[1].eye or "", pair[0]))
 
     def similarity(self, sent: Sent, id_: int) -> float:
-        """Cosine of a photograph that was sent and a case."""
-        ids, matrix = self.retriever.archive.vectors()
-        row = int(np.searchsorted(ids, id_))
-        return float(matrix[row] @ sent.query.descriptor)
+        """Compute the cosine of a photograph that was sent and a case."""
+        return float(self._descriptor(id_) @ sent.query.descriptor)
 
     def thumbnail(self, id_: int) -> bytes | None:
-        """A small JPEG of a case's field of view; None where its file can't be read."""
+        """Make a small JPEG of a case's field of view; None where its file can't be read."""
 
         def make() -> bytes | None:
             try:
@@ -214,7 +218,7 @@ class SearchService:
         return self._thumbnails.get(self._version(id_), make)
 
     def picture(self, id_: int) -> Picture:
-        """A case's photograph.
+        """Return a case's photograph.
 
         Raises:
             ArchiveError: there is no such case.
@@ -224,7 +228,7 @@ class SearchService:
         return self._pictures.get(self._version(id_), lambda: picture(self._pixels(id_)))
 
     def agreement(self, sent: Sent, id_: int) -> tuple[bytes, bytes]:
-        """What makes a photograph and a case alike: a map for each, as PNGs of their fields."""
+        """Map what makes a photograph and a case alike: a map for each, as PNGs of their fields."""
         version = self._version(id_)
         record_access([id_], LARGE)
         return sent.maps.get(version, lambda: self._agreement(sent, id_, version))
@@ -232,13 +236,31 @@ class SearchService:
     def _agreement(self, sent: Sent, id_: int, version: object) -> tuple[bytes, bytes]:
         own = sent.features.get(None, lambda: self._map(decode(sent.picture.jpeg, name=NAME)))
         other = self._features.get(version, lambda: self._map(self._pixels(id_)))
-        pooling = self._parts.pooling
-        pooled = [pooling.root(pooling.powers(m).mean(axis=(1, 2))) for m in (own, other)]
         with self._parting:
-            first, second = self._parts.descriptors(np.stack(pooled))
-            maps = (removal_map(own, second, self._parts), removal_map(other, first, self._parts))
+            maps = removal_maps(own, other, self._parts)
         one, two = (heat(shares(each.contributions)) for each in maps)
         return one, two
+
+    def occlusion(self, token: str, sent: Sent, id_: int, *, of_case: bool) -> bytes:
+        """Map what the likeness of a photograph and a case loses where one of them is covered up, as a PNG."""
+        case = self.case(id_)  # a case that was removed has no map, also where one was kept
+        record_access([id_], LARGE)
+
+        def make() -> bytes:
+            encoder = self.retriever.encoder
+            if of_case:
+                pixels, eye, other = self._pixels(id_, encoder.contract.min_side), case.eye, sent.query.descriptor
+            else:
+                pixels, eye, other = decode(sent.picture.jpeg, name=NAME), sent.query.case.eye, self._descriptor(id_)
+            parts = occlusion_map(prepare(pixels, encoder.contract, eye), other, encoder.encode).contributions
+            return heat(shares(parts[:, ::-1] if encoder.contract.orient and eye == "left" else parts))
+
+        return self._covered.get((token, id_, case.path, of_case), make)
+
+    def _descriptor(self, id_: int) -> Maps:
+        ids, matrix = self.retriever.archive.vectors()
+        row: Maps = matrix[int(np.searchsorted(ids, id_))]
+        return row
 
     def _map(self, pixels: NDArray[np.uint8]) -> Maps:
         with self._parting:
@@ -274,10 +296,10 @@ class SearchService:
         encoder = self.retriever.encoder
         return Parts(encoder.release, encoder.threads)
 
-    def _pixels(self, id_: int) -> NDArray[np.uint8]:
+    def _pixels(self, id_: int, min_side: int = PIXELS) -> NDArray[np.uint8]:
         case = self.case(id_)
         try:
-            return decode(Path(case.path), min_side=MOST)
+            return decode(Path(case.path), min_side=min_side)
         except (ImageError, OSError):
             raise _gone(id_) from None
 

@@ -7,26 +7,26 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
+from foveola.server.auth.accounts import ABSOLUTE
 from foveola.server.auth.context import account
 from foveola.server.auth.service import AuthService
-from foveola.server.auth.store import ABSOLUTE
-from foveola.server.web.search import page
-from foveola.server.web.texts import texts
+from foveola.server.texts import texts
+from foveola.server.web.pages import page
 
 router = APIRouter(include_in_schema=False)
 Next = Annotated[str, Query(alias="next")]
 
 
-def keeper_of(request: Request) -> AuthService:
-    """Who knows the accounts."""
+def _service_of(request: Request) -> AuthService:
+    """Return what knows the accounts."""
     auth: AuthService = request.app.state.auth
     return auth
 
 
 @router.get("/login")
 def form(request: Request, after: Next = "/") -> Response:
-    """Where name and password are asked for; nothing where there are no accounts."""
-    if keeper_of(request).accounts is None or account():
+    """Show where name and password are asked for; nothing where there are no accounts."""
+    if _service_of(request).accounts is None or account():
         return RedirectResponse(local(after), 303)
     return page("login.html", after=local(after), sentence="")
 
@@ -39,7 +39,7 @@ def log_in(
     after: Next = "/",
 ) -> Response:
     """Begin a session."""
-    auth = keeper_of(request)
+    auth = _service_of(request)
     session, wait = auth.log_in(request, name, password)
     if session is None:
         sentence = texts()("login.wait", seconds=math.ceil(wait)) if wait else texts()("login.wrong")
@@ -63,7 +63,7 @@ def log_in(
 @router.post("/logout")
 def log_out(request: Request) -> Response:
     """End the session, and let the browser forget what it was shown."""
-    auth = keeper_of(request)
+    auth = _service_of(request)
     auth.log_out(request, account())
     answer = RedirectResponse("/login", 303)
     answer.delete_cookie(
@@ -74,5 +74,5 @@ def log_out(request: Request) -> Response:
 
 
 def local(address: str) -> str:
-    """An address of this service to go to; the start where it is another's."""
+    """Return an address of this service to go to; the start where it is another's."""
     return address if re.fullmatch(r"/(?![/\\])[\x21-\x7e]*", address) and "\\" not in address else "/"

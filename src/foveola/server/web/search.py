@@ -1,100 +1,40 @@
-"""The pages: requests in, HTML out. Nothing is computed here."""
+"""The pages of the archive: the start, hits, a case, its maps, regions, the overview. Nothing is computed here."""
 
-from functools import cache
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, File, Form, HTTPException, Query, Request, Response
 from fastapi import UploadFile as Upload
 from fastapi.responses import HTMLResponse, RedirectResponse
-from jinja2 import ChoiceLoader, Environment, PackageLoader, PrefixLoader, StrictUndefined, select_autoescape
 
 from foveola.errors import ImageError
-from foveola.labels import finding_word, findings_of, grade_word, is_phantom, percent, visit_word
-from foveola.records import Case, Eye
-from foveola.regions import is_on
-from foveola.report.answer import view_answer
+from foveola.labels import GRADES, is_phantom
+from foveola.overview import Overviews
+from foveola.records import Eye
+from foveola.regions import Box, is_on
+from foveola.regions.search import sentences
+from foveola.report.markdown import blocks
 from foveola.report.timeline import timeline
-from foveola.report.views import bar
-from foveola.retrieval import Marks
-from foveola.server.auth.context import account, csrf, csrf_token, may, may_match, record_access
-from foveola.server.ids import CaseId
-from foveola.server.services.pictures import Picture
-from foveola.server.services.queries import Sent
+from foveola.report.views import view_answer
+from foveola.server.auth.context import NAMED, may, may_match, record_access
+from foveola.server.dependencies import Asked, CaseId, OnMatching, OnRegions, OnService, Ticked, Whose
+from foveola.server.services.exports import hits_csv, search_report
+from foveola.server.services.filters import Chosen, camera_columns, offered
+from foveola.server.services.memory import Picture, Sent
 from foveola.server.services.search import SearchService
-from foveola.server.web.filters import COUNT, MOST, Chosen, offered
-from foveola.server.web.texts import texts
+from foveola.server.texts import texts
+from foveola.server.web.pages import jpeg, page, png, saved
 from foveola.trust.sentences import of_hit, unrecorded
 
 router = APIRouter(include_in_schema=False)
-
-
-def desk_of(request: Request) -> SearchService:
-    """The archive that a request is about."""
-    service: SearchService = request.app.state.service
-    return service
-
-
-def chosen_of(
-    grade: Annotated[list[str] | None, Query()] = None,
-    eye: str = "",
-    finding: str = "",
-    camera: str = "",
-    youngest: str = "",
-    oldest: str = "",
-    where: str = "",
-    by: str = "",
-    label: str = "",
-    count: Annotated[int, Query(ge=1, le=MOST)] = COUNT,
-    more: Annotated[list[int] | None, Query(max_length=MOST)] = None,
-    less: Annotated[list[int] | None, Query(max_length=MOST)] = None,
-) -> Chosen:
-    """What was ticked."""
-    marks = Marks(tuple(more or ()), tuple(less or ())).plain
-    return Chosen(tuple(grade or ()), eye, finding, camera, youngest, oldest, where, by, label, count, marks)
-
-
-class Person(NamedTuple):
-    """Whose photograph is sent: a pseudonym of the archive and its name space; None if not said."""
-
-    subject: str | None
-    collection: str
-
-
-def whose_of(
-    subject: Annotated[
-        str, Form(max_length=200, description="pseudonym of whose photograph it is, who is left out")
-    ] = "",
-    collection: Annotated[str, Form(max_length=200, description="of that pseudonym")] = "",
-) -> Person:
-    """Whose photograph is sent; in a form, as what stands in an address is logged."""
-    said = subject.strip()
-    return Person(said, collection) if said else Person(None, "")
-
-
-Whose = Annotated[Person, Depends(whose_of)]
-OnService = Annotated[SearchService, Depends(desk_of)]
-Ticked = Annotated[Chosen, Depends(chosen_of)]
-
-
-def sent_of(token: str, service: OnService) -> Sent:
-    """The photograph of a token.
-
-    Raises:
-        HTTPException: it is not kept any more.
-    """
-    service.evict()  # of a person who was forgotten meanwhile
-    sent = service.queries.get(token)
-    if sent is None:
-        raise HTTPException(410, texts()("query.gone"))
-    return sent
-
-
-Asked = Annotated[Sent, Depends(sent_of)]
+# The file brings a fence of its own, as it leaves this one; and it never opens in place, where
+# the page's would keep its style out.
+HTML = ("text/html; charset=utf-8", "similar-cases.html")
+LONGEST = 500_000  # bytes of an encoder's card
 
 
 @router.get("/")
 def start(service: OnService) -> HTMLResponse:
-    """Where a photograph is dropped."""
+    """Show where a photograph is dropped."""
     return page("start.html", info=service.info())
 
 
@@ -121,7 +61,7 @@ def more(id_: CaseId, service: OnService) -> Response:
 
 @router.get("/queries/{token}")
 def hits(token: str, request: Request, service: OnService, sent: Asked, chosen: Ticked) -> HTMLResponse:
-    """The cases most like a photograph; only them where the page is there already."""
+    """Show the cases most like a photograph; only them where the page is there already."""
     whole = not request.headers.get("HX-Request")
     if sent.query.id is not None and may_match():
         record_access([sent.query.id])  # the page leads to it
@@ -135,7 +75,7 @@ def hits(token: str, request: Request, service: OnService, sent: Asked, chosen: 
 
 
 def hit_values(service: SearchService, token: str, sent: Sent, chosen: Chosen) -> dict[str, Any]:
-    """What hits.html says of the cases most like a photograph."""
+    """Return what hits.html says of the cases most like a photograph."""
     result = service.search(sent, chosen)
     return {
         "marked": {way: [(id_, service.case(id_)) for id_ in getattr(chosen.marks, way)] for way in ("more", "less")},
@@ -152,7 +92,7 @@ def hit_values(service: SearchService, token: str, sent: Sent, chosen: Chosen) -
 
 @router.get("/queries/{token}/compare/{id_}")
 def compare(token: str, id_: CaseId, service: OnService, sent: Asked) -> HTMLResponse:
-    """A photograph and a case side by side."""
+    """Show a photograph and a case side by side."""
     case, shown = service.case(id_), service.picture(id_)
     similarity = service.similarity(sent, id_)
     return page(
@@ -169,7 +109,7 @@ def compare(token: str, id_: CaseId, service: OnService, sent: Asked) -> HTMLRes
 
 @router.get("/cases/{id_}")
 def case_page(id_: CaseId, service: OnService) -> HTMLResponse:
-    """A case, and its subject's other photographs."""
+    """Show a case, and its subject's other photographs."""
     case = service.case(id_)
     try:
         shown: Picture | None = service.picture(id_)
@@ -183,83 +123,138 @@ def case_page(id_: CaseId, service: OnService) -> HTMLResponse:
 
 @router.get("/queries/{token}/picture")
 def query_picture(sent: Asked) -> Response:
-    """The photograph that was sent."""
+    """Show the photograph that was sent."""
     return jpeg(sent.picture.jpeg)
 
 
 @router.get("/queries/{token}/thumbnail")
 def query_thumbnail(sent: Asked) -> Response:
-    """The same, small."""
+    """Show the same, small."""
     return jpeg(sent.thumbnail)
 
 
 @router.get("/queries/{token}/map/{id_}/{side}")
 def agreement(id_: CaseId, side: str, service: OnService, sent: Asked) -> Response:
-    """What makes photograph and case alike, as a map to lay over one of the two."""
+    """Show what makes photograph and case alike, as a map to lay over one of the two."""
     if side not in ("query", "case"):
         raise HTTPException(404, "there is a map of the query and one of the case")
     own, other = service.agreement(sent, id_)
-    return Response(own if side == "query" else other, media_type="image/png")
+    return png(own if side == "query" else other)
+
+
+@router.get("/queries/{token}/occlusion/{id_}/{side}")
+def occlusion(token: str, id_: CaseId, side: str, service: OnService, sent: Asked) -> Response:
+    """Show what the likeness of photograph and case loses where one of the two is covered up."""
+    if side not in ("query", "case"):
+        raise HTTPException(404, "there is a map of the query and one of the case")
+    return png(service.occlusion(token, sent, id_, of_case=side == "case"))
+
+
+@router.get("/queries/{token}/report")
+def report(service: OnService, sent: Asked, chosen: Ticked) -> Response:
+    """Save the hits as a page that needs nothing else."""
+    result = service.search(sent, chosen)
+    return saved(search_report(result, sent.thumbnail, service.thumbnail, service.card), *HTML)
+
+
+@router.get("/queries/{token}/hits.csv")
+def table(service: OnService, sent: Asked, chosen: Ticked) -> Response:
+    """Save the hits as a table."""
+    return saved(hits_csv(service.search(sent, chosen)), "text/csv", "similar-cases.csv")
+
+
+@router.get("/queries/{token}/region")
+def region_page(token: str, regions: OnRegions, sent: Asked) -> HTMLResponse:
+    """Show where a place of the photograph is marked."""
+    regions.check()  # an archive without places says so at once
+    return page("region.html", token=token, sent=sent, result=None, said=[], noted=False)
+
+
+@router.get("/queries/{token}/region/hits")
+def region_hits(
+    token: str,
+    request: Request,
+    regions: OnRegions,
+    sent: Asked,
+    chosen: Ticked,
+    region: Annotated[str, Query(max_length=200)],
+) -> HTMLResponse:
+    """Show the cases with a place like it; only them where the page is there already."""
+    result = regions.of_sent(sent, Box.parse(region), chosen.count, chosen.condition())
+    template = "region_hits.html" if request.headers.get("HX-Request") else "region.html"
+    within = template == "region_hits.html"  # the banner of a whole page is at its top
+    phantoms = any(is_phantom(hit.case) for hit in result.hits)
+    return page(
+        template,
+        token=token,
+        sent=sent,
+        result=result,
+        said=sentences(result),
+        phantoms=phantoms,
+        noted=within and phantoms,
+    )
 
 
 @router.get("/cases/{id_}/picture")
 def case_picture(id_: CaseId, service: OnService) -> Response:
-    """The photograph of a case."""
+    """Show the photograph of a case."""
     return jpeg(service.picture(id_).jpeg)
 
 
 @router.get("/cases/{id_}/thumbnail")
 def case_thumbnail(id_: CaseId, service: OnService) -> Response:
-    """The same, small."""
+    """Show the same, small."""
     data = service.thumbnail(id_)
     if data is None:
         raise HTTPException(404, f"the photograph of case {id_} can't be read any more")
     return jpeg(data)
 
 
-def jpeg(data: bytes) -> Response:
-    """As an answer."""
-    return Response(data, media_type="image/jpeg")
+def _overviews(request: Request) -> Overviews:
+    """Return the map of the archive."""
+    overviews: Overviews = request.app.state.overviews
+    return overviews
 
 
-def saved(text: str, kind: str, name: str) -> Response:
-    """A file that a browser saves and does not open."""
-    head = {"Content-Disposition": f'attachment; filename="{name}"'}
-    return Response(text, media_type=kind, headers=head)
+OnOverviews = Annotated[Overviews, Depends(_overviews)]
 
 
-def refusal(request: Request, status: int, sentence: str) -> HTMLResponse:
-    """One sentence, as a page or within one."""
-    within = request.headers.get("HX-Request")
-    return page("fault.html" if within else "error.html", status, sentence=sentence)
-
-
-def page(template: str, status: int = 200, **values: Any) -> HTMLResponse:
-    """A template with its values."""
-    values = {"phantoms": False} | values
-    return HTMLResponse(_environment().get_template(template).render(**values), status)
-
-
-def facts(case: Case) -> dict[str, str | None]:
-    """What is known of a case, by the key of its text."""
-    further = {key: case.extra.get(key) for key in ("age", "sex", "outcome")}
-    whose = case.subject if may_match() else None
-    known = {"subject": whose, "eye": case.eye, "visit": visit_word(case.visit)}
-    return known | {key: str(value) for key, value in further.items() if value not in (None, "")}
-
-
-@cache
-def _environment() -> Environment:
-    made = Environment(
-        loader=ChoiceLoader(
-            [PackageLoader("foveola.server.web"), PrefixLoader({"report": PackageLoader("foveola.report")})]
-        ),
-        autoescape=select_autoescape(default=True, default_for_string=True),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+@router.get("/overview")
+def overview(request: Request, service: OnService, drawn: OnOverviews, who: OnMatching) -> HTMLResponse:
+    """Show the archive in numbers and as a map."""
+    archive = service.retriever.archive
+    info = archive.info()
+    cameras: dict[str, int] = {}
+    for column in camera_columns(info):
+        cameras |= archive.values(column)
+    outcomes = archive.values("outcome") if "outcome" in info.columns else {}
+    return page(
+        "overview.html",
+        info=info,
+        cameras=cameras,
+        outcomes=outcomes,
+        drawn=drawn.get(),
+        grades=sorted(GRADES),
+        matching=who.allowed() is not None and may("matcher"),
+        study=request.app.state.study is not None,
     )
-    words = (grade_word, finding_word, findings_of, facts, bar, percent, account, csrf, csrf_token, may, may_match)
-    made.globals |= {"t": texts()} | {word.__name__: word for word in words}
-    made.filters["finding_word"] = finding_word
-    return made
+
+
+@router.get("/overview/points")
+def points(drawn: OnOverviews) -> Response:
+    """Send the points of the map, packed as `Overview.packed` says."""
+    made = drawn.get()
+    record_access(made.ids.tolist(), NAMED)
+    return Response(made.packed(), media_type="application/octet-stream")
+
+
+@router.get("/card")
+def card(service: OnService) -> HTMLResponse:
+    """Show what the archive's encoder was trained on, and how good it is."""
+    path = service.retriever.encoder.release.folder / "CARD.md"
+    try:
+        with path.open("rb") as file:
+            text = file.read(LONGEST).decode("utf-8", errors="replace")
+    except OSError:
+        raise HTTPException(404, texts()("overview.no_card")) from None
+    return page("card.html", blocks=blocks(text))

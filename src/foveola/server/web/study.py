@@ -8,13 +8,12 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 
 from foveola.labels import is_phantom
 from foveola.server.auth.context import LARGE, NAMED, record_access
-from foveola.server.services.pictures import LRUCache
+from foveola.server.dependencies import OnService
+from foveola.server.services.memory import LRUCache
 from foveola.server.services.search import SearchService
-from foveola.server.study import Answer, Answers, Item, Study, to_csv
-from foveola.server.study.answers import SCALE
-from foveola.server.study.plan import code
-from foveola.server.web.search import OnService, jpeg, page, saved
-from foveola.server.web.texts import texts
+from foveola.server.study import SCALE, Answer, Answers, Item, Study, code, to_csv
+from foveola.server.texts import texts
+from foveola.server.web.pages import jpeg, page, saved
 
 router = APIRouter(include_in_schema=False)
 LONGEST = 86_400.0  # seconds; a pair left open for days was not looked at for days
@@ -33,19 +32,19 @@ class Sessions:
         self._since: LRUCache[float] = LRUCache(10_000)
 
     def left(self, reader: str, service: SearchService) -> list[tuple[int, Item]]:
-        """What a reader has not answered, with its place from 1; without cases that are gone."""
+        """Return what a reader has not answered, with its place from 1; without cases that are gone."""
         done = {a.item for a in self.answers.all() if a.reader == reader}
         there = set(service.retriever.archive.vectors()[0].tolist())
         order = enumerate(self.study.order(reader), 1)
         return [(place, item) for place, item in order if item.number not in done and {item.query, item.shown} <= there]
 
     def since(self, reader: str, item: Item) -> float:
-        """Seconds since a pair was first shown to a reader."""
+        """Return seconds since a pair was first shown to a reader."""
         return time.monotonic() - self._since.get((reader, item.number), time.monotonic)
 
 
 def sessions_of(request: Request) -> Sessions:
-    """The study.
+    """Return the study.
 
     Raises:
         HTTPException: none is served.
@@ -61,7 +60,7 @@ OnStudy = Annotated[Sessions, Depends(sessions_of)]
 
 @router.get("/study")
 def begin(sessions: OnStudy) -> HTMLResponse:
-    """Where a reader gives their code."""
+    """Show where a reader gives their code."""
     return page("study.html", count=len(sessions.study.items))
 
 
@@ -73,7 +72,7 @@ def enter(reader: Annotated[str, Form()]) -> Response:
 
 @router.get("/study/answers.csv")
 def answers(sessions: OnStudy) -> Response:
-    """All answers."""
+    """Save all answers."""
     answered = {each.item for each in sessions.answers.all()}
     items = (item for item in sessions.study.items if item.number in answered)
     record_access((id_ for item in items for id_ in (item.query, item.shown)), NAMED)
@@ -82,7 +81,7 @@ def answers(sessions: OnStudy) -> Response:
 
 @router.get("/study/readers/{reader}")
 def pair(reader: str, service: OnService, sessions: OnStudy) -> HTMLResponse:
-    """The next pair."""
+    """Show the next pair."""
     left = sessions.left(code(reader), service)
     total = len(sessions.study.items)
     if not left:
@@ -130,7 +129,7 @@ def answer(
 
 @router.get("/study/readers/{reader}/{place}/{side}")
 def picture(reader: str, place: int, side: str, service: OnService, sessions: OnStudy) -> Response:
-    """A photograph of a pair, by its place in the reader's own order."""
+    """Show a photograph of a pair, by its place in the reader's own order."""
     if side not in ("first", "second"):
         raise HTTPException(404, texts()("study.no_pair"))
     item = _item(sessions, reader, place)

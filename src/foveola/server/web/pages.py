@@ -1,0 +1,73 @@
+"""How a page is made: a template with its values, what every template may call, and files to save."""
+
+from functools import cache
+from typing import Any
+
+from fastapi import HTTPException, Request, Response
+from fastapi.responses import HTMLResponse
+from jinja2 import ChoiceLoader, Environment, PackageLoader, PrefixLoader, StrictUndefined, select_autoescape
+
+from foveola.labels import finding_word, findings_of, grade_word, percent, visit_word
+from foveola.records import Case
+from foveola.report.views import bar
+from foveola.server.auth.context import account, csrf, csrf_token, may, may_match
+from foveola.server.texts import texts
+
+
+def jpeg(data: bytes) -> Response:
+    """Answer with a JPEG."""
+    return Response(data, media_type="image/jpeg")
+
+
+def png(data: bytes | None) -> Response:
+    """Answer with a PNG.
+
+    Raises:
+        HTTPException: 404, where there is no map.
+    """
+    if data is None:
+        raise HTTPException(404, texts()("reading.no_map"))
+    return Response(data, media_type="image/png")
+
+
+def saved(text: str, kind: str, name: str) -> Response:
+    """Answer with a file that a browser saves and does not open."""
+    head = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return Response(text, media_type=kind, headers=head)
+
+
+def refusal(request: Request, status: int, sentence: str) -> HTMLResponse:
+    """Refuse in one sentence, as a page or within one."""
+    within = request.headers.get("HX-Request")
+    return page("fault.html" if within else "error.html", status, sentence=sentence)
+
+
+def page(template: str, status: int = 200, **values: Any) -> HTMLResponse:
+    """Render a template with its values."""
+    values = {"phantoms": False} | values
+    return HTMLResponse(_environment().get_template(template).render(**values), status)
+
+
+def facts(case: Case) -> dict[str, str | None]:
+    """Return what is known of a case, by the key of its text."""
+    further = {key: case.extra.get(key) for key in ("age", "sex", "outcome")}
+    whose = case.subject if may_match() else None
+    known = {"subject": whose, "eye": case.eye, "visit": visit_word(case.visit)}
+    return known | {key: str(value) for key, value in further.items() if value not in (None, "")}
+
+
+@cache
+def _environment() -> Environment:
+    made = Environment(
+        loader=ChoiceLoader(
+            [PackageLoader("foveola.server.web"), PrefixLoader({"report": PackageLoader("foveola.report")})]
+        ),
+        autoescape=select_autoescape(default=True, default_for_string=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    words = (grade_word, finding_word, findings_of, facts, bar, percent, account, csrf, csrf_token, may, may_match)
+    made.globals |= {"t": texts()} | {word.__name__: word for word in words}
+    made.filters["finding_word"] = finding_word
+    return made
