@@ -21,7 +21,7 @@ KINDS = {
     for kind in [*vars(answers).values(), ArchiveInfo]
     if isinstance(kind, type) and issubclass(kind, Answer) and is_dataclass(kind)
 }
-DOCS = (Path(__file__).parents[1] / "docs" / "reference" / "json.md").read_text(encoding="utf-8").partition("## Answers")[2]
+DOCS = (Path(__file__).parents[1] / "docs/reference/json.md").read_text(encoding="utf-8").partition("## Answers")[2]
 ROWS = {row[1]: row[2] for row in re.finditer(r"^\| `(\w+)` \|.*\| (.*) \|$", DOCS, re.M)}
 
 
