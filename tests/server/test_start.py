@@ -68,7 +68,7 @@ def test_a_query_sent_to_the_page_gives_the_hits_that_a_program_gets(client, pho
     for path in photographs[:3]:
         data = Path(path).read_bytes()
         sent = desk.queries.get(desk.receive(data))
-        alone = desk.read(data)
+        alone = desk.embed(data)
         assert (sent.query.descriptor == alone.descriptor).all()
         assert sent.query.gradability == alone.gradability
 
