@@ -1,13 +1,14 @@
 """The losses of a run, by name: each trains, and what is logged is what it says."""
 
 from dataclasses import fields
-from typing import get_args
+from typing import get_args, get_type_hints
 
 import pytest
 import torch
 
 from foveola.images.fundus import Contract
 from foveola.losses import ada_triplet_loss, fine_triplet_hinge_loss, fine_triplet_loss, triplet_loss
+from foveola.models.attention import ATTENTIONS
 from foveola.models.descriptor import DescriptorModel
 from foveola.training.config import BatchConfig, DataConfig, LossConfig, LossName, ModelConfig, TrainConfig
 from foveola.training.descriptor import DescriptorTraining
@@ -283,3 +284,7 @@ def test_settings_that_contradict_each_other_are_named(settings, sentence):
             batch=BatchConfig(**settings.get("batch", {})),
             patience=settings.get("patience", 0),
         )
+
+
+def test_a_recipe_may_name_every_attention_and_no_other():
+    assert {"none", *ATTENTIONS} == set(get_args(get_type_hints(ModelConfig)["attention"]))
