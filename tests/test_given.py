@@ -231,8 +231,8 @@ CALLS = {
     "RegionSearch.open": lambda f: part("regions").RegionSearch.open(f + "/archive").close(),
     "Matcher.open": lambda f: Matcher.open(f + "/archive"),
     "write_page": lambda f: part("report").write_page(f + "/page.html", "page"),
-    "open_study": lambda f: part("study").open_study(f + "/study"),
-    "SplitFiles.read": lambda f: part("datasets.split_files").SplitFiles.read(f),
+    "open_study": lambda f: part("server.study").open_study(f + "/study"),
+    "SplitFiles.read": lambda f: part("datasets.splits").SplitFiles.read(f),
     "adapt": lambda f: part("datasets.adapters").adapt("idrid", f, f + "/made.csv"),
 }
 
@@ -242,11 +242,11 @@ def part(name):
 
 
 def log():
-    return part("audit_log")
+    return part("server.audit")
 
 
 def foveola_accounts():
-    return part("accounts").Accounts
+    return part("server.auth").Accounts
 
 
 @pytest.mark.parametrize("name", CALLS)

@@ -286,11 +286,10 @@ def test_an_older_archive_is_given_what_its_encoder_has_now(archive, cases, tmp_
 def test_a_full_disk_leaves_an_older_archive_as_it_was(archive, cases, tmp_path, monkeypatch):
     copy = older(archive, tmp_path / "copy", SEEN)
 
-    def full(_, target):
-        Path(target).write_bytes(b"half")
+    def full(_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(shutil, "copyfile", full)
+    monkeypatch.setattr("foveola.files.os.fsync", full)
     opened, own = open_archive(copy)
     with opened:
         assert len(opened) == len(cases)

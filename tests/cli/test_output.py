@@ -76,6 +76,7 @@ def test_such_a_text_as_it_is_typed(tmp_path):
 
 INTERRUPTED = """
 import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell runs beside it ignores it
 class Pressed:
     def find_spec(self, name, path=None, target=None):
         if name == "foveola.cli":

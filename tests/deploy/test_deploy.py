@@ -20,8 +20,8 @@ def run(*command):
 
 @needs("systemd-analyze")
 def test_systemd_reads_the_unit(tmp_path):
-    text = (DEPLOY / "foveola.server").read_text()
-    unit = tmp_path / "foveola.server"
+    text = (DEPLOY / "foveola.service").read_text()
+    unit = tmp_path / "foveola.service"
     unit.write_text(text.replace("/opt/foveola/bin/foveola", shutil.which("true")))
     assert run("systemd-analyze", "verify", unit) == (0, "")
     unit.write_text(text.replace("ProtectHome=", "ProtectHomes="))
@@ -63,7 +63,7 @@ def test_caddy_reads_its_file():
     assert code == 0, said
 
 
-@pytest.mark.parametrize("name", ["foveola.server", "Containerfile"])
+@pytest.mark.parametrize("name", ["foveola.service", "Containerfile"])
 def test_the_options_are_those_of_the_program(name):
     text = (DEPLOY / name).read_text()
     options = set(re.findall(r"(?:serve|CMD).*", text)[-1].replace('"', " ").replace(",", " ").split())

@@ -196,7 +196,7 @@ def test_a_few_searches_run_at_a_time_and_the_rest_waits(archive, photographs, m
         secret = accounts.make_token("viewer", "", 1)
     running, most, lock = [0], [0], threading.Lock()
     desk, entered = app.state.service, threading.Event()
-    real = desk.read
+    real = desk.embed
 
     def slow(*arguments):
         with lock:
@@ -207,7 +207,7 @@ def test_a_few_searches_run_at_a_time_and_the_rest_waits(archive, photographs, m
             running[0] -= 1
         return real(*arguments)
 
-    monkeypatch.setattr(desk, "read", slow)
+    monkeypatch.setattr(desk, "embed", slow)
     data = photographs[0].read_bytes()
     headers = {"Authorization": f"Bearer {secret}"}
 
