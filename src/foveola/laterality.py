@@ -30,7 +30,7 @@ from foveola import files
 from foveola.encoders.encoder import UNUSABLE, Encoder
 from foveola.encoders.release import MATCHER
 from foveola.errors import FoveolaError, ImageError, MatchingError, PairError
-from foveola.images.decode import decode, stated
+from foveola.images.decode import decode
 from foveola.images.fundus import prepare
 from foveola.records import Eye
 from foveola.relevance.linear import logistic
@@ -177,18 +177,18 @@ class Laterality:
         return made
 
 
-def check_eye(data: bytes, eye: Eye, name: str) -> None:
+def check_eye(stated: Eye | None, eye: Eye, name: str) -> None:
     """Refuse a photograph that is given as one eye and says in its header that it is the other.
 
     Args:
-        data: the file; only a DICOM image says so.
+        stated: which eye its header says, see `foveola.images.decode.stated`; only a DICOM image says so.
         eye: as which it is given.
         name: of the file, for the message.
 
     Raises:
         ImageError: the two contradict each other.
     """
-    if stated(data).eye not in (None, eye):
+    if stated not in (None, eye):
         other = "left" if eye == "right" else "right"
         raise ImageError(
             f"{name} is given as the {eye} eye, and its header says that it is the {other} one; "

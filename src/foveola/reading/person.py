@@ -21,7 +21,7 @@ from foveola.encoders.compiling import WAITED_FOR, in_order
 from foveola.encoders.encoder import UNUSABLE, Failed
 from foveola.encoders.reading_model import ReadingModel
 from foveola.errors import ImageError, ManifestError, PairError
-from foveola.images.decode import File, Photograph, as_file, decode
+from foveola.images.decode import File, Photograph, as_file, decode, stated
 from foveola.images.fingerprint import mark, same_picture
 from foveola.laterality import TWICE, Side, Sides, check_eye, check_sides, shipped_sides
 from foveola.looks import Looker, refused, shipped_looker
@@ -151,7 +151,7 @@ def check_twice(eyes: Collection[Prepared]) -> None:
 
 
 def _prepared(reader: ReadingModel, eye: Eye, file: File, looker: Looker | None, sides: Sides | None) -> Prepared:
-    check_eye(file.data, eye, file.name)
+    check_eye(stated(file.data).eye, eye, file.name)
     pixels = decode(file.data, min_side=reader.release.contract.min_side, name=file.name)
     return prepare_eye(reader, pixels, looker, sides)
 

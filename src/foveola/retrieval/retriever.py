@@ -205,7 +205,7 @@ class Retriever(Closing):
         )
         case = _merge(given, known[1] if known else None, doubted=self.doubts_subjects())
         if eye is not None and not (known and known[1].eye == eye):  # the archive knows better
-            check_eye(data, eye, name)
+            check_eye(says.eye, eye, name)
         if pixels is None:
             pixels = decode(data, min_side=self.encoder.contract.min_side, name=name)
         with naming(name):

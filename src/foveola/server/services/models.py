@@ -7,7 +7,7 @@ from typing import Any
 
 from foveola.encoders.compiling import WAITED_FOR
 from foveola.encoders.reading_model import ReadingModel
-from foveola.images.decode import decode
+from foveola.images.decode import decode, stated
 from foveola.laterality import check_eye, shipped_sides
 from foveola.looks import Looker
 from foveola.matching import gallery, permission
@@ -64,7 +64,7 @@ class Models:
         reader, looker = self.reader, self.looker
         side = reader.release.contract.min_side
         for eye, data in photographs.items():
-            check_eye(data, eye, name(eye))
+            check_eye(stated(data).eye, eye, name(eye))
         pixels = {eye: decode(data, min_side=side, name=name(eye)) for eye, data in photographs.items()}
         sides = shipped_sides() if len(pixels) == len(EYES) else None
         return read_prepared(reader, {eye: prepare_eye(reader, each, looker, sides) for eye, each in pixels.items()})
