@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from foveola.cli.output import json_option, one_line_errors, print_json, say
+from foveola.cli.output import existing_archive, json_option, one_line_errors, print_json, say
 from foveola.plain import plain
 
 if TYPE_CHECKING:
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 
 ROLES = ("viewer", "curator", "matcher", "admin")  # a test compares them with foveola.server.auth
-archive_argument = click.argument("archive", type=click.Path(file_okay=False, exists=True, path_type=Path))
 role_option = click.option("--role", required=True, type=click.Choice(ROLES))
 
 
@@ -29,7 +28,7 @@ def accounts() -> None:
 
 
 @accounts.command(epilog="Example: foveola accounts add archive/ anna --role viewer")
-@archive_argument
+@existing_archive
 @click.argument("name")
 @role_option
 @json_option
@@ -58,7 +57,7 @@ def add(archive: Path, name: str, role: "Role", as_json: bool) -> None:
 
 
 @accounts.command("list", epilog="Example: foveola accounts list archive/")
-@archive_argument
+@existing_archive
 @json_option
 @one_line_errors
 def list_(archive: Path, as_json: bool) -> None:
@@ -83,7 +82,7 @@ def list_(archive: Path, as_json: bool) -> None:
 
 
 @accounts.command(epilog="Example: foveola accounts remove archive/ anna")
-@archive_argument
+@existing_archive
 @click.argument("name")
 @json_option
 @one_line_errors
@@ -96,7 +95,7 @@ def remove(archive: Path, name: str, as_json: bool) -> None:
 
 
 @accounts.command(epilog="Example: foveola accounts password archive/ anna")
-@archive_argument
+@existing_archive
 @click.argument("name")
 @json_option
 @one_line_errors
@@ -109,7 +108,7 @@ def password(archive: Path, name: str, as_json: bool) -> None:
 
 
 @accounts.command(epilog="Example: foveola accounts role archive/ anna --role curator")
-@archive_argument
+@existing_archive
 @click.argument("name")
 @role_option
 @json_option
@@ -130,7 +129,7 @@ def role(archive: Path, name: str, role: "Role", as_json: bool) -> None:
 
 
 @accounts.command(epilog="Example: foveola accounts token archive/ pacs --label feed --days 90")
-@archive_argument
+@existing_archive
 @click.argument("name")
 @click.option("--label", default="", help="What it is for; no names of patients.")
 @click.option("--days", default=90.0, show_default=True, help="For which it holds, up to 366.")
@@ -150,7 +149,7 @@ def token(archive: Path, name: str, label: str, days: float, as_json: bool) -> N
 
 
 @accounts.command(epilog="Example: foveola accounts revoke archive/ 3")
-@archive_argument
+@existing_archive
 @click.argument("number", type=int)
 @json_option
 @one_line_errors
@@ -197,7 +196,7 @@ def audit_log() -> None:
 
 
 @audit_log.command(epilog="Example: foveola audit-log verify archive/ --head 3f2a...")
-@archive_argument
+@existing_archive
 @click.option("--head", help="A head that was printed before, and kept elsewhere.")
 @json_option
 @one_line_errors
@@ -223,7 +222,7 @@ def verify(archive: Path, head: str | None, as_json: bool) -> None:
 
 
 @audit_log.command(epilog="Example: foveola audit-log head archive/ >> elsewhere/heads.txt")
-@archive_argument
+@existing_archive
 @json_option
 @one_line_errors
 def head(archive: Path, as_json: bool) -> None:
@@ -244,7 +243,7 @@ def _time(_: click.Context, __: click.Parameter, text: str | None) -> str | None
 
 
 @audit_log.command(epilog="Example: foveola audit-log show archive/ --case 17 --since 2026-03")
-@archive_argument
+@existing_archive
 @click.option("--case", type=int, help="Only what showed the case of this id.")
 @click.option("--account", help="Only of this account.")
 @click.option("--since", callback=_time, help="Earliest time in UTC; 2026-03-01T09 begins one.")

@@ -6,14 +6,25 @@ from typing import TYPE_CHECKING
 
 import click
 
-from foveola.cli.output import PARTLY, failed_json, json_option, list_failed, one_line_errors, print_json, progress, say
+from foveola.cli.output import (
+    PARTLY,
+    archive_argument,
+    existing_archive,
+    failed_json,
+    json_option,
+    list_failed,
+    one_line_errors,
+    print_json,
+    progress,
+    say,
+)
 
 if TYPE_CHECKING:
     from foveola.regions import Kept
 
 
 @click.command(epilog="Example: foveola remove archive/ --subject 1042")
-@click.argument("archive", type=click.Path(file_okay=False, path_type=Path))
+@archive_argument
 @click.option("--image", help="Name or path of one image.")
 @click.option("--subject", help="Pseudonym of a subject, all of whose images go.")
 @click.option("--collection", help="Name space of the image or subject.")
@@ -37,7 +48,7 @@ def remove(archive: Path, image: str | None, subject: str | None, collection: st
 
 
 @click.command(epilog="Example: foveola info archive/ --json")
-@click.argument("archive", type=click.Path(file_okay=False, path_type=Path))
+@archive_argument
 @json_option
 @one_line_errors
 def info(archive: Path, as_json: bool) -> None:
@@ -63,11 +74,8 @@ def info(archive: Path, as_json: bool) -> None:
         click.echo(line, err=True)
 
 
-archive_argument = click.argument("archive", type=click.Path(file_okay=False, exists=True, path_type=Path))
-
-
 @click.command(epilog="Example: foveola forget archive/ 1042 > receipt.json")
-@archive_argument
+@existing_archive
 @click.argument("subject")
 @click.option("--collection", help="Name space of the subject.")
 @click.option("--files", is_flag=True, help="Also delete photographs outside the archive.")
@@ -96,7 +104,7 @@ def forget(
 
 
 @click.command(epilog="Example: foveola backup archive/ /backups/archive-2026-03-01")
-@archive_argument
+@existing_archive
 @click.argument("to", type=click.Path(path_type=Path))
 @json_option
 @one_line_errors
@@ -118,7 +126,7 @@ def regions() -> None:
 
 
 @regions.command(epilog="Example: foveola regions on archive/")
-@archive_argument
+@existing_archive
 @json_option
 @click.pass_context
 @one_line_errors
@@ -131,7 +139,7 @@ def on(ctx: click.Context, archive: Path, as_json: bool) -> None:
 
 
 @regions.command(epilog="Example: foveola regions update archive/")
-@archive_argument
+@existing_archive
 @json_option
 @click.pass_context
 @one_line_errors
@@ -144,7 +152,7 @@ def update(ctx: click.Context, archive: Path, as_json: bool) -> None:
 
 
 @regions.command(epilog="Example: foveola regions off archive/")
-@archive_argument
+@existing_archive
 @json_option
 @one_line_errors
 def off(archive: Path, as_json: bool) -> None:

@@ -8,6 +8,8 @@ from click.core import ParameterSource
 
 from foveola.cli.output import (
     PARTLY,
+    archive_argument,
+    bootstrap_option,
     failed_json,
     json_option,
     list_failed,
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @click.command(epilog="Example: foveola evaluate archive/ --queries new.csv --label grade --json")
-@click.argument("archive", type=click.Path(file_okay=False, path_type=Path))
+@archive_argument
 @click.option(
     "--queries",
     type=click.Path(exists=True, path_type=Path),
@@ -60,13 +62,7 @@ if TYPE_CHECKING:
     type=click.Path(file_okay=False, path_type=Path),
     help="Archive of the same photographs by another encoder; prints what it reaches beyond.",
 )
-@click.option(
-    "--bootstrap",
-    default=1000,
-    show_default=True,
-    type=click.IntRange(0, 100_000),
-    help="Resamples of the subjects for the intervals; 0 for none.",
-)
+@bootstrap_option
 @click.option(
     "--split-files",
     type=click.Path(exists=True, file_okay=False, path_type=Path),

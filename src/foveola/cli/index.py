@@ -9,6 +9,7 @@ import click
 from foveola.cli.output import (
     LISTED,
     PARTLY,
+    archive_argument,
     doubtful,
     failed_json,
     json_option,
@@ -139,7 +140,7 @@ def _list_reasons(reasons: Sequence[tuple[str, int]]) -> None:
 
 
 @click.command(epilog="Example: foveola index archive/ photographs/labels.csv")
-@click.argument("archive", type=click.Path(file_okay=False, path_type=Path))
+@archive_argument
 @click.argument("sources", nargs=-1, required=True, type=Sources())
 @click.option("--encoder", help="Name or folder of the encoder; only for a new archive.")
 @click.option("--collection", default="", help="Name space of the subjects, e.g. the data set.")
@@ -241,7 +242,7 @@ def _keep_places(archive: Path, wanted: bool, total: int) -> None:
 
 
 @click.command(epilog="Example: foveola learn archive/ --label dme")
-@click.argument("archive", type=click.Path(file_okay=False, path_type=Path))
+@archive_argument
 @click.option(
     "--label",
     "labels",

@@ -7,6 +7,9 @@ import click
 
 from foveola.cli.output import (
     PARTLY,
+    archive_argument,
+    bootstrap_option,
+    existing_archive,
     failed_json,
     json_option,
     list_failed,
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @click.command(epilog="Example: foveola match archive/ follow-up.jpg --html match.html")
-@click.argument("archive", type=click.Path(file_okay=False, path_type=Path))
+@archive_argument
 @click.argument("image", type=click.Path(path_type=Path))
 @click.option(
     "--candidates",
@@ -71,7 +74,7 @@ def matching() -> None:
 
 
 @matching.command(epilog='Example: foveola matching on archive/ --purpose "duplicate check of registry R"')
-@click.argument("archive", type=click.Path(file_okay=False, exists=True, path_type=Path))
+@existing_archive
 @click.option("--purpose", required=True, help="What subjects are matched for, in a sentence.")
 @click.option("--encoder", default="", help="Another matching encoder than the shipped one.")
 @json_option
@@ -88,7 +91,7 @@ def on(ctx: click.Context, archive: Path, purpose: str, encoder: str, as_json: b
 
 
 @matching.command(epilog="Example: foveola matching update archive/")
-@click.argument("archive", type=click.Path(file_okay=False, exists=True, path_type=Path))
+@existing_archive
 @json_option
 @click.pass_context
 @one_line_errors
@@ -158,7 +161,7 @@ def _collection(source: Path) -> str:
 
 
 @matching.command(epilog="Example: foveola matching off archive/")
-@click.argument("archive", type=click.Path(file_okay=False, exists=True, path_type=Path))
+@existing_archive
 @json_option
 @one_line_errors
 def off(archive: Path, as_json: bool) -> None:
@@ -172,7 +175,7 @@ def off(archive: Path, as_json: bool) -> None:
 
 
 @matching.command(epilog="Example: foveola matching log archive/ --json")
-@click.argument("archive", type=click.Path(file_okay=False, exists=True, path_type=Path))
+@existing_archive
 @json_option
 @one_line_errors
 def log(archive: Path, as_json: bool) -> None:
@@ -209,7 +212,7 @@ def _describe(ctx: click.Context, archive: Path, allowed: "Permission", said: st
 
 
 @click.command(epilog="Example: foveola audit archive/ --html worklist.html")
-@click.argument("archive", type=click.Path(file_okay=False, path_type=Path))
+@archive_argument
 @click.option(
     "--html", type=click.Path(dir_okay=False, path_type=Path), help="Write the worklist with pictures to this file."
 )
@@ -274,7 +277,7 @@ def _decide(archive: Path, decision: "tuple[str, Verdict]", note: str, as_json: 
 
 
 @click.command(epilog="Example: foveola identify archive/ --identity eye --unit months")
-@click.argument("archive", type=click.Path(file_okay=False, path_type=Path))
+@archive_argument
 @click.option(
     "--identity",
     type=click.Choice(["eye", "subject"]),
@@ -300,13 +303,7 @@ def _decide(archive: Path, decision: "tuple[str, Verdict]", note: str, as_json: 
 @click.option(
     "--edge", "edges", multiple=True, type=float, help="End of a time range; may be repeated. Without, whole years."
 )
-@click.option(
-    "--bootstrap",
-    default=1000,
-    show_default=True,
-    type=click.IntRange(0, 100_000),
-    help="Resamples of the subjects for the intervals; 0 for none.",
-)
+@bootstrap_option
 @json_option
 @one_line_errors
 def identify(
@@ -340,14 +337,8 @@ def identify(
 
 
 @click.command(epilog="Example: foveola risk archive/")
-@click.argument("archive", type=click.Path(file_okay=False, path_type=Path))
-@click.option(
-    "--bootstrap",
-    default=1000,
-    show_default=True,
-    type=click.IntRange(0, 100_000),
-    help="Resamples of the subjects for the intervals; 0 for none.",
-)
+@archive_argument
+@bootstrap_option
 @json_option
 @one_line_errors
 def risk(archive: Path, bootstrap: int, as_json: bool) -> None:

@@ -39,6 +39,15 @@ R = TypeVar("R")
 PARTLY = 3  # exit code when some photographs could not be used
 LISTED = 20  # faults written out before the rest is only counted
 
+archive_argument = click.argument("archive", type=click.Path(file_okay=False, path_type=Path))
+existing_archive = click.argument("archive", type=click.Path(file_okay=False, exists=True, path_type=Path))
+bootstrap_option = click.option(
+    "--bootstrap",
+    default=1000,
+    show_default=True,
+    type=click.IntRange(0, 100_000),
+    help="Resamples of the subjects for the intervals; 0 for none.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on one line.")
 
 

@@ -16,6 +16,7 @@ import click
 
 from foveola.cli.output import (
     PARTLY,
+    archive_argument,
     doubtful,
     import_openvino_runtime,
     json_option,
@@ -38,74 +39,73 @@ if TYPE_CHECKING:
 
 
 F = TypeVar("F", bound=Callable[..., Any])
-# Their messages quote what is in a tag.
 NEEDED = ("dicomweb_client", "highdicom", "pynetdicom")
+# Their messages quote what is in a tag.
 TALKATIVE = ("dicomweb_client", "highdicom", "pydicom", "pynetdicom", "urllib3")
 
 
-def places(command: F) -> F:
-    """Add options for where what comes from a PACS is kept."""
-    options = (
-        click.option(
-            "--folder",
-            type=click.Path(file_okay=False, path_type=Path),
-            help="Store, spool and pseudonyms; by default ARCHIVE with .pacs added.",
-        ),
-        click.option(
-            "--pseudonyms",
-            type=click.Path(dir_okay=False, path_type=Path),
-            help="File that knows who is who; by default in that folder.",
-        ),
-    )
-    for option in reversed(options):
-        command = option(command)
-    return command
+def _options(*each: Callable[[F], F]) -> Callable[[F], F]:
+    """Make one decorator of several options, in their order."""
+
+    def add(command: F) -> F:
+        for option in reversed(each):
+            command = option(command)
+        return command
+
+    return add
 
 
-def web_options(command: F) -> F:
-    """Add options for who asks a PACS, and how its answers are trusted."""
-    options = (
-        click.option(
-            "--credentials",
-            type=click.Path(dir_okay=False, path_type=Path),
-            help="TOML file with user and password, or token; else FOVEOLA_PACS_USER, "
-            "FOVEOLA_PACS_PASSWORD or FOVEOLA_PACS_TOKEN.",
-        ),
-        click.option(
-            "--ca",
-            type=click.Path(dir_okay=False, path_type=Path),
-            help="Certificates (PEM) of the authority that vouches for the PACS.",
-        ),
-        click.option("--clear", is_flag=True, help="Allow http, without TLS, to another computer."),
-        click.option(
-            "--object-mb",
-            default=256,
-            show_default=True,
-            type=click.IntRange(1, 4096),
-            help="Largest object that is taken.",
-        ),
-    )
-    for option in reversed(options):
-        command = option(command)
-    return command
+# Where what comes from a PACS is kept.
+places = _options(
+    click.option(
+        "--folder",
+        type=click.Path(file_okay=False, path_type=Path),
+        help="Store, spool and pseudonyms; by default ARCHIVE with .pacs added.",
+    ),
+    click.option(
+        "--pseudonyms",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="File that knows who is who; by default in that folder.",
+    ),
+)
 
 
-def answer_options(command: F) -> F:
-    """Add options for a report on each photograph that comes."""
-    options = (
-        click.option(
-            "--answer-to",
-            help="Send a report on each new photograph to this PACS: URL "
-            "of its DICOMweb service, or dicom://AE_TITLE@host:port.",
-        ),
-        click.option(
-            "-k", default=10, show_default=True, type=click.IntRange(1, 100), help="How many cases a report holds."
-        ),
-        click.option("--link", help="Address of a case, with {case} for its number, for reports."),
-    )
-    for option in reversed(options):
-        command = option(command)
-    return command
+# Who asks a PACS, and how its answers are trusted.
+web_options = _options(
+    click.option(
+        "--credentials",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="TOML file with user and password, or token; else FOVEOLA_PACS_USER, "
+        "FOVEOLA_PACS_PASSWORD or FOVEOLA_PACS_TOKEN.",
+    ),
+    click.option(
+        "--ca",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="Certificates (PEM) of the authority that vouches for the PACS.",
+    ),
+    click.option("--clear", is_flag=True, help="Allow http, without TLS, to another computer."),
+    click.option(
+        "--object-mb",
+        default=256,
+        show_default=True,
+        type=click.IntRange(1, 4096),
+        help="Largest object that is taken.",
+    ),
+)
+
+
+# A report on each photograph that comes.
+answer_options = _options(
+    click.option(
+        "--answer-to",
+        help="Send a report on each new photograph to this PACS: URL "
+        "of its DICOMweb service, or dicom://AE_TITLE@host:port.",
+    ),
+    click.option(
+        "-k", default=10, show_default=True, type=click.IntRange(1, 100), help="How many cases a report holds."
+    ),
+    click.option("--link", help="Address of a case, with {case} for its number, for reports."),
+)
 
 
 @contextlib.contextmanager
@@ -290,11 +290,8 @@ def pacs() -> None:
     """Take photographs from a PACS, and send it back what is similar."""
 
 
-ARCHIVE = click.argument("archive", type=click.Path(file_okay=False, path_type=Path))
-
-
 @pacs.command(epilog="Example: foveola pacs listen archive/ --allow ORTHANC")
-@ARCHIVE
+@archive_argument
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
     "--port", default=11112, show_default=True, type=click.IntRange(0, 65535), help="Port; 0 takes any that is free."
@@ -370,7 +367,7 @@ def listen(
 
 
 @pacs.command(epilog="Example: foveola pacs pull archive/ https://pacs.example/dicom-web --every 5")
-@ARCHIVE
+@archive_argument
 @click.argument("url")
 @click.option("--every", type=click.FloatRange(min=0.1), help="Seconds between two pulls; without it one pull is made.")
 @click.option(
@@ -469,7 +466,7 @@ def pull(
 
 
 @pacs.command(epilog="Example: foveola pacs answer archive/ --case 12 --to https://pacs.example/dicom-web")
-@ARCHIVE
+@archive_argument
 @click.option("--case", "id_", type=click.IntRange(1), help="Number of the case asked about.")
 @click.option("--sop", help="SOP Instance UID that the image has in the PACS, in place of --case.")
 @click.option("--to", required=True, help="URL of the PACS's DICOMweb service, or dicom://AE_TITLE@host:port.")

@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from foveola.cli.output import import_openvino_runtime, json_option, one_line_errors, record_columns, show
+from foveola.cli.output import (
+    archive_argument,
+    import_openvino_runtime,
+    json_option,
+    one_line_errors,
+    record_columns,
+    show,
+)
 from foveola.plain import plain
 from foveola.records import Case, Eye
 
@@ -19,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @click.command(epilog='Example: foveola search archive/ fundus.jpg -k 5 --where "grade >= 2"')
-@click.argument("archive", type=click.Path(file_okay=False, path_type=Path))
+@archive_argument
 @click.argument("image", required=False, type=click.Path(path_type=Path))
 @click.option("--left", type=click.Path(path_type=Path), help="A left eye, to find people by.")
 @click.option("--right", type=click.Path(path_type=Path), help="The right eye of the same person.")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from foveola.cli.output import import_openvino_runtime, json_option, one_line_errors, say
+from foveola.cli.output import archive_argument, import_openvino_runtime, json_option, one_line_errors, say
 from foveola.errors import FoveolaError
 from foveola.server.limits import CONNECTIONS, EVERYBODY, Shares
 from foveola.server.startup import StartupApp
@@ -30,7 +30,7 @@ OWN = ("127.0.0.1", "localhost", "::1")
 
 
 @click.command(epilog="Example: foveola serve archive/")
-@click.argument("archive", type=click.Path(file_okay=False, path_type=Path))
+@archive_argument
 @click.option(
     "--host",
     default="127.0.0.1",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from foveola.cli.output import json_option, one_line_errors, print_json, say
+from foveola.cli.output import archive_argument, json_option, one_line_errors, print_json, say
 from foveola.resources import beside
 
 
@@ -16,7 +16,7 @@ def study() -> None:
 
 
 @study.command(epilog="Example: foveola study new archive/ study/ --queries 20 --controls 0.25")
-@click.argument("archive", type=click.Path(file_okay=False, path_type=Path))
+@archive_argument
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 @click.option(
     "--queries",
