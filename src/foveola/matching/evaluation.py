@@ -3,9 +3,9 @@
     evaluate_matching(descriptors, cases)
     evaluate_matching(rows[0], cases, similarity=ensemble(rows))    # several models as one
 
-Source: Nguyen et al., MICCAI 2022 (methods.md 2.6): the gallery holds the first visit of everyone,
-and later visits ask. Fundus photographs take an eye of a subject for the identity, as the two eyes
-of a person are not alike as two knees are (2.8, our reading).
+Source: Nguyen et al., MICCAI 2022 (docs/explanation/methods.md, Protocol of follow-ups): the gallery
+holds the first visit of everyone, and later visits ask. Fundus photographs take an eye of a subject
+for the identity, as the two eyes of a person are not alike as two knees are (our reading).
 
 Letters: M models, N images, D width of a descriptor.
 """

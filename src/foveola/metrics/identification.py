@@ -52,7 +52,7 @@ class IdentityData:
             own.
         subjects: N hashables, equal for images of one person; the identities by default.
         visits: N hashables; where given on both sides, a gallery image of the query's identity
-            and visit is left out of its ranking (methods.md 2.6, model selection).
+            and visit is left out of its ranking (as the authors select models).
     """
 
     descriptors: NDArray[np.float32]

@@ -51,7 +51,7 @@ def hit_ratio(relevance: ArrayLike, k: int) -> Floats:
 
         HR@k = (1/k) sum_{i<=k} rel_i
 
-    Source: methods.md (1.16), Fang et al. 2023, who call its mean "mean hit ratio".
+    Source: docs/explanation/methods.md (1.16), Fang et al. 2023, who call its mean "mean hit ratio".
 
     Args:
         relevance: bool (Q, any), best first.
@@ -86,7 +86,7 @@ def average_precision_author(relevance: ArrayLike, k: int) -> Floats:
         AP@k = (1/k) sum_{i<=k} rel_i * precision@i
 
     It divides by k, not by the number of hits or of relevant images, so a miss counts as
-    0 and fewer than k relevant images can't reach 1. Source: methods.md (1.17). Over the
+    0 and fewer than k relevant images can't reach 1. Source: docs/explanation/methods.md (1.17). Over the
     whole ranking, AP@N * N / R is the average precision of scikit-learn.
 
     Args:
@@ -139,7 +139,7 @@ def average_precision_at_r(relevance: ArrayLike | Hits, relevant: ArrayLike) -> 
 
         AP@R = (1/R) sum_{i<=R} rel_i * precision@i
 
-    Source: methods.md (2.9), the definition of pytorch-metric-learning. 1 means that every
+    Source: docs/explanation/methods.md (2.9), the definition of pytorch-metric-learning. 1 means that every
     relevant image comes before every other one.
 
     Args:
@@ -197,7 +197,7 @@ def cumulative_match(relevance: ArrayLike | Hits, relevant: ArrayLike, k: int) -
         CMC@k = (1/R) sum_j [ rank_j - j <= k - 1 ],   j = 1 ... R
 
     Each relevant image counts, and those ahead of it that are relevant too are not in its way. It
-    equals `found_within` where R is 1. Source: methods.md (2.8), the authors' ranking.py.
+    equals `found_within` where R is 1. Source: docs/explanation/methods.md (2.8), the authors' ranking.py.
 
     Args:
         relevance: bool (Q, N), best first, whole rankings, or its hits.

@@ -1,7 +1,7 @@
 """How well probabilities of several findings agree with the truth, for people as a whole.
 
 The official score of ODIR-2019 flattens the table of N people and L labels to NL yes-or-no
-answers (methods.md 3.7): Cohen's kappa, "F1" (micro-averaged over both classes, which is the share
+answers (docs/explanation/methods.md 3.7): Cohen's kappa, "F1" (micro-averaged over both classes, which is the share
 of answers that are right), AUC, and their mean. Its F1 is high for a reader that always says no, so
 the honest figures stand beside it: by label AUC, average precision, kappa, F1, sensitivity and
 specificity, their means over the labels, the share of people with every label right, and how far
