@@ -20,6 +20,7 @@ independent pairs as would vary like the people do (Wilson's interval of an effe
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -80,9 +81,12 @@ def fit_curve(similarity: Floats, agree: Bools, people: Ids) -> Curve | None:
     """
     if len(similarity) < BIN:
         return None
+    from scipy.optimize import isotonic_regression  # takes .1 s, which a search need not wait for
+
     order = np.argsort(similarity, kind="stable")
     bins = np.array_split(order, min(BINS, len(order) // BIN))
-    bins = _risen(agree, bins)
+    rising = isotonic_regression([agree[b].mean() for b in bins], weights=[len(b) for b in bins])
+    bins = [np.concatenate(bins[start:end]) for start, end in pairwise(rising.blocks)]
     shares = [share_of(agree[b], people[b]) for b in bins]
     return Curve(
         similarity=tuple(float(similarity[b].mean()) for b in bins),
@@ -92,17 +96,6 @@ def fit_curve(similarity: Floats, agree: Bools, people: Ids) -> Curve | None:
         pairs=len(similarity),
         people=len(np.unique(people)),
     )
-
-
-def _risen(agree: Bools, bins: list[Ids]) -> list[Ids]:
-    """Pool neighbouring bins until their shares rise."""
-    risen: list[Ids] = []
-    for each in bins:
-        risen.append(each)
-        while len(risen) > 1 and agree[risen[-2]].mean() >= agree[risen[-1]].mean():
-            last = risen.pop()
-            risen[-1] = np.concatenate([risen[-1], last])
-    return risen
 
 
 def share_of(agree: Bools, people: Ids) -> Share:
