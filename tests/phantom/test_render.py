@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from foveola.phantom import KINDS, make_eye, make_subject, paint_ground, render
-from foveola.phantom.camera import CAMERAS, aperture
+from foveola.phantom.drawing import CAMERAS, aperture
 from foveola.phantom.rendering import paint_lesions
 
 SIZE = 256
