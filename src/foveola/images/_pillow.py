@@ -212,7 +212,7 @@ def _both_halves(data: bytes, image: ImageFile.ImageFile, icc: bytes | None) -> 
 
 _WHITE_IS_ZERO, _RGB, _PALETTE = 0, 2, 3  # TIFF's PhotometricInterpretation
 _SIMPLE = {_WHITE_IS_ZERO, 1, _RGB, _PALETTE, 6}  # and black is zero, palette, YCbCr
-_FLAT, _PACKED = {1, 32773}, {2, 3, 4, 5, 7, 8, 32946}  # compressions without, with libtiff
+_PACKED = {2, 3, 4, 5, 7, 8, 32946}  # compressions that libtiff undoes
 
 
 def _for_opencv(header: Header, page: _tiff.Page) -> bool:

@@ -89,11 +89,6 @@ class EyeModel:
         """Return random numbers of this eye's own."""
         return stream(self.subject.seed, self.subject.number, self.eye, visit, purpose)
 
-    @property
-    def disc_diameter(self) -> float:
-        """Return the mean diameter of the disc, the usual yardstick on the retina."""
-        return self.disc_axes[0] + self.disc_axes[1]
-
 
 def make_subject(seed: int, number: int) -> Subject:
     """Make the subject of that number; the same for every call with the same two numbers."""
