@@ -28,7 +28,7 @@ from foveola.datasets.tables import (
     write_table,
 )
 from foveola.errors import ManifestError
-from foveola.images.folders import SUFFIXES, PassedOver, kind_of, photographs_in
+from foveola.images.kinds import SUFFIXES, PassedOver, kind_of, photographs_in
 from foveola.records import RESERVED, Case, known_identifier
 from foveola.resources import AnyPath
 

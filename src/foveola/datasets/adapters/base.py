@@ -13,7 +13,7 @@ from typing import Any
 
 from foveola.datasets.tables import read_table
 from foveola.errors import ManifestError, MissingExtraError
-from foveola.images.folders import SUFFIXES, PassedOver, photographs_in
+from foveola.images.kinds import SUFFIXES, PassedOver, photographs_in
 from foveola.resources import beside
 
 Record = Mapping[str, Any]  # one row of the manifest; None or "" is an empty cell
