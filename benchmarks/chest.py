@@ -27,8 +27,7 @@ from foveola.duplicates.registration import Features, agree
 from foveola.errors import FoveolaError
 from foveola.images.decode import decode
 from foveola.images.fundus import Contract, prepare
-from foveola.matching.pair import FEATURES
-from foveola.matching.probability import Evidence, fit
+from foveola.matching.pair import FEATURES, Evidence, fit
 from foveola.metrics.verification import Pairs, verify
 from foveola.notebook import piped
 from foveola.records import Case

@@ -31,8 +31,7 @@ from foveola.encoders.card import render_card
 from foveola.encoders.encoder import Encoder
 from foveola.encoders.release import DEFAULT, MATCHER, Release, write_release
 from foveola.matching.calibrate import Views, look
-from foveola.matching.pair import compared
-from foveola.matching.probability import Evidence, fit
+from foveola.matching.pair import Evidence, compared, fit
 from foveola.metrics.identification import Identification, IdentityData, identify
 from foveola.notebook import piped
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from foveola.phantom import MONTHS, encode_jpeg
 from foveola.phantom.anatomy import make_eye, make_subject
 from foveola.phantom.drawing import Bytes
-from foveola.phantom.generating import MONTHS, encode_jpeg
 from foveola.phantom.rendering import paint_ground, render
 
 VISITS = 3

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from foveola.datasets.summary import mark
+from foveola.datasets.manifest import mark
 from foveola.encoders.card import render_reader_card
 from foveola.encoders.reading_model import DEFAULT_READER, ReaderRelease, ReadingModel, read_reader, write_reader
 from foveola.errors import ImageError

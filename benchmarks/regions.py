@@ -34,8 +34,8 @@ from foveola.images.decode import decode
 from foveola.images.fundus import Contract, FieldOfView, find_field_of_view, prepare
 from foveola.notebook import piped
 from foveola.phantom import generate, read_masks
+from foveola.regions import EACH
 from foveola.regions.box import Box, Cells, Field
-from foveola.regions.build import EACH
 from foveola.regions.search import best_boxes
 from foveola.regions.store import Basis, D, packed
 

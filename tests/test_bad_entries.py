@@ -9,7 +9,7 @@ import pytest
 
 from foveola.archive import Archive
 from foveola.datasets.manifest import read_sources
-from foveola.encoders.function import FunctionEncoder
+from foveola.encoders.encoder import FunctionEncoder
 from foveola.images.fundus import Contract
 from foveola.indexing import add_missing, index_cases
 from foveola.records import Case

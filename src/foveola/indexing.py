@@ -10,8 +10,7 @@ from pathlib import Path
 from foveola.archive import Archive, Entry
 from foveola.archive.database import ENCODER, ENCODER_PARTIAL, FILE, NEW, is_foreign
 from foveola.archive.schema import fault_of
-from foveola.encoders.encoder import Encoded, Encoder, Failed
-from foveola.encoders.function import FunctionEncoder
+from foveola.encoders.encoder import Encoded, Encoder, Failed, FunctionEncoder
 from foveola.encoders.release import DEFAULT, Release, read_release
 from foveola.errors import ArchiveError, EncoderError
 from foveola.files import stamp_of, write_whole

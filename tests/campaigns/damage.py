@@ -32,7 +32,7 @@ from foveola.indexing import add_missing
 from foveola.laterality import LATERALITY, Laterality
 from foveola.learned import advice, load_learned
 from foveola.matching import gallery, permission, saved_audit
-from foveola.matching.probability import CALIBRATION, Calibration
+from foveola.matching.pair import CALIBRATION, Calibration
 from foveola.phantom import generate
 from foveola.regions import Box, RegionSearch, search, switch_on
 from foveola.regions.search import Local

@@ -19,8 +19,8 @@ from foveola.indexing import add_missing
 from foveola.laterality import LATERALITY, fit_laterality, four_views
 from foveola.matching import gallery, permission
 from foveola.matching.calibrate import calibrate
-from foveola.matching.probability import CALIBRATION
-from foveola.phantom.generating import generate
+from foveola.matching.pair import CALIBRATION
+from foveola.phantom import generate
 
 
 @pytest.fixture(scope="session")

@@ -56,7 +56,7 @@ def test_evidence_and_probability_by_hand(first, turned):
     vectors = [encoder.encode_photograph(image) for image in (decode(first.path), turned)]
     assert weights.cosine == pytest.approx(float(vectors[0] @ vectors[1]), abs=1e-5)
     # LR q / (LR q + 1 - q) with q = prior, as there is one candidate
-    from foveola.matching.probability import CALIBRATION, Calibration
+    from foveola.matching.pair import CALIBRATION, Calibration
 
     known = Calibration.load(encoder.release.folder / CALIBRATION, encoder.fingerprint)
     ratio = math.exp(known.log_ratio([weights])[0])

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from foveola.errors import ConfigError, ImageError
-from foveola.phantom import KINDS, generate, grades, make_subject, read_masks
-from foveola.phantom.generating import COLUMNS, COMMENT
+from foveola.phantom import COLUMNS, COMMENT, KINDS, generate, grades, make_subject, read_masks
 
 SIZE = 160
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from foveola.phantom import KINDS, make_eye, make_subject, paint_ground, render
-from foveola.phantom.camera import CAMERAS, aperture
+from foveola.phantom.drawing import CAMERAS, aperture
 from foveola.phantom.rendering import paint_lesions
 
 SIZE = 256
@@ -46,7 +46,7 @@ def test_the_disc_lies_nasally_and_the_fovea_on_the_other_side(eyes):
 
 
 def test_fovea_lies_two_and_a_half_disc_diameters_from_the_disc(eyes):
-    far = [np.hypot(*np.subtract(eye.disc, eye.fovea)) / eye.disc_diameter for eye in eyes]
+    far = [np.hypot(*np.subtract(eye.disc, eye.fovea)) / sum(eye.disc_axes) for eye in eyes]
     assert np.mean(far) == pytest.approx(2.5, abs=0.2)
 
 

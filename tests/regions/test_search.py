@@ -180,11 +180,11 @@ def test_a_photograph_that_changed_is_not_searched_by_what_it_was(own, tmp_path)
 
 
 def test_a_run_that_was_cut_short_ends_as_an_undisturbed_one(own, monkeypatch):
-    from foveola.regions import build
+    from foveola import regions
 
     wanted = (own / "regions" / "places.i8").read_bytes()
     switch_off(own)
-    monkeypatch.setattr(build, "BATCH", 8)
+    monkeypatch.setattr(regions, "BATCH", 8)
 
     done = []
 

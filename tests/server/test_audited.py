@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 
 from foveola.archive import Archive
 from foveola.matching import gallery, permission, saved_audit
-from foveola.regions.build import switch_on
+from foveola.regions import switch_on
 from foveola.server import Settings, create_app
 from foveola.server.audit import read
 from foveola.server.auth.policies import POLICIES

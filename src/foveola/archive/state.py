@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from foveola.archive import checks, schema
+from foveola.archive import database, schema
 from foveola.archive.schema import Photographed
 from foveola.archive.search import product
 from foveola.errors import ArchiveError, NoCaseError
@@ -62,7 +62,7 @@ def load(db: sqlite3.Connection, version: int, dimension: int, folder: Path) -> 
     count = db.execute("SELECT count(*) FROM descriptors").fetchone()[0]
     ids = np.empty(count, np.int64)
     matrix = np.empty((count, dimension), np.float32)
-    known = checks.of_vectors(db)
+    known = database.of_vectors(db)
     found: list[tuple[int, int]] = []
     cursor = db.execute("SELECT case_id, vector FROM descriptors ORDER BY case_id")
     start = 0
@@ -75,9 +75,9 @@ def load(db: sqlite3.Connection, version: int, dimension: int, folder: Path) -> 
         matrix[start:end] = np.frombuffer(data, LITTLE).reshape(-1, dimension)
         start = end
         if known is not None:
-            found += [(row[0], checks.of_vector(row[1])) for row in rows]
+            found += [(row[0], database.of_vector(row[1])) for row in rows]
     if known is not None and found != known:
-        raise checks.damaged(folder)
+        raise database.damaged(folder)
     ids.flags.writeable = matrix.flags.writeable = False
     return Vectors(version, ids, matrix, odd(db))
 

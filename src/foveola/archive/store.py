@@ -18,7 +18,7 @@ from typing import Any, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from foveola.archive import checks, database, removals, schema
+from foveola.archive import database, removals, schema
 from foveola.archive.removals import Removal
 from foveola.archive.schema import DIGEST_BYTES, Entry, Found
 from foveola.archive.search import Ordered, check_count, top_asked, top_k, unit
@@ -132,7 +132,7 @@ class Archive(Closing):
     def is_checked(self) -> bool:
         """Return whether its rows have checksums, which an archive of an older Foveola lacks."""
         with self._reading() as db:
-            return checks.is_checked(db)
+            return database.is_checked(db)
 
     def close(self) -> None:
         """Give the file back; a second call does nothing."""
@@ -504,7 +504,7 @@ class Archive(Closing):
             try:
                 with transaction(self._db):
                     yield self._db
-                    checks.seal(self._db)
+                    database.seal(self._db)
             except sqlite3.IntegrityError as error:
                 raise ValueError(f"no case has such a value: {error}") from error
             finally:
@@ -527,11 +527,11 @@ class Archive(Closing):
         version = _version(db)
         if self._sound == version or not (id_ is None or 0 < id_ < TOO_LARGE):
             return
-        checks.check_records(db, self.folder, id_)
+        database.check_records(db, self.folder, id_)
         if id_ is not None:
             return
         if not self._indexed:
-            checks.check_indexes(db, self.folder)
+            database.check_indexes(db, self.folder)
         self._sound, self._indexed = version, True
 
 

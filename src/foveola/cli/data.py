@@ -97,8 +97,7 @@ def card(source: str, as_json: bool) -> None:
     manifest: how many photographs, people, grades and findings it has. Markdown; nothing that
     names a subject.
     """
-    from foveola.datasets.manifest import Manifest
-    from foveola.datasets.summary import render_data_card, summarise
+    from foveola.datasets.manifest import Manifest, render_data_card, summarise
     from foveola.encoders.card import render_card
     from foveola.encoders.reading_model import is_reader
     from foveola.encoders.release import read_release

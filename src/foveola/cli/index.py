@@ -87,7 +87,7 @@ def index_dicom(
 ) -> None:
     """Take the DICOM images of folders into an archive and print what became of them."""
     from foveola.cli.pacs import place_of, pseudonyms_of
-    from foveola.images.folders import PassedOver
+    from foveola.images.kinds import PassedOver
     from foveola.server.dicom.intake import COLLECTION, Intake, find_files, take_folder
 
     passed = PassedOver()
@@ -181,7 +181,7 @@ def index(
             ctx, archive, folders, (folder, pseudonyms), encoder=encoder, collection=collection, as_json=as_json
         )
         return
-    from foveola.images.folders import PassedOver
+    from foveola.images.kinds import PassedOver
     from foveola.indexing import index_cases, open_archive
 
     passed = PassedOver()

@@ -132,7 +132,7 @@ def calibrate(encoder: Path, sources: tuple[Path, ...], hard: int, impostors: in
     from foveola.laterality import LATERALITY
     from foveola.matching.calibrate import calibrate as fit
     from foveola.matching.calibrate import learn_sides
-    from foveola.matching.probability import CALIBRATION
+    from foveola.matching.pair import CALIBRATION
 
     cases = [case for source in sources for case in read_cases([source], _collection(source))]
     loaded = Encoder.load(encoder)

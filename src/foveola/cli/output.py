@@ -27,7 +27,7 @@ from foveola.records import Case
 from foveola.serial import to_plain
 
 if TYPE_CHECKING:
-    from foveola.images.folders import PassedOver
+    from foveola.images.kinds import PassedOver
 
 # Commands that finish themselves what was interrupted, and fail where that can't be done.
 FINISHING = ("foveola.cli.archive.remove", "foveola.cli.archive.forget")
@@ -221,7 +221,7 @@ def read_cases(sources: Sequence[Path], collection: str, passed: "PassedOver | N
     What was passed over in folders is said on stderr, and counted in `passed`.
     """
     from foveola.datasets.manifest import read_sources
-    from foveola.images.folders import PassedOver
+    from foveola.images.kinds import PassedOver
 
     passed = PassedOver() if passed is None else passed
     cases = read_sources(sources, collection, passed)

@@ -148,7 +148,8 @@ def further(
                 row, f"{cell!r} among the numbers of column {name!r}; leave the cell empty where the value is unknown"
             )
     if all(map(_INTEGER.fullmatch, plain)):
-        if not all(map(_fits, plain)):
+        # len: int() refuses texts of thousands of digits with an error of its own
+        if not all(len(cell) <= 20 and -_INT64 <= int(cell) < _INT64 for cell in plain):
             return texts(cells)
         return [int(cell) if cell and cell not in odd else None for cell in cells]
     return [float(cell) if cell and cell not in odd else None for cell in cells]
@@ -237,8 +238,3 @@ def _damage(text: str, *, whole: bool) -> str | None:
 
 def _is_number(cell: str) -> bool:
     return _NUMBER.fullmatch(cell) is not None and math.isfinite(float(cell))
-
-
-def _fits(cell: str) -> bool:
-    # len: int() refuses texts of thousands of digits with an error of its own
-    return len(cell) <= 20 and -_INT64 <= int(cell) < _INT64

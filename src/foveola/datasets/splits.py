@@ -30,7 +30,7 @@ from foveola.datasets.manifest import Manifest
 from foveola.datasets.tables import Faults, quoted
 from foveola.errors import ManifestError
 from foveola.files import write_whole
-from foveola.images.folders import SUFFIXES
+from foveola.images.kinds import SUFFIXES
 from foveola.records import Case, Eye, identifier, known_identifier
 from foveola.resources import AnyPath
 

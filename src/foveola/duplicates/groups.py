@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+
 from foveola.duplicates.find import KINDS, Found, Kind, Pair
 from foveola.plain import plain
 from foveola.records import Case
@@ -62,12 +64,17 @@ class Group:
 
 def group(cases: Sequence[Case], pairs: Sequence[Pair]) -> list[Group]:
     """Group the pairs by what connects them, the worst first; ties keep the order of the cases."""
-    root = _components(len(cases), pairs)
+    from scipy.sparse import coo_array  # takes .1 s, which a match need not wait for
+    from scipy.sparse.csgraph import connected_components
+
+    ends = np.array([(pair.first, pair.second) for pair in pairs], np.int32).reshape(-1, 2)
+    graph = coo_array((np.ones(len(ends)), ends.T), shape=(len(cases), len(cases)))
+    part = connected_components(graph, directed=False)[1]
     together: dict[int, list[Pair]] = defaultdict(list)
     for pair in pairs:
-        together[root[pair.first]].append(pair)
-    groups = [_group(cases, found) for _, found in sorted(together.items())]
-    return sorted(groups, key=lambda one: one.order)
+        together[part[pair.first]].append(pair)
+    groups = [_group(cases, found) for found in together.values()]
+    return sorted(groups, key=lambda one: (one.order, one.members))
 
 
 def summary(cases: Sequence[Case], groups: Sequence[Group]) -> list[dict[str, Any]]:
@@ -180,21 +187,6 @@ def _labels(case: Case) -> str:
     known += [";".join(sorted(case.findings)) or "no finding"] if case.findings is not None else []
     known += [f"split {case.extra['split']}"] if case.extra.get("split") else []
     return f"  ({', '.join(known)})" if known else ""
-
-
-def _components(count: int, pairs: Sequence[Pair]) -> list[int]:
-    root = list(range(count))
-
-    def find(i: int) -> int:
-        while root[i] != i:
-            root[i] = root[root[i]]
-            i = root[i]
-        return i
-
-    for pair in pairs:
-        a, b = find(pair.first), find(pair.second)
-        root[max(a, b)] = min(a, b)
-    return [find(i) for i in range(count)]
 
 
 def _group(cases: Sequence[Case], found: Sequence[Pair]) -> Group:

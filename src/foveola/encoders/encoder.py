@@ -5,13 +5,15 @@ offers: a descriptor then depends on its photograph only, not on its neighbours 
 on where an interrupted run went on, and archives of two machines can be compared.
 """
 
+import hashlib
+import json
 import os
 import shutil
 import tempfile
 import threading
 import weakref
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -24,14 +26,17 @@ import openvino as ov
 from numpy.typing import NDArray
 from openvino import opset13
 
+from foveola.encoders.card import render_card
 from foveola.encoders.compiling import Cores, begun, compiled, in_order
-from foveola.encoders.release import DEFAULT, Release, read_release
+from foveola.encoders.graph import DIMENSIONS
+from foveola.encoders.release import DEFAULT, FUNCTION, Release, checked_name, read_release, write_description
 from foveola.errors import EncoderError, FoveolaError, ImageError
 from foveola.files import stamp_of
 from foveola.images.decode import Photograph, as_file, at_hand, decode, is_one, naming
 from foveola.images.fundus import Contract, FieldOfView, find_field_of_view, prepare
 from foveola.images.gradability import gradability
 from foveola.records import Case, Eye
+from foveola.resources import AnyPath
 
 Pixels = NDArray[np.uint8]
 Vectors = NDArray[np.float32]
@@ -328,3 +333,90 @@ def _compile(release: Release, cores: Cores) -> Any:
     pooled.output(0).set_names({"pooled"})
     reduced = ov.Model([model.output("descriptor"), pooled.output(0)], model.get_parameters())
     return compiled(reduced, cores)
+
+
+# --- a function of the user's ---
+#
+#     def describe(pixels):  # (1, S, S, 3) uint8 -> (1, D)
+#         ...
+#     encoder = FunctionEncoder(
+#         describe, name="my-model", version="1", dimension=1024, contract=Contract(size=224)
+#     )
+#     add_missing(Path("archive"), cases, encoder)
+#     Retriever.open(Path("archive"), encoder)
+#
+# The archive keeps no copy of a function, only its name, version and contract. It is opened by giving
+# the function again; the command line and the service can't, and say so.
+
+
+class FunctionEncoder(Encoder):
+    """A function as an encoder; it does all that a released one does, but for maps and places.
+
+    The function is called with one photograph at a time, as a descriptor must not depend on its
+    neighbours, and from one thread at a time. It must give the same for the same pixels.
+
+    Args:
+        function: (B, S, S, 3) uint8 prepared pixels -> (B, D) numbers, of any length but 0.
+        name: of the encoder.
+        version: raise it whenever the function gives other descriptors: it is all that tells two
+            functions of a name apart. Name, version, dimension and contract make the fingerprint.
+        dimension: D, from 2 to 8192.
+        contract: how photographs are prepared. Its mean and std are not applied; the function
+            does that.
+        threads: processor cores that prepare photographs; None takes all.
+        licence: of the model, for the card.
+
+    Raises:
+        ValueError: the dimension is out of range, or the version empty.
+        EncoderError: the name can't be an encoder's.
+    """
+
+    def __init__(
+        self,
+        function: Callable[[Pixels], Any],
+        *,
+        name: str,
+        version: str,
+        dimension: int,
+        contract: Contract | None = None,
+        threads: int | None = None,
+        licence: str = "",
+    ) -> None:
+        if not DIMENSIONS[0] <= dimension <= DIMENSIONS[1]:
+            raise ValueError(f"dimension is {dimension}; expected {DIMENSIONS[0]} to {DIMENSIONS[1]}")
+        if not version:
+            raise ValueError("version is empty; expected something that changes with the function")
+        contract = contract or Contract()
+        card = {"task": "brought in", "origin": {"kind": FUNCTION, "version": version}, "licence": licence}
+        said = json.dumps([FUNCTION, checked_name(name), version, dimension, contract.hash])
+        mark = hashlib.sha256(said.encode()).hexdigest()[:32]
+        # no folder holds it, so what looks for files beside it finds none
+        self.release = Release(Path("/dev/null/function"), name, dimension, contract, mark, card)
+        self.threads = Cores.of(threads).threads
+        self._function = function
+        self._one = threading.Lock()
+        self._free: deque[Any] = deque()
+
+    def save(self, folder: AnyPath) -> None:
+        """Write encoder.json and CARD.md into a new folder, so that an archive knows its encoder.
+
+        Raises:
+            OSError: it exists, or can't be written.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True)
+        write_description(folder, self.release)
+        (folder / "CARD.md").write_text(render_card(self.release), encoding="utf-8")
+
+    def wait(self) -> None:
+        """Return at once: a function is ready."""
+
+    def _run(self, image: Pixels) -> tuple[Vectors, Vectors]:
+        with self._one:
+            rows = np.asarray(self._function(image[None]), np.float32)
+        if rows.shape != (1, self.dimension):
+            raise ValueError(
+                f"the function of encoder {self.name!r} gave {rows.shape} for one photograph; "
+                f"expected (1, {self.dimension})"
+            )
+        return self._unit(rows[0]), rows[0]

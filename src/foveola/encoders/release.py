@@ -26,7 +26,7 @@ FORMAT = 1
 RELEASED = Path(__file__).parent / "released"
 DEFAULT = "fundus-similarity-5"
 MATCHER = "fundus-matching-1"  # tells eyes apart, and left from right
-FUNCTION = "Python function"  # kind of origin of what has no model.xml, see encoders/function.py
+FUNCTION = "Python function"  # kind of origin of what has no model.xml, see encoders/encoder.py
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _FILES = ("model.xml", "model.bin")
 

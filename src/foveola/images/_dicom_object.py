@@ -222,17 +222,13 @@ def _complete(found: Dataset, form: Form) -> None:
     if (sign := _number(found, "PixelRepresentation", 0)) not in (0, 1):
         raise ImageError(f"{named('PixelRepresentation')} is {sign}; expected 0 or 1")
     high = _number(found, "HighBit", form.bits - 1)
-    if high != form.bits - 1 and not _coded(form):
+    coded = form.syntax.is_encapsulated and form.syntax != RLELossless  # the stream itself says how many bits
+    if high != form.bits - 1 and not coded:
         raise ImageError(f"{named('HighBit')} is {high}; expected {form.bits - 1}, one less than {named('BitsStored')}")
     found.SamplesPerPixel, found.BitsStored, found.HighBit = form.samples, form.bits, form.bits - 1
     found.PixelRepresentation = int(form.signed)
     if form.samples == 3:
         found.PlanarConfiguration = planes
-
-
-def _coded(form: Form) -> bool:
-    """Whether the pixels are in a stream that says itself how many bits they have."""
-    return form.syntax.is_encapsulated and form.syntax != RLELossless
 
 
 def _check_length(found: Dataset, form: Form) -> None:

@@ -24,9 +24,8 @@ from PIL import (
 )
 
 from foveola.errors import ImageError
-from foveola.images import _tiff
 from foveola.images.color import Rows, eight_bits, strips, through_alpha, to_rgb, to_srgb, top_of
-from foveola.images.headers import NO_MEMORY, Header
+from foveola.images.headers import NO_MEMORY, Header, Page, Tag, starting_at
 
 Pixels = NDArray[np.uint8]
 
@@ -40,6 +39,7 @@ _READERS: dict[str, type[ImageFile.ImageFile]] = {
 _OPENCV = threading.Lock()
 _WARNINGS = threading.Lock()
 _FLOAT, _SIGNED = 3, 2  # TIFF's SampleFormat
+_COLOR_MAP = 320  # and its tag of a palette
 
 
 def decode(data: bytes, header: Header, factor: int = 1) -> Pixels:
@@ -56,7 +56,7 @@ def decode(data: bytes, header: Header, factor: int = 1) -> Pixels:
     """
     if header.page is not None:
         _plain_samples(header.page)
-        data = _tiff.starting_at(data, header.page)
+        data = starting_at(data, header.page)
     with _one_sentence(header):
         image = _open(data, header)
         if header.format == "JPEG" and factor > 1:
@@ -108,22 +108,22 @@ def _true_palette(image: ImageFile.ImageFile) -> None:
 
     Some programs write them so, and libtiff, which reads what is compressed, knows them too.
     """
-    entries = image.tag_v2.get(_tiff.COLOR_MAP, ())  # type: ignore[attr-defined]
+    entries = image.tag_v2.get(_COLOR_MAP, ())  # type: ignore[attr-defined]
     if entries and max(entries) < 256:
         image.palette = ImagePalette.raw("RGB;L", bytes(entries))
         image.load()  # makes it known to what converts
 
 
-def _plain_samples(page: _tiff.Page) -> None:
-    bits, kind = max(page.tags.get(_tiff.BITS, (1,))), page.get(_tiff.FORMAT, 1)
+def _plain_samples(page: Page) -> None:
+    bits, kind = max(page.tags.get(Tag.BITS, (1,))), page.get(Tag.FORMAT, 1)
     if kind in (_FLOAT, _SIGNED) or bits > 16:
         words = {_FLOAT: "floating-point", _SIGNED: "signed"}.get(kind, f"{bits}-bit")
         raise ImageError(
             f"this TIFF holds {words} samples, whose black and white are not stated; export it with 8 or 16 bits"
         )
-    if page.get(_tiff.SAMPLES, 1) > 6:
-        raise ImageError(f"this TIFF has {page.get(_tiff.SAMPLES)} samples a pixel; export it as RGB or grey")
-    if page.get(_tiff.TILE_WIDTH) * page.get(_tiff.TILE_HEIGHT) > 4 * max(page.pixels, 2**20):
+    if page.get(Tag.SAMPLES, 1) > 6:
+        raise ImageError(f"this TIFF has {page.get(Tag.SAMPLES)} samples a pixel; export it as RGB or grey")
+    if page.get(Tag.TILE_WIDTH) * page.get(Tag.TILE_HEIGHT) > 4 * max(page.pixels, 2**20):
         raise ImageError("the TIFF has tiles far larger than its picture; export it again")
 
 
@@ -147,7 +147,7 @@ def _sixteen_bits(data: bytes, header: Header, image: ImageFile.ImageFile) -> Ro
     if header.channels == 2:
         image.load()
         return to_rgb(image)  # Pillow gives the upper halves of grey with alpha, no more
-    if header.page is not None and header.page.get(_tiff.PHOTOMETRIC) == _PALETTE:
+    if header.page is not None and header.page.get(Tag.PHOTOMETRIC) == _PALETTE:
         raise ImageError("this TIFF has a palette for 16-bit samples; export it as RGB")
     if header.channels == 1:
         return _grey(np.asarray(image), header, icc)
@@ -161,7 +161,7 @@ def _grey(values: NDArray[np.uint16], header: Header, icc: bytes | None) -> Rows
     if values.dtype != np.uint16:
         raise ImageError("the pixels are of an unusual kind; export with 8 or 16 bits")
     top_value = top_of(values, int(values.max()), _stated(header))
-    negative = header.page and header.page.get(_tiff.PHOTOMETRIC, 1) == _WHITE_IS_ZERO
+    negative = header.page and header.page.get(Tag.PHOTOMETRIC, 1) == _WHITE_IS_ZERO
 
     def rows(top: int, bottom: int) -> Pixels:
         grey = eight_bits(values[top:bottom], top_value)
@@ -174,7 +174,7 @@ def _stated(header: Header) -> int | None:
     """The highest sample that the file says it holds."""
     if header.bits == 12:
         return 4095
-    return header.page.get(_tiff.MAX_VALUE) if header.page else None
+    return header.page.get(Tag.MAX_VALUE) if header.page else None
 
 
 def _both_halves(data: bytes, image: ImageFile.ImageFile, icc: bytes | None) -> Rows:
@@ -212,20 +212,20 @@ def _both_halves(data: bytes, image: ImageFile.ImageFile, icc: bytes | None) -> 
 
 _WHITE_IS_ZERO, _RGB, _PALETTE = 0, 2, 3  # TIFF's PhotometricInterpretation
 _SIMPLE = {_WHITE_IS_ZERO, 1, _RGB, _PALETTE, 6}  # and black is zero, palette, YCbCr
-_FLAT, _PACKED = {1, 32773}, {2, 3, 4, 5, 7, 8, 32946}  # compressions without, with libtiff
+_PACKED = {2, 3, 4, 5, 7, 8, 32946}  # compressions that libtiff undoes
 
 
-def _for_opencv(header: Header, page: _tiff.Page) -> bool:
+def _for_opencv(header: Header, page: Page) -> bool:
     """16-bit colour, and what is compressed: Pillow's libtiff writes faults to the terminal."""
     if header.bits == 16 and header.channels >= 3:
         return True
-    simple = page.get(_tiff.PHOTOMETRIC) in _SIMPLE and page.get(_tiff.COMPRESSION, 1) in _PACKED
+    simple = page.get(Tag.PHOTOMETRIC) in _SIMPLE and page.get(Tag.COMPRESSION, 1) in _PACKED
     return simple and (header.bits, header.channels) in {(1, 1), (8, 1), (8, 3), (16, 1)}
 
 
-def _by_opencv(data: bytes, header: Header, page: _tiff.Page, icc: bytes | None) -> Rows:
+def _by_opencv(data: bytes, header: Header, page: Page, icc: bytes | None) -> Rows:
     colour = header.channels >= 3
-    if header.bits == 16 and colour and (page.get(_tiff.PHOTOMETRIC), page.get(_tiff.PLANAR, 1)) != (_RGB, 1):
+    if header.bits == 16 and colour and (page.get(Tag.PHOTOMETRIC), page.get(Tag.PLANAR, 1)) != (_RGB, 1):
         raise ImageError("this 16-bit TIFF does not hold plain RGB in one plane; export as RGB, pixel by pixel")
     values = _read_by_opencv(data, header)
     if values.dtype == np.uint16 and values.ndim == 2:
@@ -233,7 +233,7 @@ def _by_opencv(data: bytes, header: Header, page: _tiff.Page, icc: bytes | None)
     return _rows_of(values, header, page, icc)
 
 
-def _rows_of(values: NDArray[Any], header: Header, page: _tiff.Page, icc: bytes | None) -> Rows:
+def _rows_of(values: NDArray[Any], header: Header, page: Page, icc: bytes | None) -> Rows:
     """The rows of (H, W) uint8 or of (H, W, 3 or 4) BGR in 8 or 16 bits."""
     deep = values.dtype == np.uint16
     thin = values[::4, ::4, :3] if deep else values
@@ -247,7 +247,7 @@ def _rows_of(values: NDArray[Any], header: Header, page: _tiff.Page, icc: bytes 
         return to_srgb(eight_bits(colours, top_value) if deep else colours, icc), alpha
 
     # Extra sample 2 is an alpha still to be applied, 1 is in the colours, 0 could be anything.
-    if deep and values.shape[2] == 4 and page.get(_tiff.EXTRA) == 2:
+    if deep and values.shape[2] == 4 and page.get(Tag.EXTRA) == 2:
         return through_alpha(seen, *values.shape[:2])
     return lambda top, bottom: seen(top, bottom)[0]
 

@@ -21,7 +21,8 @@ import simplejpeg
 from numpy.typing import NDArray
 
 from foveola.errors import FoveolaError, ImageError
-from foveola.images.headers import NO_MEMORY, Header, is_dicom, read_header
+from foveola.images.headers import NO_MEMORY, Header, read_header
+from foveola.images.kinds import is_dicom
 from foveola.images.limits import (
     DEFAULT_LIMITS,
     LARGE,

@@ -5,18 +5,55 @@ format. It trusts nothing: every offset is checked, and whatever does not fit is
 names the damage.
 """
 
-import codecs
 import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from enum import IntEnum
 
 from foveola.errors import ImageError
-from foveola.images import _tiff
-from foveola.images._tiff import Page
+from foveola.images.kinds import READABLE, describe, readable_format
 
 NO_MEMORY = "there is not enough memory to decode it; close other programs or export it smaller"
-READABLE = "JPEG, PNG, TIFF, WebP, BMP or DICOM"
+
+
+class Tag(IntEnum):
+    """What is read of a TIFF, and nothing else of it."""
+
+    REDUCED = 254
+    WIDTH = 256
+    HEIGHT = 257
+    BITS = 258
+    COMPRESSION = 259
+    PHOTOMETRIC = 262
+    ORIENTATION = 274
+    SAMPLES = 277
+    MAX_VALUE = 281
+    PLANAR = 284
+    TILE_WIDTH = 322
+    TILE_HEIGHT = 323
+    EXTRA = 338
+    FORMAT = 339
+
+
+Tags = dict[int, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class Page:
+    """One directory: where it lies and what it says."""
+
+    offset: int
+    tags: Tags
+
+    def get(self, tag: int, default: int = 0) -> int:
+        """Return the first value of a tag."""
+        return self.tags.get(tag, (default,))[0]
+
+    @property
+    def pixels(self) -> int:
+        """Return width x height."""
+        return self.get(Tag.WIDTH) * self.get(Tag.HEIGHT)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +116,7 @@ def _jpeg(data: bytes) -> Header:
             frame = struct.unpack_from(">BHHB", data, start)
             factors = [(v >> 4) * (v & 15) for v in data[start + 7 : end : 3]]
         elif marker == _APP1 and data[start : start + 6] == b"Exif\0\0":
-            orientation = _tiff.exif_orientation(data[start:end])
+            orientation = _exif_orientation(data[start:end])
         elif marker == _APP2 and data.startswith(_ICC, start):
             profile[data[start + 12]] = data[start + 14 : end]
         elif marker == _SOS:
@@ -136,7 +173,7 @@ def _png(data: bytes) -> Header:
         if kind == b"acTL" and data[start : start + 4] != b"\0\0\0\1":
             raise ImageError("this is an animated PNG; expected one photograph")
         if kind == b"eXIf":
-            orientation = _tiff.exif_orientation(data[start:end])
+            orientation = _exif_orientation(data[start:end])
         ended = ended or kind == b"IEND"
     if data[12:16] != b"IHDR":
         raise ImageError("the PNG header is damaged; copy the file again")
@@ -166,36 +203,144 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
         at = end + 4
 
 
-# --- TIFF ---
+# --- TIFF 6.0 (Adobe 1992), section 2, and BigTIFF; EXIF 2.32, section 4.5.2, has the same form ---
+
+
+MAX_PAGES = 64
+
+_WANTED = frozenset(Tag)
+_TYPES = {1: "B", 3: "H", 4: "I", 16: "Q"}  # the whole numbers
+# An offset beyond the file, one beyond 63 bits (BigTIFF), an unknown byte order.
+_OUT_OF_BOUNDS = (struct.error, OverflowError, KeyError)
+_MOST_VALUES = 16  # of one tag; bits per sample has one for each channel
 
 
 def _read_tiff(data: bytes) -> Header:
-    pages = _tiff.read_pages(data)
+    pages = _pages(data)
     page = max(pages, key=lambda page: page.pixels)  # the first of the largest
     _one_photograph(pages, page)
     return Header(
         format="TIFF",
-        width=page.get(_tiff.WIDTH),
-        height=page.get(_tiff.HEIGHT),
-        bits=max(page.tags.get(_tiff.BITS, (1,))),
-        channels=page.get(_tiff.SAMPLES, 1),
-        orientation=_tiff.valid_orientation(page.get(_tiff.ORIENTATION, 1)),
+        width=page.get(Tag.WIDTH),
+        height=page.get(Tag.HEIGHT),
+        bits=max(page.tags.get(Tag.BITS, (1,))),
+        channels=page.get(Tag.SAMPLES, 1),
+        orientation=_valid_orientation(page.get(Tag.ORIENTATION, 1)),
         page=page,
     )
 
 
 def _one_photograph(pages: list[Page], page: Page) -> None:
     """Previews beside the photograph are common and fine; a second photograph is not."""
-    if page.get(_tiff.REDUCED) & 1:
+    if page.get(Tag.REDUCED) & 1:
         raise ImageError(
             "this TIFF holds only a preview of a photograph (a camera raw file?); export it as JPEG, PNG or plain TIFF"
         )
-    same = sum(other.pixels == page.pixels and not other.get(_tiff.REDUCED) & 5 for other in pages)
+    same = sum(other.pixels == page.pixels and not other.get(Tag.REDUCED) & 5 for other in pages)
     if same > 1:
         raise ImageError(
             f"this TIFF holds {same} pictures of the same size; expected one photograph, "
             "so save each page as a file of its own"
         )
+
+
+def _pages(data: bytes) -> list[Page]:
+    """Every page of a TIFF, in the order of the file.
+
+    Raises:
+        ImageError: no page, more than MAX_PAGES, or a chain of pages that leads nowhere.
+    """
+    pages: list[Page] = []
+    try:
+        order, big, offset = _start(data)
+        while offset:
+            if len(pages) == MAX_PAGES:
+                raise ImageError(f"this TIFF has more than {MAX_PAGES} pages; expected one photograph")
+            tags, following = _directory(data, offset, order, big)
+            pages.append(Page(offset, tags))
+            # A chain that bites its tail would go on for ever.
+            offset = 0 if any(following == page.offset for page in pages) else following
+    except _OUT_OF_BOUNDS as error:
+        raise ImageError("the TIFF's directory is damaged or cut off; copy the file again") from error
+    if not pages:
+        raise ImageError("this TIFF has no page; export the photograph again")
+    return pages
+
+
+def _exif_orientation(data: bytes) -> int:
+    """The orientation 1-8 of an EXIF block, with or without its "Exif" prefix; 1 if unreadable."""
+    data = data.removeprefix(b"Exif\0\0")
+    try:
+        order, big, offset = _start(data)
+        tags, _ = _directory(data, offset, order, big)
+    except _OUT_OF_BOUNDS:
+        return 1
+    return _valid_orientation(tags.get(Tag.ORIENTATION, (1,))[0])
+
+
+def _valid_orientation(value: int) -> int:
+    """The value if it is 1-8, else 1: cameras write 0 for unknown."""
+    return value if 1 <= value <= 8 else 1
+
+
+def starting_at(data: bytes, page: Page) -> bytes:
+    """Return the same TIFF with `page` as its first page, and that page's orientation as upright.
+
+    Libraries look at the first page. Some turn it as the orientation says, some don't; so
+    that it is turned once, the tag is taken out of their sight.
+    """
+    order, big, first = _start(data)
+    if first == page.offset and page.get(Tag.ORIENTATION, 1) == 1:
+        return data
+    out = bytearray(data)
+    place, word = (8, "Q") if big else (4, "I")
+    struct.pack_into(order + word, out, place, page.offset)
+    for at in _entries(data, page.offset, order, big):
+        if struct.unpack_from(order + "H", data, at) == (Tag.ORIENTATION,):
+            struct.pack_into(f"{order}HH{word}H", out, at, Tag.ORIENTATION, 3, 1, 1)
+    return bytes(out)
+
+
+def _start(data: bytes) -> tuple[str, bool, int]:
+    """Byte order, whether BigTIFF, offset of the first directory."""
+    order = {b"II": "<", b"MM": ">"}[data[:2]]
+    (version,) = struct.unpack_from(order + "H", data, 2)
+    if version == 43:
+        return order, True, struct.unpack_from(order + "Q", data, 8)[0]
+    return order, False, struct.unpack_from(order + "I", data, 4)[0]
+
+
+def _entries(data: bytes, offset: int, order: str, big: bool) -> range:
+    """Where each entry of a directory begins; the stop is where the next offset lies."""
+    count_code, size = ("Q", 20) if big else ("H", 12)
+    (count,) = struct.unpack_from(order + count_code, data, offset)
+    start = offset + struct.calcsize(order + count_code)
+    if start + count * size > len(data):
+        raise struct.error("a directory beyond the end of the file")
+    return range(start, start + count * size, size)
+
+
+def _directory(data: bytes, offset: int, order: str, big: bool) -> tuple[Tags, int]:
+    """The wanted tags of one directory, and the offset of the next (0 after the last)."""
+    word = "Q" if big else "I"
+    entries = _entries(data, offset, order, big)
+    value = 4 + struct.calcsize(order + word)  # after tag, type and count
+    tags: Tags = {}
+    for at in entries:
+        tag, kind, number = struct.unpack_from(f"{order}HH{word}", data, at)
+        if tag in _WANTED and kind in _TYPES and 0 < number <= _MOST_VALUES:
+            tags[tag] = _values(data, at + value, order, kind, number, word)
+    end = entries.stop
+    following = struct.unpack_from(order + word, data, end)[0] if end + 4 <= len(data) else 0
+    return tags, following
+
+
+def _values(data: bytes, at: int, order: str, kind: int, number: int, word: str) -> tuple[int, ...]:
+    """The values of an entry: in the entry itself if they fit, else where it points to."""
+    code = f"{order}{number}{_TYPES[kind]}"
+    if struct.calcsize(code) > struct.calcsize(order + word):
+        (at,) = struct.unpack_from(order + word, data, at)
+    return struct.unpack_from(code, data, at)
 
 
 # --- WebP: RFC 9649 ---
@@ -226,7 +371,7 @@ def _webp_turn(data: bytes) -> int:
     while at + 8 <= len(data):
         (length,) = struct.unpack_from("<I", data, at + 4)
         if data[at : at + 4] == b"EXIF":
-            return _tiff.exif_orientation(data[at + 8 : at + 8 + length])
+            return _exif_orientation(data[at + 8 : at + 8 + length])
         at += 8 + length + length % 2
     return 1
 
@@ -246,107 +391,3 @@ def _bmp(data: bytes) -> Header:
 
 
 _READERS = {"JPEG": _jpeg, "PNG": _png, "TIFF": _read_tiff, "WebP": _webp, "BMP": _bmp}
-
-
-# --- Which kind of file it is ---
-
-
-# Every pair: what the file begins with, and its name in a sentence.
-_OTHERS: tuple[tuple[bytes, str], ...] = (
-    (b"GIF8", "a GIF"),
-    (b"%PDF", "a PDF"),
-    (b"%!PS", "a PostScript file"),
-    (b"PK\x03\x04", "a ZIP archive (also the form of .docx, .xlsx and .pptx)"),
-    (b"\x1f\x8b", "a gzip archive"),
-    (b"Rar!", "a RAR archive"),
-    (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive"),
-    (b"\x00\x00\x00\x0cjP", "a JPEG 2000"),
-    (b"\xff\x4f\xff\x51", "a JPEG 2000"),
-    (b"\x00\x00\x00\x0cJXL", "a JPEG XL"),
-    (b"\xff\x0a", "a JPEG XL"),
-    (b"8BPS", "a Photoshop file"),
-    (b"\x00\x00\x01\x00", "an icon"),
-    (b"\x89HDF", "an HDF5 file"),
-    (b"\x93NUMPY", "a NumPy array"),
-    (b"SQLite format 3", "an SQLite database"),
-    (b"\xd0\xcf\x11\xe0", "an old Microsoft Office file"),
-    (b"{\\rtf", "an RTF document"),
-    (b"MZ", "a Windows program"),
-    (b"\x7fELF", "a Linux program"),
-    (b"version https://git-lfs", "a Git LFS pointer (run `git lfs pull`)"),
-)
-_BRANDS = {b"avif": "an AVIF", b"avis": "an AVIF", b"crx ": "a Canon camera raw file"}
-_HEIC = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
-# Of these, pictures of which a camera's owner may not know that they are not read.
-PICTURES = frozenset(
-    {"a GIF", "a JPEG 2000", "a JPEG XL", "a Photoshop file", "an AVIF", "a HEIC", "a Canon camera raw file"}
-)
-_DICOM = "a DICOM dataset without the preamble of a file (export it as a DICOM file)"
-
-
-def is_dicom(data: bytes) -> bool:
-    """Return whether this is a DICOM file, which is read by other means than photographs are."""
-    return data[128:132] == b"DICM"
-
-
-def readable_format(data: bytes) -> str | None:
-    """Return JPEG, PNG, TIFF, WebP or BMP; None for anything else."""
-    if data[:3] == b"\xff\xd8\xff":
-        return "JPEG"
-    if data[:8] == b"\x89PNG\r\n\x1a\n":
-        return "PNG"
-    if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-        return "TIFF"
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "WebP"
-    # Two letters are little to go by: a text may begin with BM, too.
-    if data[:2] == b"BM" and data[14:18] in _BMP_HEADERS:
-        return "BMP"
-    return None
-
-
-_BMP_HEADERS = tuple(size.to_bytes(4, "little") for size in (12, 40, 52, 56, 64, 108, 124))
-
-
-def describe(data: bytes) -> str:
-    """Say what an unreadable file is, as the end of the sentence "this is ...".
-
-    >>> describe(b"%PDF-1.7")
-    'a PDF'
-    """
-    if not data:
-        return "an empty file"
-    for start, words in _OTHERS:
-        if data.startswith(start):
-            return words
-    if data[:4] in (b"\x08\0\x05\0", b"\x08\0\x08\0", b"\x08\0\0\0"):
-        return _DICOM
-    if data[4:8] == b"ftyp":
-        brand = data[8:12]
-        return "a HEIC" if brand in _HEIC else _BRANDS.get(brand, "a video (MP4 or MOV)")
-    return _describe_text(data)
-
-
-def _describe_text(data: bytes) -> str:
-    head = data[:4096]
-    if not any(head):
-        return "a file of zeros (an unfinished copy?)"
-    start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if start.startswith((b"<!doctype html", b"<html", b"<head")):
-        return "an HTML page (a login or error page saved as an image?)"
-    if start.startswith((b"<svg", b"<?xml")):
-        return "an SVG drawing" if b"<svg" in start else "an XML file"
-    if start.startswith((b"{", b"[")) and _is_text(head):
-        return "a JSON file"
-    return "a text file" if _is_text(head) else "a file of an unknown kind"
-
-
-def _is_text(head: bytes) -> bool:
-    """Whether there is nothing but UTF-8 without control characters."""
-    if any(byte < 9 or 13 < byte < 32 for byte in head):
-        return False
-    try:
-        codecs.getincrementaldecoder("utf-8")().decode(head)  # the cut may split a character
-    except UnicodeDecodeError:
-        return False
-    return True

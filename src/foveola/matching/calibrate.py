@@ -28,8 +28,7 @@ from foveola.images.decode import decode
 from foveola.images.fundus import Contract, find_field_of_view, prepare
 from foveola.laterality import Laterality, fit_laterality, read_views
 from foveola.matching.evaluation import Protocol
-from foveola.matching.pair import FEATURES, compared, local_features
-from foveola.matching.probability import Calibration, Evidence, fit
+from foveola.matching.pair import FEATURES, Calibration, Evidence, compared, fit, local_features
 from foveola.phantom.rendering import paint_lesions
 from foveola.records import Case
 

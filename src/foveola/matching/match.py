@@ -33,8 +33,17 @@ from foveola.images.pictures import jpeg, thumbnail
 from foveola.labels import is_phantom
 from foveola.looks import Looker, check_retina, shipped_looker
 from foveola.matching import gallery, permission
-from foveola.matching.pair import chessboard, compared, local_features, read_square
-from foveola.matching.probability import CALIBRATION, PRIOR, Calibration, Evidence, posterior
+from foveola.matching.pair import (
+    CALIBRATION,
+    PRIOR,
+    Calibration,
+    Evidence,
+    chessboard,
+    compared,
+    local_features,
+    posterior,
+    read_square,
+)
 from foveola.plain import plain
 from foveola.records import Case
 from foveola.resources import AnyPath, Closing

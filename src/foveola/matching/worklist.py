@@ -16,8 +16,7 @@ from foveola.labels import is_phantom
 from foveola.laterality import LATERALITY, Laterality
 from foveola.matching import gallery, permission
 from foveola.matching.audit import audit
-from foveola.matching.pair import chessboard, local_features, read_square
-from foveola.matching.probability import CALIBRATION, Calibration
+from foveola.matching.pair import CALIBRATION, Calibration, chessboard, local_features, read_square
 from foveola.matching.saved_audit import KINDS, Decision, Finding, Kind, decisions, involved, key, save_audit
 from foveola.plain import plain
 from foveola.records import Case

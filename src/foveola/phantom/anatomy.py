@@ -89,11 +89,6 @@ class EyeModel:
         """Return random numbers of this eye's own."""
         return stream(self.subject.seed, self.subject.number, self.eye, visit, purpose)
 
-    @property
-    def disc_diameter(self) -> float:
-        """Return the mean diameter of the disc, the usual yardstick on the retina."""
-        return self.disc_axes[0] + self.disc_axes[1]
-
 
 def make_subject(seed: int, number: int) -> Subject:
     """Make the subject of that number; the same for every call with the same two numbers."""
@@ -170,13 +165,8 @@ def _arcades(rng: np.random.Generator, fovea: Point, disc: Point, artery: bool) 
                 middle = (dx + 0.10 + lift, dy + 0.22 * up), (dx + 0.16 + lift, dy + 0.50 * up)
                 end = (dx + 0.34 + 2 * lift, dy + 1.00 * up)
             trunks.append(np.array([(dx + 0.02, dy + 0.01 * up), *middle, end], np.float32))
-    return [trunk + _shake(rng) for trunk in trunks]
-
-
-def _shake(rng: np.random.Generator) -> Floats:
-    """(4, 2) of chance: little at the disc, more outwards."""
-    spread = np.array([0.010, 0.045, 0.07, 0.13])[:, None]
-    return np.asarray(rng.normal(0, 1, (4, 2)) * spread, np.float32)
+    spread = np.array([0.010, 0.045, 0.07, 0.13])[:, None]  # of chance: little at the disc, more outwards
+    return [trunk + np.asarray(rng.normal(0, 1, (4, 2)) * spread, np.float32) for trunk in trunks]
 
 
 # --- vessels ---

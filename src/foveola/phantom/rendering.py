@@ -14,10 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from foveola.phantom import camera
 from foveola.phantom.anatomy import RETINA, EyeModel, Floats, make_eye, make_subject
-from foveola.phantom.camera import Shot
-from foveola.phantom.drawing import Bytes, View, fill, lesion_shapes, soften, vessel_shapes
+from foveola.phantom.drawing import Bytes, Shot, View, aim, aperture, expose, fill, lesion_shapes, soften, vessel_shapes
 from foveola.phantom.lesions import Disease, progress
 
 KINDS: Final = ("MA", "HE", "EX", "SE", "NV", "drusen", "disc", "vessels")
@@ -73,15 +71,15 @@ def render(
         raise ValueError(f"expected a size of 128 to 2048 pixels, got {size}")
     disease = progress(eye, history, months)
     visit = len(history) - 1
-    shot = camera.aim(eye, visit)
+    shot = aim(eye, visit)
     view = shot.view(eye, size)
     ground = paint_ground(eye, size) if ground is None else ground
     image, layers = _seen(ground, view), _layers(eye, disease, view)
     _apply_vessels(image, layers, size)
     apply_lesions(image, layers, size)
-    inside = camera.aperture(shot.camera, size) > 0.5
+    inside = aperture(shot.camera, size) > 0.5
     masks = {kind: mask & inside for kind, mask in _masks(eye, layers, view).items()}
-    return Phantom(camera.expose(image, shot, eye, visit), masks, disease, shot, view)
+    return Phantom(expose(image, shot, eye, visit), masks, disease, shot, view)
 
 
 def paint_ground(eye: EyeModel, size: int = _DEFAULT_SIZE) -> Floats:

@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler
 
-from foveola.datasets.manifest import Manifest
+from foveola.datasets.manifest import Manifest, summarise
 from foveola.datasets.splits import folds_by_subject, split_by_subject
-from foveola.datasets.summary import summarise
 from foveola.errors import ManifestError
 from foveola.images.fundus import Contract, enhance
 from foveola.models.binocular import BinocularModel, ReaderTrunk

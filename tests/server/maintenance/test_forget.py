@@ -209,7 +209,7 @@ def test_interrupted_anywhere_nobody_is_named_and_it_can_be_run_again(archive, m
 
 
 def test_places_go_too(archive, monkeypatch):
-    monkeypatch.setattr("foveola.regions.build.LEAST", 16)  # photographs to learn from; others
+    monkeypatch.setattr("foveola.regions.LEAST", 16)  # photographs to learn from; others
     regions.switch_on(archive)  # need not wait for 20
     assert forget(archive, SUBJECT).elsewhere == {"places": 4}
     assert regions.forget_missing(archive) == 0

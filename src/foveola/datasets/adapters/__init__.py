@@ -14,14 +14,14 @@ from typing import Literal
 
 import pandas as pd
 
-from foveola.datasets.adapters import findings, general, grading, radiographs, vessels
+from foveola.datasets.adapters import findings, general, grading, radiographs
 from foveola.datasets.adapters.base import Adapter, Layout, Record, find_duplicates
 from foveola.datasets.manifest import Manifest
 from foveola.datasets.tables import table_of_frame
 from foveola.errors import ManifestError
 from foveola.resources import AnyPath
 
-_FAMILIES = (findings, general, grading, radiographs, vessels)
+_FAMILIES = (findings, general, grading, radiographs)
 ADAPTERS: dict[str, Adapter] = {
     adapter.name: adapter
     for adapter in sorted((one for family in _FAMILIES for one in family.ADAPTERS), key=lambda one: one.name)

@@ -13,7 +13,7 @@ from typing import Any
 
 from foveola.datasets.tables import read_table
 from foveola.errors import ManifestError, MissingExtraError
-from foveola.images.folders import SUFFIXES, PassedOver, photographs_in
+from foveola.images.kinds import SUFFIXES, PassedOver, photographs_in
 from foveola.resources import beside
 
 Record = Mapping[str, Any]  # one row of the manifest; None or "" is an empty cell
@@ -43,10 +43,10 @@ class Adapter:
     licence: str
     source: str
     citation: str
-    subject_rule: str
-    eye_rule: str
+    subject_rule: str = "none published: every image counts as its own subject"
+    eye_rule: str = "none published"
     label_meaning: str
-    known_duplicates: str
+    known_duplicates: str = "none listed"
     unverified: str
     read: Callable[["Layout"], Iterable[Record]]
     asks_columns: bool = False
@@ -217,6 +217,11 @@ def column(row: Mapping[str, str], name: str) -> str:
         if key.strip().lower() == name.lower():
             return value.strip()
     raise ManifestError(f"the table has no column {name!r}; found {', '.join(row)}")
+
+
+def whole(text: str) -> str:
+    """Return a whole number as it was before pandas, which writes 12 as 12.0 where a neighbour is empty."""
+    return text.strip().removesuffix(".0")
 
 
 def are_grades(classes: Iterable[str]) -> bool:

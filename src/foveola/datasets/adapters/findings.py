@@ -1,10 +1,10 @@
-"""Sets labelled with diseases of many kinds."""
+"""Sets labelled with what is seen: diseases of many kinds, or masks of the vessels."""
 
 import re
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
-from foveola.datasets.adapters.base import Adapter, Layout, Record, column, text_set
+from foveola.datasets.adapters.base import Adapter, Layout, Record, column, text_set, whole
 from foveola.errors import ManifestError
 
 # --- BRSET: labels_brset.csv and fundus_photos/ as PhysioNet publishes them ---
@@ -34,20 +34,15 @@ def _read_brset(layout: Layout) -> Iterator[Record]:
         sex, eye = column(row, "patient_sex"), column(row, "exam_eye")
         yield {
             "image": layout.image(column(row, "image_id")),
-            "subject": _brset_number(column(row, "patient_id")),
-            "eye": BRSET_EYES.get(_brset_number(eye), eye),
-            "grade": _brset_number(column(row, "DR_ICDR")),
-            "findings": text_set(name for name in BRSET_FINDINGS if _brset_number(column(row, name)) == "1"),
-            "age": _brset_number(column(row, "patient_age")),
-            "sex": BRSET_SEXES.get(_brset_number(sex), sex),
+            "subject": whole(column(row, "patient_id")),
+            "eye": BRSET_EYES.get(whole(eye), eye),
+            "grade": whole(column(row, "DR_ICDR")),
+            "findings": text_set(name for name in BRSET_FINDINGS if whole(column(row, name)) == "1"),
+            "age": whole(column(row, "patient_age")),
+            "sex": BRSET_SEXES.get(whole(sex), sex),
             "camera": column(row, "camera"),
             "quality": column(row, "quality"),
         }
-
-
-def _brset_number(text: str) -> str:
-    """Pandas writes 1 as 1.0 where a neighbour is empty."""
-    return text.removesuffix(".0")
 
 
 BRSET = Adapter(
@@ -61,7 +56,6 @@ BRSET = Adapter(
     label_meaning="grade: ICDR 0-4 (DR_ICDR) by one specialist; findings: the columns from "
     "diabetic_retinopathy to other that are 1, the empty set where none is; age; sex: 1 male and "
     "2 female; camera; quality: the verdict on the photograph",
-    known_duplicates="none listed",
     unverified="the table itself, whose columns and codes for eye and sex we know from code that "
     "reads it; the wording of the licence",
     read=_read_brset,
@@ -94,12 +88,9 @@ JSIEC = Adapter(
     licence="not stated in the files read; see the page",
     source="https://www.kaggle.com/datasets/linchundan/fundusimage1000",
     citation="Cen et al., Nat. Commun. 12 (2021) 4828",
-    subject_rule="none published: every image counts as its own subject",
-    eye_rule="none published",
     label_meaning="findings: the folder without its number, one of 39 such as Normal, DR1 or "
     "Possible glaucoma; grade: 0 in Normal and empty elsewhere, as DR1, DR2 and DR3 are stages of "
     "the authors' own",
-    known_duplicates="none listed",
     unverified="how DR1 to DR3 relate to ICDR grades; the folder names, which we know from code "
     "that reads them; the wording of the licence",
     read=_read_jsiec,
@@ -243,7 +234,6 @@ PAPILA = Adapter(
     eye_rule="the sheet, OD right and OS left, as in the file name",
     label_meaning="findings: normal, glaucoma or glaucoma suspect, by diagnosis 0, 1 or 2 of the "
     "eye; age; sex: 0 male and 1 female; no grade, as DR is not graded",
-    known_duplicates="none listed",
     unverified="the sheets themselves, whose header and codes we know from code that reads them; "
     "the wording of the licence",
     read=_read_papila,
@@ -278,14 +268,116 @@ RFMID = Adapter(
     licence="CC BY 4.0",
     source="https://ieee-dataport.org/open-access/retinal-fundus-multi-disease-image-dataset-rfmid",
     citation="Pachade et al., Data 6 (2021) 14",
-    subject_rule="none published: every image counts as its own subject",
-    eye_rule="none published",
     label_meaning="findings: the columns that are 1, in the data set's own abbreviations (DR, "
     "ARMD, MH, ...), the empty set for a normal fundus; disease_risk: 0 normal, 1 not; "
     "no grade, as DR is not graded; split: the official train, val and test",
-    known_duplicates="none listed",
     unverified="the folder names, which differ between releases; the words train, valid and test on the path decide",
     read=_read_rfmid,
 )
 
-ADAPTERS = (BRSET, JSIEC, ODIR, PAPILA, RFMID)
+
+# --- vessels: masks of two observers beside the photographs ---
+
+
+def _masks(layout: Layout, photograph: str, first: str, second: str) -> Record:
+    return {"vessel_mask": layout.file(photograph + first), "vessel_mask_2": layout.file(photograph + second)}
+
+
+# --- CHASE_DB1: both eyes of 14 children ---
+
+
+CHASE_EYES = {"l": "left", "r": "right"}
+
+
+def _read_chase(layout: Layout) -> list[Record]:
+    found = layout.named(r"image_(\d+)([lr])", "Image_01L.jpg")
+    return [
+        {
+            "image": path,
+            "subject": match[1],
+            "eye": CHASE_EYES[match[2]],
+            **_masks(layout, f"Image_{match[1]}{match[2].upper()}", "_1stHO.*", "_2ndHO.*"),
+        }
+        for path, match in found
+    ]
+
+
+CHASE = Adapter(
+    name="chase",
+    title="CHASE_DB1, retinal vessels",
+    licence="usually given as CC BY 4.0; see the page",
+    source="https://blogs.kingston.ac.uk/retinal/chasedb1/",
+    citation="Fraz et al., IEEE Trans. Biomed. Eng. 59 (2012) 2538-2548",
+    subject_rule="the number in the file name",
+    eye_rule="L or R in the file name",
+    label_meaning="vessel_mask and vessel_mask_2: masks of the first and second observer, paths "
+    "relative to the folder of the data set; no grade and no findings",
+    unverified="the wording of the licence",
+    read=_read_chase,
+)
+
+
+# --- DRIVE: 40 photographs in training/ and test/ ---
+
+
+DRIVE_SPLITS = {"training": "train", "test": "test"}
+
+
+def _read_drive(layout: Layout) -> list[Record]:
+    found = layout.named(r"(\d+)_(training|test)", "21_training.tif")
+    return [
+        {"image": path, "split": DRIVE_SPLITS[match[2]], **_masks(layout, match[1], "_manual1.*", "_manual2.*")}
+        for path, match in found
+    ]
+
+
+DRIVE = Adapter(
+    name="drive",
+    title="DRIVE, retinal vessels",
+    licence="research use, after registration; see the page",
+    source="https://drive.grand-challenge.org/",
+    citation="Staal et al., IEEE Trans. Med. Imaging 23 (2004) 501-509",
+    label_meaning="vessel_mask and vessel_mask_2: masks of the first and second observer, paths "
+    "relative to the folder of the data set, empty where the release has none; split: the "
+    "official train and test; no grade and no findings",
+    unverified="the wording of the licence; names and folders we know from code that reads them",
+    read=_read_drive,
+)
+
+
+# --- STARE: photographs im0001 and onwards ---
+
+
+def _read_stare(layout: Layout) -> list[Record]:
+    return [
+        {"image": path, **_masks(layout, match.string, ".ah.*", ".vk.*")} for path, match in _stare_photographs(layout)
+    ]
+
+
+def _stare_photographs(layout: Layout) -> list[tuple[str, re.Match[str]]]:
+    try:
+        return layout.named(r"im\d{4}", "im0001.png")
+    except ManifestError:
+        if layout.file("im[0-9][0-9][0-9][0-9].ppm*"):
+            raise ManifestError(
+                f"{layout.folder}: the photographs are .ppm files, which Foveola does not read; "
+                "convert them to .png under the same names"
+            ) from None
+        raise
+
+
+STARE = Adapter(
+    name="stare",
+    title="STARE, retinal vessels",
+    licence="none stated: research use",
+    source="https://cecas.clemson.edu/~ahoover/stare/",
+    citation="Hoover et al., IEEE Trans. Med. Imaging 19 (2000) 203-210",
+    label_meaning="vessel_mask and vessel_mask_2: masks of Hoover (ah) and Kouznetsova (vk), "
+    "paths relative to the folder of the data set, empty for photographs without; no grade and "
+    "no findings. The official .ppm files must be converted, to .png for example",
+    unverified="the folder names, which do not matter; the table of diagnoses, which is not read; "
+    "names we know from code that reads them",
+    read=_read_stare,
+)
+
+ADAPTERS = (BRSET, CHASE, DRIVE, JSIEC, ODIR, PAPILA, RFMID, STARE)

@@ -42,7 +42,7 @@ def _read_folders(layout: Layout) -> list[Record]:
         raise layout.without("photograph in the folder of its class, such as normal/a.jpg")
     classes = [_folder_class(layout, path) for path in paths]
     label = "grade" if are_grades(classes) else "findings"
-    split = dict(zip(paths, map(_folder_split, paths), strict=True))
+    split = {path: SPLITS.get(PurePosixPath(path).parent.parent.name.lower()) for path in paths}
     return [
         {"image": path, label: name, **({"split": split[path]} if any(split.values()) else {})}
         for path, name in zip(paths, classes, strict=True)
@@ -56,10 +56,6 @@ def _folder_class(layout: Layout, path: str) -> str:
             f"{layout.folder}: {path} is in no folder of a class; expected such as normal/a.jpg or train/normal/a.jpg"
         )
     return name
-
-
-def _folder_split(path: str) -> str | None:
-    return SPLITS.get(PurePosixPath(path).parent.parent.name.lower())
 
 
 FOLDERS = Adapter(

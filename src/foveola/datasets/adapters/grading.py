@@ -22,8 +22,6 @@ APTOS = Adapter(
     licence="Kaggle competition rules: research and education, no redistribution",
     source="https://www.kaggle.com/c/aptos2019-blindness-detection",
     citation="Asia Pacific Tele-Ophthalmology Society, APTOS 2019 Blindness Detection, 2019",
-    subject_rule="none published: every image counts as its own subject",
-    eye_rule="none published",
     label_meaning="grade: ICDR 0-4 by one clinician; the test images have no published grade",
     known_duplicates="none listed; participants reported copies with different grades, "
     "which the check by content finds where they are byte-identical",
@@ -68,10 +66,8 @@ DDR = Adapter(
     citation="Li et al., Inf. Sci. 501 (2019) 511-522",
     subject_rule="none published: every image counts as its own subject, though names such as "
     "007-0004-000.jpg may tell which belong together",
-    eye_rule="none published",
     label_meaning="grade: ICDR 0-4, empty where the official label is 5, not gradable; gradable: "
     "0 or 1; split: the official train, val (valid) and test",
-    known_duplicates="none listed",
     unverified="the lists themselves, whose names and form we know from code that reads them; "
     "what the three numbers of a file name mean",
     read=_read_ddr,
@@ -146,7 +142,6 @@ DEEPDRID = Adapter(
     label_meaning="grade: ICDR 0-4 of the eye, both its views alike; patient_grade: worse eye; "
     "quality: 1 is good enough for diagnosis; artifact, clarity and field as scored there; "
     "split: the challenge's train, val and test (its evaluation set)",
-    known_duplicates="none listed",
     unverified="the content of Challenge1_labels.xlsx and Challenge2_labels.xlsx, whose columns "
     "we know from code that reads them; whether grade 5 occurs outside the ultra-widefield part",
     read=_read_deepdrid,
@@ -184,7 +179,6 @@ EYEPACS = Adapter(
     eye_rule="_left or _right in the file name",
     label_meaning="grade: ICDR 0-4 by one clinician, noisy; split: train, or test where "
     "retinopathy_solution.csv is there; usage: Public or Private, the test part's two halves",
-    known_duplicates="none listed",
     unverified="whether a person can have two numbers",
     read=_read_eyepacs,
 )
@@ -227,7 +221,6 @@ EYEQ = Adapter(
     eye_rule="_left or _right in the file name",
     label_meaning="quality: good, usable or reject (0, 1 and 2 in the tables); grade: ICDR 0-4 of "
     "EyePACS; split: EyeQ's own train and test, which are parts of those of EyePACS",
-    known_duplicates="none listed",
     unverified="whether a person can have two numbers; whether EyeQ's parts keep to those of "
     "EyePACS throughout, of which we read the beginning of train",
     read=_read_eyeq,
@@ -264,7 +257,6 @@ IDRID = Adapter(
     source="https://ieee-dataport.org/open-access/indian-diabetic-retinopathy-image-dataset-idrid",
     citation="Porwal et al., Data 3 (2018) 25",
     subject_rule="none published: every image counts as its own subject, though a few pairs show the same eye",
-    eye_rule="none published",
     label_meaning="grade: ICDR 0-4; dme: risk of macular oedema 0-2 by exudates near the fovea; "
     "split: the official train and test",
     known_duplicates="training images that are byte-identical: 021 and 391, 045 and 333, "
@@ -321,7 +313,6 @@ MESSIDOR2 = Adapter(
     eye_rule="the column of the pair, left then right",
     label_meaning="grade: ICDR 0-4, adjudicated by three specialists, empty where not gradable; "
     "dme: referable macular oedema 0 or 1; gradable: 0 or 1",
-    known_duplicates="none listed",
     unverified="the header of messidor-2.csv, so that line is known by having no file name; "
     "whether the pairs put the left eye first as their header says",
     read=_read_messidor2,

@@ -4,7 +4,7 @@ import csv
 import re
 from collections.abc import Iterable, Iterator
 
-from foveola.datasets.adapters.base import Adapter, Layout, Record, column, text_set
+from foveola.datasets.adapters.base import Adapter, Layout, Record, column, text_set, whole
 from foveola.errors import ManifestError
 
 # --- ChestX-ray14 of the NIH: Data_Entry_2017.csv and the official lists of train and test ---
@@ -80,7 +80,6 @@ CHESTXRAY14 = Adapter(
     "Finding; visit: months since the patient's first radiograph, in whole years by the patient's "
     "age, as no date is published; follow_up: the column Follow-up #, a running number; view: PA "
     "or AP; age, sex; split: train by train_val_list.txt, test by test_list.txt, empty without",
-    known_duplicates="none listed",
     unverified="the wording of the licence; that the lists keep patients apart is said by their "
     "authors and checked on reading",
     read=_read_chestxray14,
@@ -111,7 +110,7 @@ Knee = tuple[str, int, str]  # subject, months, side
 
 def _read_oai(layout: Layout) -> list[Record]:
     kl = _oai_grades(layout)
-    people = {_oai_number(column(row, "ID")): row for row in _oai_rows(layout, "Enrollees.txt")}
+    people = {whole(column(row, "ID")): row for row in _oai_rows(layout, "Enrollees.txt")}
     return [
         {
             "image": image,
@@ -135,8 +134,8 @@ def _oai_knees(layout: Layout) -> Iterator[tuple[str | None, Knee, Record]]:
         return
     for row in rows:
         path = column(row, "Path")
-        knee = _oai_number(column(row, "ID")), _oai_months(column(row, "Visit"), path), _oai_side(row, path)
-        known = {key: _oai_number(row[name]) for key, name in (("site", "Site"), ("age", "AGE")) if name in row}
+        knee = whole(column(row, "ID")), _oai_months(column(row, "Visit"), path), _oai_side(row, path)
+        known = {key: whole(row[name]) for key, name in (("site", "Site"), ("age", "AGE")) if name in row}
         yield layout.image(path), knee, known
 
 
@@ -154,14 +153,14 @@ def _oai_grades(layout: Layout) -> dict[Knee, int]:
         for row in _oai_rows(layout, table):
             grade = _oai_grade(column(row, f"V{code}XRKL"), table)
             if grade is not None:
-                knee = _oai_number(column(row, "ID")), months, _oai_side(row, table)
+                knee = whole(column(row, "ID")), months, _oai_side(row, table)
                 read = _oai_rank(column(row, "READPRJ")), grade
                 found[knee] = min(found.get(knee, read), read, key=lambda item: item[0])
     return {knee: grade for knee, (_, grade) in found.items()}
 
 
 def _oai_rank(project: str) -> int:
-    number = _oai_number(project)
+    number = whole(project)
     return OAI_PROJECTS.index(number) if number in OAI_PROJECTS else len(OAI_PROJECTS)
 
 
@@ -178,7 +177,7 @@ def _oai_rows(layout: Layout, name: str) -> list[dict[str, str]]:
 
 def _oai_months(visit: str, where: str) -> int:
     """Months of "12", "00" or "12.0", and of a visit code such as "V01"."""
-    text = _oai_number(visit).lower()
+    text = whole(visit).lower()
     if text.startswith("v") and text[1:] in OAI_MONTHS:
         return OAI_MONTHS[text[1:]]
     if text.isdecimal() and int(text) in OAI_MONTHS.values():
@@ -197,7 +196,7 @@ def _oai_side(row: dict[str, str], where: str) -> str:
 
 
 def _oai_grade(cell: str, where: str) -> int | None:
-    code = _oai_number(_oai_code(cell))
+    code = whole(_oai_code(cell))
     if code in ("0", "1", "2", "3", "4"):
         return int(code)
     if not code or code.startswith("."):  # ".T: ..." tells why there is none
@@ -208,11 +207,6 @@ def _oai_grade(cell: str, where: str) -> int | None:
 def _oai_code(cell: str) -> str:
     """The code before its meaning: 1 of "1: Right"."""
     return cell.partition(":")[0].strip()
-
-
-def _oai_number(text: str) -> str:
-    """Pandas writes 12 as 12.0 where a neighbour is empty."""
-    return text.strip().removesuffix(".0")
 
 
 OAI = Adapter(
@@ -229,7 +223,6 @@ OAI = Adapter(
     "the ICDR scale; site: the clinic A to E and sex, from Enrollees.txt; age and site from "
     "AdaTriplet's PreprocessedData.csv, which also says which images count, where it is there. "
     "The paper tests on site C and trains on the others",
-    known_duplicates="none listed",
     unverified="everything: written from the published documentation and from code that reads "
     "the files, never run on the real ones. Cut the knees out first: the release has DICOM files "
     "of both knees in one picture",

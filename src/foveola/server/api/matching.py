@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 from foveola.answers import MatchAnswer
 from foveola.datasets.cells import visit_of
 from foveola.matching.match import CANDIDATES, answer
-from foveola.matching.probability import PRIOR
+from foveola.matching.pair import PRIOR
 from foveola.server.api import FAULTS, said
 from foveola.server.auth.context import show_case
 from foveola.server.dependencies import OnService

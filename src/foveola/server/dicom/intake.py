@@ -23,7 +23,7 @@ from foveola.encoders.encoder import Encoder, Failed
 from foveola.errors import ArchiveError, ImageError, PacsError
 from foveola.files import write_whole
 from foveola.images.dicom import decode_dicom, require_pydicom
-from foveola.images.folders import ODD, PassedOver, files_in
+from foveola.images.kinds import ODD, PassedOver, files_in
 from foveola.images.limited import POOL
 from foveola.images.limits import DEFAULT_LIMITS, Limits
 from foveola.indexing import index_cases, open_archive

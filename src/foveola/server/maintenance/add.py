@@ -22,7 +22,7 @@ from foveola.encoders.encoder import Encoder, Failed
 from foveola.errors import ArchiveError, ImageError, JobError, KnownCaseError, ManifestError
 from foveola.files import write_whole
 from foveola.images.decode import peek
-from foveola.images.folders import PassedOver
+from foveola.images.kinds import PassedOver
 from foveola.indexing import Indexed, entry_of, index_cases
 from foveola.looks import Looker
 from foveola.records import Case

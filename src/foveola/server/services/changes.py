@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from foveola.errors import ArchiveError, BusyError, JobError
-from foveola.images.folders import PassedOver
+from foveola.images.kinds import PassedOver
 from foveola.records import Case
 from foveola.server.maintenance import (
     Added,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from foveola.matching.label_errors import _of_steps, _out_of_fold, doubts
+from foveola.matching.audit import _of_steps, _out_of_fold, doubts
 from foveola.metrics.ranking import unit_rows
 from foveola.records import Case
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from foveola.errors import MatchingError
-from foveola.matching.probability import Calibration, Evidence, fit, posterior
+from foveola.matching.pair import Calibration, Evidence, fit, posterior
 
 
 def test_the_posterior_by_hand():

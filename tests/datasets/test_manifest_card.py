@@ -1,4 +1,4 @@
-from foveola.datasets.summary import MOST_FINDINGS, mark, render_data_card, summarise
+from foveola.datasets.manifest import MOST_FINDINGS, mark, render_data_card, summarise
 from foveola.records import Case
 
 

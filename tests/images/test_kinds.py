@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from foveola.cli.commands import main
 from foveola.datasets.manifest import Manifest, read_sources
 from foveola.errors import ManifestError
-from foveola.images.folders import PassedOver, files_in, photographs_in
+from foveola.images.kinds import PassedOver, files_in, photographs_in
 from foveola.server.dicom.intake import find_files
 
 HEADS = {

@@ -8,7 +8,7 @@ import pytest
 from commands import foveola
 from foveola import Contract, Retriever, add_missing
 from foveola.datasets.manifest import Manifest
-from foveola.encoders.function import FunctionEncoder
+from foveola.encoders.encoder import FunctionEncoder
 from foveola.encoders.parts import Parts
 from foveola.errors import ArchiveError, EncoderError
 from foveola.images.decode import decode
