@@ -10,7 +10,6 @@ mean over the folds and standard error of that mean, then verification over all 
 """
 
 import argparse
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,10 +17,8 @@ import numpy as np
 
 from foveola.datasets.manifest import Manifest
 from foveola.matching import MatchingEvaluation, Protocol, evaluate_matching
-from foveola.matching.evaluation import by_time
-from foveola.metrics.estimates import Estimate
-from foveola.metrics.identification import METRICS
-from foveola.notebook import Rows, piped
+from foveola.matching.evaluation import published_table
+from foveola.notebook import piped
 from foveola.records import Case
 from foveola.training.config import TrainConfig
 from foveola.training.evidence import Row, read_descriptors, read_entries, read_rows, train_row
@@ -92,41 +89,6 @@ def main() -> None:
         print(piped(published_table(results, ("mAP", "mAP@R", "CMC@1", "rank-1"))))
         print()
         print(piped(verified(results)), flush=True)
-
-
-def published_table(
-    results: Mapping[str, Sequence[MatchingEvaluation]], metrics: Sequence[str] = ("mAP", "mAP@R", "CMC@1")
-) -> Rows:
-    """Return rows in the format of the AdaTriplet paper's tables 4 and 5: in %, by loss and time.
-
-    Args:
-        results: by the name of the loss, one evaluation for each seed, of the same protocol.
-        metrics: names of METRICS.
-
-    Returns:
-        Header and rows of metric, loss, each time, and all: mean over the seeds and standard
-        error of that mean, as published. It says how much seeds differ, not people.
-    """
-    groups = sorted({g for runs in results.values() for run in runs for g in run.groups()}, key=by_time)
-    rows = [["metric", "loss", *groups, "all"]]
-    for metric in metrics:
-        if metric not in METRICS:
-            raise ValueError(f"metric is {metric!r}; expected {', '.join(METRICS)}")
-        for loss, runs in results.items():
-            cells = [over_seeds([run.found.metrics[metric].value for run in runs], g) for g in [*groups, None]]
-            rows.append([metric, loss, *cells])
-    return rows
-
-
-def over_seeds(values: Sequence[Estimate], group: str | None) -> str:
-    """Mean and standard error of some runs, in %; "-" where there is none."""
-    of = [v.micro if group is None else v.per_label.get(group, float("nan")) for v in values]
-    known = 100 * np.array([v for v in of if not np.isnan(v)])
-    if not len(known):
-        return "-"
-    if len(known) == 1:
-        return f"{known[0]:.1f}"
-    return f"{known.mean():.1f} ± {known.std(ddof=1) / np.sqrt(len(known)):.1f}"
 
 
 def changed(row: Row[TrainConfig], of: Photographs) -> Row[TrainConfig]:

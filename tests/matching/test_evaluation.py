@@ -1,13 +1,14 @@
-"""Who asks and who is ranked, by hand."""
+"""Who asks and who is ranked, by hand; ensembles against the AdaTriplet paper's words in numpy."""
 
 import json
 
 import numpy as np
 import pytest
+from scipy.spatial.distance import cdist
 
 from foveola.errors import FoveolaError
 from foveola.matching import Protocol, evaluate_matching
-from foveola.matching.evaluation import SAME, part
+from foveola.matching.evaluation import SAME, ensemble, part, published_table
 from foveola.records import Case
 
 
@@ -143,3 +144,62 @@ def test_a_table_of_similarities_takes_the_place_of_cosines():
     assert got.found.metrics["rank-1"].value.micro == 1
     wrong = evaluate_matching(rows, cases, similarity=-own, bootstrap=0)
     assert wrong.found.metrics["rank-1"].value.micro == 0
+
+
+def test_the_published_table_by_hand():
+    # Two seeds: mAP of .5 and 1, mean 75, standard error .25 sqrt 2 / sqrt 2 = 25
+    cases = [case("0", visit=0.0), case("1", subject="b", visit=0.0), case("2", visit=12.0)]
+    good = np.array([[1, 0], [0, 1], [1, 0.1]], np.float32)
+    bad = np.array([[1, 0], [0, 1], [0.1, 1]], np.float32)
+    runs = [evaluate_matching(rows, cases, bootstrap=0) for rows in (good, bad)]
+    table = published_table({"Triplet": runs, "One": runs[:1]}, metrics=("mAP",))
+    assert table == [
+        ["metric", "loss", "1 y", "all"],
+        ["mAP", "Triplet", "75.0 ± 25.0", "75.0 ± 25.0"],
+        ["mAP", "One", "100.0", "100.0"],
+    ]
+    with pytest.raises(ValueError, match="metric is 'AP'"):
+        published_table({"x": runs}, metrics=("AP",))
+
+
+RNG = np.random.default_rng(0)
+MODELS = [RNG.normal(size=(12, 6)).astype(np.float32) for _ in range(3)]
+UNITS = [m / np.linalg.norm(m, axis=1, keepdims=True) for m in MODELS]
+
+
+def order(similarity):
+    return np.argsort(-similarity, axis=1, kind="stable")
+
+
+def test_distances_are_averaged():
+    mean = np.mean([cdist(u, u, "sqeuclidean") for u in UNITS], axis=0)
+    assert ensemble(MODELS) == pytest.approx(1 - mean / 2, abs=1e-6)
+    assert (order(ensemble(MODELS)) == order(-mean)).all()
+
+
+def test_features_are_averaged_without_a_new_length():
+    mean = np.mean(UNITS, axis=0)
+    distance = cdist(mean, mean)
+    got = ensemble(MODELS, "features")
+    assert got == pytest.approx(1 - distance**2 / 2, abs=1e-6)
+    assert (order(got)[:, 1:] == order(-distance)[:, 1:]).all()
+    assert (order(got) != order(ensemble(MODELS))).any()  # the two ways differ
+
+
+def test_one_model_is_itself_either_way():
+    assert ensemble(MODELS[:1]) == pytest.approx(ensemble(MODELS[:1], "features"), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("models", "how", "sentence"),
+    [
+        ([], "distances", "models of the same images"),
+        ([MODELS[0], MODELS[1][:5]], "distances", "models of the same images"),
+        ([MODELS[0], np.ones((12, 2), np.float32)], "features", "models of the same images"),
+        ([np.zeros((3, 2), np.float32)], "distances", "without a row of zeros"),
+        (MODELS, "votes", "how is 'votes'"),
+    ],
+)
+def test_models_that_do_not_fit_are_refused(models, how, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        ensemble(models, how)

@@ -1,16 +1,17 @@
-"""How well subjects are found again: the protocol, and what is measured.
+"""How well subjects are found again: the protocol, what is measured, and the published tables.
 
     evaluate_matching(descriptors, cases)
+    evaluate_matching(rows[0], cases, similarity=ensemble(rows))    # several models as one
 
 Source: Nguyen et al., MICCAI 2022 (docs/explanation/methods.md, Protocol of follow-ups): the gallery
 holds the first visit of everyone, and later visits ask. Fundus photographs take an eye of a subject
 for the identity, as the two eyes of a person are not alike as two knees are (our reading).
 
-Letters: N images, D width of a descriptor.
+Letters: M models, N images, D width of a descriptor.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Literal
@@ -19,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveola.errors import FoveolaError
-from foveola.metrics.identification import Identification, IdentityData, Rejection, identify, reject
+from foveola.metrics.estimates import Estimate
+from foveola.metrics.identification import METRICS, Identification, IdentityData, Rejection, identify, reject
 from foveola.metrics.verification import Rate
 from foveola.notebook import Rows, aligned, number, piped, ranged
 from foveola.records import Case
@@ -31,6 +33,7 @@ DAYS: dict[Unit, float] = {"days": 1.0, "months": 365.25 / 12, "years": 365.25}
 SAME = "same visit or unknown"
 Vectors = NDArray[np.float32]
 SHOWN = ("mAP", "mAP@R", "rank-1", "rank-5", "CMC@1")
+How = Literal["distances", "features"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,7 +192,7 @@ class MatchingEvaluation:
     def groups(self) -> list[str]:
         """Return the names of the parts of the queries, by time."""
         names = next(iter(self.found.metrics.values())).queries
-        return sorted(names, key=by_time)
+        return sorted(names, key=_order)
 
     def to_dict(self) -> dict[str, object]:
         """Return plain types for json.dumps; what is unknown is None."""
@@ -329,6 +332,41 @@ class _Table:
         return asked[:, list(self._parted.gallery)].astype(np.float64)
 
 
+def published_table(
+    results: Mapping[str, Sequence[MatchingEvaluation]], metrics: Sequence[str] = ("mAP", "mAP@R", "CMC@1")
+) -> Rows:
+    """Return rows in the format of the AdaTriplet paper's tables 4 and 5: in %, by loss and time.
+
+    Args:
+        results: by the name of the loss, one evaluation for each seed, of the same protocol.
+        metrics: names of METRICS.
+
+    Returns:
+        Header and rows of metric, loss, each time, and all: mean over the seeds and standard
+        error of that mean, as published. It says how much seeds differ, not people.
+    """
+    groups = sorted({g for runs in results.values() for run in runs for g in run.groups()}, key=_order)
+    rows = [["metric", "loss", *groups, "all"]]
+    for metric in metrics:
+        if metric not in METRICS:
+            raise ValueError(f"metric is {metric!r}; expected {', '.join(METRICS)}")
+        for loss, runs in results.items():
+            cells = [_over_seeds([run.found.metrics[metric].value for run in runs], g) for g in [*groups, None]]
+            rows.append([metric, loss, *cells])
+    return rows
+
+
+def _over_seeds(values: Sequence[Estimate], group: str | None) -> str:
+    """Mean and standard error of some runs, in %; "-" where there is none."""
+    of = [v.micro if group is None else v.per_label.get(group, float("nan")) for v in values]
+    known = 100 * np.array([v for v in of if not np.isnan(v)])
+    if not len(known):
+        return "-"
+    if len(known) == 1:
+        return f"{known[0]:.1f}"
+    return f"{known.mean():.1f} ± {known.std(ddof=1) / np.sqrt(len(known)):.1f}"
+
+
 def _cells(rate: Rate, decimals: int = 3) -> list[str]:
     if np.isnan(rate.value):
         return ["-", "-"]
@@ -336,9 +374,50 @@ def _cells(rate: Rate, decimals: int = 3) -> list[str]:
     return [f"{rate.value:.{decimals}f}", "-" if np.isnan(rate.low) else between]
 
 
-def by_time(group: str) -> tuple[int, float]:
-    """Sort names of groups: repeats first, then by time, "over" last."""
+def _order(group: str) -> tuple[int, float]:
+    """Repeats first, then by time, "over" last."""
     if group == SAME:
         return 0, 0.0
     first, second = group.split()[:2]
     return (2, float(second)) if first == "over" else (1, float(first))
+
+
+def ensemble(descriptors: Sequence[Vectors], how: How = "distances") -> Vectors:
+    """Compute the (N, N) similarities of all pairs, falling with the distance, from -1 to 1.
+
+    Args:
+        descriptors: of M models, (N, D) each; lengths are divided out.
+        how: "distances" averages squared Euclidean distances of the unit descriptors, which the
+            paper does for mAP and CMC, and orders as the mean cosine does. "features" averages the
+            descriptors themselves, without new length, and takes Euclidean distances, which it
+            does for mAP@R.
+
+    Raises:
+        ValueError: no model, shapes that do not fit, or an unknown way.
+
+    >>> first, second = np.eye(2), np.array([[1.0, 0.0], [1.0, 0.0]])
+    >>> ensemble([first, second]).tolist()
+    [[1.0, 0.5], [0.5, 1.0]]
+    """
+    if how not in ("distances", "features"):
+        raise ValueError(f"how is {how!r}; expected 'distances' or 'features'")
+    units = [_unit(rows) for rows in descriptors]
+    widths = {rows.shape[1] for rows in units}
+    if not units or len({len(rows) for rows in units}) > 1 or (how == "features" and len(widths) > 1):
+        raise ValueError(f"expected models of the same images, got {[u.shape for u in units]}")
+    if how == "distances":
+        cosines = np.stack([rows @ rows.T for rows in units]).mean(axis=0)
+        return np.asarray(cosines, dtype=np.float32)
+    mean = np.mean(units, axis=0)
+    squares = (mean * mean).sum(axis=1)
+    # of vectors no longer than 1, distances are no longer than 2: 1 - d^2 / 2 lies in -1 to 1
+    half = np.maximum(squares[:, None] + squares - 2 * mean @ mean.T, 0) / 2
+    return np.asarray(1 - half, dtype=np.float32)
+
+
+def _unit(rows: Vectors) -> NDArray[np.float64]:
+    x = np.asarray(rows, dtype=np.float64)
+    if x.ndim != 2 or not np.isfinite(x).all() or not x.any(axis=1).all():
+        raise ValueError(f"expected finite descriptors (N, D) without a row of zeros, got {x.shape}")
+    unit: NDArray[np.float64] = x / np.linalg.norm(x, axis=1, keepdims=True)
+    return unit
