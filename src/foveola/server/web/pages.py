@@ -6,6 +6,8 @@ from typing import Any
 from fastapi import HTTPException, Request, Response
 from fastapi.responses import HTMLResponse
 from jinja2 import ChoiceLoader, Environment, PackageLoader, PrefixLoader, StrictUndefined, select_autoescape
+from markdown_it import MarkdownIt
+from markupsafe import Markup
 
 from foveola.labels import finding_word, findings_of, grade_word, percent, visit_word
 from foveola.records import Case
@@ -54,6 +56,29 @@ def facts(case: Case) -> dict[str, str | None]:
     whose = case.subject if may_match() else None
     known = {"subject": whose, "eye": case.eye, "visit": visit_word(case.visit)}
     return known | {key: str(value) for key, value in further.items() if value not in (None, "")}
+
+
+def card_html(text: str) -> Markup:
+    r"""Turn the Markdown of a card into HTML of our own tags; what it says of HTML, links and pictures stays text.
+
+    >>> card_html("**[docs](https://x.org)** <b>")
+    Markup('<p><strong>docs</strong> &lt;b&gt;</p>\n')
+    """
+    reader = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
+    tags = {"link_open": "", "link_close": "", "table_close": "</table></div>\n"}
+    for name, tag in (tags | {"table_open": '<div class="scroll" tabindex="0"><table>\n'}).items():
+        reader.add_render_rule(name, lambda *_, tag=tag: tag)
+    tokens = reader.parse(text)
+    for place, token in enumerate(tokens):
+        if token.type in ("heading_open", "heading_close"):
+            token.tag = min(token.tag, "h3")  # the style has no smaller ones
+        elif token.type == "th_open":
+            token.attrs = {"scope": "col"}  # instead of a style, which the page's policy would refuse
+        elif token.type == "td_open":
+            token.attrs = {}
+            if tokens[place - 1].type == "tr_open":
+                token.attrs, token.tag, tokens[place + 2].tag = {"scope": "row"}, "th", "th"
+    return Markup(reader.renderer.render(tokens, reader.options, {}))  # noqa: S704 - every text was escaped
 
 
 @cache

@@ -12,7 +12,6 @@ from foveola.overview import Overviews
 from foveola.records import Eye
 from foveola.regions import Box, is_on
 from foveola.regions.search import sentences
-from foveola.report.markdown import blocks
 from foveola.report.timeline import timeline
 from foveola.report.views import view_answer
 from foveola.server.auth.context import NAMED, may, may_match, record_access
@@ -22,7 +21,7 @@ from foveola.server.services.filters import Chosen, camera_columns, offered
 from foveola.server.services.memory import Picture, Sent
 from foveola.server.services.search import SearchService
 from foveola.server.texts import texts
-from foveola.server.web.pages import jpeg, page, png, saved
+from foveola.server.web.pages import card_html, jpeg, page, png, saved
 from foveola.trust.sentences import of_hit, unrecorded
 
 router = APIRouter(include_in_schema=False)
@@ -257,4 +256,4 @@ def card(service: OnService) -> HTMLResponse:
             text = file.read(LONGEST).decode("utf-8", errors="replace")
     except OSError:
         raise HTTPException(404, texts()("overview.no_card")) from None
-    return page("card.html", blocks=blocks(text))
+    return page("card.html", card=card_html(text))
