@@ -24,8 +24,7 @@ from foveola.server.auth import allowed
 from foveola.server.auth.context import FIELD, HEADER, RequestContext, set_context
 from foveola.server.auth.policies import Plan, RoutePolicy
 from foveola.server.auth.service import AuthService, bearer
-from foveola.server.headers import host_name
-from foveola.server.limits import EVERYBODY, Buckets, Shares
+from foveola.server.limits import EVERYBODY, Buckets, Shares, host_name
 from foveola.server.texts import texts
 
 SAFE = ("GET", "HEAD", "OPTIONS")

@@ -12,8 +12,7 @@ from foveola.overview import Overviews
 from foveola.records import Eye
 from foveola.regions import Box, is_on
 from foveola.regions.search import sentences
-from foveola.report.timeline import timeline
-from foveola.report.views import view_answer
+from foveola.report.views import timeline, view_answer
 from foveola.server.auth.context import NAMED, may, may_match, record_access
 from foveola.server.dependencies import Asked, CaseId, OnMatching, OnRegions, OnService, Ticked, Whose
 from foveola.server.services.exports import hits_csv, search_report
