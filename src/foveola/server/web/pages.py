@@ -6,18 +6,36 @@ from functools import cache
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, HTTPException, Query, Request, Response
+from fastapi import UploadFile as Upload
 from fastapi.responses import HTMLResponse, RedirectResponse
 from jinja2 import ChoiceLoader, Environment, PackageLoader, PrefixLoader, StrictUndefined, select_autoescape
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from foveola.labels import finding_word, findings_of, grade_word, percent, visit_word
-from foveola.records import Case
+from foveola.records import Case, Eye
 from foveola.report.views import bar
 from foveola.server.auth.accounts import ABSOLUTE
 from foveola.server.auth.context import account, csrf, csrf_token, may, may_match
 from foveola.server.auth.service import AuthService
 from foveola.server.texts import texts
+
+
+def bytes_of(photograph: Upload | None) -> bytes:
+    """Return the photograph that a form sent.
+
+    Raises:
+        HTTPException: 422, none came.
+    """
+    data = photograph.file.read() if photograph else b""
+    if not data:
+        raise HTTPException(422, texts()("error.no_file"))
+    return data
+
+
+def eye_of(word: str) -> Eye | None:
+    """Return the eye that a form names; None for any other word."""
+    return "left" if word == "left" else "right" if word == "right" else None
 
 
 def jpeg(data: bytes) -> Response:
