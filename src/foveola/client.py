@@ -396,7 +396,8 @@ class _Http:
             if not again or answer.status_code not in AGAIN or tries == self._retries:
                 break
             time.sleep(_pause(answer, tries))
-        raise _fault(answer.status_code, _sentence(answer))
+        kind = _KINDS.get(answer.status_code, ServiceError)
+        raise kind(_sentence(answer) or f"the service answered with status {answer.status_code} and no sentence")
 
     def _once(self, method: str, path: str, **sent: Any) -> "httpx.Response":
         import httpx
@@ -440,9 +441,3 @@ _KINDS = {
     429: BusyServiceError,
     503: BusyServiceError,
 }
-
-
-def _fault(status: int, sentence: str | None) -> ServiceError:
-    """For an answer with this status; `sentence` is None where it came without one."""
-    kind = _KINDS.get(status, ServiceError)
-    return kind(sentence or f"the service answered with status {status} and no sentence")

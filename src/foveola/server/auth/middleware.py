@@ -8,6 +8,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from hmac import compare_digest
 from urllib.parse import parse_qs, quote
 
@@ -212,7 +213,7 @@ class AuthMiddleware:
             nonlocal refused
             if message["type"] == "http.response.start" and message["status"] < 400:
                 try:
-                    await anyio.to_thread.run_sync(self._record, context, policy)
+                    await anyio.to_thread.run_sync(partial(self._auth.record, context, policy.action, part=policy.part))
                 except AccessError as error:
                     refused = True
                     await self._answer(request, 503, str(error))(request.scope, _nothing, send)
@@ -220,9 +221,6 @@ class AuthMiddleware:
                 await send(message)
 
         return behind
-
-    def _record(self, context: RequestContext, policy: RoutePolicy) -> None:
-        self._auth.record(context, policy.action, part=policy.part)
 
 
 def same(one: str, other: str) -> bool:

@@ -292,7 +292,7 @@ def _next_marker(stream: bytes, at: int) -> int:
 
 # --- JPEG 2000: ITU-T T.800, annex A ---
 
-_SOC, _SOT, _SOD, _EOC = 0xFF4F, 0xFF90, 0xFF93, 0xFFD9
+_SOT, _SOD, _EOC = 0xFF90, 0xFF93, 0xFFD9
 _NEEDED = {*range(0xFF50, 0xFF54), 0xFF55, *range(0xFF57, 0xFF5A), *range(0xFF5C, 0xFF62), 0xFF63, _SOT}
 
 

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from foveola.answers import JobKind, JobState
 from foveola.errors import ArchiveError, BusyError, FoveolaError, JobError
@@ -219,13 +219,9 @@ class Jobs:
         ended = [job for job in self._jobs.values() if job.state not in OPEN]
         for job in ended[: max(0, len(self._jobs) - KEPT)]:
             del self._jobs[job.id]
-        said = json.dumps([_plain(job) for job in self._jobs.values()])
+        kept = [{key: value for key, value in asdict(job).items() if key != "stop"} for job in self._jobs.values()]
         with contextlib.suppress(OSError):
-            write_whole(self._file, said.encode())
-
-
-def _plain(job: Job) -> dict[str, Any]:
-    return {key: value for key, value in asdict(job).items() if key != "stop"}
+            write_whole(self._file, json.dumps(kept).encode())
 
 
 def _read(file: Path) -> list[Job]:

@@ -130,7 +130,7 @@ class SearchService:
         sides: Sides | None = None,
     ) -> Query:
         """Read and encode it without keeping it; `pixels` are given where they were decoded already."""
-        with self.metrics.reading():
+        with self.metrics.encoding.time():
             return self.retriever.embed(
                 data, NAME, subject=subject, collection=collection, eye=eye, pixels=pixels, sides=sides
             )
@@ -177,7 +177,7 @@ class SearchService:
             FilterError: the condition can't be understood.
             ArchiveError: the archive has not learnt what it is to be ordered by.
         """
-        with self.metrics.searching():
+        with self.metrics.searching.time():
             result: SearchResult = discreet(
                 self.retriever.search_query(query, k, where=where, marks=marks or Marks(), by=by, label=label)
             )
