@@ -16,7 +16,7 @@ from PIL import Image
 import foveola
 from foveola import Manifest, Retriever, add_missing, decode
 from foveola.archive import Archive
-from foveola.client.client import Client
+from foveola.client import Client
 from foveola.errors import FoveolaError, ImageError
 from foveola.images.decode import as_file, peek
 from foveola.matching.match import Matcher

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from commands import foveola
 from foveola.archive import Archive, Entry
-from foveola.client.client import _json
+from foveola.client import _json
 from foveola.datasets.manifest import Manifest
 from foveola.datasets.splits import Entry as Line
 from foveola.datasets.splits import split_by_subject
@@ -25,7 +25,7 @@ from foveola.records import Case, identifier, is_missing
 from foveola.retrieval import Retriever
 from foveola.server import create_app
 from foveola.server.maintenance import remove_cases
-from foveola.server.maintenance.forget import commitment, forget
+from foveola.server.maintenance.remove import commitment, forget
 
 PLAIN = "M\u00fcller 2042"
 SPELT = {

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from foveola.server import headers as guard
+from foveola.server import startup as guard
 from foveola.server.services.memory import Queries
 
 TEMPLATES = Path(guard.__file__).parent / "web" / "templates"

@@ -7,8 +7,8 @@ import pytest
 
 from foveola.errors import ArchiveError
 from foveola.server.errors import EndedError, NoJobError, QueueFullError
-from foveola.server.services import jobs as module
-from foveola.server.services.jobs import FILE, Jobs
+from foveola.server.services import changes as module
+from foveola.server.services.changes import FILE, Jobs
 
 
 def wait_for(jobs, job):

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from html.parser import HTMLParser
 
 import cv2
 import numpy as np
@@ -9,8 +10,10 @@ import pytest
 from fastapi.testclient import TestClient
 
 from foveola.archive import Archive
+from foveola.encoders.release import RELEASED
 from foveola.retrieval import Retriever
 from foveola.server import create_app
+from foveola.server.web.pages import card_html
 from server.conftest import MARK, send
 
 
@@ -194,3 +197,108 @@ def test_a_case_that_was_removed_is_shown_no_more(served, tmp_path):
             archive.remove(image=archive.case(2).path)
         for kind in ("picture", "thumbnail"):
             assert client.get(f"/cases/2/{kind}").status_code == 404
+
+
+CARD = """# Name of `it`
+
+A line
+that goes on, **strong**, [docs](https://x.org/a).
+
+## Second
+- one
+  goes on
+- two
+
+#### Fourth
+
+| a | b |
+|---|--:|
+| 1 | `x` |
+
+```
+foveola <b> index
+```
+"""
+
+CARD_HTML = """<h1>Name of <code>it</code></h1>
+<p>A line
+that goes on, <strong>strong</strong>, docs.</p>
+<h2>Second</h2>
+<ul>
+<li>one
+goes on</li>
+<li>two</li>
+</ul>
+<h3>Fourth</h3>
+<div class="scroll" tabindex="0"><table>
+<thead>
+<tr>
+<th scope="col">a</th>
+<th scope="col">b</th>
+</tr>
+</thead>
+<tbody>
+<tr>
+<th scope="row">1</th>
+<td><code>x</code></td>
+</tr>
+</tbody>
+</table></div>
+<pre><code>foveola &lt;b&gt; index
+</code></pre>
+"""
+
+
+def test_a_card_by_hand():
+    assert card_html(CARD) == CARD_HTML
+
+
+HOSTILE = (
+    "<script>alert(1)</script>",
+    "text <script>alert(1)</script> text",
+    "<img src=x onerror=alert(1)>",
+    "<div onclick='a()'>\n\n| <b onclick=a()> | c |\n|:-:|---|\n| <svg/onload=a()> | d |",
+    "[words](javascript:alert(1)) [words](https://x.org) [words][r]\n\n[r]: https://x.org '\"><script>'",
+    "![words](https://x.org/a.png) ![words][r]\n\n[r]: data:image/svg+xml;base64,AAAA",
+    "<https://x.org> <javascript:alert(1)> <a@x.org>",
+    "[<img src=x>](x) [**a**](<b onclick=c>) `<script>`",
+    '```"onclick=a()\n<script>\n```\n    <script>',
+    "&lt;script&gt; &#60;script&#62;",
+)
+TAGS = {"article", "blockquote", "code", "div", "em", "h1", "h2", "h3", "hr", "li", "ol", "p", "pre", "strong", "ul"}
+TABLE = {"table", "tbody", "td", "th", "thead", "tr"}
+OWN = {("div", "class", "scroll"), ("div", "tabindex", "0"), ("th", "scope", "col"), ("th", "scope", "row")}
+
+
+class Tags(HTMLParser):
+    """The tags of a text, and their attributes."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.attributes = set(), set()
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+        self.attributes |= {(tag, *pair) for pair in attrs}
+
+
+@pytest.mark.parametrize("card", HOSTILE)
+def test_a_card_brings_no_script_link_or_picture(card):
+    found = Tags(card_html(card))
+    assert found.tags <= TAGS | TABLE
+    assert {each for each in found.attributes if each[:2] != ("code", "class")} <= OWN
+
+
+def test_the_words_of_a_link_stay():
+    assert card_html("[words](https://x.org) <https://x.org>") == "<p>words https://x.org</p>\n"
+
+
+def test_the_cards_we_release_are_understood():
+    for path in RELEASED.glob("*/CARD.md"):
+        made = card_html(path.read_text(encoding="utf-8"))
+        assert made.startswith("<h1>")
+        assert "<table>" in made
+        assert "| --" not in made
+        assert "**" not in made
+        assert not {"a", "img"} & Tags(made).tags

@@ -95,7 +95,7 @@ def forget(
     Cases, descriptors, what matching and the audit keep, and files inside the archive's folder.
     The receipt names nobody. Copies of the archive, back-ups among them, are not reached.
     """
-    from foveola.server.maintenance.forget import forget as remove
+    from foveola.server.maintenance.remove import forget as remove
 
     if not yes:
         which = "with its photographs, " if files else ""
@@ -113,7 +113,7 @@ def backup(archive: Path, to: Path, as_json: bool) -> None:
 
     Accounts and logs go with it; photographs outside the archive's folder do not.
     """
-    from foveola.server.maintenance.backup import backup as copy
+    from foveola.server.maintenance.add import backup as copy
 
     cases = copy(archive, to)
     values = {"archive": str(archive), "backup": str(to), "cases": cases}

@@ -291,7 +291,7 @@ Floats = NDArray[np.float64]
 
 SHADES = ("MONOCHROME1", "MONOCHROME2")
 # Of a centre, a width, a slope, an intercept: 16-bit values lie below, and what de-identification
-# would leave out (foveola.server.dicom.attribute_allowlist) must not look otherwise than before.
+# would leave out (foveola.server.dicom.allowlist) must not look otherwise than before.
 _MOST = 99_999
 
 

@@ -19,10 +19,6 @@ from foveola.resources import AnyPath
 from foveola.retrieval import Retriever
 from foveola.server.api import VERSION
 from foveola.server.api import cases as cases_api
-from foveola.server.api import jobs as jobs_api
-from foveola.server.api import matching as matching_api
-from foveola.server.api import reading as reading_api
-from foveola.server.api import regions as regions_api
 from foveola.server.api import search as search_api
 from foveola.server.api import status as status_api
 from foveola.server.audit import operator
@@ -30,15 +26,14 @@ from foveola.server.auth.middleware import AuthMiddleware
 from foveola.server.auth.policies import Plan
 from foveola.server.auth.service import AuthService, Settings
 from foveola.server.errors import headers_of, nameless, status_of
-from foveola.server.headers import with_headers
 from foveola.server.metrics import Measured, Metrics
 from foveola.server.services.changes import Changes
 from foveola.server.services.matching import MatchingService
 from foveola.server.services.reading import ReadingService
-from foveola.server.services.regions import RegionService
-from foveola.server.services.search import SearchService
+from foveola.server.services.search import RegionService, SearchService
+from foveola.server.startup import HEADERS, ONLY_TLS, PRIVATE
 from foveola.server.study import open_study
-from foveola.server.web import login, matching, reading, search
+from foveola.server.web import matching, pages, reading, search
 from foveola.server.web import study as study_pages
 from foveola.server.web.pages import refusal
 
@@ -48,8 +43,8 @@ STATIC = Path(__file__).with_name("web") / "static"
 # An agent of OpenTelemetry that happens to be on this computer is told no address of a page (it has
 # a case's number in it) and no fault's text. Older FastAPIs have no telemetry and ignore this.
 SILENT: Any = dict.fromkeys(("tracing", "metrics", "logs", "operation_spans", "auto_configure"), False)
-PAGES = (login, search, reading, matching, study_pages)
-INTERFACE = (search_api, cases_api, jobs_api, matching_api, status_api, reading_api, regions_api)
+PAGES = (pages, search, reading, matching, study_pages)
+INTERFACE = (search_api, cases_api, status_api)
 
 
 def create_app(
@@ -147,3 +142,14 @@ def answer(request: Request, status: int, sentence: str) -> Response:
     if request.url.path.startswith("/api/"):
         return JSONResponse({"detail": sentence}, status, headers_of(status))
     return refusal(request, status, sentence)
+
+
+def with_headers(request: Request, response: Response) -> Response:
+    """Put HEADERS on an answer; what is no asset is not to be stored."""
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
+    if request.app.state.auth.is_secure(request):
+        response.headers.setdefault("Strict-Transport-Security", ONLY_TLS)
+    if not request.url.path.startswith("/static/"):
+        response.headers.setdefault("Cache-Control", PRIVATE)
+    return response

@@ -11,8 +11,7 @@ from foveola.server.services.filters import COUNT, MOST, Chosen
 from foveola.server.services.matching import MatchingService
 from foveola.server.services.memory import Sent
 from foveola.server.services.reading import ReadingService
-from foveola.server.services.regions import RegionService
-from foveola.server.services.search import SearchService
+from foveola.server.services.search import RegionService, SearchService
 from foveola.server.texts import texts
 
 

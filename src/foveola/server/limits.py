@@ -1,4 +1,4 @@
-"""How often, how much and how many at a time: token buckets, shares, waiting after failures."""
+"""How often, how much and how many at a time: token buckets, shares, waiting after failures; and for whom."""
 
 import threading
 import time
@@ -138,3 +138,13 @@ def address_key(address: str) -> str:
     if not isinstance(parsed, IPv6Address):
         return str(parsed)
     return str(parsed.ipv4_mapped or IPv6Address(int(parsed) >> 64 << 64))
+
+
+def host_name(header: str) -> str:
+    """Return the name in a Host header, without its port and in small letters.
+
+    >>> host_name("Foveola.example:8321"), host_name("[::1]")
+    ('foveola.example', '::1')
+    """
+    name = header if header.endswith("]") else header.rpartition(":")[0] or header
+    return name.strip("[]").lower()

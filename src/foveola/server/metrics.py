@@ -1,8 +1,7 @@
 """Numbers about the service for Prometheus; none of them is about a patient."""
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -14,7 +13,13 @@ METHODS = {"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"}
 
 
 class Metrics:
-    """What is counted of one service."""
+    """What is counted of one service.
+
+    Attributes:
+        registry: of all numbers.
+        encoding: times to decode and encode a photograph; `with metrics.encoding.time()`.
+        searching: times of a search.
+    """
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -32,13 +37,13 @@ class Metrics:
         self._faults = Counter(
             "foveola_errors", "Requests that ended in a fault of the program.", labels, registry=self.registry
         )
-        self._encoding = Histogram(
+        self.encoding = Histogram(
             "foveola_encode_seconds",
             "To decode and encode a photograph that was sent.",
             buckets=SECONDS,
             registry=self.registry,
         )
-        self._searching = Histogram(
+        self.searching = Histogram(
             "foveola_search_seconds",
             "To find and judge the cases most like a photograph.",
             buckets=SECONDS,
@@ -51,18 +56,6 @@ class Metrics:
         """Say where numbers come from that are asked for when Prometheus asks."""
         self._cases.set_function(cases)
         self._jobs.set_function(jobs)
-
-    @contextmanager
-    def reading(self) -> Iterator[None]:
-        """Time the decoding and encoding of a photograph."""
-        with self._encoding.time():
-            yield
-
-    @contextmanager
-    def searching(self) -> Iterator[None]:
-        """Time a search."""
-        with self._searching.time():
-            yield
 
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count an answer; a status of 0 is a fault that has none."""

@@ -1,4 +1,4 @@
-"""A service that says it lives while it is still being made.
+"""A service that says it lives while it is still being made, and the headers of its every answer.
 
 Nothing slow is imported here: what makes a service imports FastAPI, numpy and OpenVINO, which is
 nearly all of its start.
@@ -10,11 +10,26 @@ from collections.abc import Callable, Collection
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
-from foveola.server.headers import HEADERS, PRIVATE, host_name
+from foveola.server.limits import host_name
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
     from starlette.types import Receive, Scope, Send
+
+HEADERS = {
+    # Nothing from elsewhere, no script or style within a page, no frame around it.
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
+        "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Referrer-Policy": "same-origin",  # with none, a form of ours would come from "null"
+    "X-Content-Type-Options": "nosniff",
+}
+ONLY_TLS = "max-age=31536000"  # a browser that came by TLS comes by nothing else for a year
+PRIVATE = "no-store"  # patients' photographs stay in no browser's cache
 
 ALIVE = {"status": "ok"}
 HEALTH = "/api/v1/health"

@@ -26,8 +26,8 @@ from foveola.images._dicom_object import known_camera
 from foveola.images.decode import decode
 from foveola.images.limited import POOL
 from foveola.images.limits import DEFAULT_LIMITS
+from foveola.server.dicom.allowlist import clean_jpeg, clean_jpeg_2000
 from foveola.server.dicom.deidentify import read_date
-from foveola.server.dicom.streams import clean_jpeg, clean_jpeg_2000
 from marks import MARK, UIDS, planted
 
 LIMITS = asdict(DEFAULT_LIMITS)

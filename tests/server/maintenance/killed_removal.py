@@ -16,7 +16,7 @@ from foveola.archive import database
 from foveola.archive.removals import are_pending
 from foveola.errors import ArchiveError
 from foveola.server.maintenance import finish_removals, remove_cases
-from foveola.server.maintenance.forget import forget
+from foveola.server.maintenance.remove import forget
 from server.maintenance.toy_archive import GONE, found_of, state
 
 EVENTS = ("open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate")

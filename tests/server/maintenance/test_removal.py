@@ -21,7 +21,7 @@ from foveola.errors import ArchiveError, NoCaseError
 from foveola.retrieval import Retriever
 from foveola.server import create_app
 from foveola.server.maintenance import finish_removals, remove, remove_cases, settle
-from foveola.server.maintenance.forget import forget
+from foveola.server.maintenance.remove import forget
 from foveola.server.services.changes import Changes
 from server.maintenance.toy_archive import GONE, found_of, made_up, make, state
 

@@ -8,6 +8,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from hmac import compare_digest
 from urllib.parse import parse_qs, quote
 
@@ -24,8 +25,7 @@ from foveola.server.auth import allowed
 from foveola.server.auth.context import FIELD, HEADER, RequestContext, set_context
 from foveola.server.auth.policies import Plan, RoutePolicy
 from foveola.server.auth.service import AuthService, bearer
-from foveola.server.headers import host_name
-from foveola.server.limits import EVERYBODY, Buckets, Shares
+from foveola.server.limits import EVERYBODY, Buckets, Shares, host_name
 from foveola.server.texts import texts
 
 SAFE = ("GET", "HEAD", "OPTIONS")
@@ -213,7 +213,7 @@ class AuthMiddleware:
             nonlocal refused
             if message["type"] == "http.response.start" and message["status"] < 400:
                 try:
-                    await anyio.to_thread.run_sync(self._record, context, policy)
+                    await anyio.to_thread.run_sync(partial(self._auth.record, context, policy.action, part=policy.part))
                 except AccessError as error:
                     refused = True
                     await self._answer(request, 503, str(error))(request.scope, _nothing, send)
@@ -221,9 +221,6 @@ class AuthMiddleware:
                 await send(message)
 
         return behind
-
-    def _record(self, context: RequestContext, policy: RoutePolicy) -> None:
-        self._auth.record(context, policy.action, part=policy.part)
 
 
 def same(one: str, other: str) -> bool:

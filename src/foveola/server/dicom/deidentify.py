@@ -1,7 +1,7 @@
 """De-identify a DICOM image: PS3.15 Basic Profile, with dates moved, by a list of what to keep.
 
     identify    who and what an object is
-    rewrite     an object of its own for each frame, with what `attribute_allowlist` keeps
+    rewrite     an object of its own for each frame, with what `allowlist` keeps
     describe    what the archive is told of a stored object
 
 All three run in the limited child (`foveola.images.limited`), so that the program itself never
@@ -26,9 +26,8 @@ from foveola.images._dicom_colors import COLOURS, Palette, palette_of
 from foveola.images._dicom_frames import bare_colours, stored_values, stream_of
 from foveola.images._dicom_object import JPEG_2000, SHADES, Form, camera_of, eye_of, form_of, read_object
 from foveola.images.limits import Limits
-from foveola.server.dicom.attribute_allowlist import KEPT, KEPT_GREY, kept_of, meanings
+from foveola.server.dicom.allowlist import KEPT, KEPT_GREY, clean_jpeg, clean_jpeg_2000, kept_of, meanings
 from foveola.server.dicom.patients import marks_of
-from foveola.server.dicom.streams import clean_jpeg, clean_jpeg_2000
 
 METHOD = "Foveola: PS3.15 Basic Profile by a keep list, dates moved"
 _CODES = ("113100", "113107")  # the profile; longitudinal information with modified dates

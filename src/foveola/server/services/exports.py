@@ -114,7 +114,8 @@ def _row(hit: Hit, order: str) -> list[object]:
     case, trust = hit.case, hit.trust
     agreement = trust.agreement if trust else None
     findings = None if case.findings is None else ";".join(sorted(case.findings)) or "none"
-    known = [case.grade, findings, case.eye, _visit(case), *(case.extra.get(key) for key in ("age", "sex", "outcome"))]
+    visit = None if isinstance(case.visit, str) else case.visit
+    known = [case.grade, findings, case.eye, visit, *(case.extra.get(key) for key in ("age", "sex", "outcome"))]
     trusted = [None] * 3 if trust is None else [int(trust.sufficient), trust.same, trust.other]
     share = [None] * 3 if agreement is None else [agreement.value, agreement.low, agreement.high]
     numbers = [None if value is None else round(value, 4) for value in (*trusted, *share)]
@@ -151,7 +152,3 @@ def anonymous(case: Case, name: str) -> Case:
         subject=None if case.subject is None else left_out,
         visit=left_out if isinstance(case.visit, str) else case.visit,
     )
-
-
-def _visit(case: Case) -> float | str | None:
-    return None if isinstance(case.visit, str) else case.visit

@@ -52,7 +52,16 @@ class Chosen:
 
     def condition(self) -> str | None:
         """Write it as the archive's filter understands it; None for everything."""
-        parts = [self._grades(), self._eye(), self._finding(), self._camera(), self._age(), self.where.strip()]
+        column, _, value = self.camera.partition(":")
+        bounds = ((">=", self.youngest), ("<=", self.oldest))
+        parts = (
+            self._grades(),
+            self.eye and f"eye = {quoted(self.eye)}",
+            self.finding and f"findings has {quoted(self.finding)}",
+            self.camera and f"{named(column)} = {quoted(value)}",
+            " and ".join(f"age {sign} {age}" for sign, age in bounds if age.isdecimal()),
+            self.where.strip(),
+        )
         said = [f"({part})" for part in parts if part]
         return " and ".join(said) or None
 
@@ -71,20 +80,6 @@ class Chosen:
         if "none" in self.grades:
             parts.append("grade is null")
         return " or ".join(parts)
-
-    def _eye(self) -> str:
-        return f"eye = {quoted(self.eye)}" if self.eye else ""
-
-    def _finding(self) -> str:
-        return f"findings has {quoted(self.finding)}" if self.finding else ""
-
-    def _camera(self) -> str:
-        column, _, value = self.camera.partition(":")
-        return f"{named(column)} = {quoted(value)}" if self.camera else ""
-
-    def _age(self) -> str:
-        bounds = ((">=", self.youngest), ("<=", self.oldest))
-        return " and ".join(f"age {sign} {age}" for sign, age in bounds if age.isdecimal())
 
 
 def named(column: str) -> str:

@@ -1,10 +1,11 @@
-"""What the requests to a service share: one archive, opened for reading, and its encoder."""
+"""What the requests to a service share: one archive, opened for reading, its encoder, and its places."""
 
 import threading
 from concurrent.futures import Future
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from foveola.images.fundus import prepare
 from foveola.images.pictures import shares, small
 from foveola.laterality import Sides
 from foveola.records import Case, Eye
+from foveola.regions import Box, Places, RegionResult, RegionSearch
 from foveola.retrieval import Marks, Query, Retriever, SearchResult
 from foveola.server.auth.context import LARGE, discreet, hidden_columns, may_match, record_access
 from foveola.server.metrics import Metrics
@@ -28,6 +30,7 @@ from foveola.server.services.models import Models
 
 NAME = "the photograph"  # stands for the name of a file, which may be a patient's
 THUMBNAILS, PICTURES, MAPS = 4096, 64, 64
+PLACES = 64  # photographs asked about whose places are kept
 Maps = NDArray[np.float32]
 
 
@@ -127,7 +130,7 @@ class SearchService:
         sides: Sides | None = None,
     ) -> Query:
         """Read and encode it without keeping it; `pixels` are given where they were decoded already."""
-        with self.metrics.reading():
+        with self.metrics.encoding.time():
             return self.retriever.embed(
                 data, NAME, subject=subject, collection=collection, eye=eye, pixels=pixels, sides=sides
             )
@@ -174,7 +177,7 @@ class SearchService:
             FilterError: the condition can't be understood.
             ArchiveError: the archive has not learnt what it is to be ordered by.
         """
-        with self.metrics.searching():
+        with self.metrics.searching.time():
             result: SearchResult = discreet(
                 self.retriever.search_query(query, k, where=where, marks=marks or Marks(), by=by, label=label)
             )
@@ -313,3 +316,58 @@ def _when(case: Case) -> tuple[int, float, str]:
     if case.visit is None:
         return 2, 0.0, ""
     return (1, 0.0, case.visit) if isinstance(case.visit, str) else (0, float(case.visit), "")
+
+
+class RegionService:
+    """Region search on a service's archive, begun at the first question. Safe to use from several threads.
+
+    Args:
+        service: of the archive.
+    """
+
+    def __init__(self, service: SearchService) -> None:
+        self._service, self._lock = service, threading.Lock()
+        self._places: LRUCache[Places] = LRUCache(PLACES)
+
+    def check(self) -> None:
+        """Refuse an archive that does not keep its places.
+
+        Raises:
+            RegionError: it does not.
+        """
+        _ = self._search
+
+    def of_sent(self, sent: Sent, region: Box, k: int, where: str | None) -> RegionResult:
+        """Find the cases with a place most like one of a photograph that is kept.
+
+        Raises:
+            RegionError, FilterError: see `RegionSearch.search`.
+        """
+        search, query = self._search, sent.query
+        places = self._places.get(
+            (query.digest, query.case.eye), lambda: search.look(decode(sent.picture.jpeg, name=NAME), query)
+        )
+        result: RegionResult = discreet(search.search(query, places, region, k, where=where))
+        record_access(hit.id for hit in result.hits)
+        return result
+
+    def of_file(self, data: bytes, region: Box, k: int, where: str | None, **known: Any) -> RegionResult:
+        """Find the same for a photograph that is not kept; `known` as for `SearchService.read`.
+
+        Raises:
+            RegionError, FilterError: see `RegionSearch.search`.
+            ImageError: it is no photograph that can be used.
+        """
+        search = self._search
+        query = self._service.embed(data, **known)
+        result: RegionResult = discreet(search.search(query, search.look_at(data, query), region, k, where=where))
+        return result
+
+    @property
+    def _search(self) -> RegionSearch:
+        with self._lock:
+            return self._opened
+
+    @cached_property
+    def _opened(self) -> RegionSearch:
+        return RegionSearch(self._service.retriever)

@@ -16,7 +16,7 @@ from foveola.server.auth.context import LARGE, account, record_access
 from foveola.server.dependencies import OnMatching, OnService
 from foveola.server.services.matching import Matched
 from foveola.server.texts import texts
-from foveola.server.web.pages import jpeg, page
+from foveola.server.web.pages import bytes_of, jpeg, page
 
 router = APIRouter(include_in_schema=False)
 
@@ -35,10 +35,7 @@ def match(
     prior: Annotated[float, Form(gt=0, lt=100)] = 50,
 ) -> Response:
     """Look for other photographs of the eye."""
-    data = photograph.file.read() if photograph else b""
-    if not data:
-        raise HTTPException(422, texts()("error.no_file"))
-    token = matching.match(data, visit_of(visit), prior / 100)
+    token = matching.match(bytes_of(photograph), visit_of(visit), prior / 100)
     return RedirectResponse(f"/match/{token}", 303)
 
 

@@ -1,17 +1,41 @@
-"""How a page is made: a template with its values, what every template may call, and files to save."""
+"""How a page is made: a template with its values, what every template may call, files to save; and logging in."""
 
+import math
+import re
 from functools import cache
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import HTTPException, Request, Response
-from fastapi.responses import HTMLResponse
+from fastapi import APIRouter, Form, HTTPException, Query, Request, Response
+from fastapi import UploadFile as Upload
+from fastapi.responses import HTMLResponse, RedirectResponse
 from jinja2 import ChoiceLoader, Environment, PackageLoader, PrefixLoader, StrictUndefined, select_autoescape
+from markdown_it import MarkdownIt
+from markupsafe import Markup
 
 from foveola.labels import finding_word, findings_of, grade_word, percent, visit_word
-from foveola.records import Case
+from foveola.records import Case, Eye
 from foveola.report.views import bar
+from foveola.server.auth.accounts import ABSOLUTE
 from foveola.server.auth.context import account, csrf, csrf_token, may, may_match
+from foveola.server.auth.service import AuthService
 from foveola.server.texts import texts
+
+
+def bytes_of(photograph: Upload | None) -> bytes:
+    """Return the photograph that a form sent.
+
+    Raises:
+        HTTPException: 422, none came.
+    """
+    data = photograph.file.read() if photograph else b""
+    if not data:
+        raise HTTPException(422, texts()("error.no_file"))
+    return data
+
+
+def eye_of(word: str) -> Eye | None:
+    """Return the eye that a form names; None for any other word."""
+    return "left" if word == "left" else "right" if word == "right" else None
 
 
 def jpeg(data: bytes) -> Response:
@@ -56,6 +80,29 @@ def facts(case: Case) -> dict[str, str | None]:
     return known | {key: str(value) for key, value in further.items() if value not in (None, "")}
 
 
+def card_html(text: str) -> Markup:
+    r"""Turn the Markdown of a card into HTML of our own tags; what it says of HTML, links and pictures stays text.
+
+    >>> card_html("**[docs](https://x.org)** <b>")
+    Markup('<p><strong>docs</strong> &lt;b&gt;</p>\n')
+    """
+    reader = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
+    tags = {"link_open": "", "link_close": "", "table_close": "</table></div>\n"}
+    for name, tag in (tags | {"table_open": '<div class="scroll" tabindex="0"><table>\n'}).items():
+        reader.add_render_rule(name, lambda *_, tag=tag: tag)
+    tokens = reader.parse(text)
+    for place, token in enumerate(tokens):
+        if token.type in ("heading_open", "heading_close"):
+            token.tag = min(token.tag, "h3")  # the style has no smaller ones
+        elif token.type == "th_open":
+            token.attrs = {"scope": "col"}  # instead of a style, which the page's policy would refuse
+        elif token.type == "td_open":
+            token.attrs = {}
+            if tokens[place - 1].type == "tr_open":
+                token.attrs, token.tag, tokens[place + 2].tag = {"scope": "row"}, "th", "th"
+    return Markup(reader.renderer.render(tokens, reader.options, {}))  # noqa: S704 - every text was escaped
+
+
 @cache
 def _environment() -> Environment:
     made = Environment(
@@ -71,3 +118,68 @@ def _environment() -> Environment:
     made.globals |= {"t": texts()} | {word.__name__: word for word in words}
     made.filters["finding_word"] = finding_word
     return made
+
+
+router = APIRouter(include_in_schema=False)
+Next = Annotated[str, Query(alias="next")]
+
+
+def _service_of(request: Request) -> AuthService:
+    """Return what knows the accounts."""
+    auth: AuthService = request.app.state.auth
+    return auth
+
+
+@router.get("/login")
+def form(request: Request, after: Next = "/") -> Response:
+    """Show where name and password are asked for; nothing where there are no accounts."""
+    if _service_of(request).accounts is None or account():
+        return RedirectResponse(local(after), 303)
+    return page("login.html", after=local(after), sentence="")
+
+
+@router.post("/login")
+def log_in(
+    request: Request,
+    name: Annotated[str, Form(max_length=200)] = "",
+    password: Annotated[str, Form(max_length=2000)] = "",
+    after: Next = "/",
+) -> Response:
+    """Begin a session."""
+    auth = _service_of(request)
+    session, wait = auth.log_in(request, name, password)
+    if session is None:
+        sentence = texts()("login.wait", seconds=math.ceil(wait)) if wait else texts()("login.wrong")
+        refusal = page("login.html", 429 if wait else 401, after=local(after), sentence=sentence)
+        if wait:
+            refusal.headers["Retry-After"] = str(math.ceil(wait))
+        return refusal
+    answer = RedirectResponse(local(after), 303)
+    answer.set_cookie(
+        auth.cookie(request),
+        session.secret,
+        max_age=int(ABSOLUTE),
+        path="/",
+        httponly=True,
+        samesite="strict",
+        secure=auth.is_secure(request),
+    )
+    return answer
+
+
+@router.post("/logout")
+def log_out(request: Request) -> Response:
+    """End the session, and let the browser forget what it was shown."""
+    auth = _service_of(request)
+    auth.log_out(request, account())
+    answer = RedirectResponse("/login", 303)
+    answer.delete_cookie(
+        auth.cookie(request), path="/", httponly=True, samesite="strict", secure=auth.is_secure(request)
+    )
+    answer.headers["Clear-Site-Data"] = '"cache"'
+    return answer
+
+
+def local(address: str) -> str:
+    """Return an address of this service to go to; the start where it is another's."""
+    return address if re.fullmatch(r"/(?![/\\])[\x21-\x7e]*", address) and "\\" not in address else "/"

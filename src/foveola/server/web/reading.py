@@ -22,7 +22,7 @@ from foveola.server.services.memory import Sent
 from foveola.server.services.reading import Pair, ReadingService, pixels
 from foveola.server.services.search import SearchService
 from foveola.server.texts import texts
-from foveola.server.web.pages import page, png, saved
+from foveola.server.web.pages import eye_of, page, png, saved
 from foveola.server.web.search import HTML, hit_values
 from foveola.trust.sentences import of_person
 
@@ -61,8 +61,7 @@ def send(
         raise HTTPException(422, texts()("error.no_file"))
     if len(files) > len(SEEN):
         raise HTTPException(422, texts()("both.too_many", count=len(files)))
-    shown: Eye | None = "left" if eye == "left" else "right" if eye == "right" else None
-    return RedirectResponse(reading.receive(files, shown, *whose), 303)
+    return RedirectResponse(reading.receive(files, eye_of(eye), *whose), 303)
 
 
 def unsaid_of(token: str, reading: OnReading) -> tuple[str, ...]:

@@ -9,12 +9,9 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from foveola.errors import ImageError
 from foveola.labels import GRADES, is_phantom
 from foveola.overview import Overviews
-from foveola.records import Eye
 from foveola.regions import Box, is_on
 from foveola.regions.search import sentences
-from foveola.report.markdown import blocks
-from foveola.report.timeline import timeline
-from foveola.report.views import view_answer
+from foveola.report.views import timeline, view_answer
 from foveola.server.auth.context import NAMED, may, may_match, record_access
 from foveola.server.dependencies import Asked, CaseId, OnMatching, OnRegions, OnService, Ticked, Whose
 from foveola.server.services.exports import hits_csv, search_report
@@ -22,7 +19,7 @@ from foveola.server.services.filters import Chosen, camera_columns, offered
 from foveola.server.services.memory import Picture, Sent
 from foveola.server.services.search import SearchService
 from foveola.server.texts import texts
-from foveola.server.web.pages import jpeg, page, png, saved
+from foveola.server.web.pages import bytes_of, card_html, eye_of, jpeg, page, png, saved
 from foveola.trust.sentences import of_hit, unrecorded
 
 router = APIRouter(include_in_schema=False)
@@ -46,11 +43,7 @@ def send(
     eye: Annotated[str, Form()] = "",
 ) -> Response:
     """Take a photograph and go to its hits."""
-    data = photograph.file.read() if photograph else b""
-    if not data:
-        raise HTTPException(422, texts()("error.no_file"))
-    shown: Eye | None = "left" if eye == "left" else "right" if eye == "right" else None
-    return RedirectResponse(f"/queries/{service.receive(data, shown, *whose)}", 303)
+    return RedirectResponse(f"/queries/{service.receive(bytes_of(photograph), eye_of(eye), *whose)}", 303)
 
 
 @router.post("/cases/{id_}/like")
@@ -257,4 +250,4 @@ def card(service: OnService) -> HTMLResponse:
             text = file.read(LONGEST).decode("utf-8", errors="replace")
     except OSError:
         raise HTTPException(404, texts()("overview.no_card")) from None
-    return page("card.html", blocks=blocks(text))
+    return page("card.html", card=card_html(text))

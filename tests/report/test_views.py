@@ -3,7 +3,7 @@
 import pytest
 
 from foveola.records import Case
-from foveola.report.timeline import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, timeline
+from foveola.report.views import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, timeline
 
 
 def case(visit, grade, eye="left"):

@@ -1,4 +1,14 @@
-"""The client: one method for each thing that a service can be asked, and what can go wrong."""
+"""Ask a running Foveola service from Python.
+
+    from foveola.client import Client
+
+    with Client("http://127.0.0.1:8321") as client:
+        for hit in client.search(Path("fundus.jpg"), k=5, where="grade >= 2").hits:
+            print(hit.rank, hit.similarity, hit.case.grade)
+
+Needs httpx (`pip install 'foveola[serve]'`) and loads neither numpy nor a model. docs/reference/rest.md
+lists what can be asked.
+"""
 
 import json
 import os
@@ -7,13 +17,48 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from foveola.answers import Added, CasePage, Job, MatchAnswer, Order, ReadAnswer, SearchAnswer, StoredCase
+from foveola.answers import (
+    Added,
+    Candidate,
+    CasePage,
+    EyeReading,
+    Hit,
+    Job,
+    MatchAnswer,
+    Order,
+    Person,
+    ReadAnswer,
+    SearchAnswer,
+    StoredCase,
+)
 from foveola.errors import MissingExtraError, ServiceError
 from foveola.records import Eye, Scalar
 from foveola.resources import AnyPath, Closing
 
 if TYPE_CHECKING:
     import httpx
+
+__all__ = [
+    "Added",
+    "BusyServiceError",
+    "Candidate",
+    "Client",
+    "ConflictError",
+    "EyeReading",
+    "ForbiddenError",
+    "Hit",
+    "InvalidError",
+    "Job",
+    "JobFailedError",
+    "MatchAnswer",
+    "NotFoundError",
+    "Person",
+    "ReadAnswer",
+    "SearchAnswer",
+    "ServiceError",
+    "StoredCase",
+    "UnreachableError",
+]
 
 Photograph = AnyPath | bytes  # the path of a file, or its bytes
 TOKEN = "FOVEOLA_TOKEN"  # noqa: S105 - the name of a variable in the environment
@@ -351,7 +396,8 @@ class _Http:
             if not again or answer.status_code not in AGAIN or tries == self._retries:
                 break
             time.sleep(_pause(answer, tries))
-        raise _fault(answer.status_code, _sentence(answer))
+        kind = _KINDS.get(answer.status_code, ServiceError)
+        raise kind(_sentence(answer) or f"the service answered with status {answer.status_code} and no sentence")
 
     def _once(self, method: str, path: str, **sent: Any) -> "httpx.Response":
         import httpx
@@ -395,9 +441,3 @@ _KINDS = {
     429: BusyServiceError,
     503: BusyServiceError,
 }
-
-
-def _fault(status: int, sentence: str | None) -> ServiceError:
-    """For an answer with this status; `sentence` is None where it came without one."""
-    kind = _KINDS.get(status, ServiceError)
-    return kind(sentence or f"the service answered with status {status} and no sentence")

@@ -12,6 +12,7 @@ import pytest
 
 from foveola.answers import SearchAnswer
 from foveola.client import (
+    TOKEN,
     BusyServiceError,
     Client,
     ConflictError,
@@ -21,7 +22,6 @@ from foveola.client import (
     NotFoundError,
     UnreachableError,
 )
-from foveola.client.client import TOKEN
 from foveola.datasets.manifest import Manifest
 from foveola.errors import FoveolaError, ServiceError
 from foveola.indexing import add_missing
@@ -65,7 +65,7 @@ def client(address):
 
 def test_the_example_of_the_manual_runs(address, cases, tmp_path):
     (tmp_path / "text.jpg").write_text("no photograph")
-    program = Path(__file__).parents[2] / "examples" / "ask_a_service.py"
+    program = Path(__file__).parents[1] / "examples" / "ask_a_service.py"
     asked = [
         (address, cases[0].path),
         (address, tmp_path / "text.jpg"),
@@ -206,7 +206,7 @@ OK = (200, {}, b"[]")
 @pytest.mark.parametrize("status", [429, 503])
 def test_it_asks_again_as_late_as_it_is_told(odd, status, monkeypatch):
     pauses = []
-    monkeypatch.setattr("foveola.client.client.time.sleep", pauses.append)
+    monkeypatch.setattr("foveola.client.time.sleep", pauses.append)
     odd.answers += [(status, {"Retry-After": "7"}, b"{}"), (status, {}, b"{}"), OK]
     with Client(odd.address) as client:
         assert client.jobs() == []
