@@ -14,7 +14,7 @@ from foveola.errors import ArchiveError
 from foveola.indexing import open_archive
 from foveola.report.pages import write_page
 from foveola.resources import beside
-from foveola.server.maintenance.add import backup
+from foveola.server.maintenance.backup import backup
 
 MANY = 6
 

@@ -151,7 +151,7 @@ def test_a_backup_says_what_is_wrong_with_the_disc(place, monkeypatch, number):
 
     monkeypatch.chdir(place)
     for name in ("copyfile", "copymode"):
-        monkeypatch.setattr(f"foveola.server.maintenance.add.shutil.{name}", refused)
+        monkeypatch.setattr(f"foveola.server.maintenance.backup.shutil.{name}", refused)
     done = CliRunner().invoke(main, ["backup", "A", "B"])
     assert (
         done.output == "Error: B can't be written: refused; make room, or give another place. Nothing was left there\n"

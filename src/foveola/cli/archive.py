@@ -113,7 +113,7 @@ def backup(archive: Path, to: Path, as_json: bool) -> None:
 
     Accounts and logs go with it; photographs outside the archive's folder do not.
     """
-    from foveola.server.maintenance.add import backup as copy
+    from foveola.server.maintenance.backup import backup as copy
 
     cases = copy(archive, to)
     values = {"archive": str(archive), "backup": str(to), "cases": cases}

@@ -27,7 +27,7 @@ from foveola.server import Settings, create_app
 from foveola.server.audit import Log, read, verify
 from foveola.server.dicom.patients import Identity
 from foveola.server.dicom.pseudonyms import Pseudonyms
-from foveola.server.maintenance.add import backup
+from foveola.server.maintenance.backup import backup
 from foveola.server.maintenance.remove import commitment, digest_of, forget
 from foveola.trust import Seen
 from server.people import log_in, with_accounts
