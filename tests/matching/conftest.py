@@ -40,23 +40,29 @@ def stand_in(phantoms):
     shutil.copytree(find(DEFAULT), folder)
     encoder = Encoder.load(folder)
     cases = list(Manifest.read(others / "manifest.csv", collection="others").cases())
-    calibrate(encoder, cases, hard=10, impostors=800).save(folder / CALIBRATION)
+    calibrate(encoder, cases, hard=10, impostors=300).save(folder / CALIBRATION)
     views = [four_views(encoder, decode(Path(case.path))) for case in cases]
     rule = fit_laterality(np.stack(views), [case.eye for case in cases], encoder.fingerprint)
     rule.save(folder / LATERALITY)
     return folder
 
 
-@pytest.fixture
-def archive(phantoms, stand_in, tmp_path):
+@pytest.fixture(scope="session")
+def made_archive(phantoms, stand_in, tmp_path_factory):
     """The first visits and, of every other eye, the second; matching is on."""
     cases = list(Manifest.read(phantoms / "manifest.csv", collection="p").cases())
     kept = [c for n, c in enumerate(cases) if c.visit == 0 or n % 4 == 1]
-    folder = tmp_path / "archive"
+    folder = tmp_path_factory.mktemp("made") / "archive"
     add_missing(folder, kept)
     allowed = permission.switch_on(folder, "tests", str(stand_in))
     assert gallery.update(folder, allowed) == ()
     return folder
+
+
+@pytest.fixture
+def archive(made_archive, tmp_path):
+    """A copy of it, for a test to change."""
+    return shutil.copytree(made_archive, tmp_path / "archive")
 
 
 @pytest.fixture(scope="session")
