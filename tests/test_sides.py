@@ -165,7 +165,7 @@ def test_commands_warn_of_exchanged_real_eyes(real, archive, tmp_path):
 
 
 def test_hardly_a_true_pair_is_refused(real):
-    # three of 671 that it was not fitted to are, and these rightly so: docs/how-to/matching.md
+    # three of 671 that it was not fitted to are, and these rightly so: docs/explanation/matching-measured.md
     for number in (1222, 1227, 1229, 1232):
         pair = {"left": f"{number}_OI_f_3", "right": f"{number}_OD_f_1"}
         told = {eye: shipped_sides().of(decode(real(name))) for eye, name in pair.items()}

@@ -41,7 +41,7 @@ def test_it_reads_where_none_is_named(phantoms):
 
 
 def test_of_one_eye_it_tells_that_eyes_own_answer(phantoms):
-    """The fusion without the other eye said "other" of most of the healthy (docs/how-to/reading.md)."""
+    """The fusion without the other eye said "other" of most of the healthy."""
     left = phantoms.parent / "images/P00000_L_m000.jpg"
     values = json.loads(foveola("read", "--left", left, "--json").stdout)
     assert values["probabilities"] == values["eyes"]["left"]["probabilities"]
