@@ -15,7 +15,7 @@ import refused
 from foveola.answers import local_case
 from foveola.archive import Archive
 from foveola.datasets.manifest import Manifest
-from foveola.encoders.release import DEFAULT
+from foveola.encoders.release import DEFAULT, MATCHER
 from foveola.errors import ImageError, MatchingError
 from foveola.indexing import add_missing
 from foveola.matching import gallery, permission
@@ -171,6 +171,20 @@ def test_another_encoder_needs_a_new_start(archive):
     bad.unlink()
     with pytest.raises(MatchingError, match="foveola matching calibrate"):
         Matcher.open(archive)
+
+
+def test_what_an_earlier_shipped_encoder_described_goes_on_by_it(archive, later):
+    unnamed = permission.Permission(purpose="x")  # the archive was made by the stand-in
+    add_missing(archive, later[:1])
+    assert gallery.update(archive, unnamed) == ()
+    with (
+        Archive.open(archive / gallery.FOLDER, read_only=True) as inner,
+        Archive.open(archive, read_only=True) as outer,
+    ):
+        assert len(inner) == len(outer)
+    named = permission.Permission(purpose="x", encoder=MATCHER)
+    with pytest.raises(MatchingError, match=f"not by '{MATCHER}'; switch matching off and on again"):
+        gallery.update(archive, named)
 
 
 def test_the_page_shows_each_pair_and_what_speaks_for_it(archive, again):
