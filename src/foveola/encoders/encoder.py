@@ -1,4 +1,4 @@
-"""Run a released encoder on a CPU.
+"""Run an encoder on a CPU: a released one, or a function of the user's (`FunctionEncoder`).
 
 Every image goes through the network alone (batch of 1) and in float32, whatever the processor
 offers: a descriptor then depends on its photograph only, not on its neighbours in a batch or

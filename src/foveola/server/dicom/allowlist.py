@@ -1,4 +1,4 @@
-"""What is kept of a DICOM object: a list of attributes and the form of their values, and of its pictures.
+"""What is kept of a DICOM object: which attributes in which form, and which segments of a compressed picture.
 
 PS3.15 Annex E lists what to remove. A list of what to keep is the safer side of the same
 profile: an attribute that nobody thought of is not kept. And no free text is: a text is kept

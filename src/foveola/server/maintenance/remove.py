@@ -9,7 +9,8 @@ to go on. Each can be run again at any time, and wipes what an interrupted run l
 
 `remove_cases` takes cases out of the search; `forget` also takes what else is left of a person: the
 matching archive's descriptors, what the archive learnt, decisions of the audit, digests in the log
-of matching, files that the archive keeps itself, and on request the photographs.
+of matching, files that the archive keeps itself, and on request the photographs. `settle` brings
+what was learnt up to date with the cases that are left.
 """
 
 import contextlib

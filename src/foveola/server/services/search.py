@@ -1,4 +1,4 @@
-"""What the requests to a service share: one archive, opened for reading, its encoder, and its places."""
+"""What requests share: one archive, opened for reading, and its encoder; and the search by one place in it."""
 
 import threading
 from concurrent.futures import Future

@@ -150,10 +150,10 @@ def log_in(
     session, wait = auth.log_in(request, name, password)
     if session is None:
         sentence = texts()("login.wait", seconds=math.ceil(wait)) if wait else texts()("login.wrong")
-        refusal = page("login.html", 429 if wait else 401, after=local(after), sentence=sentence)
+        refused = page("login.html", 429 if wait else 401, after=local(after), sentence=sentence)
         if wait:
-            refusal.headers["Retry-After"] = str(math.ceil(wait))
-        return refusal
+            refused.headers["Retry-After"] = str(math.ceil(wait))
+        return refused
     answer = RedirectResponse(local(after), 303)
     answer.set_cookie(
         auth.cookie(request),
