@@ -9,7 +9,7 @@ from foveola.server import Settings, create_app
 from foveola.server.audit import read
 from foveola.server.auth import Accounts
 from foveola.server.limits import Backoff, Buckets, address_key
-from foveola.server.web.pages import local
+from foveola.server.web.login import local
 from server.people import PASSWORD, log_in, with_accounts
 
 

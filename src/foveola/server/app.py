@@ -33,7 +33,7 @@ from foveola.server.services.reading import ReadingService
 from foveola.server.services.search import RegionService, SearchService
 from foveola.server.startup import HEADERS, ONLY_TLS, PRIVATE
 from foveola.server.study import open_study
-from foveola.server.web import matching, pages, reading, search
+from foveola.server.web import login, matching, reading, search
 from foveola.server.web import study as study_pages
 from foveola.server.web.pages import refusal
 
@@ -43,7 +43,7 @@ STATIC = Path(__file__).with_name("web") / "static"
 # An agent of OpenTelemetry that happens to be on this computer is told no address of a page (it has
 # a case's number in it) and no fault's text. Older FastAPIs have no telemetry and ignore this.
 SILENT: Any = dict.fromkeys(("tracing", "metrics", "logs", "operation_spans", "auto_configure"), False)
-PAGES = (pages, search, reading, matching, study_pages)
+PAGES = (login, search, reading, matching, study_pages)
 INTERFACE = (search_api, cases_api, status_api)
 
 

@@ -1,13 +1,11 @@
-"""How a page is made: a template with its values, what every template may call, files to save; and logging in."""
+"""How a page is made: a template with its values, what every template may call, files to save."""
 
-import math
-import re
 from functools import cache
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Form, HTTPException, Query, Request, Response
+from fastapi import HTTPException, Request, Response
 from fastapi import UploadFile as Upload
-from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.responses import HTMLResponse
 from jinja2 import ChoiceLoader, Environment, PackageLoader, PrefixLoader, StrictUndefined, select_autoescape
 from markdown_it import MarkdownIt
 from markupsafe import Markup
@@ -15,9 +13,7 @@ from markupsafe import Markup
 from foveola.labels import finding_word, findings_of, grade_word, percent, visit_word
 from foveola.records import Case, Eye
 from foveola.report.views import bar
-from foveola.server.auth.accounts import ABSOLUTE
 from foveola.server.auth.context import account, csrf, csrf_token, may, may_match
-from foveola.server.auth.service import AuthService
 from foveola.server.texts import texts
 
 
@@ -118,68 +114,3 @@ def _environment() -> Environment:
     made.globals |= {"t": texts()} | {word.__name__: word for word in words}
     made.filters["finding_word"] = finding_word
     return made
-
-
-router = APIRouter(include_in_schema=False)
-Next = Annotated[str, Query(alias="next")]
-
-
-def _service_of(request: Request) -> AuthService:
-    """Return what knows the accounts."""
-    auth: AuthService = request.app.state.auth
-    return auth
-
-
-@router.get("/login")
-def form(request: Request, after: Next = "/") -> Response:
-    """Show where name and password are asked for; nothing where there are no accounts."""
-    if _service_of(request).accounts is None or account():
-        return RedirectResponse(local(after), 303)
-    return page("login.html", after=local(after), sentence="")
-
-
-@router.post("/login")
-def log_in(
-    request: Request,
-    name: Annotated[str, Form(max_length=200)] = "",
-    password: Annotated[str, Form(max_length=2000)] = "",
-    after: Next = "/",
-) -> Response:
-    """Begin a session."""
-    auth = _service_of(request)
-    session, wait = auth.log_in(request, name, password)
-    if session is None:
-        sentence = texts()("login.wait", seconds=math.ceil(wait)) if wait else texts()("login.wrong")
-        refused = page("login.html", 429 if wait else 401, after=local(after), sentence=sentence)
-        if wait:
-            refused.headers["Retry-After"] = str(math.ceil(wait))
-        return refused
-    answer = RedirectResponse(local(after), 303)
-    answer.set_cookie(
-        auth.cookie(request),
-        session.secret,
-        max_age=int(ABSOLUTE),
-        path="/",
-        httponly=True,
-        samesite="strict",
-        secure=auth.is_secure(request),
-    )
-    return answer
-
-
-@router.post("/logout")
-def log_out(request: Request) -> Response:
-    """End the session, and let the browser forget what it was shown."""
-    auth = _service_of(request)
-    auth.log_out(request, account())
-    answer = RedirectResponse("/login", 303)
-    answer.delete_cookie(
-        auth.cookie(request), path="/", httponly=True, samesite="strict", secure=auth.is_secure(request)
-    )
-    answer.headers["Clear-Site-Data"] = '"cache"'
-    return answer
-
-
-def local(address: str) -> str:
-    """Return an address of this service to go to; the start where it is another's."""
-    return address if re.fullmatch(r"/(?![/\\])[\x21-\x7e]*", address) and "\\" not in address else "/"
