@@ -335,20 +335,6 @@ def _compile(release: Release, cores: Cores) -> Any:
     return compiled(reduced, cores)
 
 
-# --- a function of the user's ---
-#
-#     def describe(pixels):  # (1, S, S, 3) uint8 -> (1, D)
-#         ...
-#     encoder = FunctionEncoder(
-#         describe, name="my-model", version="1", dimension=1024, contract=Contract(size=224)
-#     )
-#     add_missing(Path("archive"), cases, encoder)
-#     Retriever.open(Path("archive"), encoder)
-#
-# The archive keeps no copy of a function, only its name, version and contract. It is opened by giving
-# the function again; the command line and the service can't, and say so.
-
-
 class FunctionEncoder(Encoder):
     """A function as an encoder; it does all that a released one does, but for maps and places.
 
@@ -369,6 +355,15 @@ class FunctionEncoder(Encoder):
     Raises:
         ValueError: the dimension is out of range, or the version empty.
         EncoderError: the name can't be an encoder's.
+
+    An archive keeps no copy of a function, only its name, version and contract. It is opened by giving
+    the function again (`add_missing(folder, cases, encoder)`, `Retriever.open(folder, encoder)`); the
+    command line and the service can't, and say so.
+
+    >>> mean = lambda pixels: pixels.mean((1, 2))  # (B, S, S, 3) uint8 -> (B, 3)
+    >>> encoder = FunctionEncoder(mean, name="mean", version="1", dimension=3, contract=Contract(size=32))
+    >>> encoder.encode(np.full((64, 64, 3), 90, np.uint8)).round(3)
+    array([0.577, 0.577, 0.577], dtype=float32)
     """
 
     def __init__(
