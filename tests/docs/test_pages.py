@@ -18,6 +18,8 @@ from pathlib import Path
 
 import pytest
 
+from foveola.encoders.release import DEFAULT, find
+
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
@@ -113,6 +115,29 @@ def test_the_blocks_of_the_readme_run_on_photographs_of_ones_own(run, folder, ph
 def test_the_readme_is_short():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert len(text.splitlines()) < 150
+
+
+def test_the_figures_of_the_readme_stand_in_the_card_of_the_shipped_encoder():
+    card = (find(DEFAULT) / "CARD.md").read_text(encoding="utf-8")
+    of_sets = {
+        "ODIR-5K": "odir grade, ",
+        "ODIR-5K, eight findings": "odir findings, ",
+        "IDRiD": "idrid grade, (?:known|new)",
+        "SRahim": "srahim grade, (?:known|new)",
+        "EyePACS": "eyepacs grade, ",
+        "EyePACS, 640 px": "eyepacs_hires grade, ",
+        "IDRiD, left out as a whole": "idrid grade, whole",
+        "SRahim, left out as a whole": "srahim grade, whole",
+    }
+    rows = re.findall(
+        r"^\| ((?:ODIR|IDRiD|SRahim|EyePACS)[^|]*?) \|(.*)$", (ROOT / "README.md").read_text(), re.MULTILINE
+    )
+    assert [name for name, _ in rows] == list(of_sets)
+    for name, quoted in rows:
+        measured = "".join(re.findall(rf"^\| {of_sets[name]}.*$", card, re.MULTILINE))
+        figures = re.findall(r"\.\d{3}", quoted)
+        assert figures
+        assert set(figures) <= set(re.findall(r"0(\.\d{3})", measured)), name
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
