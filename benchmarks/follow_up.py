@@ -27,7 +27,7 @@ from foveola.matching.calibrate import Views, look
 from foveola.matching.evaluation import Protocol, evaluate_matching, part
 from foveola.matching.pair import CALIBRATION, Calibration, Evidence, compared
 from foveola.notebook import piped
-from matching import SCALE, cells
+from matching import HEAD, SCALE, by_features, cells
 
 seen: Views  # of the processes, which share it as it is
 
@@ -43,21 +43,19 @@ def main() -> None:
     calibration = Calibration.load(encoder.release.folder / CALIBRATION, encoder.fingerprint)
     cases = list(Manifest.read(data / "grape/labels.csv", collection="grape").cases())
     parted = part(cases, Protocol())
-    pairs = [(int(i), int(j)) for i in parted.queries for j in parted.gallery]
+    pairs = [(i, j) for i in parted.queries for j in parted.gallery]
     with tempfile.TemporaryDirectory() as folder:
         seen = look(encoder, cases, np.arange(0), Path(folder))
         forked = multiprocessing.get_context("fork")
         with ProcessPoolExecutor(mp_context=forked, initializer=threadpool_limits, initargs=(1,)) as pool:
             found = list(pool.map(evidence, pairs, chunksize=len(parted.gallery)))
-    agreed = np.log1p([e.inliers + max(e.correlation, 0) for e in found]) / 10
     ways = {
         encoder.name: [e.cosine for e in found],
-        "features": agreed,
+        "features": by_features(found),
         "both": np.clip(calibration.score(found) / SCALE, -1, 1),
     }
-    head = ["by", "AUC", "EER, %", "FNMR at FMR 0.1 %", "rank-1"]
     judged = {way: evaluate_matching(seen.plain, cases, similarity=table(pairs, x)) for way, x in ways.items()}
-    print(piped([head, *([way, *cells(of.found)] for way, of in judged.items())]))
+    print(piped([[*HEAD], *([way, *cells(of.found)] for way, of in judged.items())]))
     for way, of in judged.items():
         print(f"\n{way}, by years:\n\n{piped(of.rows())}")
 

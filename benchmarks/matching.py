@@ -17,7 +17,7 @@ import argparse
 import functools
 import multiprocessing
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -40,6 +40,7 @@ CAPTION = (
     "people). easy: the eye's other photographs were taken minutes apart; hard: a second visit "
     "made of a photograph, 60 % of the field, other light, lesions painted in."
 )
+HEAD = ("by", "AUC", "EER, %", "FNMR at FMR 0.1 %", "rank-1")  # `cells` fills the last four
 SCALE = 60  # log ratios lie well within, and similarities between -1 and 1
 
 
@@ -95,13 +96,11 @@ def main() -> None:
         seen_by[encoders[-1].name] = views
         sides = {name: Pairs(views, name == "hard") for name in ("easy", "hard")}
         seen = {name: evidence(pairs) for name, pairs in sides.items()}
-    rows = [["protocol", "by", "AUC", "EER, %", "FNMR at FMR 0.1 %", "rank-1"]]
+    rows = [["protocol", *HEAD]]
     both = cross_fitted(sides, seen, encoders[-1].fingerprint)
     for protocol, pairs in sides.items():
-        # the number of features that agree, and where it is the same the pixels under their map
-        agreed = np.array([[e.inliers + max(e.correlation, 0) for e in r] for r in seen[protocol]])
         ways = {name: pairs.cosines(of) for name, of in seen_by.items()}
-        ways |= {"features": np.log1p(agreed) / 10, "both": both[protocol]}
+        ways |= {"features": np.stack([by_features(line) for line in seen[protocol]]), "both": both[protocol]}
         rows += [[protocol, way, *cells(pairs.judge(x))] for way, x in ways.items()]
         reached = among_first(pairs, pairs.cosines(views))
         print(f"{protocol}: the eye is among the first {reached} by {encoders[-1].name}")
@@ -189,6 +188,11 @@ def cross_fitted(sides: dict[str, Pairs], seen: dict[str, list[list[Evidence]]],
             for r in np.flatnonzero(pairs.fold == fold):
                 scores[name][r] = np.clip(made.score(seen[name][r]) / SCALE, -1, 1)
     return scores
+
+
+def by_features(found: Sequence[Evidence]) -> np.ndarray:
+    """Similarity by the number of features that agree, and where it is the same by the pixels under their map."""
+    return np.log1p([e.inliers + max(e.correlation, 0) for e in found]) / 10
 
 
 def cells(found: Identification) -> list[str]:
